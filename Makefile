@@ -1,0 +1,35 @@
+# The two commands of the README: `make study` and `make test`. Each sets up what it needs, once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.complete
+
+.PHONY: setup study test check bench ui
+
+study: setup
+	$(BIN)/python studies/gnn_sweep.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python benchmarks/recording_cost.py
+
+ui: setup
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
+
+setup: $(SETUP)
+
+# The stamp is written last: an interrupted set-up is done again. Everything is pinned; which build
+# of that torch pip takes, with or without CUDA, is up to the package index it is set up with.
+$(SETUP): pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	touch $(SETUP)

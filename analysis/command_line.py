@@ -1,0 +1,64 @@
+"""The command line that the analyses share."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from datasets.errors import InputError
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A command line that names a study and where its runs are."""
+    made = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    made.add_argument("study", metavar="NAME", help="name of the study")
+    made.add_argument(
+        "--runs-dir",
+        type=Path,
+        default=Path("runs"),
+        metavar="PATH",
+        help="where the study was recorded, unless MLFLOW_TRACKING_URI names a server, and where "
+        "the results go: PATH/NAME/report (default: %(default)s)",
+    )
+    return made
+
+
+def answer(
+    line: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    analyse: Callable[[argparse.Namespace, str, Path], str],
+) -> int:
+    """Reads a command line, analyses and prints what came of it.
+
+    Args:
+        line: The command line, made by `parser`.
+        argv: The arguments; None: those of this process.
+        analyse: Gets what was typed, MLflow's tracking URI and the folder for the results.
+
+    Returns:
+        The exit code: 0, or 2 for bad input.
+    """
+    typed = line.parse_args(argv)
+    runs: Path = typed.runs_dir
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.resolve() / 'mlflow.db'}"
+    try:
+        print(analyse(typed, uri, runs / typed.study / "report"))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder for results.
+
+    Raises:
+        InputError: If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {folder} ({error.strerror}): choose another --runs-dir"
+        ) from error

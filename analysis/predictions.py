@@ -1,0 +1,145 @@
+"""Test predictions of a trial: made once, kept with its run, read from there ever after.
+
+Each trial that is compared gets `FILE` among the artifacts of its run, with the columns ``row``
+(of the molecule table), ``target`` and ``prediction`` (both in the target's unit).
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from datasets.errors import InputError
+from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from datasets.standardize import Standardizer
+from trainables.models.gnn import GNN, GNNConfig
+from trainables.molecules import MoleculeTask, predict
+
+FILE = "test_predictions.parquet"
+
+TOLERANCE = 0.01
+"""How far, as a share, the validation error of kept weights may lie from the recorded one: another
+kind of device rounds otherwise; other features or another model are further off."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a trial predicts for the test split.
+
+    Attributes:
+        row: (molecules,) int64, of the molecule table.
+        target: (molecules,) float64, in the target's unit.
+        prediction: (molecules,) float64, in the target's unit.
+    """
+
+    row: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+
+
+def recorded(store: TrackingStore, trial: TrialRun) -> Predictions | None:
+    """The predictions made earlier; None if there are none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = store.fetch(trial.run_id, FILE, Path(scratch))
+        if file is None:
+            return None
+        table = pq.read_table(file)
+        return Predictions(*(table[field.name].to_numpy() for field in fields(Predictions)))
+
+
+def record(store: TrackingStore, trial: TrialRun, made: Predictions, unit: str) -> None:
+    """Keeps predictions with the run of their trial."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / FILE
+        schema = pa.schema(
+            [
+                pa.field("row", pa.int64()),
+                pa.field("target", pa.float64(), metadata={"unit": unit}),
+                pa.field("prediction", pa.float64(), metadata={"unit": unit}),
+            ]
+        )
+        arrays = [pa.array(getattr(made, field.name)) for field in schema]
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file)
+        store.publish(trial.run_id, [file])
+
+
+def open_data(runs: StudyRuns, cache: Path, dataset: str | None) -> MoleculeSet:
+    """The molecules that a study learned from.
+
+    Args:
+        runs: The study.
+        cache: Folder of generated tables and graphs.
+        dataset: Where they are on this machine; None: where they were when the study was run.
+
+    Raises:
+        InputError: If they are not there, or are others than those of the study.
+    """
+    molecules = runs.params["data.molecules"]
+    options = MoleculeOptions(
+        dataset=runs.params["data.dataset"],
+        target=runs.params["data.target"],
+        split=runs.params["data.split"],
+        molecules=None if molecules == "None" else int(molecules),
+    )
+    if dataset is not None:
+        options = replace(options, dataset=dataset)
+    elif options.dataset.endswith(".parquet") and not Path(options.dataset).is_file():
+        raise InputError(
+            f"the data set of {runs.name} is not at {options.dataset}: "
+            "give its path with --dataset"
+        )
+    data = open_molecules(options, int(runs.params["seed"]), cache, say=lambda _: None)
+    if data.digest != runs.params["data.digest"]:
+        raise InputError(
+            f"{options.dataset} is not the data set of {runs.name}: its digest is {data.digest}, "
+            f"recorded is {runs.params['data.digest']}; give the original with --dataset"
+        )
+    return data
+
+
+def restore(trial: TrialRun, weights: dict[str, Any]) -> GNN:
+    """The model of a trial, ready to predict, on the CPU.
+
+    Raises:
+        InputError: If the weights are those of another version of the model.
+    """
+    try:
+        # Mean and standard deviation of the target come with the weights.
+        model = GNN(GNNConfig(**weights["config"]), Standardizer(mean=0.0, std=1.0))
+        model.load_state_dict(weights["model"])
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"the weights of trial {trial.number} do not fit this version of the code: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return model.eval()
+
+
+def make(trial: TrialRun, weights: dict[str, Any], data: MoleculeSet) -> Predictions:
+    """Predicts the test split, after a look at the validation split.
+
+    Raises:
+        InputError: If the trial's validation error is not the recorded one.
+    """
+    model = restore(trial, weights)
+    task = MoleculeTask(data, GNNConfig(**weights["config"]), torch.device("cpu"))
+    now, then = task.evaluate(model)["validation/mse"], trial.metrics["validation/mse"]
+    if not math.isclose(now, then, rel_tol=TOLERANCE):
+        raise InputError(
+            f"the weights of trial {trial.number} give a validation/mse of {now:.5g}, recorded is "
+            f"{then:.5g}: the features or the model have changed since; analyse with the version "
+            "of the code that ran the study, see the tags of its parent run"
+        )
+    test = data.split.test
+    return Predictions(
+        row=np.array(data.graphs.rows[test]),
+        target=np.array(data.graphs.targets[test]),
+        prediction=predict(model, task.store, torch.from_numpy(test)).numpy(),
+    )

@@ -1,0 +1,360 @@
+"""Which family predicts unseen molecules best: R², MSE and MAE on the test split, with intervals.
+
+    python analysis/r2_table.py NAME
+
+writes runs/NAME/report/r2_table.md and .csv, and predicted_against_true.png and .pdf. The trial
+that stands for a family is chosen by the objective on the validation split, among those that
+finished. It and the family's baseline are the only ones that ever see the test split, and see it
+once: their predictions are kept in MLflow, and read from there the next time.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import command_line, predictions, style
+from analysis.predictions import Predictions
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.scores import RESAMPLES, Score, Scores, bootstrap
+from datasets.errors import InputError
+
+PANEL = (2.5, 2.6)
+"""Width and height of a panel, in inches."""
+
+MARGIN = 0.1
+"""How far the axes go beyond the true values, as a share of their range."""
+
+QUANTITIES = {"mu": "dipole moment"}
+"""Targets that are written out on an axis."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial on the test split.
+
+    Attributes:
+        trial: The trial.
+        predictions: Of the test split.
+        scores: Of the predictions.
+        parameters: Number of trained numbers in the model.
+        seconds: Time spent training, evaluation left out.
+    """
+
+    trial: TrialRun
+    predictions: Predictions
+    scores: Scores
+    parameters: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family: its best trial, its baseline, and, where there is no best, why."""
+
+    family: str
+    best: Entry | None
+    baseline: Entry | None
+    note: str
+
+
+def analyse(
+    study: str, tracking_uri: str, data_dir: Path, report: Path, dataset: str | None = None
+) -> str:
+    """Tabulates the test scores of a study and publishes them with its parent run.
+
+    Args:
+        study: Its name.
+        tracking_uri: MLflow's.
+        data_dir: Folder of generated tables and graphs.
+        report: Folder for the files; made if it is not there.
+        dataset: Where the molecules are on this machine; None: where they were for the study.
+
+    Returns:
+        The table as Markdown, and where the files are.
+
+    Raises:
+        InputError: If there is no such study, it is not one of molecules, has not ended or has
+            no finished trial or no weights; or if its data set is needed and not there, or
+            another one.
+    """
+    store = TrackingStore(tracking_uri)
+    runs = store.study(study)
+    _check_is_scored(runs)
+    command_line.make_folder(report)
+    entries = _entries(store, runs, data_dir, dataset)
+    rows = [_row(runs, family, trials, entries) for family, trials in runs.groups.items()]
+    if all(row.best is None for row in rows):
+        raise InputError(f"{study} has kept no weights of its best trials: nothing can be scored")
+
+    text = markdown(rows, runs)
+    (report / "r2_table.md").write_text(text, encoding="utf-8")
+    frame(rows, runs).to_csv(report / "r2_table.csv", index=False)
+    files = [report / "r2_table.md", report / "r2_table.csv"]
+    files += _draw(rows, runs, report / "predicted_against_true")
+    store.publish(runs.run_id, files, "report")
+    return f"{text}\ntest scores: {', '.join(map(str, files))}"
+
+
+def _check_is_scored(runs: StudyRuns) -> None:
+    if "data.target" not in runs.params:
+        raise InputError(f"{runs.name} predicts no property of molecules: there is no R² to table")
+    if runs.status not in ("FINISHED", "FAILED"):
+        raise InputError(
+            f"{runs.name} has not ended ({runs.status}) and the test split is scored at the end "
+            "only: repeat its command to go on, or with a smaller --trials to end it"
+        )
+    if runs.best(runs.trials) is None:
+        raise InputError(f"no trial of {runs.name} finished, so there is nothing to score")
+
+
+def _entries(
+    store: TrackingStore, runs: StudyRuns, data_dir: Path, dataset: str | None
+) -> dict[int, Entry]:
+    """The finalists on the test split, by number; without those whose weights were not kept.
+
+    The data are opened to make the predictions that MLflow lacks, and to check what the user says
+    they are.
+    """
+    data = predictions.open_data(runs, data_dir, dataset) if dataset is not None else None
+    entries = {}
+    for trial in _finalists(runs):
+        weights = store.weights(trial)
+        if weights is None:
+            continue
+        made = predictions.recorded(store, trial)
+        if made is None:
+            if data is None:
+                data = predictions.open_data(runs, data_dir, dataset)
+            made = predictions.make(trial, weights, data)
+            predictions.record(store, trial, made, data.unit)
+        model = predictions.restore(trial, weights)
+        entries[trial.number] = Entry(
+            trial=trial,
+            predictions=made,
+            scores=bootstrap(made.prediction, made.target),
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            seconds=float(store.history(trial, "train/seconds").values.sum()),
+        )
+    return entries
+
+
+def _finalists(runs: StudyRuns) -> list[TrialRun]:
+    """The best trial of each family and its baseline."""
+    found = [
+        trial
+        for trials in runs.groups.values()
+        for trial in (runs.best(trials), runs.best(t for t in trials if t.baseline))
+    ]
+    return list({trial.number: trial for trial in found if trial is not None}.values())
+
+
+def _row(
+    runs: StudyRuns, family: str, trials: Sequence[TrialRun], entries: dict[int, Entry]
+) -> Row:
+    best = runs.best(trials)
+    baseline = runs.best(trial for trial in trials if trial.baseline)
+    note = ""
+    if best is None:
+        states = Counter(trial.state for trial in trials)
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        note = f"no finished trial ({counts})"
+    elif best.number not in entries:
+        note = f"the weights of trial {best.number} were not kept"
+    return Row(
+        family=family,
+        best=entries.get(best.number) if best else None,
+        baseline=entries.get(baseline.number) if baseline else None,
+        note=note,
+    )
+
+
+def frame(rows: Sequence[Row], runs: StudyRuns) -> pd.DataFrame:
+    """The table, one row a family, all digits."""
+    # Columns with gaps stay whole numbers.
+    return pd.DataFrame([_columns(row, runs) for row in rows]).convert_dtypes()
+
+
+def _columns(row: Row, runs: StudyRuns) -> dict[str, object]:
+    best, baseline = row.best, row.baseline
+    return {
+        runs.by: row.family,
+        "trial": best.trial.number if best else None,
+        "run_id": best.trial.run_id if best else None,
+        runs.objective: best.trial.metrics[runs.objective] if best else None,
+        "test molecules": len(best.predictions.row) if best else None,
+        **_score_columns("", best, runs.unit),
+        "baseline trial": baseline.trial.number if baseline else None,
+        **_score_columns("baseline ", baseline, runs.unit),
+        "parameters": best.parameters if best else None,
+        "training time (s)": best.seconds if best else None,
+        "epochs": best.trial.metrics["epoch"] if best else None,
+        "note": row.note,
+    }
+
+
+def _score_columns(prefix: str, entry: Entry | None, unit: str) -> dict[str, float | None]:
+    columns = {}
+    for name, written in (("r2", ""), ("mse", f" ({style.squared(unit)})"), ("mae", f" ({unit})")):
+        for part, end in (("value", ""), ("low", " low"), ("high", " high")):
+            value = getattr(getattr(entry.scores, name), part) if entry else None
+            columns[f"{prefix}{name}{end}{written}"] = value
+    return columns
+
+
+def markdown(rows: Sequence[Row], runs: StudyRuns) -> str:
+    """The table as aligned Markdown, with what it means below."""
+    header = [
+        runs.by,
+        "trial",
+        "R²",
+        f"MSE ({style.squared(runs.unit)})",
+        f"MAE ({runs.unit})",
+        "baseline R²",
+        f"baseline MAE ({runs.unit})",
+        "parameters",
+        "training time (s)",
+        "epochs",
+    ]
+    lines = [header, *(_cells(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    padded = [[f"{c:<{width}}" for c, width in zip(line, widths, strict=True)] for line in lines]
+    table = [f"| {' | '.join(cells)} |" for cells in padded]
+    return "\n".join([*table, "", _caption(rows, runs), ""])
+
+
+def _cells(row: Row) -> list[str]:
+    best, baseline = row.best, row.baseline
+    end = ["—", "—"]
+    if baseline:
+        end = [f"{baseline.scores.r2.value:.3f}", f"{baseline.scores.mae.value:#.3g}"]
+    if best is None:
+        return [style.title(row.family), "—", row.note, "—", "—", *end, "—", "—", "—"]
+    return [
+        style.title(row.family),
+        str(best.trial.number),
+        _interval(best.scores.r2, ".3f"),
+        _interval(best.scores.mse, "#.3g"),
+        _interval(best.scores.mae, "#.3g"),
+        *end,
+        f"{best.parameters:,}",
+        f"{best.seconds:.1f}",
+        f"{best.trial.metrics['epoch']:.0f}",
+    ]
+
+
+def _interval(score: Score, digits: str) -> str:
+    return f"{score.value:{digits}} ({score.low:{digits}} to {score.high:{digits}})"
+
+
+def _caption(rows: Sequence[Row], runs: StudyRuns) -> str:
+    chosen = runs.best(runs.trials)
+    assert chosen is not None
+    molecules = next((len(row.best.predictions.row) for row in rows if row.best), 0)
+    return (
+        f"{runs.name}: the trial of each {runs.by} that finished with the highest "
+        f"{runs.objective}, on {molecules:,} test molecules that nothing was fitted to or chosen "
+        f"by. In brackets: 95 % bootstrap interval over the test molecules ({RESAMPLES:,} "
+        "resamples); it leaves out the luck of the training seed. Baseline: the default, or "
+        f"preset, configuration of that {runs.by}. Best by {runs.objective}: "
+        f"{style.title(chosen.params[runs.by])}, trial {chosen.number} "
+        f"({chosen.metrics[runs.objective]:.4f})."
+    )
+
+
+def _draw(rows: Sequence[Row], runs: StudyRuns, path: Path) -> list[Path]:
+    targets = np.concatenate([row.best.predictions.target for row in rows if row.best])
+    margin = MARGIN * np.ptp(targets)
+    low, high = float(targets.min() - margin), float(targets.max() + margin)
+    target = runs.params["data.target"]
+    quantity = f"{QUANTITIES.get(target, target)} ({runs.unit})"
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for axis, row in zip(axes, rows, strict=True):
+            _paint_panel(axis, row, low, high)
+
+    labels = (f"true {quantity}", f"predicted {quantity}")
+    return style.draw(path, PANEL, len(rows), labels, paint)
+
+
+def _paint_panel(axis: Axes, row: Row, low: float, high: float) -> None:
+    axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axis.locator_params(nbins=5)
+    family = style.title(row.family)
+    if row.best is None:
+        axis.set_title(family)
+        axis.text(0.5, 0.5, row.note.replace(" (", "\n("), transform=axis.transAxes, ha="center")
+        return
+    made, scores = row.best.predictions, row.best.scores
+    axis.set_title(f"{family}, trial {row.best.trial.number}: R² = {scores.r2.value:.3f}")
+    ends = [low, high]
+    axis.plot(ends, ends, color=style.GREY, lw=0.8, zorder=3, label="prediction = truth")
+    inside = (low <= made.prediction) & (made.prediction <= high)
+    size, alpha = _density(len(made.row))
+    axis.scatter(
+        made.target[inside],
+        made.prediction[inside],
+        s=size,
+        alpha=alpha,
+        color=style.BLUE,
+        linewidths=0,
+        label="a test molecule",
+        rasterized=True,  # a test split of QM9 would make a PDF of many megabytes
+    )
+    _paint_outside(axis, made.target[~inside], made.prediction[~inside], low, high)
+
+
+def _paint_outside(
+    axis: Axes, target: np.ndarray, prediction: np.ndarray, low: float, high: float
+) -> None:
+    """Marks predictions beyond the axes at the edge: a few must not shrink all the rest."""
+    for beyond, edge, marker in ((prediction > high, high, "^"), (prediction < low, low, "v")):
+        axis.scatter(
+            target[beyond],
+            np.full(int(beyond.sum()), edge),
+            s=16,
+            marker=marker,
+            color=style.VERMILLION,
+            linewidths=0,
+            clip_on=False,
+            label="prediction off the axis" if beyond.any() else None,
+        )
+
+
+def _density(points: int) -> tuple[float, float]:
+    """Area (points²) and opacity of a dot, falling with the number of dots."""
+    return float(np.clip(1500 / points, 3, 14)), float(np.clip(8 / points**0.5, 0.06, 0.7))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    line = command_line.parser("Tabulates the test scores of the best trial of each family.")
+    line.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        metavar="PATH",
+        help="where prepared data sets are kept (default: %(default)s)",
+    )
+    line.add_argument(
+        "--dataset",
+        metavar="FILE.parquet",
+        help="where the study's molecules are on this machine, if not where they were",
+    )
+    return command_line.answer(
+        line,
+        argv,
+        lambda typed, uri, report: analyse(
+            typed.study, uri, typed.data_dir, report, typed.dataset
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

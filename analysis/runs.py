@@ -1,0 +1,305 @@
+"""The only reader of MLflow: what a study recorded, as typed values.
+
+A study is an experiment with one parent run and one child run a trial, as studies/recording.py
+writes them. Analyses add files to these runs, and nothing else.
+"""
+
+import logging
+import tempfile
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast
+
+import mlflow
+import numpy as np
+from mlflow.entities import Run
+from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+)
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from datasets.errors import InputError
+from trainables.checkpoint import WEIGHTS, load_weights
+
+KIND = "orrery.kind"
+NUMBER = "orrery.trial"
+STATE = "orrery.state"
+BASELINE = "orrery.baseline"
+
+PATIENCE = 5.0
+"""Seconds that a tracking server may take to answer at first."""
+
+PAGE = 1000
+"""Runs in one answer of the tracking store."""
+
+NAMED = 8
+"""Studies that are named to a user who asked for one that is not there."""
+
+State = Literal["running", "finished", "pruned", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """One trial as recorded.
+
+    Attributes:
+        number: Its number in the study.
+        name: Number and configuration at a glance.
+        run_id: MLflow's.
+        state: ``finished`` its whole budget; ``pruned``: stopped early by the scheduler;
+            ``failed``; ``stopped``: the session ended first; ``running``: not ended, as far as
+            MLflow was told.
+        baseline: Whether it is the default (or preset) configuration of its group.
+        params: Hyperparameter -> value as text.
+        metrics: Name -> value after the last epoch, in the units of `trainables.fit`.
+        started: When; UTC.
+        ended: When it ended; None while it runs.
+    """
+
+    number: int
+    name: str
+    run_id: str
+    state: State
+    baseline: bool
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    started: datetime
+    ended: datetime | None
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """A study as recorded: its parent run and all of its trials.
+
+    Attributes:
+        name: The study's.
+        run_id: Of the parent run.
+        status: MLflow's, of the parent run: FINISHED; FAILED: no trial finished; KILLED: stopped
+            before all trials were done; RUNNING.
+        params: What the study is, as text.
+        tags: What changes from session to session.
+        trials: By number.
+    """
+
+    name: str
+    run_id: str
+    status: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    trials: tuple[TrialRun, ...]
+
+    @property
+    def objective(self) -> str:
+        """The metric that the study maximised, on the validation split."""
+        return self.params["objective"]
+
+    @property
+    def by(self) -> str:
+        """The hyperparameter whose values are compared, such as the family."""
+        return self.params["by"]
+
+    @property
+    def unit(self) -> str:
+        """Of the target."""
+        return self.params.get("data.unit", "unit unknown")
+
+    @property
+    def groups(self) -> dict[str, tuple[TrialRun, ...]]:
+        """Value of `by` -> its trials; in the order in which the values were first tried."""
+        values = dict.fromkeys(trial.params[self.by] for trial in self.trials)
+        return {
+            value: tuple(trial for trial in self.trials if trial.params[self.by] == value)
+            for value in values
+        }
+
+    def best(self, trials: Iterable[TrialRun]) -> TrialRun | None:
+        """The trial of the highest objective among those that finished; None if none did.
+
+        The value of a pruned trial was reached on a smaller budget and does not compete. Of equal
+        ones the latest wins, as it does where the study keeps the weights of the best.
+        """
+        finished = [trial for trial in trials if trial.state == "finished"]
+        return max(
+            finished, key=lambda trial: (trial.metrics[self.objective], trial.number), default=None
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """A metric over the epochs of a trial.
+
+    Attributes:
+        epochs: (epochs,) int64, ascending, from 1; without those that were lost in a crash.
+        values: (epochs,) float64.
+    """
+
+    epochs: np.ndarray
+    values: np.ndarray
+
+
+class TrackingStore:
+    """MLflow, as far as an analysis needs it.
+
+    Args:
+        uri: MLflow's tracking URI.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+
+    def __init__(self, uri: str) -> None:
+        check_answers(uri)
+        _check_there(uri)
+        self.client = connect(uri)
+        self.uri = uri
+
+    def study(self, name: str) -> StudyRuns:
+        """Reads a study, trials and all.
+
+        Raises:
+            InputError: If there is no such study; the message names those that there are.
+        """
+        experiment = self.client.get_experiment_by_name(name)
+        runs = self._runs(experiment.experiment_id) if experiment else []
+        parent = next((run for run in runs if run.data.tags.get(KIND) == "study"), None)
+        if parent is None:
+            raise InputError(f"no study {name} in {self.uri}; there: {self._known()}")
+        trials = [_trial(run) for run in runs if run.data.tags.get(KIND) == "trial"]
+        return StudyRuns(
+            name=name,
+            run_id=parent.info.run_id,
+            status=parent.info.status,
+            params=parent.data.params,
+            tags=parent.data.tags,
+            trials=tuple(sorted(trials, key=lambda trial: trial.number)),
+        )
+
+    def _runs(self, experiment: str) -> list[Run]:
+        runs, token = [], None
+        while True:
+            page = self.client.search_runs([experiment], max_results=PAGE, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _known(self) -> str:
+        """The latest studies, as text."""
+        experiments = self.client.search_experiments(order_by=["creation_time DESC"])
+        names = [experiment.name for experiment in experiments if experiment.name != "Default"]
+        more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
+        return ", ".join([*names[:NAMED], *more]) or "none"
+
+    def history(self, trial: TrialRun, metric: str) -> History:
+        """A metric of a trial over its epochs; empty if it has none of that name."""
+        points = self.client.get_metric_history(trial.run_id, metric)
+        latest = {point.step: point.value for point in sorted(points, key=lambda p: p.timestamp)}
+        epochs = sorted(latest)
+        return History(
+            np.array(epochs, np.int64), np.array([latest[e] for e in epochs], np.float64)
+        )
+
+    def weights(self, trial: TrialRun) -> dict[str, Any] | None:
+        """``epoch``, ``config`` and ``model`` of a trial; None where they were not kept."""
+        with tempfile.TemporaryDirectory() as scratch:
+            file = self.fetch(trial.run_id, f"weights/{WEIGHTS}", Path(scratch))
+            return load_weights(file.parent) if file else None
+
+    def fetch(self, run_id: str, artifact: str, folder: Path) -> Path | None:
+        """Copies an artifact of a run into a folder.
+
+        Returns:
+            Where it is; None if the run has no such artifact.
+        """
+        parent = PurePosixPath(artifact).parent
+        inside = None if parent == PurePosixPath() else str(parent)
+        if artifact not in {there.path for there in self.client.list_artifacts(run_id, inside)}:
+            return None
+        return Path(self.client.download_artifacts(run_id, artifact, str(folder)))
+
+    def publish(self, run_id: str, files: Iterable[Path], folder: str | None = None) -> None:
+        """Copies files into the artifacts of a run, over those of the same name.
+
+        Args:
+            run_id: The run.
+            files: Files on this machine.
+            folder: Where among the artifacts; None: at the top.
+        """
+        for file in files:
+            self.client.log_artifact(run_id, str(file), folder)
+
+
+def _trial(run: Run) -> TrialRun:
+    # Tag and time tell how the trial's last session ended; MLflow's status knows of a later one.
+    running = run.info.status == "RUNNING"
+    state = "running" if running else run.data.tags[STATE]
+    ended = None if running else run.info.end_time
+    return TrialRun(
+        number=int(run.data.tags[NUMBER]),
+        name=run.info.run_name or "",
+        run_id=run.info.run_id,
+        state=cast(State, state),
+        baseline=run.data.tags[BASELINE] == "true",
+        params=run.data.params,
+        metrics=run.data.metrics,
+        started=_time(run.info.start_time),
+        ended=_time(ended) if ended else None,
+    )
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def check_answers(uri: str) -> None:
+    """Checks that a tracking store is there, without making a local database.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if uri.startswith("http"):
+        # MLflow's own client would retry for minutes.
+        try:
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE):
+                pass
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"the tracking server {uri} does not answer ({error}); start it, or unset "
+                "MLFLOW_TRACKING_URI to use the runs folder"
+            ) from error
+    elif not uri.startswith("sqlite:"):
+        connect(uri)
+
+
+def _check_there(uri: str) -> None:
+    """Checks that a local database exists: MLflow would make an empty one."""
+    database = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not database.is_file():
+        raise InputError(
+            f"no studies are recorded in {database.parent}: there is no {database.name}; "
+            "expected the --runs-dir of a study"
+        )
+
+
+def connect(uri: str) -> mlflow.MlflowClient:
+    """A client of a tracking store.
+
+    Raises:
+        InputError: If the store cannot be used.
+    """
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # it is a bar a file, and they are tiny
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        client = mlflow.MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"cannot use the tracking store {uri}: {reason}") from error
+    return client

@@ -1,0 +1,117 @@
+"""How figures look: legible in print, to colour-blind readers and without colour.
+
+Colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color); lines that share a
+panel differ in their dashes too.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE = "#0072B2"
+SKY = "#56B4E9"
+VERMILLION = "#D55E00"
+GREY = "#555555"
+LIGHT = "#DDDDDD"
+
+RESOLUTION = 200
+"""Dots per inch of a PNG."""
+
+MOST_COLUMNS = 3
+"""Panels beside each other on a page."""
+
+LOOK: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.5,
+    "pdf.fonttype": 42,  # letters stay letters: searchable, editable
+}
+
+FAMILIES = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN", "deepgcn": "DeepGCN"}
+"""Families of graph neural networks as their papers write them."""
+
+
+def title(value: str) -> str:
+    """The name under which a compared value, such as a family, is shown."""
+    return FAMILIES.get(value, value)
+
+
+def squared(unit: str) -> str:
+    """The square of a unit: ``D`` -> ``D²``, ``Bohr^3`` -> ``(Bohr^3)²``."""
+    if unit == "unit unknown":
+        return unit
+    return f"{unit}²" if unit.isalpha() else f"({unit})²"
+
+
+def draw(
+    path: Path,
+    size: tuple[float, float],
+    count: int,
+    labels: tuple[str, str],
+    paint: Callable[[Sequence[Axes]], None],
+) -> list[Path]:
+    """Draws a figure of small multiples that share both axes, and one legend in a cell of its own.
+
+    Args:
+        path: Where to, without suffix.
+        size: Width and height of a panel, in inches.
+        count: Number of panels.
+        labels: Of the horizontal and the vertical axis, with their units.
+        paint: Fills the panels; what it gives a label gets into the legend.
+
+    Returns:
+        The files: PNG for the screen, PDF for print. The same numbers give the same bytes.
+    """
+    columns = min(MOST_COLUMNS, math.ceil(math.sqrt(count + 1)) if count > 2 else count + 1)
+    rows = math.ceil((count + 1) / columns)
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((size[0] * columns, size[1] * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        cells: list[Axes] = list(grid.flat)
+        paint(cells[:count])
+        _label(cells[:count], columns, labels)
+        _legend(cells[count], cells[:count])
+        for spare in cells[count:]:
+            spare.set_axis_off()
+        return _save(figure, path)
+
+
+def _label(panels: Sequence[Axes], columns: int, labels: tuple[str, str]) -> None:
+    """Labels the left of each row and the bottom of each column."""
+    for place, panel in enumerate(panels):
+        lowest = place + columns >= len(panels)
+        panel.tick_params(labelbottom=lowest)
+        panel.set_xlabel(labels[0] if lowest else "")
+        panel.set_ylabel(labels[1] if place % columns == 0 else "")
+
+
+def _legend(cell: Axes, panels: Sequence[Axes]) -> None:
+    """One entry for each label that is in any panel."""
+    entries = {}
+    for panel in panels:
+        for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
+            entries.setdefault(text, handle)
+    legend = cell.legend(entries.values(), entries.keys(), loc="center left")
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)  # a single dot of thousands could not be seen
+
+
+def _save(figure: Figure, path: Path) -> list[Path]:
+    # Without the names and dates that matplotlib would write into them.
+    files = [path.with_suffix(".png"), path.with_suffix(".pdf")]
+    figure.savefig(files[0], dpi=RESOLUTION, metadata={"Software": None})
+    figure.savefig(files[1], metadata={"CreationDate": None})
+    return files

@@ -1,0 +1,1 @@
+"""Each published speed has its command here."""

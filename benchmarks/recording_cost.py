@@ -1,0 +1,166 @@
+"""What recording costs the driver: this project's ledger beside Ray's MLflowLoggerCallback.
+
+    python benchmarks/recording_cost.py
+
+Both record the same trials and epochs on a fresh sqlite database each, in turn, in this process;
+no trial trains. The ledger's figures include Optuna (ask, tell, journal on disk), the other's do
+not. Ray's callback is handed what Tune hands it: the result with Tune's own entries filled in.
+
+The recorder writes a trial's metrics together, every few seconds and when the trial ends; here,
+where no time passes between two epochs, that is once a trial. The row "at once" writes after every
+epoch, the most that recording can cost, as when an epoch takes longer than those seconds.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+from studies import recording
+from studies.ledger import Ledger
+from studies.recording import Recorder
+from studies.search import Search
+from studies.space import Space
+from trainables.models.gnn import GNNConfig
+
+METRICS = {
+    "validation/loss": 0.5,
+    "validation/mse": 0.6,
+    "validation/mae": 0.4,
+    "validation/r2": 0.7,
+    "train/loss": 0.3,
+    "train/seconds": 1.2,
+    "train/learning_rate": 1e-3,
+    "memory_gib": 0.5,
+}
+"""What an epoch of the GNN study reports; the values do not matter."""
+
+ALLOWED = 10.0
+"""Milliseconds of the driver a report that the project allows itself on sqlite."""
+
+
+class Stopwatch:
+    """Adds up the time spent inside."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - begun
+
+
+class Reporter(tune.Trainable):
+    """Gives the results that Tune would: ours, with Tune's own entries."""
+
+    def step(self) -> dict[str, Any]:
+        return {**METRICS, "epoch": self.training_iteration + 1, "device": "cpu"}
+
+
+class FakeTrial:
+    """As much of Tune's Trial as the callback looks at."""
+
+    def __init__(self, number: int) -> None:
+        self.trial_id = f"{number:05d}"
+        self.config = vars(GNNConfig())
+
+    def __str__(self) -> str:
+        return f"trial_{self.trial_id}"
+
+
+def ours(folder: Path, trials: int, epochs: int, patience: float) -> tuple[float, float]:
+    """Seconds in reports, and in beginnings and endings of trials, ours."""
+    recording.PATIENCE = patience
+    folder.mkdir()
+    space = Space.of(GNNConfig, "family", {"epochs": [epochs]})
+    search = Search(folder / "optuna.log", "cost", space, "tpe", seed=0, spec={})
+    recorder = Recorder(f"sqlite:///{folder / 'ours.db'}", "cost", folder / "ours")
+    recorder.open(
+        "What does it cost?",
+        params={},
+        tags={},
+        data=("none", "none"),
+        identity="x",
+        trial_tags={},
+    )
+    ledger = Ledger(search, recorder, "validation/r2", total=trials)
+    reports, lives = Stopwatch(), Stopwatch()
+    for _ in range(trials):
+        with lives.running():
+            proposal = ledger.next()
+            assert proposal is not None
+            ledger.started(proposal)
+        for epoch in range(1, epochs + 1):
+            with reports.running():
+                ledger.epoch(proposal.number, {**METRICS, "epoch": epoch, "device": "cpu"})
+        with lives.running():
+            ledger.ended(proposal.number)
+    return reports.seconds, lives.seconds
+
+
+def rays(folder: Path, trials: int, epochs: int) -> tuple[float, float]:
+    """The same of `MLflowLoggerCallback`."""
+    folder.mkdir()
+    callback = MLflowLoggerCallback(f"sqlite:///{folder / 'rays.db'}", experiment_name="cost")
+    callback.setup()
+    reports, lives = Stopwatch(), Stopwatch()
+    for number in range(trials):
+        trial: Any = FakeTrial(number)
+        source = Reporter()
+        with lives.running():
+            callback.log_trial_start(trial)
+        for epoch in range(1, epochs + 1):
+            result = source.train()
+            with reports.running():
+                callback.log_trial_result(epoch, trial, result)
+        with lives.running():
+            callback.log_trial_end(trial)
+    return reports.seconds, lives.seconds
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3, help="the two take turns this often")
+    arguments = parser.parse_args()
+    reports = arguments.trials * arguments.epochs
+    measures = {
+        "ours": partial(ours, patience=recording.PATIENCE),
+        "ours, at once": partial(ours, patience=0.0),
+        "MLflowLoggerCallback": rays,
+    }
+    table = {name: [] for name in measures}
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, measure in measures.items():
+                times = measure(Path(folder) / name, arguments.trials, arguments.epochs)
+                table[name].append(times)
+    print(f"{arguments.trials} trials x {arguments.epochs} epochs on sqlite, median of rounds, ms")
+    print("| recorder | a report | a trial's begin and end | all of it, a report |")
+    print("|---|---|---|---|")
+    totals = {}
+    for name, rounds in table.items():
+        report, life = (sorted(column)[len(rounds) // 2] for column in zip(*rounds, strict=True))
+        totals[name] = 1e3 * (report + life) / reports
+        print(
+            f"| {name} | {1e3 * report / reports:.2f} | {1e3 * life / arguments.trials:.1f} "
+            f"| {totals[name]:.2f} |"
+        )
+    print(f"ratio to ours: {totals['MLflowLoggerCallback'] / totals['ours']:.1f}")
+    met = "within" if totals["ours, at once"] <= ALLOWED else "beyond"
+    print(f"{met} the {ALLOWED:g} ms a report that the project allows itself")
+
+
+if __name__ == "__main__":
+    main()

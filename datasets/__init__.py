@@ -1,0 +1,1 @@
+"""What a trial learns from. Knows nothing of models, Ray or MLflow."""

@@ -1,0 +1,9 @@
+"""The one exception that means: what the user gave cannot be used."""
+
+
+class InputError(ValueError):
+    """Bad input, found before work starts.
+
+    The message is one line that says what was expected, what came and what to do; the command
+    lines print it alone, without a traceback, and exit with code 2.
+    """

@@ -1,0 +1,219 @@
+"""One flat, in-memory store of many graphs: a batch is an index-select, never a Python collate.
+
+`Graphs` holds NumPy arrays, which Ray's object store and memory-mapped files give to every
+process of a machine without a copy. `GraphStore` holds the same arrays as tensors on a device and
+cuts batches out of them.
+
+Conventions: an edge points from ``edge_index[0]`` (source) to ``edge_index[1]`` (target); every
+bond is there in both directions; node numbers in `Graphs` count from 0 within each graph, in a
+`GraphBatch` over the whole batch.
+"""
+
+import os
+import shutil
+import warnings
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NODE_FEATURES = 11
+"""Width of the node features: one-hot H, C, N, O, F; atomic number; aromatic; sp; sp2; sp3;
+number of hydrogens. The features of PyG's QM9."""
+
+BOND_TYPES = 5
+"""Edge types: 0 single, 1 double, 2 triple, 3 aromatic, as in PyG's QM9; 4 no bond."""
+
+NO_BOND = 4
+
+PAIR_CHUNK = 4_000_000
+"""Atom pairs looked at together: bounds the memory of `with_pairs` to some 200 MB."""
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Many graphs, one after the other.
+
+    Attributes:
+        node_features: (nodes, 11) int8, see `NODE_FEATURES`; dimensionless.
+        positions: (nodes, 3) float32, Angstrom.
+        node_offsets: (graphs + 1,) int64: graph g owns nodes node_offsets[g] to [g + 1].
+        edge_index: (2, edges) int32, source and target within the graph.
+        edge_types: (edges,) int8, see `BOND_TYPES`.
+        edge_offsets: (graphs + 1,) int64.
+        targets: (graphs,) float64, in the unit of the target.
+        rows: (graphs,) int64, ascending: the row of the molecule table each graph came from.
+    """
+
+    node_features: np.ndarray
+    positions: np.ndarray
+    node_offsets: np.ndarray
+    edge_index: np.ndarray
+    edge_types: np.ndarray
+    edge_offsets: np.ndarray
+    targets: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def save(self, folder: Path) -> None:
+        """Writes one ``.npy`` file an array, beside and then renamed: whole or absent.
+
+        A folder that is there stays as it is: its name stands for its content, and another process
+        may have it open.
+        """
+        beside = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for field in fields(self):
+            np.save(beside / f"{field.name}.npy", getattr(self, field.name))
+        try:
+            beside.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(beside)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Graphs":
+        """Memory-maps what `save` wrote; pages are read as batches touch them."""
+        files = {field.name: folder / f"{field.name}.npy" for field in fields(cls)}
+        # As plain arrays over the map: pickle would copy an np.memmap, and Ray with it.
+        return cls(**{n: np.asarray(np.load(file, mmap_mode="r")) for n, file in files.items()})
+
+    def with_pairs(self, cutoff: float) -> "Graphs":
+        """The same graphs with an edge for every ordered pair of atoms closer than a cutoff.
+
+        Pairs come from the dense distance matrix of each graph (molecules are small); a pair that
+        was an edge keeps its type, the others get `NO_BOND`.
+
+        Args:
+            cutoff: Angstrom.
+        """
+        sizes = np.diff(self.node_offsets)
+        pairs = sizes**2
+        parts, first = [], 0
+        while first < len(self):
+            within = np.cumsum(pairs[first:]) <= PAIR_CHUNK
+            last = first + max(1, int(within.sum()))
+            parts.append(self._pairs_of(first, last, cutoff))
+            first = last
+        edge_index, edge_types, counts = (
+            np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)
+        )
+        return replace(
+            self,
+            edge_index=edge_index,
+            edge_types=edge_types,
+            edge_offsets=np.concatenate([[0], np.cumsum(counts)]),
+        )
+
+    def _pairs_of(
+        self, first: int, last: int, cutoff: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pairs of the graphs first to last: (2, edges), (edges,) and edges a graph."""
+        sizes = np.diff(self.node_offsets[first : last + 1])
+        starts = self.node_offsets[first:last]
+        cell_starts = np.cumsum(sizes**2) - sizes**2
+        graph = np.repeat(np.arange(last - first), sizes**2)
+        cell = np.arange(len(graph)) - cell_starts[graph]
+        source, target = np.divmod(cell, sizes[graph])
+        offset = starts[graph]
+        apart = self.positions[offset + source] - self.positions[offset + target]
+        near = ((apart**2).sum(axis=1) < cutoff**2) & (source != target)
+
+        types = np.full(len(graph), NO_BOND, np.int8)
+        bonds = slice(self.edge_offsets[first], self.edge_offsets[last])
+        bond_graph = np.repeat(
+            np.arange(last - first), np.diff(self.edge_offsets[first : last + 1])
+        )
+        begin, end = self.edge_index[:, bonds]
+        types[cell_starts[bond_graph] + begin * sizes[bond_graph] + end] = self.edge_types[bonds]
+
+        edge_index = np.stack([source[near], target[near]]).astype(np.int32)
+        return edge_index, types[near], np.bincount(graph[near], minlength=last - first)
+
+
+@dataclass(frozen=True)
+class GraphBatch:
+    """Some graphs as one disconnected graph, in the form that PyG's layers take.
+
+    Attributes:
+        node_features: (nodes, 11) float32.
+        positions: (nodes, 3) float32, Angstrom.
+        graph: (nodes,) int64, ascending: the graph of each node.
+        edge_index: (2, edges) int64, source and target among the nodes of the batch.
+        edge_types: (edges,) int64.
+        targets: (graphs,) float32.
+    """
+
+    node_features: Tensor
+    positions: Tensor
+    graph: Tensor
+    edge_index: Tensor
+    edge_types: Tensor
+    targets: Tensor
+
+    @property
+    def size(self) -> int:
+        """Number of graphs."""
+        return len(self.targets)
+
+
+class GraphStore:
+    """`Graphs` as tensors on one device, from which `select` cuts batches.
+
+    On the CPU the tensors share the memory of the arrays.
+    """
+
+    def __init__(self, graphs: Graphs, device: torch.device) -> None:
+        self.node_features = _tensor(graphs.node_features, device)
+        self.positions = _tensor(graphs.positions, device)
+        self.node_offsets = _tensor(graphs.node_offsets, device)
+        self.edge_index = _tensor(graphs.edge_index, device)
+        self.edge_types = _tensor(graphs.edge_types, device)
+        self.edge_offsets = _tensor(graphs.edge_offsets, device)
+        self.targets = _tensor(graphs.targets, device)
+
+    def select(self, graphs: Tensor) -> GraphBatch:
+        """The batch of these graphs, in this order.
+
+        Args:
+            graphs: Graph numbers, shape (batch,), int64, on the store's device.
+        """
+        nodes, graph_of_node, node_starts = _ranges(self.node_offsets, graphs)
+        edges, graph_of_edge, _ = _ranges(self.edge_offsets, graphs)
+        return GraphBatch(
+            node_features=self.node_features[nodes].float(),
+            positions=self.positions[nodes],
+            graph=graph_of_node,
+            edge_index=self.edge_index[:, edges].long() + node_starts[graph_of_edge],
+            edge_types=self.edge_types[edges].long(),
+            targets=self.targets[graphs].float(),
+        )
+
+
+def _ranges(offsets: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the elements of some graphs lie: (elements,), their graph, and its first element.
+
+    For graphs that own offsets[g] to offsets[g + 1] in the store: the elements' places in the
+    store, the place in `graphs` of each one's graph, and, shape (batch,), where each graph's
+    elements begin in the batch.
+    """
+    first = offsets[graphs]
+    counts = offsets[graphs + 1] - first
+    starts = counts.cumsum(dim=0) - counts
+    graph = torch.repeat_interleave(counts)
+    places = torch.arange(len(graph), device=graph.device) + (first - starts)[graph]
+    return places, graph, starts
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # Ray's object store and memory maps are read-only and torch, which has no read-only
+        # tensors, warns of it. Nothing here writes into the store.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array).to(device)

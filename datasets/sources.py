@@ -1,0 +1,147 @@
+"""Which molecules a study learns from: a table by name, one target, a split.
+
+Tables are generated or read once and kept in a cache, as are their graphs.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets import gfn2
+from datasets.errors import InputError
+from datasets.features import molecule_graphs
+from datasets.graphs import Graphs
+from datasets.molecules import fingerprint, read_table, target_unit, target_values
+from datasets.parallel import ParallelMap
+from datasets.splits import HOMEWORK, Split, split_rows, split_sizes
+
+GFN2_SEED = 0
+"""The embedded molecules are the same for every study, whatever the study's own seed."""
+
+
+@dataclass(frozen=True)
+class MoleculeOptions:
+    """Which molecules, and what of them."""
+
+    dataset: str = "gfn2"
+    """gfn2: molecules generated here and labelled with GFN2-xTB dipoles; or the path of a
+    molecule table, FILE.parquet (schema: datasets/molecules.py)."""
+
+    target: str = "mu"
+    """Column to predict; mu is the dipole moment in D."""
+
+    split: str = "random"
+    """random: 80, 10 and 10 % by molecule; random:A,B,C: these fractions or counts; homework: the
+    first 10,000 / 1,000 / 1,000 rows."""
+
+    molecules: int | None = None
+    """How many: gfn2 generates 4,096 by default, of a file the first rows are taken, by default
+    all."""
+
+    def __post_init__(self) -> None:
+        if self.molecules is not None and self.molecules < 1:
+            raise InputError(f"--molecules is {self.molecules}: expected at least 1")
+        if self.dataset == "gfn2":
+            # Before minutes go into making molecules that cannot be used.
+            split_sizes(self.split, self.molecules or gfn2.DEFAULT_SIZE)
+            if self.target != "mu":
+                raise InputError(f"no target {self.target}: gfn2 has mu only")
+        elif not self.dataset.endswith(".parquet"):
+            raise InputError(
+                f"unknown --dataset {self.dataset}: expected gfn2 or the path of a .parquet file"
+            )
+
+
+@dataclass(frozen=True)
+class MoleculeSet:
+    """Molecules ready to be learned from; what the trials of a study share.
+
+    Attributes:
+        graphs: With bonds as edges.
+        split: Places in `graphs`, not rows of the table.
+        unit: Of the target.
+        digest: Fingerprint of the table and target.
+        dropped: Rows whose atoms in the SMILES are not those of the row, left out.
+    """
+
+    graphs: Graphs
+    split: Split
+    unit: str
+    digest: str
+    dropped: int
+
+
+def open_molecules(
+    options: MoleculeOptions,
+    seed: int,
+    cache: Path,
+    parallel: ParallelMap = map,
+    say: Callable[[str], None] = print,
+) -> MoleculeSet:
+    """Makes or finds the molecules that the options name.
+
+    Args:
+        options: Which.
+        seed: Seeds a random split.
+        cache: Folder of generated tables and graphs.
+        parallel: Runs generation and featurisation.
+        say: Is told what was left out or replaced, a line each.
+
+    Raises:
+        InputError: If they cannot be used; the message says why.
+    """
+    table = _table(options, cache, parallel, say)
+    if options.split == "homework":
+        table = table.slice(0, sum(HOMEWORK))  # the other rows are in no part of it
+    target_values(table, options.target)
+    split = split_rows(np.array(table.column("smiles").to_pylist()), options.split, seed)
+    graphs = molecule_graphs(table, options.target, cache, parallel)
+    dropped = table.num_rows - len(graphs)
+    if dropped:
+        say(
+            f"left out {dropped:,} of {table.num_rows:,} molecules, whose SMILES does not list "
+            "the atoms in the order of their positions"
+        )
+    split = split.keeping(graphs.rows)
+    for name, part in vars(split).items():
+        if len(part) < 2 or np.ptp(graphs.targets[part]) == 0:
+            raise InputError(
+                f"target {options.target} takes a single value on the {len(part)} molecules of "
+                f"the {name} split: R² is undefined, choose another target or split"
+            )
+    return MoleculeSet(
+        graphs=graphs,
+        split=split,
+        unit=target_unit(table, options.target),
+        digest=fingerprint(table, options.target),
+        dropped=dropped,
+    )
+
+
+def _table(
+    options: MoleculeOptions, cache: Path, parallel: ParallelMap, say: Callable[[str], None]
+) -> pa.Table:
+    if options.dataset == "gfn2":
+        return _generated(options.molecules or gfn2.DEFAULT_SIZE, cache, parallel, say)
+    return read_table(Path(options.dataset)).slice(0, options.molecules)
+
+
+def _generated(
+    molecules: int, cache: Path, parallel: ParallelMap, say: Callable[[str], None]
+) -> pa.Table:
+    path = cache / f"gfn2-{molecules}-v{gfn2.VERSION}.parquet"
+    if not path.is_file():
+        generated = gfn2.generate(molecules, GFN2_SEED, parallel)
+        if generated.failures:
+            causes = ", ".join(f"{count} {kind}" for kind, count in generated.failures.items())
+            say(f"replaced molecules that could not be labelled: {causes}")
+        cache.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        pq.write_table(generated.table, beside)
+        beside.rename(path)
+    return read_table(path)

@@ -1,0 +1,103 @@
+"""Which molecules are trained on, chosen by, and kept for the end."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.errors import InputError
+
+HOMEWORK = (10_000, 1_000, 1_000)
+"""Train, validation and test sizes of the published homework, in table order."""
+
+DEFAULT_FRACTIONS = "0.8,0.1,0.1"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a data set, each of shape (rows,), int64; no row is in two of them."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    def keeping(self, rows: np.ndarray) -> "Split":
+        """The same split, as positions in `rows`, without the rows that `rows` lacks.
+
+        Args:
+            rows: Sorted row numbers that are still there, shape (kept,).
+        """
+
+        def positions(part: np.ndarray) -> np.ndarray:
+            kept = part[np.isin(part, rows)]
+            return np.searchsorted(rows, kept)
+
+        return Split(positions(self.train), positions(self.validation), positions(self.test))
+
+
+def split_rows(keys: np.ndarray, method: str, seed: int) -> Split:
+    """Splits rows into train, validation and test.
+
+    Args:
+        keys: What a row is about (a SMILES), shape (rows,): rows of equal key stay together in
+            a random split.
+        method: ``homework``: the first 10,000 / 1,000 / 1,000 rows in table order.
+            ``random``: 80 / 10 / 10 % of the keys, drawn with the seed. ``random:A,B,C``: these
+            fractions (at most 1 in sum) or these counts of keys.
+        seed: Seeds the random split; the homework split ignores it.
+
+    Raises:
+        InputError: If the method is unknown, its sizes make no sense or the rows do not suffice.
+    """
+    distinct, key_of_row = np.unique(keys, return_inverse=True)
+    rows = len(keys) if method == "homework" else len(distinct)
+    train, validation, test = split_sizes(method, rows)
+    if method == "homework":
+        ends = np.cumsum([train, validation])
+        return Split(*np.split(np.arange(sum(HOMEWORK)), ends))
+    place = np.random.default_rng(seed).permutation(len(distinct))[key_of_row]
+    return Split(
+        np.flatnonzero(place < train),
+        np.flatnonzero((train <= place) & (place < train + validation)),
+        np.flatnonzero((train + validation <= place) & (place < train + validation + test)),
+    )
+
+
+def split_sizes(method: str, total: int) -> tuple[int, int, int]:
+    """How many of a total go into train, validation and test; see `split_rows`.
+
+    Raises:
+        InputError: If the method is unknown, its sizes make no sense or the total does not do.
+    """
+    if method == "homework":
+        if total < sum(HOMEWORK):
+            raise InputError(
+                f"--split homework takes the first {sum(HOMEWORK):,} molecules, the data set has "
+                f"{total:,}: use --split random"
+            )
+        return HOMEWORK
+    name, _, sizes = method.partition(":")
+    if name != "random":
+        raise InputError(f"unknown --split {method}: expected homework, random or random:A,B,C")
+    numbers = _positive_numbers(sizes or DEFAULT_FRACTIONS)
+    if numbers.sum() <= 1 + 1e-9:
+        # Rounding the running sums, not the parts, never asks for more than there are.
+        numbers = np.diff(np.round(np.cumsum(numbers) * total), prepend=0)
+    train, validation, test = numbers.astype(int).tolist()
+    if train + validation + test > total or min(train, validation, test) < 2:
+        raise InputError(
+            f"--split {method} asks for {train}, {validation} and {test} of {total:,} molecules: "
+            "expected at least 2 in each part and no more than there are"
+        )
+    return train, validation, test
+
+
+def _positive_numbers(sizes: str) -> np.ndarray:
+    try:
+        numbers = np.array([float(size) for size in sizes.split(",")])
+    except ValueError:
+        numbers = np.empty(0)
+    if len(numbers) != 3 or not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise InputError(
+            f"--split random:{sizes}: expected three positive numbers train,validation,test"
+        )
+    return numbers

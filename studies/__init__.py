@@ -1,0 +1,8 @@
+"""What is asked: studies, their engine and their command line."""
+
+import sys
+from pathlib import Path
+
+# `datasets` is also the import name of a well-known package. Where that one is installed too, this
+# project's must win.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

@@ -1,0 +1,142 @@
+"""A command line read off dataclasses: a field is a flag, its docstring the help."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+from docstring_parser import parse_from_object
+
+from datasets.errors import InputError
+from studies.options import Options
+from studies.space import parameters_of
+from trainables.config import FitConfig
+
+DataOptions = TypeVar("DataOptions")
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What was typed.
+
+    Attributes:
+        options: How the study is run.
+        data: What it learns from; of the study's own options class.
+        given: Config field -> the values given for it, one or, for a choice, several.
+    """
+
+    options: Options
+    data: Any
+    given: Mapping[str, Sequence[Any]]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises instead of printing the usage: one line is clearer than forty."""
+        raise InputError(f"{message} (see --help)")
+
+
+def parse(
+    argv: Sequence[str], description: str, data_options: type, config: type[FitConfig]
+) -> CommandLine:
+    """Reads the command line of a study.
+
+    Args:
+        argv: The arguments.
+        description: What ``--help`` says first.
+        data_options: Dataclass of the study's data options.
+        config: Dataclass of the hyperparameters.
+
+    Raises:
+        InputError: If an argument is unknown, of the wrong type, or out of range.
+    """
+    parser = _Parser(
+        description=description,
+        usage="%(prog)s [options]",
+        allow_abbrev=False,
+    )
+    for title, kind in (("study", Options), ("data", data_options)):
+        group = parser.add_argument_group(title)
+        for field in fields(kind):
+            _add_option(group, field, kind)
+    group = parser.add_argument_group(
+        "configuration", "a value given here is used in every trial instead of being searched"
+    )
+    searched = {parameter.field for parameter in parameters_of(config)}
+    for field in fields(config):
+        _add_config_field(group, field, config, field.name in searched)
+    typed = vars(parser.parse_args(argv))
+    given = {f.name: typed[f.name] for f in fields(config) if typed[f.name] is not None}
+    return CommandLine(_build(Options, typed), _build(data_options, typed), given)
+
+
+def _build(kind: type[DataOptions], typed: Mapping[str, Any]) -> DataOptions:
+    return kind(**{field.name: typed[field.name] for field in fields(kind)})  # pyright: ignore[reportArgumentType]
+
+
+def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: type) -> None:
+    hint, choices = _plain_type(get_type_hints(kind)[field.name])
+    text = _help(kind, field.name)
+    if hint is bool:
+        group.add_argument(_flag(field.name), action="store_true", help=text, default=False)
+        return
+    default = "" if field.default is None else " (default: %(default)s)"
+    group.add_argument(
+        _flag(field.name),
+        type=hint,
+        choices=choices,
+        default=field.default,
+        metavar=None if choices else _metavar(hint),
+        help=text + default,
+    )
+
+
+def _add_config_field(
+    group: argparse._ArgumentGroup, field: Field[Any], config: type[FitConfig], searched: bool
+) -> None:
+    hint, choices = _plain_type(get_type_hints(config)[field.name])
+    kept = "searched" if searched else f"not searched; default: {field.default}"
+    group.add_argument(
+        _flag(field.name),
+        type=_truth if hint is bool else hint,
+        choices=choices,
+        nargs="+" if choices else 1,
+        default=None,
+        metavar=None if choices else _metavar(hint),
+        help=f"{_help(config, field.name)} ({kept})",
+    )
+
+
+def _plain_type(hint: Any) -> tuple[type, tuple[Any, ...] | None]:
+    """The type a flag's value is converted to, and its choices if it has some."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) is UnionType:
+        hint = next(part for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0]), get_args(hint)
+    return hint, None
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return text == "true"
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _metavar(hint: type) -> str:
+    return {int: "N", float: "X", bool: "true|false"}.get(hint, hint.__name__.upper())
+
+
+def _help(kind: type, field: str) -> str:
+    """The docstring of a field, its own or inherited, on one line."""
+    for base in kind.__mro__:
+        for parameter in parse_from_object(base).params if base is not object else ():
+            if parameter.arg_name == field:
+                return " ".join((parameter.description or "").split()).replace("%", "%%")
+    raise TypeError(f"{kind.__name__}.{field} has no docstring, which would be its help")

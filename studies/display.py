@@ -1,0 +1,150 @@
+"""What one sees while a study runs: a live table on a terminal, a line a trial in a log file."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from datasets.parallel import ParallelMap
+from studies.ledger import TrialRecord
+from studies.search import FinishedTrial
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+REFRESH = 0.5
+"""Seconds between two drawings of the live table: every report would cost the driver more."""
+
+
+class Display:
+    """Shows the trials of a session; `changed` is the ledger's listener.
+
+    Args:
+        console: Where to.
+        objective: Name of the metric that is maximised.
+        total: Trials of the study.
+        known: Trials that earlier sessions ended.
+        best: The best finished trial of earlier sessions.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        objective: str,
+        total: int,
+        known: int,
+        best: FinishedTrial | None = None,
+    ) -> None:
+        self.console = console
+        self.objective = objective
+        self.total = total
+        self.known = known
+        self.begun = time.monotonic()
+        self.records: dict[int, TrialRecord] = {}
+        self.known_best = best
+        self.drawn = 0.0
+        self.live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.stop()
+
+    def changed(self, record: TrialRecord) -> None:
+        """A trial began, did an epoch, or ended."""
+        self.records[record.number] = record
+        if record.state not in ("running", "stopped"):
+            self.console.print(self._line(record), highlight=False, soft_wrap=True)
+        if self.live.is_started and time.monotonic() - self.drawn > REFRESH:
+            self.drawn = time.monotonic()
+            self.live.update(self._table(), refresh=True)
+
+    def _line(self, record: TrialRecord) -> str:
+        outcome = escape(record.reason) if record.state == "failed" else self._value(record)
+        done = self.known + self._counts()["ended"]
+        return (
+            f"[dim]{done:>3}/{self.total}[/]  trial {record.number:<4} {record.state:<8}  "
+            f"{record.config.title:<30}  {outcome}  [dim]epoch {record.epoch}, "
+            f"{record.seconds:.0f} s[/]"
+        )
+
+    def _value(self, record: TrialRecord) -> str:
+        value = "" if record.value is None else f"{record.value:.4f}"
+        return f"{self.objective} {value}"
+
+    def _counts(self) -> Counter[str]:
+        counts = Counter(record.state for record in self.records.values())
+        counts["ended"] = counts["finished"] + counts["pruned"] + counts["failed"]
+        return counts
+
+    def _table(self) -> Table:
+        counts = self._counts()
+        elapsed = time.monotonic() - self.begun
+        table = Table.grid(padding=(0, 2))
+        table.add_row(
+            f"[bold]{self.known + counts['ended']}[/] of {self.total} done",
+            f"{counts['running']} running, {counts['pruned']} pruned, {counts['failed']} failed",
+            f"elapsed {_clock(elapsed)}, left {self._left(counts, elapsed)}",
+        )
+        best = self.best()
+        if best is not None:
+            score = f"{self.objective} {best.value:.4f}"
+            table.add_row(f"best: trial {best.number}", best.config.title, score)
+        for record in self.records.values():
+            if record.state == "running":
+                done = f"epoch {record.epoch}/{record.config.epochs}"
+                table.add_row(f"[dim]trial {record.number}", f"[dim]{record.config.title}", done)
+        return table
+
+    def best(self) -> TrialRecord | FinishedTrial | None:
+        """The best finished trial so far, earlier sessions' included."""
+        finished = [r for r in self.records.values() if r.state == "finished"]
+        known = [self.known_best] if self.known_best else []
+        return max([*known, *finished], key=lambda trial: trial.value or 0.0, default=None)
+
+    def _left(self, counts: Counter[str], elapsed: float) -> str:
+        """Expected from the pace so far."""
+        if not counts["ended"]:
+            return "?"
+        remaining = self.total - self.known - counts["ended"]
+        return _clock(elapsed / counts["ended"] * remaining)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def with_progress(parallel: ParallelMap, console: Console) -> ParallelMap:
+    """The same map with a progress bar named after the function; a line at the end."""
+
+    def tracked(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+        begun = time.monotonic()
+        description = function.__name__.replace("_", " ")
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        silent = not console.is_terminal
+        with Progress(
+            *columns, TimeRemainingColumn(), console=console, transient=True, disable=silent
+        ) as progress:
+            task = progress.add_task(description, total=len(items))
+            for result in parallel(function, items):
+                progress.advance(task)
+                yield result
+        console.print(f"{description}: {time.monotonic() - begun:.1f} s")
+
+    return tracked

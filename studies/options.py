@@ -1,0 +1,82 @@
+"""What a study's user decides, apart from the hyperparameters."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from datasets.errors import InputError
+from studies.search import SamplerName
+from trainables.config import at_least
+
+SchedulerName = Literal["asha", "none"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is run."""
+
+    name: str | None = None
+    """Name of the study; the same name continues it. By default made of what is asked."""
+
+    trials: int = 16
+    """Trials in all, those of earlier sessions of the same study counted in."""
+
+    time_budget: float | None = None
+    """Minutes of training after which this session stops; unfinished trials go on in the next."""
+
+    sampler: SamplerName = "tpe"
+    """How Optuna proposes: tree of Parzen estimators, at random, or a Gaussian process."""
+
+    scheduler: SchedulerName = "asha"
+    """Whether unpromising trials are stopped early (asynchronous successive halving)."""
+
+    preset: str | None = None
+    """Try a named configuration of each family instead of searching."""
+
+    cpus_per_trial: int = 1
+    """Cores of each trial."""
+
+    gpus_per_trial: float | None = None
+    """GPUs of each trial; a fraction shares one. By default 1 where there is a GPU, else 0."""
+
+    max_concurrent: int | None = None
+    """Trials at once; by default as many as the resources allow."""
+
+    local: bool = False
+    """Run the trials one by one in this process, without Ray, none stopped early: for a
+    debugger."""
+
+    smoke: bool = False
+    """A tiny study of everything, in about a minute: little data, 2 epochs, one trial each."""
+
+    runs_dir: Path = Path("runs")
+    """Where everything is written, but for the data."""
+
+    data_dir: Path = Path("data")
+    """Where generated and prepared data sets are kept for the next study."""
+
+    def __post_init__(self) -> None:
+        at_least("--trials", self.trials, 1)
+        at_least("--cpus-per-trial", self.cpus_per_trial, 1)
+        if self.time_budget is not None:
+            at_least("--time-budget", self.time_budget, 0, open_end=True)
+        if self.gpus_per_trial is not None:
+            at_least("--gpus-per-trial", self.gpus_per_trial, 0)
+        if self.max_concurrent is not None:
+            at_least("--max-concurrent", self.max_concurrent, 1)
+        if self.name is not None and not _is_folder_name(self.name):
+            raise InputError(
+                f"--name {self.name!r}: expected letters, digits, '-', '_' and '.', as it names a "
+                "folder"
+            )
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow records: ``MLFLOW_TRACKING_URI``, else a database in the runs folder."""
+        local = f"sqlite:///{self.runs_dir.resolve() / 'mlflow.db'}"
+        return os.environ.get("MLFLOW_TRACKING_URI") or local
+
+
+def _is_folder_name(name: str) -> bool:
+    return name.strip(".") != "" and all(c.isascii() and (c.isalnum() or c in "-_.") for c in name)

@@ -1,0 +1,216 @@
+"""Optuna's side of a study: ask for a configuration, tell how it ended, as what it was.
+
+Each ending has its own state: finished COMPLETE with its value; stopped early PRUNED with the
+value it had at its budget, so that no sampler takes it for a result of the whole budget; crashed
+or non-finite FAIL with the reason. A trial that nothing was told of stays RUNNING: the next
+session of the study goes on with it.
+"""
+
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from datasets.errors import InputError
+from studies.space import Space
+from trainables.config import FitConfig
+
+SamplerName = Literal["tpe", "random", "gp"]
+SPEC = "spec"
+IDENTITY = "identity"
+
+STARTUP = 8
+"""Trials before TPE begins to learn, after the baselines some at random."""
+
+REASON = "reason"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration to try.
+
+    Attributes:
+        number: Its number in the study.
+        config: What to fit.
+        baseline: Whether it is a default that everything else is compared with.
+    """
+
+    number: int
+    config: FitConfig
+    baseline: bool
+
+
+@dataclass(frozen=True)
+class FinishedTrial(Proposal):
+    """A trial that used its whole budget, and the objective that it reached."""
+
+    value: float
+
+
+class Search:
+    """One study in Optuna.
+
+    Args:
+        journal: The journal file; created if it is not there.
+        name: The study's name.
+        space: What is searched.
+        sampler: Which sampler proposes.
+        seed: Seeds the sampler.
+        spec: What the study is, as plain values: the space, the data, the objective.
+
+    Raises:
+        InputError: If the study exists with another spec.
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        name: str,
+        space: Space,
+        sampler: SamplerName,
+        seed: int,
+        spec: dict[str, Any],
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.space = space
+        self.sampler: SamplerName = sampler
+        self.seed = seed
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        # Loading a study as if it were created would write into its journal.
+        if name in optuna.get_all_study_names(storage):
+            self.study = optuna.load_study(study_name=name, storage=storage)
+        else:
+            self.study = optuna.create_study(
+                study_name=name, storage=storage, direction="maximize"
+            )
+        known = self.study.user_attrs.get(SPEC)
+        if known is None:
+            for baseline in space.baselines():
+                self.study.enqueue_trial(baseline, skip_if_exists=True)
+            self.study.set_user_attr(IDENTITY, uuid.uuid4().hex)
+            self.study.set_user_attr(SPEC, spec)
+        else:
+            _refuse_another(name, known, spec)
+
+    def unfinished(self) -> Iterator[Proposal]:
+        """Trials that an earlier session began and did not end, with their configuration."""
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            yield self._proposal(optuna.trial.Trial(self.study, frozen._trial_id))
+
+    def ask(self) -> Proposal:
+        """A new configuration; the defaults come first."""
+        # A sampler of its own for each trial: what it proposes then depends on the seed and on
+        # what is known, not on how often the study was stopped and continued.
+        self.study.sampler = _sampler(self.sampler, (self.seed + 7919 * self.asked) % 2**32)
+        return self._proposal(self.study.ask())
+
+    def _proposal(self, trial: optuna.trial.Trial) -> Proposal:
+        config = self.space.suggest(trial)
+        return Proposal(trial.number, config, trial.number < len(self.space.compared))
+
+    @property
+    def identity(self) -> str:
+        """What tells this study from another one of the same name."""
+        return self.study.user_attrs[IDENTITY]
+
+    def reasons(self) -> set[str]:
+        """Why trials failed."""
+        return {t.user_attrs[REASON] for t in self._trials() if REASON in t.user_attrs}
+
+    @property
+    def largest(self) -> int | None:
+        """How many trials make sense: a study of presets has one for each; None: any number."""
+        return len(self.space.compared) if self.space.preset else None
+
+    @property
+    def ended(self) -> int:
+        """Number of trials that finished, were pruned or failed."""
+        return sum(trial.state.is_finished() for trial in self._trials())
+
+    def finished_trials(self) -> list[FinishedTrial]:
+        """The trials that used their whole budget, the best last."""
+        finished = []
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            proposal = self._proposal(optuna.trial.Trial(self.study, frozen._trial_id))
+            assert frozen.value is not None
+            finished.append(
+                FinishedTrial(proposal.number, proposal.config, proposal.baseline, frozen.value)
+            )
+        return sorted(finished, key=lambda trial: trial.value)
+
+    def best(self) -> FinishedTrial | None:
+        """The best of them."""
+        return next(reversed(self.finished_trials()), None)
+
+    @property
+    def asked(self) -> int:
+        """Number of trials begun so far, whatever became of them."""
+        return sum(t.state is not TrialState.WAITING for t in self._trials())
+
+    def finished(self, number: int, value: float) -> None:
+        """Tells that a trial used its whole budget."""
+        self.study.tell(number, value)
+
+    def pruned(self, number: int, value: float, epoch: int) -> None:
+        """Tells that a trial was stopped early, with the value it had after `epoch`."""
+        self._trial(number).report(value, epoch)
+        self.study.tell(number, state=TrialState.PRUNED)
+
+    def failed(self, number: int, reason: str) -> None:
+        """Tells that a trial has no value, and why."""
+        self._trial(number).set_user_attr(REASON, reason)
+        self.study.tell(number, state=TrialState.FAIL)
+
+    def _trial(self, number: int) -> optuna.trial.Trial:
+        return optuna.trial.Trial(self.study, self._trials()[number]._trial_id)
+
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+
+def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if name == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Without groups, parameters that only some trials have would be drawn independently.
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=STARTUP,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )
+
+
+def _refuse_another(name: str, known: dict[str, Any], spec: dict[str, Any]) -> None:
+    differences = list(_differences(known, spec))
+    if differences:
+        raise InputError(
+            f"the study {name} was begun with another question: {'; '.join(differences)}; "
+            "give this one a --name of its own, or repeat the command it was begun with"
+        )
+
+
+def _differences(known: Any, given: Any, place: str = "") -> Iterator[str]:
+    """Each difference between two nested values as ``place: known, now given``."""
+    if isinstance(known, dict) and isinstance(given, dict):
+        for key in sorted(known | given):
+            inner = f"{place}.{key}" if place else key
+            if key not in known:
+                yield f"{inner} is new"
+            elif key not in given:
+                yield f"{inner} is gone"
+            else:
+                yield from _differences(known[key], given[key], inner)
+    elif known != given:
+        yield f"{place} was {known}, now {given}"

@@ -1,0 +1,358 @@
+"""One run of one study's command line.
+
+Check what was typed, open the data, open Optuna's journal and MLflow's runs (new ones, or those of
+the study that is continued), run trials, keep the weights of the best, analyse. Nothing is written
+before all of the input is known to be good.
+"""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from rich.console import Console
+
+from analysis.runs import check_answers
+from datasets.errors import InputError
+from datasets.parallel import ParallelMap
+from studies.command_line import CommandLine
+from studies.display import Display, with_progress
+from studies.ledger import Ledger
+from studies.options import Options
+from studies.recording import Recorder
+from studies.search import Search
+from studies.space import Space
+from studies.study import Study, StudyData
+from trainables import checkpoint
+
+RESERVED = ("artifacts", "mlflow.db", "default")
+"""Names in the runs folder, and of experiments, that are no study's."""
+
+JOURNAL = "optuna.log"
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Session:
+    """A command line, checked.
+
+    Args:
+        study: What is asked.
+        typed: How.
+        arguments: The same, as typed, for the record.
+        console: Where progress and results are shown.
+
+    Raises:
+        InputError: If it cannot be done.
+    """
+
+    def __init__(
+        self, study: Study[Any], typed: CommandLine, arguments: Sequence[str], console: Console
+    ) -> None:
+        typed = _tiny(study, typed) if typed.options.smoke else typed
+        self.study = study
+        self.options = typed.options
+        self.data_options = typed.data
+        self.given = typed.given
+        self.script = sys.argv[0]
+        self.command = shlex.join(["python", self.script, *arguments])
+        self.console = console
+        self.seed = int(self.given.get("seed", [0])[0])
+        self.gpus = _gpus(self.options)
+        cores = os.cpu_count() or 1
+        if self.options.cpus_per_trial > cores:
+            raise InputError(
+                f"--cpus-per-trial {self.options.cpus_per_trial}: this machine has {cores} cores"
+            )
+        self.name = self.options.name or self._default_name()
+        self.folder = self.options.runs_dir / self.name
+        self.sessions = self.folder / "trials"
+        self._space({})
+        _check_writable(self.options.runs_dir)
+        _check_writable(self.options.data_dir)
+        check_answers(self.options.tracking_uri)
+        if self.name.lower() in RESERVED:
+            raise InputError(f"--name {self.name} is taken by MLflow's own files: choose another")
+
+    def _default_name(self) -> str:
+        parts = [self.study.key, self.study.data_title(self.data_options)]
+        parts += [self.options.preset] if self.options.preset else []
+        parts += ["smoke"] if self.options.smoke else []
+        return "-".join(parts)
+
+    def _space(self, decided: Mapping[str, Sequence[Any]]) -> Space:
+        """The search space, once the data have had their say."""
+        name = self.options.preset
+        if name is not None and name not in self.study.presets:
+            raise InputError(f"unknown --preset {name}: expected {', '.join(self.study.presets)}")
+        preset = self.study.presets[name] if name else None
+        given = {**decided, **self.given}
+        return Space.of(self.study.config, self.study.by, given, preset)
+
+    def run(self) -> int:
+        """Runs the study; returns the exit code."""
+        parallel = with_progress(self._parallel(), self.console)
+        data = self.study.open_data(
+            self.data_options, self.seed, self.options.data_dir, parallel, self.console.print
+        )
+        with self._locked():
+            search, recorder = self._open(data)
+            try:
+                ledger = self._run_trials(data, search, recorder)
+                return self._conclude(search, recorder, ledger)
+            except BaseException:
+                recorder.abort()
+                raise
+
+    def _parallel(self) -> ParallelMap:
+        if self.options.local:
+            return map
+        from studies.ray_runner import ray_map
+
+        return ray_map
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.folder / "lock", timeout=0):
+                yield
+        except filelock.Timeout:
+            raise InputError(
+                f"the study {self.name} is running in another process: wait for it, or give this "
+                "one a --name of its own"
+            ) from None
+
+    def _spec(self, data: StudyData) -> dict[str, Any]:
+        """What the study is: continuing it under another spec would mix two questions."""
+        return {
+            "study": self.study.key,
+            "objective": self.study.objective,
+            "data": {**asdict(self.data_options), "digest": data.digest},
+            "seed": self.seed,
+            "preset": self.options.preset,
+            "sampler": self.options.sampler,
+            "space": self._space(data.decided).describe(),
+            "version": version("orrery"),
+        }
+
+    def _open(self, data: StudyData) -> tuple[Search, Recorder]:
+        """Optuna's journal and MLflow's runs, if they are of one study."""
+        uri = self.options.tracking_uri
+        recorder = Recorder(uri, self.name, self.options.runs_dir / "artifacts")
+        another = InputError(
+            f"the tracking store {uri} and {self.folder} do not know the same study "
+            f"{self.name}: one of them is another one's, or was removed; choose another --name"
+        )
+        if recorder.identity is not None and not (self.folder / JOURNAL).is_file():
+            raise another
+        search = self._search(data)
+        if recorder.identity is None and search.ended:
+            raise another
+        if recorder.identity not in (None, search.identity):
+            raise another
+        self._begin_recording(recorder, search, data)
+        return search, recorder
+
+    def _search(self, data: StudyData) -> Search:
+        return Search(
+            journal=self.folder / JOURNAL,
+            name=self.name,
+            space=self._space(data.decided),
+            sampler=self.options.sampler,
+            seed=self.seed,
+            spec=self._spec(data),
+        )
+
+    def _begin_recording(self, recorder: Recorder, search: Search, data: StudyData) -> None:
+        recorder.open(
+            identity=search.identity,
+            question=self.study.question,
+            params={
+                "study": self.study.key,
+                "objective": self.study.objective,
+                "by": self.study.by,
+                "seed": self.seed,
+                "preset": self.options.preset or "none",
+                "sampler": self.options.sampler,
+                "version": version("orrery"),
+                **{f"data.{name}": value for name, value in asdict(self.data_options).items()},
+                "data.digest": data.digest,
+                **{f"data.{name}": value for name, value in data.facts.items()},
+            },
+            tags={
+                "orrery.command": self.command,
+                "orrery.scheduler": "none" if self.options.local else self.options.scheduler,
+                "mlflow.source.name": self.script,
+                "mlflow.source.git.commit": _commit(),
+                "orrery.host": platform.node(),
+                **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
+            },
+            data=(self.study.data_title(self.data_options), data.digest),
+            trial_tags={
+                "orrery.data": data.digest,
+                **{f"orrery.{name}": str(value) for name, value in data.facts.items()},
+            },
+        )
+
+    def _run_trials(self, data: StudyData, search: Search, recorder: Recorder) -> Ledger:
+        budget = self.options.time_budget
+        ledger = Ledger(
+            search,
+            recorder,
+            objective=self.study.objective,
+            total=self.options.trials,
+            deadline=None if budget is None else time.monotonic() + 60 * budget,
+        )
+        display = Display(
+            self.console, self.study.objective, ledger.total, search.ended, search.best()
+        )
+        ledger.on_change = display.changed
+        session = f"{datetime.now():%Y%m%d-%H%M%S-%f}"
+        self.console.print(f"study {self.name}: {search.ended} of {ledger.total} trials done")
+        if ledger.is_done():
+            return ledger
+        try:
+            with display:
+                if self.options.local:
+                    from studies import local_runner
+
+                    local_runner.run_trials(
+                        ledger,
+                        data.make_task,
+                        self.sessions,
+                        session,
+                        self.options.cpus_per_trial,
+                        self.gpus,
+                    )
+                else:
+                    from studies import ray_runner
+
+                    ray_runner.run_trials(
+                        ledger, data.make_task, self.sessions, session, self.options, self.gpus
+                    )
+        except KeyboardInterrupt:
+            pass  # `stop` below closes what was running, the same as when the time is up
+        finally:
+            ledger.stop()
+        return ledger
+
+    def _conclude(self, search: Search, recorder: Recorder, ledger: Ledger) -> int:
+        """Closes the parent run and says what was found, or why nothing was."""
+        left = max(0, ledger.total - search.ended)
+        best = search.best()
+        outcome = {"orrery.trials": str(search.ended)}
+        if left:
+            recorder.close("KILLED", outcome)
+            self.console.print(
+                f"stopped after {search.ended} of {ledger.total} trials; the same command goes "
+                f"on:\n  {self.command}\nwith --trials {search.ended} it ends here and is analysed"
+            )
+            return 0 if ledger.out_of_time() else 130
+        if best is None:
+            recorder.close("FAILED", outcome)
+            reasons = sorted(search.reasons())
+            print(f"no trial of {self.name} finished: {'; '.join(reasons)}", file=sys.stderr)
+            return 1
+        self._keep_weights(search, recorder)
+        score = f"{self.study.objective} {best.value:.4f}"
+        summary = (
+            f"best of {search.ended} trials: trial {best.number}, {best.config.title}, {score}"
+        )
+        outcome |= {
+            "orrery.best_trial": str(best.number),
+            "mlflow.note.content": f"**{summary}**\n\n{self.study.question}",
+        }
+        recorder.close("FINISHED", outcome, {f"best/{self.study.objective}": best.value})
+        self.console.print(f"\n{summary}\n")
+        self._analyse()
+        return 0
+
+    def _analyse(self) -> None:
+        report = self.folder / "report"
+        uri = self.options.tracking_uri
+        for analyse in self.study.analyses:
+            self.console.print(analyse(self.name, uri, self.options.data_dir, report))
+        ui = (
+            "make ui"
+            if self.options.runs_dir == Path("runs") and "sqlite" in uri
+            else f"mlflow ui --backend-store-uri {uri}"
+        )
+        self.console.print(f"\nfigures and tables: {report}\nbrowse the trials: {ui}")
+
+    def _keep_weights(self, search: Search, recorder: Recorder) -> None:
+        """Puts the weights that the analyses look at into MLflow: per value of `by` the best
+        finished trial's and the baseline's."""
+        finished = search.finished_trials()
+        baselines = [trial for trial in finished if trial.baseline]
+        best = {getattr(trial.config, self.study.by): trial for trial in finished}
+        for trial in {t.number: t for t in (*baselines, *best.values())}.values():
+            folder = checkpoint.latest(self.sessions, trial.number)
+            if folder is None:
+                self.console.print(f"trial {trial.number}: its checkpoint is gone")
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                weights = Path(scratch) / "weights"
+                checkpoint.export_weights(folder, weights)
+                recorder.attach(trial.number, weights)
+
+
+def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
+    """The same command on little data, for two epochs, with one trial of each baseline."""
+    given = {"epochs": [2], **typed.given}
+    compared = Space.of(study.config, study.by, given).compared
+    options = replace(typed.options, trials=len(compared))
+    return CommandLine(options, replace(typed.data, **study.smoke), given)
+
+
+def _gpus(options: Options) -> float:
+    """GPUs of each trial: as asked for, else one where there is one."""
+    there = torch.cuda.device_count()
+    if options.gpus_per_trial is None:
+        return 1.0 if there else 0.0
+    if options.gpus_per_trial > there:
+        raise InputError(
+            f"--gpus-per-trial {options.gpus_per_trial:g}: this machine has {there} GPUs that "
+            "torch can use; leave the option out to train on the CPU"
+        )
+    if options.gpus_per_trial > 1 and options.gpus_per_trial % 1:
+        raise InputError(
+            f"--gpus-per-trial {options.gpus_per_trial:g}: expected a fraction of one GPU or a "
+            "whole number"
+        )
+    return options.gpus_per_trial
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {folder} ({error.strerror}): choose another --runs-dir or "
+            "--data-dir, or change its permissions"
+        ) from error
+
+
+def _commit() -> str:
+    """The commit of the code, with ``+`` where files were changed since."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") or "unknown"

@@ -1,0 +1,201 @@
+"""The search space of a study, read off the annotations of its config dataclass."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from trainables.config import FitConfig, When
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched quantity.
+
+    Attributes:
+        key: Its name in Optuna: the field's, or ``field_value`` for a second range of the same
+            field that applies for that value of another one.
+        field: The config field it sets.
+        distribution: Where it is searched.
+        when: Where it means something; None: always.
+    """
+
+    key: str
+    field: str
+    distribution: BaseDistribution
+    when: When | None
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether it means something, given the values of the fields it may depend on."""
+        return self.when is None or values[self.when.field] in self.when.values
+
+    def suggest(self, trial: optuna.trial.Trial) -> Any:
+        """Draws a value, or returns the one that the trial already has."""
+        match self.distribution:
+            case CategoricalDistribution(choices=choices):
+                return trial.suggest_categorical(self.key, choices)
+            case IntDistribution(low=low, high=high, step=step, log=log):
+                return trial.suggest_int(self.key, low, high, step=step, log=log)
+            case FloatDistribution(low=low, high=high, step=step, log=log):
+                return trial.suggest_float(self.key, low, high, step=step, log=log)
+        raise TypeError(f"{self.key}: no way to suggest from {self.distribution}")
+
+
+def parameters_of(config: type[FitConfig]) -> list[Parameter]:
+    """All parameters of a config; those with a condition come after those without."""
+    found = []
+    for field, hint in get_type_hints(config, include_extras=True).items():
+        marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+        for mark, following in pairwise((*marks, None)):
+            if isinstance(mark, BaseDistribution):
+                when = following if isinstance(following, When) else None
+                known = any(parameter.field == field for parameter in found)
+                key = f"{field}_{when.values[0]}" if known and when else field
+                found.append(Parameter(key, field, mark, when))
+    return sorted(found, key=lambda parameter: parameter.when is not None)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What one study searches: some parameters; every other field has one value.
+
+    Attributes:
+        config: The config dataclass.
+        by: The categorical field whose values are compared, such as the family: each has its own
+            default configuration, which is tried first.
+        parameters: What is searched.
+        fixed: Fields that the user set.
+        preset: Gives the fields of a named configuration for a value of `by`; None: no preset,
+            the defaults of the config.
+    """
+
+    config: type[FitConfig]
+    by: str
+    parameters: tuple[Parameter, ...]
+    fixed: Mapping[str, Any]
+    preset: Callable[[Any], Mapping[str, Any]] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: type[FitConfig],
+        by: str,
+        given: Mapping[str, Sequence[Any]],
+        preset: Callable[[Any], Mapping[str, Any]] | None = None,
+    ) -> "Space":
+        """The space of a config without what the user decided.
+
+        Args:
+            config: The config dataclass.
+            by: See `Space`.
+            given: Field -> the values that the user gave: one fixes the field, several restrict
+                its choices.
+            preset: See `Space`: every field but `by` is then decided.
+
+        Raises:
+            InputError: If a given value is out of range, or does not go with a default.
+        """
+        given = {field: tuple(dict.fromkeys(values)) for field, values in given.items()}
+        fixed = {field: values[0] for field, values in given.items() if len(values) == 1}
+        parameters = []
+        for parameter in parameters_of(config):
+            if parameter.field in fixed or (preset and parameter.field != by):
+                continue
+            if parameter.field in given:
+                choices = CategoricalDistribution(tuple(given[parameter.field]))
+                parameter = replace(parameter, distribution=choices)
+            if parameter.when is None or cls._possible(parameter.when, given):
+                parameters.append(parameter)
+        space = cls(config, by, tuple(parameters), fixed, preset)
+        for value in space.compared:
+            space.default(value)
+        return space
+
+    @staticmethod
+    def _possible(when: When, given: Mapping[str, Sequence[Any]]) -> bool:
+        return when.field not in given or bool(set(when.values) & set(given[when.field]))
+
+    @property
+    def compared(self) -> tuple[Any, ...]:
+        """The values of `by` that are in the study."""
+        if self.by in self.fixed:
+            return (self.fixed[self.by],)
+        searched = next(p for p in self.parameters if p.field == self.by)
+        assert isinstance(searched.distribution, CategoricalDistribution)
+        return searched.distribution.choices
+
+    @property
+    def epochs(self) -> int:
+        """What every trial's budget is; it is never searched."""
+        return self.default(self.compared[0]).epochs
+
+    def suggest(self, trial: optuna.trial.Trial) -> FitConfig:
+        """Draws a configuration, asking Optuna only for the parameters that apply."""
+        values = self._defaults()
+        for parameter in self.parameters:
+            if parameter.applies(values):
+                values[parameter.field] = parameter.suggest(trial)
+        return self._config(values)
+
+    def default(self, value: Any) -> FitConfig:
+        """The default configuration, or the preset, for a value of `by`.
+
+        Raises:
+            InputError: If what the user fixed does not go with it.
+        """
+        return self._config(self._defaults() | {self.by: value})
+
+    def _config(self, values: dict[str, Any]) -> FitConfig:
+        if self.preset is not None:
+            values = {**values, **self.preset(values[self.by]), **self.fixed}
+        return self.config(**values)
+
+    def baselines(self) -> list[dict[str, Any]]:
+        """For each value of `by`, the parameters of its default configuration."""
+        return [self._baseline(value) for value in self.compared]
+
+    def _baseline(self, value: Any) -> dict[str, Any]:
+        values = self._defaults() | {self.by: value}
+        return {
+            parameter.key: _inside(parameter.distribution, values[parameter.field])
+            for parameter in self.parameters
+            if parameter.applies(values)
+        }
+
+    def _defaults(self) -> dict[str, Any]:
+        return {field.name: field.default for field in fields(self.config)} | dict(self.fixed)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides what is searched, as plain values: equal for equal spaces."""
+        return {
+            "searched": {
+                parameter.key: {
+                    **json.loads(distribution_to_json(parameter.distribution)),
+                    **({"when": _condition(parameter.when)} if parameter.when else {}),
+                }
+                for parameter in self.parameters
+            },
+            "fixed": dict(self.fixed),
+            "defaults": {value: asdict(self.default(value)) for value in self.compared},
+        }
+
+
+def _condition(when: When) -> dict[str, Any]:
+    return {"field": when.field, "values": list(when.values)}
+
+
+def _inside(distribution: BaseDistribution, default: Any) -> Any:
+    """The default, or the first choice where the user left the default out."""
+    if isinstance(distribution, CategoricalDistribution) and default not in distribution.choices:
+        return distribution.choices[0]
+    return default

@@ -1,0 +1,50 @@
+"""Fixtures that several test files share: generated molecules, and QM9 where it is at hand."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+
+from datasets.molecules import read_table
+from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+
+QM9 = Path(__file__).resolve().parents[2] / "shared" / "data" / "qm9.parquet"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The models here are too small for threads to help, and the sums must not depend on them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of generated tables and graphs, shared by all tests that do not count its files."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def molecules(cache: Path) -> MoleculeSet:
+    """120 generated molecules, split 96 / 12 / 12."""
+    return open_molecules(MoleculeOptions(molecules=120), seed=0, cache=cache)
+
+
+@pytest.fixture(scope="session")
+def molecule_rows(molecules: MoleculeSet, cache: Path) -> pa.Table:
+    """The table that `molecules` came from; none of its rows was left out."""
+    assert molecules.dropped == 0
+    return read_table(next(cache.glob("gfn2-120-*.parquet")))
+
+
+@pytest.fixture(scope="session")
+def qm9_path() -> Path:
+    """The molecule table of QM9, which is no part of the repository."""
+    if not QM9.is_file():
+        pytest.skip(f"needs QM9 as a molecule table: no file {os.path.relpath(QM9)}")
+    return QM9

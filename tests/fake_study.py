@@ -1,0 +1,102 @@
+"""A study whose trials take milliseconds and end as they are told: for the tests of the engine."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from torch import Tensor, nn
+
+from studies.study import Study, StudyData
+from trainables.config import FitConfig, When
+
+Ending = Literal["good", "bad", "non_finite", "raises", "dies", "no_start"]
+
+
+@dataclass(frozen=True)
+class FakeConfig(FitConfig):
+    """What is searched."""
+
+    ending: Annotated[Ending, CategoricalDistribution(get_args(Ending))] = "good"
+    """How the trial ends."""
+
+    level: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.5
+    """What a good trial reaches."""
+
+    slope: Annotated[float, FloatDistribution(0.0, 1.0), When("ending", ("bad",))] = 0.5
+    """Means nothing."""
+
+    seconds: float = 0.0
+    """Of each epoch."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.ending} {self.level:.3f}"
+
+
+@dataclass(frozen=True)
+class FakeOptions:
+    """What it learns from."""
+
+    dataset: str = "nothing"
+    """Goes into the digest."""
+
+
+class FakeTask:
+    """Epoch 1 is fine; then the trial ends as its configuration says."""
+
+    def __init__(self, config: FakeConfig, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.epoch = 0
+        if config.ending == "no_start":
+            raise RuntimeError("planted: the trial does not even begin")
+
+    def model(self) -> nn.Module:
+        return nn.Linear(1, 1)
+
+    def steps_per_epoch(self) -> int:
+        return 1
+
+    def training_batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        time.sleep(self.config.seconds)
+        yield torch.rand(1, 1, generator=generator)
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        self.epoch += 1
+        if self.epoch > 1 and self.config.ending == "raises":
+            raise RuntimeError("planted: the trial raises")
+        if self.epoch > 1 and self.config.ending == "dies":
+            os._exit(1)
+        loss = (model(batch) ** 2).sum()
+        if self.epoch > 1 and self.config.ending == "non_finite":
+            loss = loss * torch.nan
+        return loss
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        del model
+        good = self.config.level + 1e-3 * self.epoch
+        return {"validation/score": good if self.config.ending != "bad" else good - 100}
+
+
+def open_fake(options: FakeOptions, *arguments: Any) -> StudyData:
+    del arguments
+    return StudyData(make_task=FakeTask, digest=f"digest of {options.dataset}", facts={"train": 1})
+
+
+FAKE = Study(
+    key="fake",
+    question="Does the engine tell what happened?",
+    config=FakeConfig,
+    by="ending",
+    objective="validation/score",
+    data_options=FakeOptions,
+    open_data=open_fake,
+    data_title=lambda options: options.dataset,
+    presets={"named": lambda ending: {"ending": ending, "level": 0.25}},
+    smoke={"dataset": "little"},
+    analyses=(),
+)

@@ -1,0 +1,283 @@
+"""The molecule table: what it holds, what is refused, and when two tables are the same."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from datasets.errors import InputError
+from datasets.molecules import (
+    QM9_UNITS,
+    fingerprint,
+    molecule_table,
+    ragged,
+    read_table,
+    target_names,
+    target_unit,
+    target_values,
+)
+
+SMILES = ["O", "C#N", "C"]
+NUMBERS = [[8, 1, 1], [6, 7, 1], [6, 1, 1, 1, 1]]
+MU = np.array([1.85, 2.98, 0.0])
+
+
+def table(**columns) -> pa.Table:
+    """Three molecules at made-up positions, one column replaced or added a keyword."""
+    positions = np.random.default_rng(0).normal(size=(11, 3))
+    whole = molecule_table(
+        SMILES,
+        [np.array(numbers) for numbers in NUMBERS],
+        np.split(positions, [3, 6]),
+        {"mu": (MU, "D"), "gap": (MU + 1, "Hartree")},
+    )
+    for name, column in columns.items():
+        place = whole.schema.get_field_index(name)
+        whole = (
+            whole.append_column(name, column)
+            if place < 0
+            else whole.set_column(place, name, column)
+        )
+    return whole
+
+
+def written(path, molecules: pa.Table, **options):
+    pq.write_table(molecules, path, **options)
+    return path
+
+
+def lists(rows, kind=None) -> pa.Array:
+    return pa.array(rows, pa.list_(kind or pa.float32()))
+
+
+def test_a_table_comes_back_from_parquet_as_it_was(tmp_path):
+    back = read_table(written(tmp_path / "molecules.parquet", table()))
+    assert back.equals(table())
+    assert target_names(back) == ["mu", "gap"]
+    assert target_unit(back, "mu") == "D"
+    np.testing.assert_array_equal(target_values(back, "mu"), MU)
+
+
+def test_a_table_keeps_the_numbers_it_was_built_from():
+    numbers, offsets = ragged(table(), "atomic_numbers")
+    assert [list(part) for part in np.split(numbers, offsets[1:-1])] == NUMBERS
+    positions, offsets = ragged(table(), "positions")
+    expected = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    np.testing.assert_array_equal(positions.reshape(-1, 3), expected)
+    assert offsets.tolist() == [0, 9, 18, 33]
+
+
+def test_ragged_reads_a_slice_and_several_chunks():
+    parts = pa.concat_tables([table().slice(1, 1), table().slice(0, 1), table().slice(2)])
+    assert parts.column("positions").num_chunks == 3
+    numbers, offsets = ragged(parts, "atomic_numbers")
+    assert numbers.tolist() == [*NUMBERS[1], *NUMBERS[0], *NUMBERS[2]]
+    assert offsets.tolist() == [0, 3, 6, 11]
+
+
+def test_ragged_reads_a_slice_of_a_single_chunk():
+    numbers, offsets = ragged(table().slice(1, 2), "atomic_numbers")
+    assert numbers.tolist() == [*NUMBERS[1], *NUMBERS[2]]
+    assert offsets.tolist() == [0, 3, 8]
+
+
+def test_units_come_from_the_field_else_from_qm9_else_are_unknown():
+    molecules = table(alpha=pa.array(MU), polarity=pa.array(MU))
+    assert target_unit(molecules, "gap") == "Hartree"
+    assert target_unit(molecules, "alpha") == QM9_UNITS["alpha"] == "Bohr^3"
+    assert target_unit(molecules, "polarity") == "unit unknown"
+    stated = molecules.schema.set(5, pa.field("alpha", pa.float64(), metadata={"unit": "A^3"}))
+    assert target_unit(molecules.cast(stated), "alpha") == "A^3"
+
+
+def test_only_columns_of_floating_point_numbers_are_targets():
+    molecules = table(gdb_id=pa.array([1, 2, 3]), half=pa.array(MU.astype(np.float32)))
+    assert target_names(molecules) == ["mu", "gap", "half"]
+    assert target_values(molecules, "half").dtype == np.float64
+
+
+def test_an_absent_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^no file .*absent\.parquet: expected a Parquet file"):
+        read_table(tmp_path / "absent.parquet")
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no file"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 500, -9, -1])
+def test_a_truncated_file_is_refused(tmp_path, kept):
+    path = written(tmp_path / "molecules.parquet", table())
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"molecules\.parquet cannot be read as Parquet") as error:
+        read_table(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "molecules.parquet"
+    path.write_text("smiles,mu\nO,1.85\n" * 20)
+    with pytest.raises(InputError, match=r"cannot be read as Parquet, write it again") as error:
+        read_table(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("missing", ["smiles", "atomic_numbers", "positions"])
+def test_a_missing_column_is_named_beside_those_that_are_there(tmp_path, missing):
+    path = written(tmp_path / "molecules.parquet", table().drop_columns(missing))
+    with pytest.raises(InputError, match=rf"lacks the column\(s\) {missing}; it has .*mu, gap"):
+        read_table(path)
+
+
+def test_a_table_without_rows_is_refused(tmp_path):
+    path = written(tmp_path / "molecules.parquet", table().slice(0, 0))
+    with pytest.raises(InputError, match="holds no molecule"):
+        read_table(path)
+
+
+NINE = [0.0] * 9
+BAD_COLUMNS = {
+    "positions too short": (
+        {"positions": lists([NINE, NINE, NINE])},
+        "row 2 does not have three coordinates an atom",
+    ),
+    "positions too long": (
+        {"positions": lists([NINE, [0.0] * 10, [0.0] * 14])},
+        "row 1 does not have three coordinates an atom",
+    ),
+    "nested positions": (
+        {"positions": pa.array([[[0.0] * 3] * len(row) for row in NUMBERS])},
+        "column positions is list<",
+    ),
+    "a position that is not a number": (
+        {"positions": lists([NINE, [0.0] * 8 + [np.nan], [0.0] * 15])},
+        "row 1 has a position that is not a finite number",
+    ),
+    "an infinite position in the first place": (
+        {"positions": lists([[np.inf] + [0.0] * 8, NINE, [0.0] * 15])},
+        "row 0 has a position that is not a finite number",
+    ),
+    "a null position": (
+        {"positions": lists([NINE, NINE, [None] + [0.0] * 14])},
+        "row 2 has a position that is not a finite number",
+    ),
+    "null positions": (
+        {"positions": lists([NINE, None, [0.0] * 15])},
+        "column positions is .* with 1 nulls",
+    ),
+    "positions in one string": (
+        {"positions": pa.array(["0 0 0", "0 0 0", "0 0 0"])},
+        "column positions is string",
+    ),
+    "positions as strings": (
+        {"positions": lists([["0"] * 9, ["0"] * 9, ["0"] * 15], pa.string())},
+        "column positions is list<element: string>",
+    ),
+    "numbers as element symbols": (
+        {"atomic_numbers": lists([list("OHH"), list("CNH"), list("CHHHH")], pa.string())},
+        "column atomic_numbers is list<element: string>",
+    ),
+    "an atomic number of 0": (
+        {"atomic_numbers": lists([[8, 0, 1], *NUMBERS[1:]], pa.int8())},
+        "an atomic number is below 1",
+    ),
+    "a null SMILES": (
+        {"smiles": pa.array(["O", None, "C"])},
+        "column smiles is string with 1 nulls",
+    ),
+    "SMILES as numbers": ({"smiles": pa.array([1, 2, 3])}, "column smiles is int64"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COLUMNS)
+def test_a_bad_column_is_refused_by_name_or_row(tmp_path, case):
+    columns, message = BAD_COLUMNS[case]
+    path = written(tmp_path / "molecules.parquet", table(**columns))
+    with pytest.raises(InputError, match=f"molecules.parquet: .*{message}") as error:
+        read_table(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [pa.large_list(pa.float64()), pa.list_(pa.float64())])
+def test_lists_of_other_widths_are_read(tmp_path, kind):
+    """What polars, pandas and hand-made tables write."""
+    positions = table().column("positions").cast(kind)
+    path = written(tmp_path / "molecules.parquet", table(positions=positions))
+    assert read_table(path).num_rows == 3
+
+
+def test_large_strings_are_read(tmp_path):
+    """What polars writes."""
+    smiles = pa.array(SMILES, pa.large_string())
+    path = written(tmp_path / "molecules.parquet", table(smiles=smiles))
+    assert read_table(path).column("smiles").to_pylist() == SMILES
+
+
+def test_an_unknown_target_is_refused_beside_those_available():
+    with pytest.raises(InputError, match="no target dipole: this table has mu, gap"):
+        target_values(table(), "dipole")
+
+
+def test_a_structure_column_is_no_target():
+    with pytest.raises(InputError, match="no target smiles: this table has none"):
+        target_values(table().drop_columns(["mu", "gap"]), "smiles")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, None])
+def test_a_target_that_is_not_finite_is_refused_with_its_row(value):
+    molecules = table(mu=pa.array([1.0, 2.0, value]))
+    with pytest.raises(
+        InputError, match=r"target mu has no finite value in 1 rows \(first: row 2"
+    ):
+        target_values(molecules, "mu")
+    assert target_values(molecules, "gap").shape == (3,)
+
+
+def test_the_fingerprint_ignores_chunks_compression_and_other_columns(tmp_path):
+    reference = fingerprint(table(), "mu")
+    pieces = pa.concat_tables([table().slice(0, 1), table().slice(1)])
+    small = written(tmp_path / "a.parquet", table(), compression="zstd", row_group_size=1)
+    bare = written(tmp_path / "b.parquet", table(), compression="none", use_dictionary=False)
+    assert fingerprint(pieces, "mu") == reference
+    assert fingerprint(read_table(small), "mu") == reference
+    assert fingerprint(read_table(bare), "mu") == reference
+    assert fingerprint(table(gap=pa.array(MU - 5)), "mu") == reference
+    assert fingerprint(table().drop_columns("gap"), "mu") == reference
+    assert fingerprint(table(new=pa.array(MU)), "mu") == reference
+
+
+def moved_boundary() -> dict[str, pa.Array]:
+    """The same flat numbers and positions, one atom handed from the last row to the one before."""
+    flat = ragged(table(), "positions")[0].tolist()
+    return {
+        "atomic_numbers": lists([[8, 1, 1], [6, 7, 1, 6], [1, 1, 1, 1]], pa.int8()),
+        "positions": lists([flat[:9], flat[9:21], flat[21:]]),
+    }
+
+
+CHANGES = {
+    "smiles": {"smiles": pa.array(["O", "N#C", "C"])},
+    "an atomic number": {"atomic_numbers": lists([[9, 1, 1], *NUMBERS[1:]], pa.int8())},
+    "where a molecule ends": moved_boundary(),
+    "the target": {"mu": pa.array(np.nextafter(MU, 9))},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_fingerprint_depends_on(change):
+    assert fingerprint(table(**CHANGES[change]), "mu") != fingerprint(table(), "mu")
+
+
+def test_the_fingerprint_depends_on_the_last_bit_of_a_position():
+    rows = table().column("positions").to_pylist()
+    rows[2][14] = float(np.nextafter(np.float32(rows[2][14]), np.float32(9)))
+    assert fingerprint(table(positions=lists(rows)), "mu") != fingerprint(table(), "mu")
+
+
+def test_the_fingerprint_depends_on_which_target():
+    assert fingerprint(table(), "gap") != fingerprint(table(), "mu")
+
+
+def test_the_fingerprint_depends_on_the_order_of_the_molecules():
+    assert fingerprint(table().take([1, 0, 2]), "mu") != fingerprint(table(), "mu")

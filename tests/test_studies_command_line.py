@@ -1,0 +1,101 @@
+"""The command line that is read off the dataclasses."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from datasets.errors import InputError
+from datasets.sources import MoleculeOptions
+from studies.command_line import CommandLine, parse
+from studies.options import Options
+from trainables.models.gnn import GNNConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def typed(*arguments: str) -> CommandLine:
+    return parse(arguments, "Why?", MoleculeOptions, GNNConfig)
+
+
+def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        typed("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for kind in (Options, MoleculeOptions, GNNConfig):
+        for field in fields(kind):
+            assert f"--{field.name.replace('_', '-')} " in text
+    assert "Longest distance edge, in Angstrom. (searched)" in text
+    assert "Trials in all" in text
+    assert "half a cosine down to 0" in text, "the help of an inherited field"
+
+
+def test_nothing_typed_gives_the_defaults() -> None:
+    assert typed() == CommandLine(Options(), MoleculeOptions(), {})
+
+
+def test_values_arrive_with_their_types() -> None:
+    line = typed(
+        *("--trials", "3", "--time-budget", "1.5", "--local", "--target", "gap"),
+        *(
+            "--dataset",
+            "x.parquet",
+            "--width",
+            "48",
+            "--edges",
+            "bonds",
+            "--head",
+            "mean",
+            "dipole",
+        ),
+        *("--standardize", "false", "--runs-dir", "elsewhere"),
+    )
+    assert line.options == Options(
+        trials=3, time_budget=1.5, local=True, runs_dir=Path("elsewhere")
+    )
+    assert line.data == MoleculeOptions(dataset="x.parquet", target="gap")
+    assert line.given == {
+        "width": [48],
+        "edges": ["bonds"],
+        "head": ["mean", "dipole"],
+        "standardize": [False],
+    }
+
+
+def test_a_truth_value_must_be_true_or_false() -> None:
+    with pytest.raises(InputError, match="--standardize: expected true or false, got 'yes'"):
+        typed("--standardize", "yes")
+
+
+def test_an_abbreviated_flag_is_refused() -> None:
+    with pytest.raises(InputError, match="--tri"):
+        typed("--tri", "3")
+
+
+def test_the_script_answers_bad_input_with_one_line_and_code_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "studies" / "gnn_sweep.py"), "--trials", "none"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: argument --trials: invalid int value: 'none' (see --help)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_datasets_wins_over_an_installed_package_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").write_text("raise ImportError('the other one')")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "studies" / "gnn_sweep.py"), "--help"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,165 @@
+"""States in files: whole or absent, safe to load, and equal to what was saved."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from trainables import checkpoint
+from trainables.fit import State
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def state() -> State:
+    """What a fit would save, after one step of a small model."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(4, 2)).sum().backward()
+    optimizer.step()
+    return {
+        "epoch": 7,
+        "config": {"learning_rate": 1e-3, "schedule": "cosine", "standardize": True},
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": {"last_epoch": 12, "_last_lr": [1e-3]},
+        "order": torch.Generator().get_state(),
+        "random": [torch.get_rng_state()],
+    }
+
+
+def flat(value):
+    """Tensors as lists, so that what holds them can be compared."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: flat(each) for name, each in value.items()}
+    return [flat(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def test_a_state_comes_back_as_it_was(tmp_path, state):
+    checkpoint.save(tmp_path, state)
+    back = checkpoint.load(tmp_path, CPU)
+    assert flat(back) == flat(state)
+    for name, tensor in state["model"].items():
+        assert back["model"][name].dtype == tensor.dtype
+
+
+def test_saving_leaves_one_file_and_nothing_beside_it(tmp_path, state):
+    checkpoint.save(tmp_path, state)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
+
+
+def test_saving_again_replaces_the_file(tmp_path, state):
+    checkpoint.save(tmp_path, state)
+    checkpoint.save(tmp_path, state | {"epoch": 8})
+    assert checkpoint.load(tmp_path, CPU)["epoch"] == 8
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_save_that_fails_leaves_the_earlier_file_whole(tmp_path, state, monkeypatch):
+    checkpoint.save(tmp_path, state)
+
+    def full(content, file):
+        del content
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="no space left"):
+        checkpoint.save(tmp_path, state | {"epoch": 8})
+    assert checkpoint.load(tmp_path, CPU)["epoch"] == 7
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, state, monkeypatch):
+    """Renamed first, an empty file could stand under the final name after a power cut."""
+    order = []
+    flush, rename = os.fsync, Path.rename
+    monkeypatch.setattr(os, "fsync", lambda file: (order.append("flushed"), flush(file)))
+    monkeypatch.setattr(
+        Path, "rename", lambda old, new: (order.append("renamed"), rename(old, new))[1]
+    )
+    checkpoint.save(tmp_path, state)
+    assert order == ["flushed", "renamed"]
+
+
+def test_a_checkpoint_holds_nothing_but_tensors_and_plain_values(tmp_path, state):
+    checkpoint.save(tmp_path, state)
+    loaded = torch.load(tmp_path / checkpoint.FILE, weights_only=True)
+    assert loaded["epoch"] == 7
+
+
+class Planted:
+    """Would create a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path, state):
+    trap = tmp_path / "trap"
+    torch.save(state | {"model": Planted(trap)}, tmp_path / checkpoint.FILE)
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        checkpoint.load(tmp_path, CPU)
+    torch.save({"model": Planted(trap)}, tmp_path / checkpoint.WEIGHTS)
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        checkpoint.load_weights(tmp_path)
+    assert not trap.exists()
+
+
+def test_exported_weights_are_a_checkpoint_without_what_only_training_needs(tmp_path, state):
+    checkpoint.save(tmp_path, state)
+    checkpoint.export_weights(tmp_path, tmp_path / "new" / "weights")
+    assert [path.name for path in (tmp_path / "new" / "weights").iterdir()] == [checkpoint.WEIGHTS]
+    back = checkpoint.load_weights(tmp_path / "new" / "weights")
+    assert flat(back) == flat({key: state[key] for key in ("epoch", "config", "model")})
+
+
+def make(sessions: Path, *parts: str) -> Path:
+    folder = sessions.joinpath(*parts)
+    folder.mkdir(parents=True)
+    checkpoint.save(folder, {"epoch": 1})
+    return folder
+
+
+def test_the_latest_checkpoint_is_that_of_the_last_session_then_of_the_last_epoch(tmp_path):
+    make(tmp_path, "20250101-000000-000000", "trial-00003", "checkpoint_000009")
+    make(tmp_path, "20250101-000000-000001", "trial-00003", "checkpoint_000002")
+    newest = make(tmp_path, "20250101-000000-000001", "trial-00003", "checkpoint_000010")
+    make(tmp_path, "20250101-000000-000002", "trial-00030", "checkpoint_000011")
+    assert checkpoint.latest(tmp_path, 3) == newest
+
+
+def test_a_checkpoint_that_was_not_finished_is_not_the_latest(tmp_path):
+    whole = make(tmp_path, "a", "trial-00000", "checkpoint_000001")
+    unfinished = make(tmp_path, "a", "trial-00000", "checkpoint_000002") / checkpoint.FILE
+    unfinished.rename(unfinished.with_name("state.pt.partial"))
+    assert checkpoint.latest(tmp_path, 0) == whole
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_the_latest(tmp_path):
+    whole = make(tmp_path, "a", "trial-00000", "checkpoint_000001")
+    cut_off = make(tmp_path, "b", "trial-00000", "checkpoint_000002") / checkpoint.FILE
+    cut_off.write_bytes(cut_off.read_bytes()[:-50])
+    assert checkpoint.latest(tmp_path, 0) == whole
+
+
+def test_a_trial_without_checkpoint_has_no_latest(tmp_path):
+    assert checkpoint.latest(tmp_path / "absent", 0) is None
+    make(tmp_path, "a", "trial-00001", "checkpoint_000001")
+    assert checkpoint.latest(tmp_path, 0) is None
+
+
+def test_folders_of_trials_sort_by_number():
+    folders = [checkpoint.trial_folder(number) for number in (0, 9, 10, 99_999)]
+    assert (
+        folders == sorted(folders) == ["trial-00000", "trial-00009", "trial-00010", "trial-99999"]
+    )

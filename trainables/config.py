@@ -1,0 +1,92 @@
+"""Hyperparameters as frozen dataclasses, which are at once search space and command line.
+
+A field's annotation carries its search range as an Optuna distribution; its name is the Optuna
+key, the MLflow param and the command-line flag; its docstring is the flag's help. A field without
+a distribution is never searched, only set.
+
+    width: Annotated[int, IntDistribution(32, 128, log=True)] = 64
+    heads: Annotated[int, IntDistribution(1, 4), When("family", ("gat",))] = 2
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from datasets.errors import InputError
+
+Schedule = Literal["constant", "cosine", "one_cycle"]
+
+
+@dataclass(frozen=True)
+class When:
+    """Marks a field that means something only where another one has one of some values.
+
+    Elsewhere the field keeps its default and is not searched.
+    """
+
+    field: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Hyperparameters that every fit has, whatever its model."""
+
+    learning_rate: Annotated[float, FloatDistribution(3e-4, 1e-2, log=True)] = 2e-3
+    """Peak step size of AdamW."""
+
+    schedule: Annotated[Schedule, CategoricalDistribution(("constant", "cosine", "one_cycle"))] = (
+        "one_cycle"
+    )
+    """Course of the learning rate over all epochs: constant; half a cosine down to 0; or up from
+    1/25 of the peak for 30 % of the steps, then down to 0, while AdamW's first beta goes the other
+    way, from 0.95 to 0.85 and back (one cycle, Smith 2018)."""
+
+    weight_decay: Annotated[float, FloatDistribution(1e-6, 1e-1, log=True)] = 1e-4
+    """Decoupled weight decay of AdamW (Loshchilov and Hutter 2019)."""
+
+    batch_size: Annotated[int, CategoricalDistribution((32, 64, 128))] = 64
+    """Samples in one optimiser step."""
+
+    epochs: int = 15
+    """Passes over the train split; the last one's weights are the result."""
+
+    seed: int = 0
+    """Seeds the initial weights, the order of the samples and dropout."""
+
+    @property
+    def title(self) -> str:
+        """What tells one trial from another at a glance."""
+        return f"{self.learning_rate:.1e}"
+
+    def __post_init__(self) -> None:
+        one_of("schedule", self.schedule, get_args(Schedule))
+        at_least("learning_rate", self.learning_rate, 0, open_end=True)
+        at_least("weight_decay", self.weight_decay, 0)
+        at_least("batch_size", self.batch_size, 1)
+        at_least("epochs", self.epochs, 1)
+        at_least("seed", self.seed, 0)
+
+
+def at_least(name: str, value: float, least: float, *, open_end: bool = False) -> None:
+    """Checks a lower bound.
+
+    Raises:
+        InputError: If the value is below it, not above it where the bound is open, or not finite.
+    """
+    if not math.isfinite(value) or value < least or (open_end and value == least):
+        relation = "above" if open_end else "at least"
+        raise InputError(f"{name} is {value}: expected {relation} {least}")
+
+
+def one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    """Checks a choice.
+
+    Raises:
+        InputError: If the value is none of them.
+    """
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}: expected one of {', '.join(choices)}")

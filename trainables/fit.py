@@ -1,0 +1,211 @@
+"""The one training loop: a generator of epochs that knows neither Ray nor the model family.
+
+    for epoch in fit(task, config, device):
+        print(epoch.number, epoch.metrics)
+
+Trials, unit tests, benchmarks and a debugger all drive this loop.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+
+from trainables.config import FitConfig
+
+Batch = TypeVar("Batch")
+State = dict[str, Any]
+"""Everything a fit needs to go on: tensors, numbers and strings only, so that it loads with
+``torch.load(weights_only=True)``."""
+
+
+class Task(Protocol[Batch]):
+    """What one model family learns from one data set: all that `fit` has to know of either."""
+
+    def model(self) -> nn.Module:
+        """A fresh model; draws its weights from torch's global generator."""
+        ...
+
+    def training_batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One epoch of batches, in an order drawn from the generator."""
+        ...
+
+    def steps_per_epoch(self) -> int:
+        """How many batches that will be."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The scalar to minimise, dimensionless."""
+        ...
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Metrics on the validation split, by name; draws no random number."""
+        ...
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the train split gave.
+
+    Attributes:
+        number: Counts from 1.
+        metrics: Name (``split/metric``) -> value.
+        model: The model after this epoch, in evaluation mode; the next epoch changes it.
+        state: Takes a snapshot to go on from; call it before asking for the next epoch.
+    """
+
+    number: int
+    metrics: dict[str, float]
+    model: nn.Module
+    state: Callable[[], State]
+
+
+class Diverged(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+def fit(
+    task: Task[Batch], config: FitConfig, device: torch.device, resume: State | None = None
+) -> Iterator[Epoch]:
+    """Trains a model, epoch by epoch.
+
+    Args:
+        task: The model family and its data.
+        config: Optimiser, schedule, epochs and seed.
+        device: Where the model lives; the task's batches must be there too.
+        resume: What `Epoch.state` returned; on the CPU the epochs that follow are bit-identical to
+            those of the fit that was not interrupted.
+
+    Raises:
+        Diverged: In the epoch whose loss is not finite.
+    """
+    training = _Training(task, config, device)
+    done = 0
+    if resume is not None:
+        training.restore(resume)
+        done = resume["epoch"]
+        if done >= config.epochs:
+            # Nothing is left but to say again what the last epoch gave: whoever trained it may
+            # have died before it was heard.
+            yield training.epoch(done, resume["metrics"])
+    for number in range(done + 1, config.epochs + 1):
+        yield training.epoch(number, training.train(number))
+
+
+class _Training(Generic[Batch]):
+    """All that changes while a model is fitted."""
+
+    def __init__(self, task: Task[Batch], config: FitConfig, device: torch.device) -> None:
+        torch.manual_seed(config.seed)
+        self.task = task
+        self.config = config
+        self.device = device
+        self.order = torch.Generator().manual_seed(config.seed)
+        self.model = task.model().to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.schedule = _schedule(self.optimizer, config, task.steps_per_epoch())
+
+    def restore(self, state: State) -> None:
+        self.model.load_state_dict(state["model"])
+        self.model.eval()
+        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
+        self.schedule.load_state_dict(state["schedule"])
+        self.order.set_state(state["order"])
+        _set_random_state(state["random"], self.device)
+
+    def state(self, epoch: int, metrics: dict[str, float]) -> State:
+        return {
+            "epoch": epoch,
+            "metrics": metrics,
+            "config": asdict(self.config),
+            "model": deepcopy(self.model.state_dict()),
+            "optimizer": deepcopy(self.optimizer.state_dict()),
+            "schedule": self.schedule.state_dict(),
+            "order": self.order.get_state(),
+            "random": _random_state(self.device),
+        }
+
+    def epoch(self, number: int, metrics: dict[str, float]) -> Epoch:
+        return Epoch(number, metrics, self.model, partial(self.state, number, metrics))
+
+    def train(self, epoch: int) -> dict[str, float]:
+        """One pass over the train split and its metrics."""
+        started = time.perf_counter()
+        self.model.train()
+        losses = torch.stack([self._step(b) for b in self.task.training_batches(self.order)])
+        train_loss = _mean_finite_loss(losses, epoch)
+        seconds = time.perf_counter() - started
+        self.model.eval()
+        with torch.no_grad():
+            metrics = self.task.evaluate(self.model)
+        _refuse_not_finite(metrics, epoch)
+        return {
+            **metrics,
+            "train/loss": train_loss,
+            "train/seconds": seconds,
+            "train/learning_rate": float(self.schedule.get_last_lr()[0]),
+        }
+
+    def _step(self, batch: Batch) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.task.loss(self.model, batch)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach()
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, config: FitConfig, steps_per_epoch: int
+) -> LRScheduler:
+    steps = config.epochs * steps_per_epoch
+    if config.schedule == "constant":
+        return LambdaLR(optimizer, _constant)
+    if config.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    # One step more than are taken: the scheduler refuses to be asked past its last one.
+    return OneCycleLR(optimizer, config.learning_rate, total_steps=steps + 1)
+
+
+def _constant(step: int) -> float:
+    del step
+    return 1.0
+
+
+def _mean_finite_loss(losses: Tensor, epoch: int) -> float:
+    """The mean over the batches; looked at once an epoch, so that a GPU never waits."""
+    finite = torch.isfinite(losses)
+    if not finite.all():
+        batch = int(torch.argmin(finite.int()))
+        last = f"{float(losses[batch - 1]):.4g}" if batch else "none in this epoch"
+        raise Diverged(
+            f"loss {float(losses[batch])} in epoch {epoch}, batch {batch + 1} of {len(losses)}; "
+            f"last finite loss: {last}"
+        )
+    return float(losses.double().mean(dim=0))  # large ones overflow a sum of floats
+
+
+def _refuse_not_finite(metrics: dict[str, float], epoch: int) -> None:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise Diverged(f"{name} is {value} after epoch {epoch}, though the loss was finite")
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_random_state(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
