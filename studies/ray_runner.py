@@ -208,10 +208,16 @@ class _Reports(_OfThisDriver, tune.Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.on_trial_start(iteration, trials, trial)  # it may have died before it began
-        self.ledger.failed(_spec(trial).number, _last_line(str(trial.get_error())))
+        self.ledger.failed(_spec(trial).number, _last_words(trial))
 
 
-def _last_line(text: str) -> str:
+def _last_words(trial: TuneTrial) -> str:
+    """The last line of a trial's error.
+
+    Read where the driver wrote it: `TuneTrial.get_error` reads the copy in the storage, which may
+    not be there yet.
+    """
+    text = Path(trial.error_file).read_text() if trial.error_file else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "the trial's process died without a word"
 
