@@ -28,9 +28,6 @@ BOND_TYPES = 5
 
 NO_BOND = 4
 
-PAIR_CHUNK = 4_000_000
-"""Atom pairs looked at together: bounds the memory of `with_pairs` to some 200 MB."""
-
 
 @dataclass(frozen=True)
 class Graphs:
@@ -40,7 +37,7 @@ class Graphs:
         node_features: (nodes, 11) int8, see `NODE_FEATURES`; dimensionless.
         positions: (nodes, 3) float32, Angstrom.
         node_offsets: (graphs + 1,) int64: graph g owns nodes node_offsets[g] to [g + 1].
-        edge_index: (2, edges) int32, source and target within the graph.
+        edge_index: (2, edges) int32, source and target within the graph; sorted by both.
         edge_types: (edges,) int8, see `BOND_TYPES`.
         edge_offsets: (graphs + 1,) int64.
         targets: (graphs,) float64, in the unit of the target.
@@ -82,59 +79,7 @@ class Graphs:
         """Memory-maps what `save` wrote; pages are read as batches touch them."""
         files = {field.name: folder / f"{field.name}.npy" for field in fields(cls)}
         # As plain arrays over the map: pickle would copy an np.memmap, and Ray with it.
-        return cls(**{n: np.asarray(np.load(file, mmap_mode="r")) for n, file in files.items()})
-
-    def with_pairs(self, cutoff: float) -> "Graphs":
-        """The same graphs with an edge for every ordered pair of atoms closer than a cutoff.
-
-        Pairs come from the dense distance matrix of each graph (molecules are small); a pair that
-        was an edge keeps its type, the others get `NO_BOND`.
-
-        Args:
-            cutoff: Angstrom.
-        """
-        sizes = np.diff(self.node_offsets)
-        pairs = sizes**2
-        parts, first = [], 0
-        while first < len(self):
-            within = np.cumsum(pairs[first:]) <= PAIR_CHUNK
-            last = first + max(1, int(within.sum()))
-            parts.append(self._pairs_of(first, last, cutoff))
-            first = last
-        edge_index, edge_types, counts = (
-            np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)
-        )
-        return replace(
-            self,
-            edge_index=edge_index,
-            edge_types=edge_types,
-            edge_offsets=np.concatenate([[0], np.cumsum(counts)]),
-        )
-
-    def _pairs_of(
-        self, first: int, last: int, cutoff: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pairs of the graphs first to last: (2, edges), (edges,) and edges a graph."""
-        sizes = np.diff(self.node_offsets[first : last + 1])
-        starts = self.node_offsets[first:last]
-        cell_starts = np.cumsum(sizes**2) - sizes**2
-        graph = np.repeat(np.arange(last - first), sizes**2)
-        cell = np.arange(len(graph)) - cell_starts[graph]
-        source, target = np.divmod(cell, sizes[graph])
-        offset = starts[graph]
-        apart = self.positions[offset + source] - self.positions[offset + target]
-        near = ((apart**2).sum(axis=1) < cutoff**2) & (source != target)
-
-        types = np.full(len(graph), NO_BOND, np.int8)
-        bonds = slice(self.edge_offsets[first], self.edge_offsets[last])
-        bond_graph = np.repeat(
-            np.arange(last - first), np.diff(self.edge_offsets[first : last + 1])
-        )
-        begin, end = self.edge_index[:, bonds]
-        types[cell_starts[bond_graph] + begin * sizes[bond_graph] + end] = self.edge_types[bonds]
-
-        edge_index = np.stack([source[near], target[near]]).astype(np.int32)
-        return edge_index, types[near], np.bincount(graph[near], minlength=last - first)
+        return cls(**{n: np.load(file, mmap_mode="r") for n, file in files.items()})
 
 
 @dataclass(frozen=True)
@@ -145,7 +90,8 @@ class GraphBatch:
         node_features: (nodes, 11) float32.
         positions: (nodes, 3) float32, Angstrom.
         graph: (nodes,) int64, ascending: the graph of each node.
-        edge_index: (2, edges) int64, source and target among the nodes of the batch.
+        edge_index: (2, edges) int64, source and target among the nodes of the batch; sorted by
+            both.
         edge_types: (edges,) int64.
         targets: (graphs,) float32.
     """
@@ -167,9 +113,18 @@ class GraphStore:
     """`Graphs` as tensors on one device, from which `select` cuts batches.
 
     On the CPU the tensors share the memory of the arrays.
+
+    Args:
+        graphs: With bonds as edges.
+        device: Where the batches are cut and live.
+        cutoff: Angstrom. Given, the edges of a batch are all ordered pairs of atoms closer than
+            it, found anew in each batch from its dense distance matrices: nothing is kept for
+            them, whatever the number of graphs. A pair that is a bond has its type, the others
+            `NO_BOND`. None: the edges are the bonds.
     """
 
-    def __init__(self, graphs: Graphs, device: torch.device) -> None:
+    def __init__(self, graphs: Graphs, device: torch.device, cutoff: float | None = None) -> None:
+        self.cutoff = cutoff
         self.node_features = _tensor(graphs.node_features, device)
         self.positions = _tensor(graphs.positions, device)
         self.node_offsets = _tensor(graphs.node_offsets, device)
@@ -186,7 +141,7 @@ class GraphStore:
         """
         nodes, graph_of_node, node_starts = _ranges(self.node_offsets, graphs)
         edges, graph_of_edge, _ = _ranges(self.edge_offsets, graphs)
-        return GraphBatch(
+        batch = GraphBatch(
             node_features=self.node_features[nodes].float(),
             positions=self.positions[nodes],
             graph=graph_of_node,
@@ -194,6 +149,36 @@ class GraphStore:
             edge_types=self.edge_types[edges].long(),
             targets=self.targets[graphs].float(),
         )
+        return batch if self.cutoff is None else _with_pairs(batch, node_starts, self.cutoff)
+
+
+def _with_pairs(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
+    """The batch with all ordered pairs within the cutoff as edges, sorted by source and target.
+
+    Args:
+        batch: With bonds as edges.
+        node_starts: (graphs,) int64, the first node of each graph.
+        cutoff: Angstrom.
+    """
+    place = torch.arange(len(batch.graph), device=batch.graph.device) - node_starts[batch.graph]
+    most = int(place.max()) + 1
+    # Atoms that are not there lie at infinity, so they are near to nothing, nor to each other.
+    positions = batch.positions.new_full((batch.size, most, 3), torch.inf)
+    positions[batch.graph, place] = batch.positions
+    apart = positions[:, :, None] - positions[:, None, :]  # (graphs, most, most, 3)
+    near = apart.square().sum(dim=3) < cutoff**2
+    near.diagonal(dim1=1, dim2=2).fill_(False)
+
+    types = batch.edge_types.new_full(near.shape, NO_BOND)
+    begin, end = batch.edge_index
+    types[batch.graph[begin], place[begin], place[end]] = batch.edge_types
+
+    graph, source, target = near.nonzero(as_tuple=True)
+    return replace(
+        batch,
+        edge_index=torch.stack([source, target]) + node_starts[graph],
+        edge_types=types[near],
+    )
 
 
 def _ranges(offsets: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor, Tensor]:

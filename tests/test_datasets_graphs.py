@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import graphs as graphs_module
 from datasets.graphs import BOND_TYPES, NO_BOND, GraphBatch, Graphs, GraphStore
 
 CPU = torch.device("cpu")
@@ -47,8 +46,13 @@ def collate(graphs: Graphs, chosen: list[int]) -> dict[str, np.ndarray]:
     }
 
 
-def select(graphs: Graphs, chosen: list[int]) -> GraphBatch:
-    return GraphStore(graphs, CPU).select(torch.tensor(chosen))
+def select(graphs: Graphs, chosen: list[int], cutoff: float | None = None) -> GraphBatch:
+    return GraphStore(graphs, CPU, cutoff).select(torch.tensor(chosen))
+
+
+def whole(graphs: Graphs, cutoff: float | None = None) -> GraphBatch:
+    """All graphs as one batch."""
+    return select(graphs, list(range(len(graphs))), cutoff)
 
 
 def near_pairs(graphs: Graphs, cutoff: float) -> list[dict[tuple[int, int], int]]:
@@ -74,14 +78,18 @@ def near_pairs(graphs: Graphs, cutoff: float) -> list[dict[tuple[int, int], int]
     return found
 
 
-def edges_of(graphs: Graphs) -> list[dict[tuple[int, int], int]]:
-    """For each graph, (source, target) -> edge type."""
-    found = []
-    for graph in range(len(graphs)):
-        edges = slice(*graphs.edge_offsets[graph : graph + 2])
-        pairs = [(int(a), int(b)) for a, b in graphs.edge_index[:, edges].T]
-        assert len(set(pairs)) == len(pairs)
-        found.append(dict(zip(pairs, graphs.edge_types[edges].tolist(), strict=True)))
+def edges_of(batch: GraphBatch) -> list[dict[tuple[int, int], int]]:
+    """For each graph, (source, target) -> edge type, its nodes counted from 0."""
+    first = [int((batch.graph == graph).nonzero()[0]) for graph in range(batch.size)]
+    found: list[dict[tuple[int, int], int]] = [{} for _ in first]
+    for source, target, kind in zip(
+        *batch.edge_index.tolist(), batch.edge_types.tolist(), strict=True
+    ):
+        graph = int(batch.graph[source])
+        assert graph == int(batch.graph[target])
+        pair = (source - first[graph], target - first[graph])
+        assert pair not in found[graph]
+        found[graph][pair] = kind
     return found
 
 
@@ -103,82 +111,72 @@ def test_a_batch_is_the_one_written_out_by_hand():
     assert batch.targets.tolist() == [-2.0, 0.25, -2.0]
 
 
-@pytest.mark.parametrize("edges", ["bonds", "distances"])
 @pytest.mark.parametrize(
     "chosen",
     [[0], [119], [5, 3, 4], [7, 7, 7], [118, 0, 118, 2, 0], list(range(119, -1, -1))],
     ids=["first", "last", "any order", "repeated", "both", "all backwards"],
 )
-def test_a_batch_equals_a_collate_of_single_graphs(edges, chosen, molecules):
-    graphs = molecules.graphs if edges == "bonds" else molecules.graphs.with_pairs(3.0)
-    batch = select(graphs, chosen)
-    for name, expected in collate(graphs, chosen).items():
+def test_a_batch_equals_a_collate_of_single_graphs(chosen, molecules):
+    batch = select(molecules.graphs, chosen)
+    for name, expected in collate(molecules.graphs, chosen).items():
         found = getattr(batch, name).numpy()
         np.testing.assert_array_equal(found, expected, err_msg=name)
         assert found.dtype == expected.dtype, name
 
 
 def test_edges_and_their_types_go_both_ways(molecules):
-    for edges in edges_of(molecules.graphs):
+    for edges in edges_of(whole(molecules.graphs)):
         assert {(b, a): kind for (a, b), kind in edges.items()} == edges
+
+
+@pytest.mark.parametrize("cutoff", [None, 3.0])
+def test_the_edges_of_a_batch_are_sorted_by_source_and_target(cutoff, molecules):
+    source, target = select(molecules.graphs, [5, 119, 0, 5], cutoff).edge_index.numpy()
+    assert np.array_equal(np.lexsort((target, source)), np.arange(len(source)))
 
 
 def test_pairs_are_those_written_out_by_hand():
     """Distances 1, 1.5 and 2.5; the cutoff itself is out."""
-    near = BY_HAND.with_pairs(2.5)
-    assert edges_of(near) == [{(0, 1): 0, (1, 0): 0, (1, 2): 1, (2, 1): 1}, {}]
-    far = BY_HAND.with_pairs(2.6)
-    assert edges_of(far)[0] == edges_of(near)[0] | {(0, 2): NO_BOND, (2, 0): NO_BOND}
+    near = edges_of(whole(BY_HAND, 2.5))
+    assert near == [{(0, 1): 0, (1, 0): 0, (1, 2): 1, (2, 1): 1}, {}]
+    far = edges_of(whole(BY_HAND, 2.6))
+    assert far[0] == near[0] | {(0, 2): NO_BOND, (2, 0): NO_BOND}
     assert NO_BOND == BOND_TYPES - 1
 
 
 @pytest.mark.parametrize("cutoff", [0.1, 1.3, 2.0, 4.0, 99.0])
 def test_pairs_are_those_of_a_loop_over_all_pairs(cutoff, molecules):
     """No distance lies within float32 rounding of these cutoffs, so the sets are equal."""
-    assert edges_of(molecules.graphs.with_pairs(cutoff)) == near_pairs(molecules.graphs, cutoff)
+    assert edges_of(whole(molecules.graphs, cutoff)) == near_pairs(molecules.graphs, cutoff)
+
+
+@pytest.mark.parametrize("chosen", [[7], [119, 0, 119], list(range(119, -1, -1))])
+def test_the_pairs_of_a_graph_do_not_depend_on_the_batch(chosen, molecules):
+    expected = near_pairs(molecules.graphs, 3.0)
+    found = edges_of(select(molecules.graphs, chosen, 3.0))
+    assert found == [expected[graph] for graph in chosen]
 
 
 def test_pairs_keep_every_bond_and_its_type(molecules):
     """No bond among H, C, N, O and F is as long as 2 Angstrom, the shortest cutoff searched."""
     for bonds, pairs in zip(
-        edges_of(molecules.graphs), edges_of(molecules.graphs.with_pairs(2.0)), strict=True
+        edges_of(whole(molecules.graphs)), edges_of(whole(molecules.graphs, 2.0)), strict=True
     ):
         assert {pair: kind for pair, kind in pairs.items() if kind != NO_BOND} == bonds
 
 
-@pytest.mark.parametrize("most", [1, 300, 1_000, 40_000])
-def test_pairs_do_not_depend_on_the_chunk(most, molecules, monkeypatch):
-    whole = molecules.graphs.with_pairs(3.0)
-    monkeypatch.setattr(graphs_module, "PAIR_CHUNK", most)
-    assert_equal(molecules.graphs.with_pairs(3.0), whole)
-
-
 def test_a_pair_keeps_the_type_of_its_own_direction():
     graphs = replace(BY_HAND, edge_types=np.array([0, 1, 2, 3], np.int8))
-    found = edges_of(graphs.with_pairs(2.0))[0]
+    found = edges_of(whole(graphs, 2.0))[0]
     assert found == {(0, 1): 0, (1, 0): 1, (1, 2): 2, (2, 1): 3}
 
 
 def test_pairs_change_nothing_but_the_edges(molecules):
-    pairs = molecules.graphs.with_pairs(3.0)
-    edges = {"edge_index", "edge_types", "edge_offsets"}
-    for field in fields(Graphs):
-        same = getattr(pairs, field.name) is getattr(molecules.graphs, field.name)
-        assert same == (field.name not in edges)
-        assert getattr(pairs, field.name).dtype == getattr(molecules.graphs, field.name).dtype
-
-
-def test_pairs_do_not_need_the_edges_in_any_order(molecules):
-    graphs = molecules.graphs
-    shuffled = np.arange(len(graphs.edge_types))
-    for first, last in zip(graphs.edge_offsets, graphs.edge_offsets[1:], strict=False):
-        shuffled[first:last] = shuffled[first:last][::-1]
-    other = replace(
-        graphs,
-        edge_index=graphs.edge_index[:, shuffled],
-        edge_types=graphs.edge_types[shuffled],
-    )
-    assert_equal(other.with_pairs(3.0), graphs.with_pairs(3.0))
+    bonds, pairs = whole(molecules.graphs), whole(molecules.graphs, 3.0)
+    for field in fields(GraphBatch):
+        with_bonds, with_pairs = getattr(bonds, field.name), getattr(pairs, field.name)
+        assert torch.equal(with_pairs, with_bonds) == (not field.name.startswith("edge"))
+        assert with_pairs.dtype == with_bonds.dtype
 
 
 def test_files_give_the_graphs_back_read_only_and_mapped(molecules, tmp_path):
@@ -219,10 +217,9 @@ def test_a_save_that_fails_leaves_no_folder_under_the_final_name(tmp_path, monke
     assert not (tmp_path / "graphs").exists()
 
 
-@pytest.mark.parametrize("edges", ["bonds", "distances"])
-def test_pickled_graphs_share_the_memory_of_their_buffers(edges, molecules):
+def test_pickled_graphs_share_the_memory_of_their_buffers(molecules):
     """Protocol 5 hands the arrays over as they lie; that is how Ray's object store maps them."""
-    graphs = molecules.graphs if edges == "bonds" else molecules.graphs.with_pairs(3.0)
+    graphs = molecules.graphs
     buffers = []
     pickled = pickle.dumps(graphs, protocol=5, buffer_callback=buffers.append)
     back = pickle.loads(pickled, buffers=buffers)
@@ -235,6 +232,8 @@ def test_pickled_graphs_share_the_memory_of_their_buffers(edges, molecules):
 def test_a_store_on_the_cpu_shares_the_memory_of_the_graphs(molecules):
     store = GraphStore(molecules.graphs, CPU)
     for name, tensor in vars(store).items():
+        if name == "cutoff":
+            continue
         assert np.shares_memory(tensor.numpy(), getattr(molecules.graphs, name)), name
 
 

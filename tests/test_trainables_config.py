@@ -19,7 +19,13 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("learning_rate", -1e-3, "expected above 0"),
     ("learning_rate", float("nan"), "expected above 0"),
     ("weight_decay", -1e-9, "expected at least 0"),
-    ("schedule", "linear", "expected one of constant, cosine, one_cycle"),
+    ("schedule", "linear", "expected one of constant, cosine"),
+    ("warmup", -0.1, "expected 0 to below 1"),
+    ("warmup", 1.0, "expected 0 to below 1"),
+    ("gradient_clip", -1.0, "expected at least 0"),
+    ("averaging", 1.0, "expected 0 to below 1"),
+    ("averaging", float("nan"), "expected 0 to below 1"),
+    ("precision", "float16", "expected one of float32, bfloat16"),
     ("batch_size", 0, "expected at least 1"),
     ("epochs", 0, "expected at least 1"),
     ("seed", -1, "expected at least 0"),
@@ -50,7 +56,11 @@ def test_a_value_out_of_range_is_refused_by_name(name, value, expected):
 
 
 def test_every_field_that_can_be_wrong_has_an_example_of_it():
-    flags = {"standardize", "raw_positions"}  # the command line takes only true and false
+    flags = {
+        "standardize",
+        "hybridization",
+        "raw_positions",
+    }  # the command line takes only true and false
     assert {name for name, _, _ in BAD_VALUES} == {f.name for f in fields(GNNConfig)} - flags
 
 
@@ -169,7 +179,8 @@ def test_the_homework_is_the_published_configuration(family: Family):
     assert (config.learning_rate, config.schedule, config.weight_decay) == (1e-3, "constant", 0.0)
     assert (config.edges, config.head, config.dropout) == ("bonds", "mean", 0.0)
     assert config.normalization == ("layer" if family == "deepgcn" else "none")
-    assert config.raw_positions and not config.standardize
+    assert (config.warmup, config.gradient_clip, config.averaging) == (0.0, 0.0, 0.0)
+    assert config.raw_positions and not config.standardize and not config.hybridization
 
 
 def test_the_title_tells_what_is_tried():

@@ -15,7 +15,9 @@ from trainables.config import FitConfig
 from trainables.fit import Diverged, Epoch, fit
 
 CPU = torch.device("cpu")
-SCHEDULES = ["constant", "cosine", "one_cycle"]
+SCHEDULES = ["constant", "cosine"]
+PLAIN = FitConfig(epochs=20, warmup=0.0, gradient_clip=0.0, averaging=0.0, weight_decay=0.0)
+"""Nothing but Adam."""
 
 
 class Line:
@@ -183,54 +185,126 @@ def test_the_seed_decides_weights_and_order():
 def test_a_step_is_that_of_adamw_by_hand():
     """Loshchilov and Hutter 2019: decoupled decay 1 * (1 - 0.1 * 0.5); then, in Adam's first step,
     m / sqrt(v) is the sign of the gradient, so minus 0.1. L2 regularisation would give 0.9."""
-    config = FitConfig(epochs=1, learning_rate=0.1, weight_decay=0.5, schedule="constant")
+    config = replace(PLAIN, epochs=1, learning_rate=0.1, weight_decay=0.5, schedule="constant")
     (epoch,) = fit(Slope(1), config, CPU)
     assert epoch.metrics["validation/weight"] == pytest.approx(0.95 - 0.1, rel=1e-6)  # float32
 
 
-def cosine(start: float, end: float, done: float) -> float:
-    """Half a cosine from start to end; done counts from 0 to 1."""
-    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
-
-
 PEAK = 1e-2
 COURSES = {
-    "constant": [PEAK] * 21,
+    ("constant", 0.0): [PEAK] * 21,
     # Half a cosine from the peak to 0 after all 20 steps.
-    "cosine": [cosine(PEAK, 0, step / 20) for step in range(21)],
-    # From 1/25 of the peak up over 30 % of 21 steps, then down to 1/10,000 of where it began.
-    "one_cycle": [
-        cosine(PEAK / 25, PEAK, step / 5.3)
-        if step <= 5.3
-        else cosine(PEAK, PEAK / 250_000, (step - 5.3) / (20 - 5.3))
-        for step in range(21)
-    ],
+    ("cosine", 0.0): [PEAK * (1 + math.cos(math.pi * step / 20)) / 2 for step in range(21)],
+    # A fifth of the steps is 4: the peak is reached in 5 equal strides, then kept or left.
+    ("constant", 0.2): [PEAK * (step + 1) / 5 for step in range(4)] + [PEAK] * 17,
+    ("cosine", 0.2): [PEAK * (step + 1) / 5 for step in range(4)]
+    + [PEAK * (1 + math.cos(math.pi * step / 16)) / 2 for step in range(17)],
 }
 """The learning rate of each of 20 steps, and where it stands after them."""
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("schedule", "warmup"), COURSES)
 @pytest.mark.parametrize("steps", [1, 4, 5])
-def test_a_schedule_runs_its_documented_course_over_all_steps_of_all_epochs(schedule, steps):
-    config = FitConfig(epochs=20 // steps, learning_rate=PEAK, schedule=schedule)
+def test_a_schedule_runs_its_documented_course_over_all_steps_of_all_epochs(
+    schedule, warmup, steps
+):
+    config = replace(
+        PLAIN, epochs=20 // steps, learning_rate=PEAK, schedule=schedule, warmup=warmup
+    )
     found = [epoch.metrics["train/learning_rate"] for epoch in fit(Slope(steps), config, CPU)]
-    expected = COURSES[schedule][steps::steps]
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-15)  # the cosine is summed up
+    expected = COURSES[schedule, warmup][steps::steps]
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_the_first_step_is_taken_at_the_beginning_of_the_schedule(schedule):
+@pytest.mark.parametrize(("schedule", "warmup"), COURSES)
+def test_the_first_step_is_taken_at_the_beginning_of_the_schedule(schedule, warmup):
     """Adam's first step moves a weight by the learning rate, whatever the gradient."""
-    config = FitConfig(epochs=20, learning_rate=PEAK, schedule=schedule, weight_decay=0.0)
+    config = replace(PLAIN, learning_rate=PEAK, schedule=schedule, warmup=warmup)
     epoch = next(fit(Slope(1), config, CPU))
     moved = 1 - epoch.metrics["validation/weight"]
-    assert moved == pytest.approx(COURSES[schedule][0], abs=2e-7)  # of a weight of 1, float32
+    expected = COURSES[schedule, warmup][0]
+    assert moved == pytest.approx(expected, abs=2e-7)  # of a weight of 1, float32
 
 
+def test_a_long_gradient_is_shortened_and_a_short_one_is_not():
+    """Adam does not see the size of its first gradient, but its second moment remembers it: after
+    a gradient of 4 cut to 1 and one of 1 left as it is, both steps are alike."""
+
+    class Weaker(Slope):
+        def training_batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+            del generator
+            yield torch.tensor([4.0])
+            yield torch.tensor([1.0])
+
+    def moved(clip: float) -> float:
+        config = replace(
+            PLAIN, epochs=1, learning_rate=PEAK, schedule="constant", gradient_clip=clip
+        )
+        (epoch,) = fit(Weaker(2), config, CPU)
+        return 1 - epoch.metrics["validation/weight"]
+
+    assert moved(1.0) == pytest.approx(2 * PEAK, abs=2e-7)
+    assert moved(0.0) < 1.9 * PEAK
+    assert moved(100.0) == moved(0.0)
+
+
+def test_the_average_follows_the_weights_by_hand():
+    """Steps of 0.01 down from 1. Over 20 * 0.1 = 2 steps: the first, then half of each."""
+    config = replace(PLAIN, learning_rate=PEAK, schedule="constant", averaging=0.1)
+    found = [epoch.metrics["validation/weight"] for epoch in fit(Slope(1), config, CPU)]
+    average, expected = 0.99, []
+    for step in range(20):
+        average += (1 - PEAK * (step + 1) - average) / 2
+        expected.append(average)
+    assert found == pytest.approx(expected, abs=1e-5)  # float32, 20 steps
+
+
+def test_until_there_are_enough_steps_all_of_them_are_averaged():
+    config = replace(PLAIN, learning_rate=PEAK, schedule="constant", averaging=0.5)
+    found = [epoch.metrics["validation/weight"] for epoch in fit(Slope(1), config, CPU)]
+    means = [1 - PEAK * (step + 2) / 2 for step in range(10)]  # of steps 1 to step + 1
+    assert found[:10] == pytest.approx(means, abs=1e-5)  # float32, 10 steps
+
+
+def test_statistics_of_batch_normalisation_are_those_of_the_latest_step():
+    class Normalised(Line):
+        def model(self) -> nn.Module:
+            self.trained = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+            return self.trained
+
+    config = replace(CONFIG, averaging=0.9)
+    task = Normalised(config)
+    epoch = next(fit(task, config, CPU))
+    assert epoch.model is not task.trained
+    assert not torch.equal(epoch.model[0].weight, task.trained[0].weight)  # pyright: ignore[reportIndexIssue]
+    for found, expected in zip(epoch.model.buffers(), task.trained.buffers(), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_forward_pass_of_training_has_its_precision_and_predictions_are_exact(precision):
+    seen: dict[bool, torch.dtype] = {}
+
+    class Watched(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            output = super().forward(x)
+            seen[self.training] = output.dtype
+            return output
+
+    class Watching(Line):
+        def model(self) -> nn.Module:
+            return Watched(1, 1)
+
+    config = replace(CONFIG, precision=precision)
+    next(fit(Watching(config), config, CPU))
+    assert seen == {True: getattr(torch, precision), False: torch.float32}
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.3])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("stop", [1, 3, 4])
-def test_a_resumed_fit_is_bit_identical_to_one_that_was_not_interrupted(schedule, stop):
-    config = replace(CONFIG, schedule=schedule)
+def test_a_resumed_fit_is_bit_identical_to_one_that_was_not_interrupted(schedule, averaging, stop):
+    config = replace(CONFIG, schedule=schedule, averaging=averaging)
     whole = [(numbers(e), weights(e)) for e in fit(Line(config), config, CPU)]
     begun = fit(Line(config), config, CPU)
     state = [copy.deepcopy(next(begun).state()) for _ in range(stop)][-1]
@@ -247,7 +321,16 @@ def test_a_state_is_a_snapshot_that_the_next_epoch_does_not_change():
     state = next(epochs).state()
     before = copy.deepcopy(state)
     next(epochs)
-    for part in ("model", "optimizer", "schedule", "order", "random", "epoch", "config"):
+    for part in (
+        "model",
+        "trained",
+        "optimizer",
+        "schedule",
+        "order",
+        "random",
+        "epoch",
+        "config",
+    ):
         assert flat(state[part]) == flat(before[part]), part
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from datasets.errors import InputError
+from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
 from datasets.splits import Split
 from trainables import molecules as module
@@ -160,11 +161,13 @@ def test_predicting_keeps_no_graph_of_gradients(task):
 
 
 def test_edges_are_bonds_or_all_pairs_within_the_cutoff(molecules):
-    bonds = MoleculeTask(molecules, replace(SMALL, edges="bonds"), CPU)
-    assert bonds.store.edge_index.shape == molecules.graphs.edge_index.shape
-    near = MoleculeTask(molecules, replace(SMALL, cutoff=2.5), CPU)
-    pairs = molecules.graphs.with_pairs(2.5)
-    np.testing.assert_array_equal(near.store.edge_index.numpy(), pairs.edge_index)
+    chosen = torch.arange(20)
+    for config, cutoff in ((replace(SMALL, edges="bonds"), None), (SMALL, 4.0)):
+        found = MoleculeTask(molecules, config, CPU).store.select(chosen)
+        expected = GraphStore(molecules.graphs, CPU, cutoff).select(chosen)
+        assert torch.equal(found.edge_index, expected.edge_index)
+    near = MoleculeTask(molecules, replace(SMALL, cutoff=2.5), CPU).store.select(chosen)
+    assert near.edge_index.shape[1] < expected.edge_index.shape[1]
 
 
 def test_a_constant_target_is_refused_before_the_fit(molecules):

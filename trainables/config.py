@@ -17,7 +17,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from datasets.errors import InputError
 
-Schedule = Literal["constant", "cosine", "one_cycle"]
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,31 @@ class FitConfig:
     learning_rate: Annotated[float, FloatDistribution(3e-4, 1e-2, log=True)] = 2e-3
     """Peak step size of AdamW."""
 
-    schedule: Annotated[Schedule, CategoricalDistribution(("constant", "cosine", "one_cycle"))] = (
-        "one_cycle"
-    )
-    """Course of the learning rate over all epochs: constant; half a cosine down to 0; or up from
-    1/25 of the peak for 30 % of the steps, then down to 0, while AdamW's first beta goes the other
-    way, from 0.95 to 0.85 and back (one cycle, Smith 2018)."""
+    schedule: Annotated[Schedule, CategoricalDistribution(("constant", "cosine"))] = "cosine"
+    """Course of the learning rate after the warm-up: constant, or half a cosine down to 0."""
+
+    warmup: float = 0.1
+    """Share of all steps over which the learning rate first rises linearly to its peak."""
 
     weight_decay: Annotated[float, FloatDistribution(1e-6, 1e-1, log=True)] = 1e-4
     """Decoupled weight decay of AdamW (Loshchilov and Hutter 2019)."""
+
+    gradient_clip: float = 1.0
+    """Greatest norm of the gradient; a longer one is shortened to it. 0: none is."""
+
+    averaging: float = 0.02
+    """Share of all steps over which the weights that predict are averaged, exponentially, from
+    those that are trained. 0: they are the trained ones."""
 
     batch_size: Annotated[int, CategoricalDistribution((32, 64, 128))] = 64
     """Samples in one optimiser step."""
 
     epochs: int = 15
     """Passes over the train split; the last one's weights are the result."""
+
+    precision: Precision = "float32"
+    """Of the forward pass in training: float32, or bfloat16 where PyTorch's autocast deems it
+    safe, which is faster on a GPU. Predictions are always made in float32."""
 
     seed: int = 0
     """Seeds the initial weights, the order of the samples and dropout."""
@@ -64,6 +75,11 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         one_of("schedule", self.schedule, get_args(Schedule))
+        one_of("precision", self.precision, get_args(Precision))
+        for share in ("warmup", "averaging"):
+            if not 0 <= getattr(self, share) < 1:
+                raise InputError(f"{share} is {getattr(self, share)}: expected 0 to below 1")
+        at_least("gradient_clip", self.gradient_clip, 0)
         at_least("learning_rate", self.learning_rate, 0, open_end=True)
         at_least("weight_decay", self.weight_decay, 0)
         at_least("batch_size", self.batch_size, 1)

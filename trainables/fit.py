@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from trainables.config import FitConfig
 
@@ -57,7 +57,8 @@ class Epoch:
     Attributes:
         number: Counts from 1.
         metrics: Name (``split/metric``) -> value.
-        model: The model after this epoch, in evaluation mode; the next epoch changes it.
+        model: The model that predicts after this epoch, in evaluation mode; the next epoch
+            changes it.
         state: Takes a snapshot to go on from; call it before asking for the next epoch.
     """
 
@@ -109,14 +110,27 @@ class _Training(Generic[Batch]):
         self.device = device
         self.order = torch.Generator().manual_seed(config.seed)
         self.model = task.model().to(device)
+        self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.parameters,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
-        self.schedule = _schedule(self.optimizer, config, task.steps_per_epoch())
+        steps = config.epochs * task.steps_per_epoch()
+        self.schedule = LambdaLR(self.optimizer, Course(config.schedule, config.warmup, steps))
+        self.average = Average(self.model, config.averaging * steps) if config.averaging else None
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The model that predicts: the averaged one, if weights are averaged."""
+        return self.model if self.average is None else self.average.model
 
     def restore(self, state: State) -> None:
-        self.model.load_state_dict(state["model"])
-        self.model.eval()
+        self.model.load_state_dict(state["trained"] or state["model"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["model"])
+        self.predictor.eval()
         self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
         self.schedule.load_state_dict(state["schedule"])
         self.order.set_state(state["order"])
@@ -127,7 +141,8 @@ class _Training(Generic[Batch]):
             "epoch": epoch,
             "metrics": metrics,
             "config": asdict(self.config),
-            "model": deepcopy(self.model.state_dict()),
+            "model": deepcopy(self.predictor.state_dict()),
+            "trained": None if self.average is None else deepcopy(self.model.state_dict()),
             "optimizer": deepcopy(self.optimizer.state_dict()),
             "schedule": self.schedule.state_dict(),
             "order": self.order.get_state(),
@@ -135,7 +150,7 @@ class _Training(Generic[Batch]):
         }
 
     def epoch(self, number: int, metrics: dict[str, float]) -> Epoch:
-        return Epoch(number, metrics, self.model, partial(self.state, number, metrics))
+        return Epoch(number, metrics, self.predictor, partial(self.state, number, metrics))
 
     def train(self, epoch: int) -> dict[str, float]:
         """One pass over the train split and its metrics."""
@@ -144,9 +159,11 @@ class _Training(Generic[Batch]):
         losses = torch.stack([self._step(b) for b in self.task.training_batches(self.order)])
         train_loss = _mean_finite_loss(losses, epoch)
         seconds = time.perf_counter() - started
-        self.model.eval()
+        if self.average is not None:
+            self.average.copy_buffers(self.model)
+        self.predictor.eval()
         with torch.no_grad():
-            metrics = self.task.evaluate(self.model)
+            metrics = self.task.evaluate(self.predictor)
         _refuse_not_finite(metrics, epoch)
         return {
             **metrics,
@@ -157,28 +174,66 @@ class _Training(Generic[Batch]):
 
     def _step(self, batch: Batch) -> Tensor:
         self.optimizer.zero_grad()
-        loss = self.task.loss(self.model, batch)
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            loss = self.task.loss(self.model, batch)
         loss.backward()
+        if self.config.gradient_clip > 0:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         self.optimizer.step()
         self.schedule.step()
+        if self.average is not None:
+            self.average.follow(self.parameters, self.schedule.last_epoch)
         return loss.detach()
 
 
-def _schedule(
-    optimizer: torch.optim.Optimizer, config: FitConfig, steps_per_epoch: int
-) -> LRScheduler:
-    steps = config.epochs * steps_per_epoch
-    if config.schedule == "constant":
-        return LambdaLR(optimizer, _constant)
-    if config.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, T_max=steps)
-    # One step more than are taken: the scheduler refuses to be asked past its last one.
-    return OneCycleLR(optimizer, config.learning_rate, total_steps=steps + 1)
+@dataclass(frozen=True)
+class Course:
+    """The learning rate as a share of its peak, by step.
+
+    Attributes:
+        schedule: What follows the warm-up.
+        warmup: Share of the steps of the linear rise.
+        steps: Of the whole fit.
+    """
+
+    schedule: str
+    warmup: float
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        """Of a step, counting from 0: above 0 from the first one on; 0 after the last, in a fit
+        that falls off."""
+        rise = self.warmup * self.steps
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / (self.steps - rise)))
 
 
-def _constant(step: int) -> float:
-    del step
-    return 1.0
+class Average:
+    """A model whose weights are the exponential moving average of those of one in training.
+
+    Args:
+        model: The one in training.
+        steps: About how many steps are averaged; until there are as many, all of them are, evenly.
+    """
+
+    def __init__(self, model: nn.Module, steps: float) -> None:
+        self.model = deepcopy(model).requires_grad_(requires_grad=False)
+        self.parameters = list(self.model.parameters())
+        self.least = 1 / max(1.0, steps)
+
+    def follow(self, parameters: list[nn.Parameter], step: int) -> None:
+        """Takes in the weights after a step; steps count from 1."""
+        with torch.no_grad():
+            torch._foreach_lerp_(self.parameters, parameters, max(1 / step, self.least))
+
+    def copy_buffers(self, model: nn.Module) -> None:
+        """What is no weight, such as the statistics of batch normalisation, is not averaged."""
+        for mine, its in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(its)
 
 
 def _mean_finite_loss(losses: Tensor, epoch: int) -> float:

@@ -23,11 +23,9 @@ class MoleculeTask:
     """
 
     def __init__(self, data: MoleculeSet, config: GNNConfig, device: torch.device) -> None:
-        graphs = data.graphs
-        if config.edges == "distances":
-            graphs = graphs.with_pairs(config.cutoff)
         self.config = config
-        self.store = GraphStore(graphs, device)
+        cutoff = config.cutoff if config.edges == "distances" else None
+        self.store = GraphStore(data.graphs, device, cutoff)
         self.train = torch.from_numpy(data.split.train).to(device)
         self.validation = torch.from_numpy(data.split.validation).to(device)
         scale = Standardizer.of(data.graphs.targets[data.split.train])

@@ -2,18 +2,9 @@
 
 GCN (Kipf and Welling 2017), GAT (Velickovic et al. 2018), GraphSAGE with mean aggregation
 (Hamilton et al. 2017), GIN (Xu et al. 2019) and DeepGCN (Li et al. 2019, 2020: GENConv in
-pre-activated residual blocks), built from PyG's layers.
-
-Edges are either the bonds, without features, as in the homework; or all pairs of atoms within a
-cutoff, each with a feature vector: 20 Gaussians of its distance, faded out at the cutoff by half
-a cosine, and its bond type. How that vector enters a layer:
-
-    GIN       added to the neighbour's features (GINEConv, Hu et al. 2020)
-    DeepGCN   added to the neighbour's features (GENConv's own edge features)
-    GAT       part of the attention score (GATConv's own edge features)
-    GCN       the neighbour's features are multiplied by a filter computed from it, the
-    GraphSAGE continuous-filter convolution of SchNet (Schütt et al. 2017), inside the family's
-              own normalisation and aggregation
+pre-activated residual blocks). Edges are either the bonds, without features, as in the homework;
+or all pairs of atoms within a cutoff, each with a vector of its distance and bond type. How that
+vector enters each family is said in `trainables.models.convolutions`.
 
 Shapes below: nodes N, edges E, graphs G, width W.
 """
@@ -24,25 +15,22 @@ from typing import Annotated, Literal, get_args
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor, nn
-from torch_geometric.nn import (
-    MLP,
-    DeepGCNLayer,
-    GATConv,
-    GCNConv,
-    GENConv,
-    GINConv,
-    GINEConv,
-    MessagePassing,
-    SAGEConv,
-    global_add_pool,
-    global_mean_pool,
-)
-from torch_geometric.utils import degree
+from torch_geometric.nn import DeepGCNLayer, GATConv, GENConv
 
 from datasets.errors import InputError
-from datasets.graphs import BOND_TYPES, NO_BOND, NODE_FEATURES, GraphBatch
+from datasets.graphs import NODE_FEATURES, GraphBatch
 from datasets.standardize import Standardizer
 from trainables.config import FitConfig, When, at_least, one_of
+from trainables.models.convolutions import (
+    EDGE_FEATURES,
+    AttentionConvolution,
+    EdgeFeatures,
+    GINConvolution,
+    GraphConvolution,
+    SAGEConvolution,
+)
+from trainables.models.heads import DipoleHead, MeanHead
+from trainables.models.neighbours import Neighbours
 
 Family = Literal["gcn", "gat", "sage", "gin", "deepgcn"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -50,10 +38,8 @@ Normalization = Literal["none", "batch", "layer"]
 Edges = Literal["bonds", "distances"]
 Head = Literal["mean", "dipole"]
 
-RADIAL = 20
-"""Gaussians over 0 to the cutoff."""
-
-EDGE_FEATURES = RADIAL + NO_BOND
+HYBRIDIZATION = slice(6, 10)
+"""Columns of the node features: aromatic, sp, sp2, sp3."""
 
 DEEPEST = {"gcn": 8, "gat": 8, "sage": 8, "gin": 8, "deepgcn": 28}
 """Most convolutions: without residual connections more than a few smooth everything out."""
@@ -102,6 +88,10 @@ class GNNConfig(FitConfig):
     standardize: bool = True
     """Whether the model predicts in units of the train split's standard deviation."""
 
+    hybridization: bool = True
+    """Whether aromaticity and hybridisation are node features. In PyG's published QM9, which the
+    homework learns from, they are zero (pyg-team/pytorch_geometric#8370)."""
+
     raw_positions: bool = False
     """Whether the raw coordinates are node features, as in the homework; the prediction then
     changes when the molecule turns."""
@@ -149,10 +139,14 @@ def homework(family: Family) -> dict[str, object]:
         "edges": "bonds",
         "head": "mean",
         "standardize": False,
+        "hybridization": False,
         "raw_positions": True,
         "learning_rate": 1e-3,
         "schedule": "constant",
+        "warmup": 0.0,
         "weight_decay": 0.0,
+        "gradient_clip": 0.0,
+        "averaging": 0.0,
         "batch_size": 32,
         "epochs": 50,
     }
@@ -172,6 +166,7 @@ class GNN(nn.Module):
 
     def __init__(self, config: GNNConfig, scale: Standardizer) -> None:
         super().__init__()
+        self.hybridization = config.hybridization
         self.raw_positions = config.raw_positions
         features = NODE_FEATURES + 3 * config.raw_positions
         with_edges = config.edges == "distances"
@@ -188,86 +183,17 @@ class GNN(nn.Module):
     def forward(self, batch: GraphBatch) -> Tensor:
         """Predicts the target of each graph: GraphBatch -> (G,)."""
         x = batch.node_features
+        if not self.hybridization:
+            x = x.clone()
+            x[:, HYBRIDIZATION] = 0
         if self.raw_positions:
             x = torch.cat([x, batch.positions], dim=1)
+        near = Neighbours.of(batch.edge_index, len(x))
         edges = None
         if self.edge_features is not None:
             edges = self.edge_features(batch)  # (E, 24)
-        x = self.body(x, batch.edge_index, edges)  # (N, W)
-        return self.shift + self.scale * self.head(x, edges, batch)
-
-
-class EdgeFeatures(nn.Module):
-    """Distance and bond type of each edge as a vector: GraphBatch -> (E, 24).
-
-    ``exp(-((d - centre) / spacing)^2 / 2) * (cos(pi d / cutoff) + 1) / 2`` for 20 centres evenly
-    spaced over 0 to the cutoff (distances d in Angstrom), then the one-hot bond type, which is
-    zero where there is no bond: a pair that crosses the cutoff comes and goes without a jump.
-    """
-
-    centres: Tensor
-
-    def __init__(self, cutoff: float) -> None:
-        super().__init__()
-        self.cutoff = cutoff
-        self.spacing = cutoff / (RADIAL - 1)
-        self.register_buffer("centres", torch.linspace(0, cutoff, RADIAL))
-
-    def forward(self, batch: GraphBatch) -> Tensor:
-        source, target = batch.edge_index
-        distance = (batch.positions[source] - batch.positions[target]).norm(dim=1)
-        fade = 0.5 * (torch.cos(torch.pi * distance.clamp(max=self.cutoff) / self.cutoff) + 1)
-        gaussians = torch.exp(-0.5 * ((distance[:, None] - self.centres) / self.spacing) ** 2)
-        kinds = nn.functional.one_hot(batch.edge_types, BOND_TYPES)[:, :NO_BOND]
-        return torch.cat([gaussians * fade[:, None], kinds.to(gaussians.dtype)], dim=1)
-
-
-class FilteredGCNConv(MessagePassing):
-    """Graph convolution whose messages pass a filter computed from the edge.
-
-    ``x'_i = b + W x_i / deg_i + sum_j (W x_j) * f(e_ji) / sqrt(deg_i deg_j)``, degrees counting
-    the node itself, whose own message has no edge and passes unfiltered. f is linear in the edge's
-    Gaussians, which makes it any smooth function of the distance.
-    """
-
-    def __init__(self, width_in: int, width: int, edge_features: int) -> None:
-        super().__init__(aggr="add")
-        self.linear = nn.Linear(width_in, width, bias=False)
-        self.filter = nn.Linear(edge_features, width)
-        self.bias = nn.Parameter(torch.zeros(width))
-
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
-        """(N, W_in), (2, E), (E, features) -> (N, W)."""
-        x = self.linear(x)
-        source, target = edge_index
-        root = (degree(target, num_nodes=len(x), dtype=x.dtype) + 1).rsqrt()
-        filters = (root[source] * root[target])[:, None] * self.filter(edges)
-        own = root.square()[:, None] * x
-        return self.propagate(edge_index, x=x, filters=filters) + own + self.bias
-
-    def message(self, x_j: Tensor, filters: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return x_j * filters
-
-
-class FilteredSAGEConv(MessagePassing):
-    """GraphSAGE whose messages pass a filter computed from the edge.
-
-    ``x'_i = W_1 x_i + mean_j (W_2 x_j) * f(e_ji)``.
-    """
-
-    def __init__(self, width_in: int, width: int, edge_features: int) -> None:
-        super().__init__(aggr="mean")
-        self.own = nn.Linear(width_in, width)
-        self.neighbour = nn.Linear(width_in, width, bias=False)
-        self.filter = nn.Linear(edge_features, width)
-
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor) -> Tensor:
-        """(N, W_in), (2, E), (E, features) -> (N, W)."""
-        filters = self.filter(edges)
-        return self.own(x) + self.propagate(edge_index, x=self.neighbour(x), filters=filters)
-
-    def message(self, x_j: Tensor, filters: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return x_j * filters
+        x = self.body(x, near, edges)  # (N, W)
+        return self.shift + self.scale * self.head(x, near, edges, batch)
 
 
 class PlainBody(nn.Module):
@@ -290,14 +216,16 @@ class PlainBody(nn.Module):
         self.ends_bare = config.family == "gin"
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | None) -> Tensor:
-        """(N, features), (2, E), (E, 24) or None -> (N, W)."""
-        features = () if edges is None else (edges,)
+    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
+        """(N, features), edge vectors (E, 24) or None -> (N, W)."""
         last = len(self.convolutions) - 1
         for layer, (convolution, norm) in enumerate(
             zip(self.convolutions, self.norms, strict=True)
         ):
-            x = convolution(x, edge_index, *features)
+            if isinstance(convolution, GATConv):
+                x = convolution(x, near.edge_index)
+            else:
+                x = convolution(x, near, edges)
             if layer == last and self.ends_bare:
                 return x
             x = self.dropout(torch.relu(norm(x)))
@@ -308,18 +236,12 @@ def _convolution(
     config: GNNConfig, width_in: int, heads: int, edge_features: int | None
 ) -> nn.Module:
     width = config.width
-    if config.family == "gcn":
-        if edge_features is None:
-            return GCNConv(width_in, width)
-        return FilteredGCNConv(width_in, width, edge_features)
-    if config.family == "sage":
-        if edge_features is None:
-            return SAGEConv(width_in, width)
-        return FilteredSAGEConv(width_in, width, edge_features)
     if config.family == "gat":
-        return GATConv(width_in, width, heads=heads, edge_dim=edge_features)
-    mlp = MLP([width_in, width, width], norm=None)
-    return GINConv(mlp) if edge_features is None else GINEConv(mlp, edge_dim=edge_features)
+        if edge_features is None:
+            return GATConv(width_in, width, heads=heads)
+        return AttentionConvolution(width_in, width, heads, edge_features)
+    kinds = {"gcn": GraphConvolution, "sage": SAGEConvolution, "gin": GINConvolution}
+    return kinds[config.family](width_in, width, edge_features)
 
 
 def _norm(kind: Normalization, width: int) -> nn.Module:
@@ -350,68 +272,13 @@ class DeepBody(nn.Module):
             for _ in range(config.depth)
         )
 
-    def forward(self, x: Tensor, edge_index: Tensor, edges: Tensor | None) -> Tensor:
-        """(N, features), (2, E), (E, 24) or None -> (N, W)."""
+    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
+        """(N, features), edge vectors (E, 24) or None -> (N, W)."""
         x = self.encode(x)
         first = self.blocks[0]
         assert isinstance(first, DeepGCNLayer) and first.conv is not None
-        x = first.conv(x, edge_index, edges)
+        x = first.conv(x, near.edge_index, edges)
         for block in self.blocks[1:]:
-            x = block(x, edge_index, edges)
+            x = block(x, near.edge_index, edges)
         assert first.norm is not None
         return torch.relu(first.norm(x))
-
-
-class MeanHead(nn.Module):
-    """Mean over the nodes of a graph, then a linear layer, as in the homework."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, 1)
-
-    def forward(self, x: Tensor, edges: Tensor | None, batch: GraphBatch) -> Tensor:
-        """(N, W) -> (G,)."""
-        del edges
-        return self.linear(global_mean_pool(x, batch.graph, batch.size)).squeeze(dim=1)
-
-
-class DipoleHead(nn.Module):
-    """The norm of a dipole moment made of point charges and bond dipoles.
-
-    ``| sum_i q_i r_i + sum_ij b_ij (r_j - r_i) / |r_j - r_i| |`` with learned charges q that sum
-    to zero over the molecule and learned bond dipoles b on every edge. Invariant to translation
-    (because of the zero sum), rotation, reflection and the order of the atoms.
-    """
-
-    def __init__(self, width: int, edge_features: int | None) -> None:
-        super().__init__()
-        self.charge = nn.Sequential(
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, 1, bias=False),  # a bias would go with the surplus
-        )
-        self.source = nn.Linear(width, width)
-        self.target = nn.Linear(width, width, bias=False)
-        self.edge = None
-        if edge_features is not None:
-            self.edge = nn.Linear(edge_features, width, bias=False)
-        # A bias would cancel between the two directions of an edge.
-        self.bond = nn.Sequential(nn.SiLU(), nn.Linear(width, 1, bias=False))
-
-    def forward(self, x: Tensor, edges: Tensor | None, batch: GraphBatch) -> Tensor:
-        """(N, W), (E, 24) or None -> (G,)."""
-        atoms = batch.graph.bincount(minlength=batch.size).to(x.dtype)[:, None]
-        charge = self.charge(x)  # (N, 1)
-        surplus = global_add_pool(charge, batch.graph, batch.size) / atoms
-        dipole = (charge - surplus[batch.graph]) * batch.positions
-
-        source, target = batch.edge_index
-        hidden = self.source(x)[source] + self.target(x)[target]
-        if self.edge is not None and edges is not None:
-            hidden = hidden + self.edge(edges)
-        along = nn.functional.normalize(batch.positions[target] - batch.positions[source], dim=1)
-        dipole = dipole.index_add(0, source, self.bond(hidden) * along)
-
-        moment = global_add_pool(dipole, batch.graph, batch.size)  # (G, 3)
-        # The norm has no gradient at zero: a symmetric molecule would give NaN.
-        return (moment.square().sum(dim=1) + 1e-12).sqrt()

@@ -1,0 +1,164 @@
+"""The convolutions of the five families, without and with the geometry of their edges.
+
+Bonds come without features, as in the homework. Pairs of atoms within a cutoff come with a vector
+of their distance and bond type, see `EdgeFeatures`, from which a linear layer computes a filter
+f_ij for each of them, any smooth function of the distance; what a neighbour sends is multiplied by
+it, the continuous-filter convolution of SchNet (Schütt et al. 2017). In the families:
+
+    GCN        x'_i = W x_i / d_i + sum_j f_ij * W x_j / sqrt(d_i d_j) + b,   d_i = 1 + degree
+    GraphSAGE  x'_i = V x_i + mean_j f_ij * W x_j + b
+    GIN        x'_i = V relu(W x_i + sum_j f_ij * W x_j + b) + c
+    GAT        x'_i = a_ii W x_i + sum_j a_ij f_ij * W x_j + b, attention a computed from both ends
+               and the edge's vector
+    DeepGCN    GENConv's own: the vector, through a linear layer, is added to what the neighbour
+               sends before its softmax aggregation
+
+With f = 1 and a without the vector these are the families' own convolutions, and where there are
+no filters the layers here compute just that.
+
+Shapes below: nodes N, edges E, heads H, width W.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.utils import softmax
+
+from datasets.graphs import NO_BOND, GraphBatch
+from trainables.models.neighbours import Neighbours
+
+RADIAL = 20
+"""Gaussians over 0 to the cutoff."""
+
+EDGE_FEATURES = RADIAL + NO_BOND
+
+
+class EdgeFeatures(nn.Module):
+    """Distance and bond type of each edge as a vector: GraphBatch -> (E, 24).
+
+    ``exp(-((d - centre) / spacing)^2 / 2) * (cos(pi d / cutoff) + 1) / 2`` for 20 centres evenly
+    spaced over 0 to the cutoff (distances d in Angstrom), then the one-hot bond type, which is
+    zero where there is no bond: a pair that crosses the cutoff comes and goes without a jump.
+    """
+
+    centres: Tensor
+    kinds: Tensor
+
+    def __init__(self, cutoff: float) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.spacing = cutoff / (RADIAL - 1)
+        self.register_buffer("centres", torch.linspace(0, cutoff, RADIAL))
+        self.register_buffer("kinds", torch.eye(NO_BOND + 1, NO_BOND), persistent=False)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        source, target = batch.edge_index
+        positions = batch.positions
+        apart = positions.index_select(0, source) - positions.index_select(0, target)
+        distance = apart.norm(dim=1)
+        fade = 0.5 * (torch.cos(torch.pi * distance.clamp(max=self.cutoff) / self.cutoff) + 1)
+        gaussians = torch.exp(-0.5 * ((distance[:, None] - self.centres) / self.spacing).square())
+        kinds = self.kinds.index_select(0, batch.edge_types)
+        return torch.cat([gaussians * fade[:, None], kinds], dim=1)
+
+
+class GraphConvolution(nn.Module):
+    """GCN (Kipf and Welling 2017), see above."""
+
+    def __init__(self, width_in: int, width: int, edge_features: int | None) -> None:
+        super().__init__()
+        self.lin = nn.Linear(width_in, width, bias=False)
+        self.filter = _filter(edge_features, width)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
+        """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
+        root = (near.degree + 1).to(x.dtype).rsqrt()
+        x = root * self.lin(x)
+        return root * (x + near.sum(x, _filters(self.filter, edges))) + self.bias
+
+
+class SAGEConvolution(nn.Module):
+    """GraphSAGE with mean aggregation (Hamilton et al. 2017), see above."""
+
+    def __init__(self, width_in: int, width: int, edge_features: int | None) -> None:
+        super().__init__()
+        self.lin_l = nn.Linear(width_in, width, bias=False)
+        self.lin_r = nn.Linear(width_in, width)
+        self.filter = _filter(edge_features, width)
+
+    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
+        """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
+        total = near.sum(self.lin_l(x), _filters(self.filter, edges))
+        return total / near.degree.clamp(min=1) + self.lin_r(x)
+
+
+class GINConvolution(nn.Module):
+    """GIN (Xu et al. 2019) with epsilon 0 and an MLP of two layers, see above.
+
+    The MLP's first layer is taken before the sum, with which it commutes, so that the filters
+    have its width.
+    """
+
+    def __init__(self, width_in: int, width: int, edge_features: int | None) -> None:
+        super().__init__()
+        self.first = nn.Linear(width_in, width)
+        self.second = nn.Linear(width, width)
+        self.filter = _filter(edge_features, width)
+
+    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
+        """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
+        x = nn.functional.linear(x, self.first.weight)
+        x = x + near.sum(x, _filters(self.filter, edges)) + self.first.bias
+        return self.second(torch.relu(x))
+
+
+class AttentionConvolution(nn.Module):
+    """GAT (Velickovic et al. 2018) over edges with vectors e_ij, heads concatenated, see above.
+
+    A head's attention is the softmax, over a node's neighbours and itself, of the scores
+    ``leaky_relu(s . W x_j + t . W x_i + r . e_ij)`` with slope 0.2; the node's own score has no
+    edge. The heads share the filters.
+    """
+
+    def __init__(self, width_in: int, width: int, heads: int, edge_features: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.lin = nn.Linear(width_in, heads * width, bias=False)
+        self.filter = nn.Linear(edge_features, width)
+        self.score_edge = nn.Linear(edge_features, heads, bias=False)
+        self.score_neighbour = nn.Parameter(torch.empty(heads, width))
+        self.score_own = nn.Parameter(torch.empty(heads, width))
+        self.bias = nn.Parameter(torch.zeros(heads * width))
+        nn.init.xavier_uniform_(self.score_neighbour)
+        nn.init.xavier_uniform_(self.score_own)
+
+    def forward(self, x: Tensor, near: Neighbours, edges: Tensor) -> Tensor:
+        """(N, W_in), edge vectors (E, features) -> (N, H * W)."""
+        x = self.lin(x).unflatten(1, (self.heads, -1))  # (N, H, W)
+        of_edges, own = self._attention(x, near, edges)  # (E, H), (N, H)
+        weights = of_edges[:, :, None] * self.filter(edges)[:, None]  # (E, H, W)
+        messages = weights * x.index_select(0, near.target)
+        heard = near.sum_edges(messages.flatten(start_dim=1))
+        return heard + (own[:, :, None] * x).flatten(start_dim=1) + self.bias
+
+    def _attention(self, x: Tensor, near: Neighbours, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each edge's source to its target, (E, H), and of each node to itself, (N, H)."""
+        neighbour = (x * self.score_neighbour).sum(dim=2)
+        own = (x * self.score_own).sum(dim=2)
+        of_edges = (
+            neighbour.index_select(0, near.target)
+            + own.index_select(0, near.source)
+            + self.score_edge(edges)
+        )
+        scores = nn.functional.leaky_relu(torch.cat([of_edges, neighbour + own]), 0.2)
+        nodes = torch.arange(len(x), device=x.device)
+        attention = softmax(scores, torch.cat([near.source, nodes]), num_nodes=len(x))
+        return attention[: len(of_edges)], attention[len(of_edges) :]
+
+
+def _filter(edge_features: int | None, width: int) -> nn.Linear | None:
+    return None if edge_features is None else nn.Linear(edge_features, width)
+
+
+def _filters(layer: nn.Linear | None, edges: Tensor | None) -> Tensor | None:
+    return None if layer is None or edges is None else layer(edges)

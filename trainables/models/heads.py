@@ -1,0 +1,71 @@
+"""From the features of the nodes to one number a molecule.
+
+Shapes below: nodes N, edges E, graphs G, width W.
+"""
+
+from torch import Tensor, nn
+from torch_geometric.nn import global_add_pool, global_mean_pool
+
+from datasets.graphs import GraphBatch
+from trainables.models.neighbours import Neighbours
+
+
+class MeanHead(nn.Module):
+    """Mean over the nodes of a graph, then a linear layer, as in the homework."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+
+    def forward(
+        self, x: Tensor, near: Neighbours, edges: Tensor | None, batch: GraphBatch
+    ) -> Tensor:
+        """(N, W) -> (G,)."""
+        del near, edges
+        return self.linear(global_mean_pool(x, batch.graph, batch.size)).squeeze(dim=1)
+
+
+class DipoleHead(nn.Module):
+    """The norm of a dipole moment made of atomic charges and atomic dipoles.
+
+    ``| sum_i q_i r_i + sum_i sum_k c_ik sum_j e_ij,k u_ij |`` with learned charges q that sum to
+    zero over the molecule, and atomic dipoles made of the unit vectors u_ij from an atom to its
+    neighbours: each weighed by the edge's vector e_ij, hence by any smooth function of the
+    distance and by the bond type, whose coefficients c the atom's own features decide. Edges
+    without a vector weigh 1. Invariant to translation (because of the zero sum), rotation,
+    reflection and the order of the atoms.
+    """
+
+    def __init__(self, width: int, edge_features: int | None) -> None:
+        super().__init__()
+        self.edge_features = edge_features or 1
+        # A bias of the charges would go with the surplus.
+        self.charges = nn.Sequential(
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, 1 + self.edge_features, bias=False),
+        )
+
+    def forward(
+        self, x: Tensor, near: Neighbours, edges: Tensor | None, batch: GraphBatch
+    ) -> Tensor:
+        """(N, W), (E, 24) or None -> (G,)."""
+        charge, coefficients = self.charges(x).split([1, self.edge_features], dim=1)
+        atoms = batch.graph.bincount(minlength=batch.size).to(x.dtype)[:, None]
+        surplus = global_add_pool(charge, batch.graph, batch.size) / atoms
+        dipole = (charge - surplus[batch.graph]) * batch.positions
+        around = self._around(near, edges, batch.positions)
+        dipole = dipole + (around * coefficients[:, None]).sum(dim=2)
+
+        moment = global_add_pool(dipole, batch.graph, batch.size)  # (G, 3)
+        # The norm has no gradient at zero: a symmetric molecule would give NaN.
+        return (moment.square().sum(dim=1) + 1e-12).sqrt()
+
+    def _around(self, near: Neighbours, edges: Tensor | None, positions: Tensor) -> Tensor:
+        """What lies around each atom, ``sum_j e_ij,k u_ij``: (N, 3, 24), or (N, 3, 1)."""
+        apart = positions.index_select(0, near.target) - positions.index_select(0, near.source)
+        unit = nn.functional.normalize(apart, dim=1)  # (E, 3)
+        if edges is None:
+            return near.sum_edges(unit)[:, :, None]
+        weighed = unit[:, :, None] * edges[:, None]  # (E, 3, 24)
+        return near.sum_edges(weighed.flatten(start_dim=1)).unflatten(1, (3, -1))
