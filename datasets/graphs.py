@@ -79,7 +79,7 @@ class Graphs:
         """Memory-maps what `save` wrote; pages are read as batches touch them."""
         files = {field.name: folder / f"{field.name}.npy" for field in fields(cls)}
         # As plain arrays over the map: pickle would copy an np.memmap, and Ray with it.
-        return cls(**{n: np.load(file, mmap_mode="r") for n, file in files.items()})
+        return cls(**{n: np.asarray(np.load(file, mmap_mode="r")) for n, file in files.items()})
 
 
 @dataclass(frozen=True)
