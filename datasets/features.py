@@ -1,7 +1,9 @@
-"""From the molecule table to `Graphs`: bonds and atom features from the SMILES, as PyG's QM9.
+"""From the molecule table to `Graphs`: bonds and atom features, those of PyG's QM9.
 
-PyG reads its molecules without RDKit's sanitisation, which leaves aromaticity and hybridisation at
-zero in the data set it publishes (pyg-team/pytorch_geometric#8370); here they are what they are.
+A table that lists its bonds gets exactly what PyG makes of QM9. PyG reads its molecules without
+RDKit's sanitisation, which leaves aromaticity and hybridisation of every atom at zero, even at a
+bond that the file calls aromatic (pyg-team/pytorch_geometric#8370, open). For any other table
+RDKit finds bonds, aromaticity and hybridisation in the SMILES; there they are what they are.
 """
 
 from collections.abc import Sequence
@@ -14,21 +16,25 @@ from rdkit import Chem, RDLogger
 
 from datasets.errors import InputError
 from datasets.graphs import Graphs
-from datasets.molecules import fingerprint, ragged, target_values
+from datasets.molecules import BONDS, fingerprint, ragged, target_values
 from datasets.parallel import ParallelMap
 
 VERSION = 1
 """Goes into the cache's name: raise it when the features of a molecule change."""
 
 ATOMS = {1: 0, 6: 1, 7: 2, 8: 3, 9: 4}
-"""Atomic number -> place in the one-hot part of the features."""
+"""Atomic number -> place in the one-hot part of the features, which comes first."""
 
-BONDS = {
+ATOMIC_NUMBER = len(ATOMS)
+"""Its place in the features."""
+
+BOND_PLACES = {
     Chem.BondType.SINGLE: 0,
     Chem.BondType.DOUBLE: 1,
     Chem.BondType.TRIPLE: 2,
     Chem.BondType.AROMATIC: 3,
 }
+"""RDKit's bond type -> ours, see `datasets.graphs.BOND_TYPES`."""
 
 CHUNK = 500
 """Molecules a work item: about half a second of one core."""
@@ -66,28 +72,100 @@ def molecule_graphs(
 ) -> Graphs:
     """The graphs of a table, from the cache where they lie there.
 
-    Molecules whose atoms in the SMILES are not those of the row, in that order, are left out
-    (0.5 % of QM9): `Graphs.rows` tells which rows are there.
+    Where the table lists no bonds, molecules whose atoms in the SMILES are not those of the row,
+    in that order, are left out (0.5 % of QM9): `Graphs.rows` tells which rows are there.
 
     Args:
         table: A molecule table, see `datasets.molecules`.
         target: Name of the target.
         cache: Folder for the memory-mapped graphs; named after the content, so a changed table
             never meets an old cache.
-        parallel: Runs the featurisation, see `ParallelMap`.
+        parallel: Runs RDKit over the SMILES, see `ParallelMap`.
 
     Raises:
-        InputError: If RDKit rejects a SMILES, an element is not H, C, N, O or F, or the target
-            is missing or not finite.
+        InputError: If RDKit rejects a SMILES, an element is not H, C, N, O or F, a bond is listed
+            twice, or the target is missing or not finite.
     """
     folder = cache / f"graphs-{fingerprint(table, target)}-{target}-v{VERSION}"
     if not folder.is_dir():
-        _featurise(table, target, parallel).save(folder)
+        targets = target_values(table, target)
+        _check_elements(table)
+        graphs = (
+            _graphs_from_bonds(table, targets)
+            if BONDS in table.column_names
+            else _graphs_from_smiles(table, targets, parallel)
+        )
+        graphs.save(folder)
     return Graphs.load(folder)
 
 
-def _featurise(table: pa.Table, target: str, parallel: ParallelMap) -> Graphs:
-    targets = target_values(table, target)
+def _check_elements(table: pa.Table) -> None:
+    numbers, offsets = ragged(table, "atomic_numbers")
+    sizes = np.diff(offsets)
+    if not sizes.all():
+        raise InputError(f"row {np.argmin(sizes)} has no atom: remove it")
+    known = np.isin(numbers, list(ATOMS))
+    if not known.all():
+        row = np.searchsorted(offsets, np.argmin(known), "right") - 1
+        found = numbers[offsets[row] : offsets[row + 1]].tolist()
+        raise InputError(
+            f"row {row} ({table.column('smiles')[row]}) has atomic number(s) "
+            f"{sorted(set(found) - set(ATOMS))}: expected H, C, N, O, F (1, 6, 7, 8, 9) only"
+        )
+
+
+def _graphs_from_bonds(table: pa.Table, targets: np.ndarray) -> Graphs:
+    numbers, node_offsets = ragged(table, "atomic_numbers")
+    bonds, offsets = ragged(table, BONDS)
+    row = np.repeat(np.arange(table.num_rows), np.diff(offsets) // 3)
+    edges, row = _both_directions(bonds.reshape(-1, 3).T.astype(np.int32), row)
+    edge_index = edges[:2]
+    return Graphs(
+        node_features=_with_hydrogens(_unsanitised(numbers), edge_index + node_offsets[row]),
+        positions=_positions(table),
+        node_offsets=node_offsets,
+        edge_index=edge_index,
+        edge_types=edges[2].astype(np.int8),
+        edge_offsets=offsets // 3 * 2,
+        targets=targets,
+        rows=np.arange(table.num_rows),
+    )
+
+
+def _unsanitised(numbers: np.ndarray) -> np.ndarray:
+    """(atoms, 10) int8, as `_perceived`: no atom is aromatic, none has a hybridisation."""
+    one_hot = numbers[:, None] == np.array(list(ATOMS))
+    perceived = np.zeros((len(numbers), 4), np.int8)
+    return np.column_stack([one_hot, numbers.astype(np.int8), perceived])
+
+
+def _both_directions(bonds: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges (3, edges) and their rows (edges,) of bonds (3, bonds), by row, source and target.
+
+    Raises:
+        InputError: If a bond is there twice.
+    """
+    edges = np.concatenate([bonds, bonds[[1, 0, 2]]], axis=1)
+    row = np.tile(row, 2)
+    order = np.lexsort((edges[1], edges[0], row))
+    edges, row = edges[:, order], row[order]
+    # Equal neighbours are of one row: a row begins with an edge up and ends with one down.
+    twice = (np.diff(edges[:2]) == 0).all(axis=0)
+    if twice.any():
+        place = np.argmax(twice)
+        source, target = edges[:2, place].tolist()
+        raise InputError(
+            f"row {row[place]} lists the bond between atoms {source} and {target} twice: expected "
+            "it once, in one direction"
+        )
+    return edges, row
+
+
+def _positions(table: pa.Table) -> np.ndarray:
+    return ragged(table, "positions")[0].astype(np.float32).reshape(-1, 3)
+
+
+def _graphs_from_smiles(table: pa.Table, targets: np.ndarray, parallel: ParallelMap) -> Graphs:
     chunks = _chunks(table)
     parts = list(parallel(featurise_molecules, chunks))
     rows = np.concatenate([part.rows for part in parts])
@@ -97,11 +175,10 @@ def _featurise(table: pa.Table, target: str, parallel: ParallelMap) -> Graphs:
             "atomic_numbers: expected the order of RDKit's AddHs"
         )
     kept = np.isin(np.arange(table.num_rows), rows)
-    positions, offsets = ragged(table, "positions")
-    kept_atoms = np.repeat(kept, np.diff(offsets) // 3)
+    kept_atoms = np.repeat(kept, np.diff(ragged(table, "atomic_numbers")[1]))
     return Graphs(
         node_features=np.concatenate([part.node_features for part in parts]),
-        positions=positions.astype(np.float32).reshape(-1, 3)[kept_atoms],
+        positions=_positions(table)[kept_atoms],
         node_offsets=_offsets([part.nodes for part in parts]),
         edge_index=np.concatenate([part.edge_index for part in parts], axis=1),
         edge_types=np.concatenate([part.edge_types for part in parts]),
@@ -118,7 +195,7 @@ def _offsets(sizes: Sequence[np.ndarray]) -> np.ndarray:
 def _chunks(table: pa.Table) -> list[Chunk]:
     smiles = table.column("smiles").to_pylist()
     numbers, offsets = ragged(table, "atomic_numbers")
-    positions = ragged(table, "positions")[0].astype(np.float32).reshape(-1, 3)
+    positions = _positions(table)
     chunks = []
     for first in range(0, len(smiles), CHUNK):
         ends = offsets[first : first + CHUNK + 1]
@@ -139,19 +216,22 @@ def featurise_molecules(chunk: Chunk) -> Featurised:
     """Features and bonds of the molecules whose SMILES agree with their atoms.
 
     Raises:
-        InputError: If RDKit rejects a SMILES or an element is not among `ATOMS`.
+        InputError: If RDKit rejects a SMILES.
     """
     RDLogger.DisableLog("rdApp.*")  # pyright: ignore[reportAttributeAccessIssue]
     rows, features, edges = [], [], []
     for place, smiles in enumerate(chunk.smiles):
+        row = chunk.first_row + place
         atoms = slice(chunk.offsets[place], chunk.offsets[place + 1])
-        molecule = _molecule(smiles, chunk.atomic_numbers[atoms], chunk.first_row + place)
-        if not _agrees(molecule, chunk.atomic_numbers[atoms], chunk.positions[atoms]):
+        molecule = _molecule(smiles, row)
+        nodes, bonds = _perceived(molecule), _bonds(molecule)
+        if not np.array_equal(nodes[:, ATOMIC_NUMBER], chunk.atomic_numbers[atoms]):
             continue
-        rows.append(chunk.first_row + place)
-        bonds = _bonds(molecule)
+        if not _near(bonds, chunk.positions[atoms]):
+            continue
+        rows.append(row)
         edges.append(bonds)
-        features.append(_node_features(molecule, bonds))
+        features.append(_with_hydrogens(nodes, bonds))
     none = np.empty((3, 0), np.int32)
     all_edges = np.concatenate([*edges, none], axis=1)
     return Featurised(
@@ -164,36 +244,23 @@ def featurise_molecules(chunk: Chunk) -> Featurised:
     )
 
 
-def _molecule(smiles: str, atomic_numbers: np.ndarray, row: int) -> Chem.Mol:
-    unknown = sorted(set(atomic_numbers.tolist()) - set(ATOMS))
-    if unknown:
-        raise InputError(
-            f"row {row} ({smiles}) has atomic number(s) {unknown}: expected H, C, N, O, F "
-            "(1, 6, 7, 8, 9) only"
-        )
+def _molecule(smiles: str, row: int) -> Chem.Mol:
     molecule = Chem.MolFromSmiles(smiles)
-    if molecule is not None and molecule.GetNumAtoms() == 0:
-        raise InputError(f"row {row} has no atom: remove it")
     if molecule is None:
         raise InputError(f"row {row}: RDKit rejects the SMILES {smiles!r}; correct or remove it")
     return Chem.AddHs(molecule)
 
 
-def _agrees(molecule: Chem.Mol, atomic_numbers: np.ndarray, positions: np.ndarray) -> bool:
-    """Whether the atoms are the same, in order, and bonded atoms are as near as bonds are."""
-    ours = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    if ours != atomic_numbers.tolist():
-        return False
-    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()]
-    apart = positions[np.array(ends, int).reshape(-1, 2)]
-    lengths = np.linalg.norm(apart[:, 0] - apart[:, 1], axis=1)
-    return bool((lengths < LONGEST_BOND).all())
+def _near(bonds: np.ndarray, positions: np.ndarray) -> bool:
+    """Whether bonded atoms are as near as bonds are."""
+    apart = positions[bonds[0]] - positions[bonds[1]]
+    return bool((np.linalg.norm(apart, axis=1) < LONGEST_BOND).all())
 
 
 def _bonds(molecule: Chem.Mol) -> np.ndarray:
     """Source, target and type of every bond in both directions, sorted: (3, edges) int32."""
     bonds = [
-        (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), BONDS[b.GetBondType()])
+        (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), BOND_PLACES[b.GetBondType()])
         for b in molecule.GetBonds()
     ]
     edges = np.array(bonds, np.int32).reshape(-1, 3).T
@@ -201,26 +268,30 @@ def _bonds(molecule: Chem.Mol) -> np.ndarray:
     return edges[:, np.lexsort((edges[1], edges[0]))]
 
 
-def _node_features(molecule: Chem.Mol, bonds: np.ndarray) -> np.ndarray:
-    """(atoms, 11) int8, see `datasets.graphs.NODE_FEATURES`."""
+def _perceived(molecule: Chem.Mol) -> np.ndarray:
+    """(atoms, 10) int8: `datasets.graphs.NODE_FEATURES` without the number of hydrogens.
+
+    RDKit hands out atoms slowly: this goes through them once.
+    """
     hybridisations = Chem.HybridizationType
     rows = []
     for atom in molecule.GetAtoms():
-        one_hot = [0] * len(ATOMS)
-        one_hot[ATOMS[atom.GetAtomicNum()]] = 1
-        kind = atom.GetHybridization()
+        number, kind = atom.GetAtomicNum(), atom.GetHybridization()
         rows.append(
             [
-                *one_hot,
-                atom.GetAtomicNum(),
+                *(number == each for each in ATOMS),
+                number,
                 atom.GetIsAromatic(),
                 kind == hybridisations.SP,
                 kind == hybridisations.SP2,
                 kind == hybridisations.SP3,
             ]
         )
-    features = np.array(rows, np.int8)
-    hydrogens = np.bincount(
-        bonds[1], weights=features[bonds[0], 0].astype(float), minlength=len(features)
-    )
-    return np.column_stack([features, hydrogens.astype(np.int8)])
+    return np.array(rows, np.int8).reshape(-1, 10)
+
+
+def _with_hydrogens(nodes: np.ndarray, edge_index: np.ndarray) -> np.ndarray:
+    """Adds to the features of all nodes how many hydrogens each is bound to."""
+    source, target = edge_index[:2]
+    hydrogens = np.bincount(target, weights=nodes[source, 0], minlength=len(nodes))
+    return np.column_stack([nodes, hydrogens.astype(np.int8)])

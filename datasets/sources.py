@@ -3,20 +3,24 @@
 Tables are generated or read once and kept in a cache, as are their graphs.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from datasets import gfn2
+from datasets import gfn2, qm9
 from datasets.errors import InputError
 from datasets.features import molecule_graphs
 from datasets.graphs import Graphs
-from datasets.molecules import fingerprint, read_table, target_unit, target_values
+from datasets.molecules import (
+    fingerprint,
+    read_table,
+    target_unit,
+    target_values,
+    write_table,
+)
 from datasets.parallel import ParallelMap
 from datasets.splits import HOMEWORK, Split, split_rows, split_sizes
 
@@ -29,31 +33,37 @@ class MoleculeOptions:
     """Which molecules, and what of them."""
 
     dataset: str = "gfn2"
-    """gfn2: molecules generated here and labelled with GFN2-xTB dipoles; or the path of a
-    molecule table, FILE.parquet (schema: datasets/molecules.py)."""
+    """gfn2: molecules generated here and labelled with GFN2-xTB dipoles; qm9: the 130,831 of QM9,
+    downloaded, with features, targets and units of PyTorch Geometric; or the path of a molecule
+    table, FILE.parquet (schema: datasets/molecules.py)."""
 
     target: str = "mu"
-    """Column to predict; mu is the dipole moment in D."""
+    """Column to predict; mu is the dipole moment in D. qm9 has 19, see datasets/qm9.py."""
 
     split: str = "random"
     """random: 80, 10 and 10 % by molecule; random:A,B,C: these fractions or counts; homework: the
     first 10,000 / 1,000 / 1,000 rows."""
 
     molecules: int | None = None
-    """How many: gfn2 generates 4,096 by default, of a file the first rows are taken, by default
-    all."""
+    """How many: gfn2 generates 4,096 by default, of qm9 or a file the first rows are taken, by
+    default all."""
 
     def __post_init__(self) -> None:
         if self.molecules is not None and self.molecules < 1:
             raise InputError(f"--molecules is {self.molecules}: expected at least 1")
+        # Before minutes go into making or downloading molecules that cannot be used.
         if self.dataset == "gfn2":
-            # Before minutes go into making molecules that cannot be used.
             split_sizes(self.split, self.molecules or gfn2.DEFAULT_SIZE)
             if self.target != "mu":
                 raise InputError(f"no target {self.target}: gfn2 has mu only")
+        elif self.dataset == "qm9":
+            split_sizes(self.split, min(self.molecules or qm9.SIZE, qm9.SIZE))
+            if self.target not in qm9.TARGETS:
+                raise InputError(f"no target {self.target}: qm9 has {', '.join(qm9.TARGETS)}")
         elif not self.dataset.endswith(".parquet"):
             raise InputError(
-                f"unknown --dataset {self.dataset}: expected gfn2 or the path of a .parquet file"
+                f"unknown --dataset {self.dataset}: expected gfn2, qm9 or the path of a .parquet "
+                "file"
             )
 
 
@@ -66,7 +76,8 @@ class MoleculeSet:
         split: Places in `graphs`, not rows of the table.
         unit: Of the target.
         digest: Fingerprint of the table and target.
-        dropped: Rows whose atoms in the SMILES are not those of the row, left out.
+        dropped: Rows whose atoms in the SMILES are not those of the row, left out; none where
+            the table lists the bonds.
     """
 
     graphs: Graphs
@@ -127,21 +138,22 @@ def _table(
     options: MoleculeOptions, cache: Path, parallel: ParallelMap, say: Callable[[str], None]
 ) -> pa.Table:
     if options.dataset == "gfn2":
-        return _generated(options.molecules or gfn2.DEFAULT_SIZE, cache, parallel, say)
-    return read_table(Path(options.dataset)).slice(0, options.molecules)
+        path = _generated(options.molecules or gfn2.DEFAULT_SIZE, cache, parallel, say)
+    elif options.dataset == "qm9":
+        path = qm9.table_file(cache / "qm9", qm9.PUBLISHED, parallel, say)
+    else:
+        path = Path(options.dataset)
+    return read_table(path, options.target).slice(0, options.molecules)
 
 
 def _generated(
     molecules: int, cache: Path, parallel: ParallelMap, say: Callable[[str], None]
-) -> pa.Table:
+) -> Path:
     path = cache / f"gfn2-{molecules}-v{gfn2.VERSION}.parquet"
     if not path.is_file():
         generated = gfn2.generate(molecules, GFN2_SEED, parallel)
         if generated.failures:
             causes = ", ".join(f"{count} {kind}" for kind, count in generated.failures.items())
             say(f"replaced molecules that could not be labelled: {causes}")
-        cache.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        pq.write_table(generated.table, beside)
-        beside.rename(path)
-    return read_table(path)
+        write_table(generated.table, path)
+    return path

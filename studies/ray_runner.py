@@ -3,7 +3,9 @@
 import logging
 import os
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +44,10 @@ RETRIES = 1
 """Times that a trial whose process died is tried again, from its last checkpoint."""
 
 
+TASKS_AHEAD = 4
+"""Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
+
+
 def start() -> None:
     """Starts Ray on this machine, unless it runs."""
     if ray.is_initialized():
@@ -63,16 +69,24 @@ def start() -> None:
 def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
     """The builtin ``map``, a Ray task an item; see `datasets.parallel.ParallelMap`.
 
+    A window of tasks is under way at once: items and results of gigabytes in all do not fill the
+    object store, and little work is left running when one item fails.
+
     Raises:
         Exception: What the function raised, as itself.
     """
     start()
     task = ray.remote(num_cpus=1)(function)
-    for reference in [task.remote(item) for item in items]:
+    waiting = iter(items)
+    window = TASKS_AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    under_way = deque(task.remote(item) for item in islice(waiting, window))
+    while under_way:
         try:
-            yield ray.get(reference)
+            result = ray.get(under_way.popleft())
         except RayTaskError as error:
             raise error.cause from None
+        under_way.extend(task.remote(item) for item in islice(waiting, 1))
+        yield result
 
 
 def run_trials(

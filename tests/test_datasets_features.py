@@ -1,12 +1,10 @@
 """Atom features and bonds: by hand, and against PyG's own code for QM9."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest
+from raw_qm9 import write_raw
 from rdkit import Chem
-from rdkit.Geometry import Point3D
 from torch_geometric.data import Data
 from torch_geometric.datasets import QM9
 
@@ -106,6 +104,80 @@ def test_features_and_bonds_are_those_written_out_by_hand(smiles, tmp_path):
     assert edges_of(graphs, 1) == edges
 
 
+def with_bonds(rows: pa.Table, bonds: list[list[int]]) -> pa.Table:
+    return rows.append_column("bonds", pa.array(bonds, pa.list_(pa.int8())))
+
+
+FORMAMIDE = [1, 2, 1, 0, 1, 0, 5, 1, 0, 3, 0, 0, 0, 4, 0]
+"""N C O H H H, its bonds once each, in no order and in either direction."""
+
+
+def test_listed_bonds_are_taken_as_they_are_and_perceive_nothing(tmp_path):
+    """Hydroxymethylene for formaldehyde: the SMILES says otherwise and is not asked."""
+    rows = with_bonds(table("NC=O", "C=O"), [FORMAMIDE, [0, 1, 3, 1, 2, 0, 0, 3, 0]])
+    graphs = molecule_graphs(rows, "mu", tmp_path, parallel=refused)
+    assert nodes_of(graphs, 0).tolist() == [
+        [0, 0, 1, 0, 0, 7, 0, 0, 0, 0, 2],
+        [0, 1, 0, 0, 0, 6, 0, 0, 0, 0, 1],
+        [0, 0, 0, 1, 0, 8, 0, 0, 0, 0, 0],
+        *[[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]] * 3,
+    ]
+    assert edges_of(graphs, 0) == BY_HAND["NC=O"][1]
+    assert nodes_of(graphs, 1)[:, -1].tolist() == [1, 1, 0, 0]
+    assert edges_of(graphs, 1) == [
+        (0, 1, 3),
+        (0, 3, 0),
+        (1, 0, 3),
+        (1, 2, 0),
+        (2, 1, 0),
+        (3, 0, 0),
+    ]
+    assert graphs.rows.tolist() == [0, 1]
+
+
+def test_listed_bonds_give_the_edges_that_the_smiles_give(molecules, molecule_rows, tmp_path):
+    """Each bond once, in one direction or the other."""
+    rng = np.random.default_rng(0)
+    bonds = []
+    for graph in range(len(molecules.graphs)):
+        edges = np.array([edge for edge in edges_of(molecules.graphs, graph) if edge[0] < edge[1]])
+        turned = rng.random(len(edges)) < 0.5
+        edges[turned] = edges[turned][:, [1, 0, 2]]
+        bonds.append(rng.permutation(edges).reshape(-1).tolist())
+    graphs = molecule_graphs(with_bonds(molecule_rows, bonds), "mu", tmp_path, parallel=refused)
+    for name, array in vars(graphs).items():
+        expected = getattr(molecules.graphs, name)
+        if name == "node_features":
+            perceived = [6, 7, 8, 9]
+            assert not array[:, perceived].any()
+            array, expected = (np.delete(each, perceived, axis=1) for each in (array, expected))
+        np.testing.assert_array_equal(array, expected, err_msg=name, strict=True)
+
+
+@pytest.mark.parametrize("twice", [[0, 1, 0], [1, 0, 0], [1, 0, 1]])
+def test_a_bond_that_is_listed_twice_is_refused(twice, tmp_path):
+    rows = with_bonds(table("C#N", "O"), [[0, 1, 2], [0, 1, 0, 0, 2, 0, *twice]])
+    with pytest.raises(InputError, match="row 1 lists the bond between atoms 0 and 1 twice"):
+        molecule_graphs(rows, "mu", tmp_path)
+
+
+def test_a_bond_may_repeat_in_the_next_molecule_and_between_other_atoms(tmp_path):
+    rows = with_bonds(table("O", "O"), [[0, 2, 0], [0, 2, 0, 0, 1, 0]])
+    graphs = molecule_graphs(rows, "mu", tmp_path)
+    assert graphs.edge_offsets.tolist() == [0, 2, 6]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_row_without_an_atom_is_refused(listed, tmp_path):
+    water = conformer("O", seed=0)
+    none = (np.empty(0), np.empty((0, 3)))
+    numbers, positions = zip(water, none, strict=True)
+    rows = table("O", "C", atomic_numbers=numbers, positions=positions)
+    rows = with_bonds(rows, [[0, 1, 0, 0, 2, 0], []]) if listed else rows
+    with pytest.raises(InputError, match="row 1 has no atom: remove it"):
+        molecule_graphs(rows, "mu", tmp_path)
+
+
 @pytest.fixture(scope="module")
 def pyg_molecules(molecule_rows: pa.Table, tmp_path_factory) -> list[Data]:
     """What `torch_geometric.datasets.QM9.process` makes of the first generated molecules.
@@ -114,27 +186,12 @@ def pyg_molecules(molecule_rows: pa.Table, tmp_path_factory) -> list[Data]:
     neither hybridisation nor aromaticity (pyg-team/pytorch_geometric#8370, open); here it does.
     """
     raw = tmp_path_factory.mktemp("pyg") / "raw"
-    raw.mkdir()
-    write_sdf(molecule_rows.slice(0, PYG_MOLECULES), raw / "gdb9.sdf")
-    numbers = "x," + ",".join(["0"] * 19) + "\n"
-    (raw / "gdb9.sdf.csv").write_text("header\n" + numbers * PYG_MOLECULES)
-    (raw / "uncharacterized.txt").write_text("\n" * 10)  # its header; nothing is left out
+    write_raw(molecule_rows.slice(0, PYG_MOLECULES), raw, left_out=[])
     supplier = Chem.SDMolSupplier
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Chem, "SDMolSupplier", lambda path, **_: supplier(path, removeHs=False))
         found = QM9(str(raw.parent))
     return [data for data in found if isinstance(data, Data)]
-
-
-def write_sdf(rows: pa.Table, path: Path) -> None:
-    with Chem.SDWriter(str(path)) as writer:
-        for row in rows.to_pylist():
-            molecule = Chem.AddHs(Chem.MolFromSmiles(row["smiles"]))
-            shape = Chem.Conformer(molecule.GetNumAtoms())
-            for atom, xyz in enumerate(np.array(row["positions"]).reshape(-1, 3).tolist()):
-                shape.SetAtomPosition(atom, Point3D(*xyz))
-            molecule.AddConformer(shape)
-            writer.write(molecule)
 
 
 def test_features_and_bonds_equal_those_of_pyg_for_sanitised_molecules(molecules, pyg_molecules):
@@ -207,9 +264,12 @@ def test_a_table_of_none_but_permuted_molecules_is_refused(tmp_path):
         molecule_graphs(rows, "mu", tmp_path)
 
 
-def test_another_element_is_refused_by_row_and_smiles(tmp_path):
+@pytest.mark.parametrize("listed", [False, True])
+def test_another_element_is_refused_by_row_and_smiles_before_any_work(listed, tmp_path):
+    rows = table("O", "CCl")
+    rows = with_bonds(rows, [[0, 1, 0], [0, 1, 0]]) if listed else rows
     with pytest.raises(InputError, match=r"row 1 \(CCl\) has atomic number\(s\) \[17\]: expected"):
-        molecule_graphs(table("O", "CCl"), "mu", tmp_path)
+        molecule_graphs(rows, "mu", tmp_path, parallel=refused)
 
 
 def test_a_smiles_that_rdkit_rejects_is_refused_by_row_and_in_silence(tmp_path, capfd):

@@ -15,6 +15,7 @@ from datasets.molecules import (
     target_names,
     target_unit,
     target_values,
+    write_table,
 )
 
 SMILES = ["O", "C#N", "C"]
@@ -53,7 +54,7 @@ def lists(rows, kind=None) -> pa.Array:
 def test_a_table_comes_back_from_parquet_as_it_was(tmp_path):
     back = read_table(written(tmp_path / "molecules.parquet", table()))
     assert back.equals(table())
-    assert target_names(back) == ["mu", "gap"]
+    assert target_names(back.schema) == ["mu", "gap"]
     assert target_unit(back, "mu") == "D"
     np.testing.assert_array_equal(target_values(back, "mu"), MU)
 
@@ -65,6 +66,54 @@ def test_a_table_keeps_the_numbers_it_was_built_from():
     expected = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
     np.testing.assert_array_equal(positions.reshape(-1, 3), expected)
     assert offsets.tolist() == [0, 9, 18, 33]
+
+
+BONDS = [[0, 1, 0, 0, 2, 0], [0, 1, 2, 0, 2, 0], [2, 0, 0, 0, 1, 0, 3, 0, 0, 0, 4, 0]]
+
+
+def bonds(rows=BONDS, kind=None) -> pa.Array:
+    return pa.array(rows, pa.list_(kind or pa.int8()))
+
+
+def test_a_table_with_bonds_comes_back_from_parquet_as_it_was_built(tmp_path):
+    numbers = [np.array(each) for each in NUMBERS]
+    triplets = [np.array(each).reshape(-1, 3) for each in BONDS]
+    positions = [np.zeros((len(each), 3)) for each in NUMBERS]
+    built = molecule_table(SMILES, numbers, positions, {"mu": (MU, "D")}, triplets)
+    back = read_table(written(tmp_path / "molecules.parquet", built))
+    assert back.equals(built)
+    assert back.column("bonds").to_pylist() == BONDS
+    assert target_names(back.schema) == ["mu"]
+
+
+def test_a_molecule_may_have_no_bond(tmp_path):
+    path = written(tmp_path / "molecules.parquet", table(bonds=bonds([[], [], []])))
+    assert read_table(path).column("bonds").to_pylist() == [[], [], []]
+
+
+def test_only_the_structure_and_the_target_asked_for_are_read(tmp_path):
+    path = written(tmp_path / "molecules.parquet", table(bonds=bonds(), name=pa.array(SMILES)))
+    names = ["smiles", "atomic_numbers", "positions", "gap", "bonds"]
+    assert sorted(read_table(path, "gap").column_names) == sorted(names)
+    assert target_unit(read_table(path, "gap"), "gap") == "Hartree"
+
+
+def test_a_target_that_the_file_lacks_is_refused_beside_those_it_has(tmp_path):
+    path = written(tmp_path / "molecules.parquet", table())
+    with pytest.raises(InputError, match="no target dipole: this table has mu, gap"):
+        read_table(path, "dipole")
+
+
+def test_an_interrupted_write_leaves_no_table_behind(tmp_path, monkeypatch):
+    def full(table, where):
+        del table
+        where.write_bytes(b"PAR1")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_table(table(), tmp_path / "new" / "molecules.parquet")
+    assert not list(tmp_path.glob("**/*.parquet"))
 
 
 def test_ragged_reads_a_slice_and_several_chunks():
@@ -92,7 +141,7 @@ def test_units_come_from_the_field_else_from_qm9_else_are_unknown():
 
 def test_only_columns_of_floating_point_numbers_are_targets():
     molecules = table(gdb_id=pa.array([1, 2, 3]), half=pa.array(MU.astype(np.float32)))
-    assert target_names(molecules) == ["mu", "gap", "half"]
+    assert target_names(molecules.schema) == ["mu", "gap", "half"]
     assert target_values(molecules, "half").dtype == np.float64
 
 
@@ -186,6 +235,39 @@ BAD_COLUMNS = {
         {"smiles": pa.array(["O", None, "C"])},
         "column smiles is string with 1 nulls",
     ),
+    "a bond without a type": (
+        {"bonds": bonds([[0, 1, 0], [0, 1], []])},
+        "row 1 has 2 numbers in bonds; expected three a bond: source, target and type",
+    ),
+    "a bond to the next molecule": (
+        {"bonds": bonds([[], [0, 1, 2, 0, 3, 0], []])},
+        r"row 1 has the bond \[0, 3, 0\] .* among 3 atoms; expected two of its own atoms",
+    ),
+    "a bond from the next molecule": (
+        {"bonds": bonds([[3, 0, 0], [], []])},
+        r"row 0 has the bond \[3, 0, 0\] .* among 3 atoms; expected two of its own atoms",
+    ),
+    "a bond from below": (
+        {"bonds": bonds([[], [], [-1, 0, 0]])},
+        r"row 2 has the bond \[-1, 0, 0\] .* among 5 atoms; expected two of its own atoms",
+    ),
+    "an atom bound to itself": (
+        {"bonds": bonds([[1, 1, 0], [], []])},
+        r"row 0 has the bond \[1, 1, 0\] .* expected two of its own atoms",
+    ),
+    "a bond of an unknown type": (
+        {"bonds": bonds([[0, 1, 3], [0, 1, 4], []])},
+        r"row 1 has the bond \[0, 1, 4\] .* expected a type from 0 to 3",
+    ),
+    "a null in a bond": (
+        {"bonds": bonds([[0, None, 0], [], []])},
+        r"row 0 has the bond \[0.0, nan, 0.0\]",
+    ),
+    "null bonds": ({"bonds": bonds([[], None, []])}, "column bonds is .* with 1 nulls"),
+    "bonds as fractions": (
+        {"bonds": bonds(kind=pa.float32())},
+        "column bonds is list<element: float>",
+    ),
     "SMILES as numbers": ({"smiles": pa.array([1, 2, 3])}, "column smiles is int64"),
 }
 
@@ -260,6 +342,7 @@ CHANGES = {
     "smiles": {"smiles": pa.array(["O", "N#C", "C"])},
     "an atomic number": {"atomic_numbers": lists([[9, 1, 1], *NUMBERS[1:]], pa.int8())},
     "where a molecule ends": moved_boundary(),
+    "which bonds there are": {"bonds": bonds()},
     "the target": {"mu": pa.array(np.nextafter(MU, 9))},
 }
 
@@ -267,6 +350,11 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_fingerprint_depends_on(change):
     assert fingerprint(table(**CHANGES[change]), "mu") != fingerprint(table(), "mu")
+
+
+def test_the_fingerprint_depends_on_the_type_of_a_bond():
+    other = [[0, 1, 1, *BONDS[0][3:]], *BONDS[1:]]
+    assert fingerprint(table(bonds=bonds(other)), "mu") != fingerprint(table(bonds=bonds()), "mu")
 
 
 def test_the_fingerprint_depends_on_the_last_bit_of_a_position():
