@@ -20,6 +20,9 @@ check: setup
 
 bench: setup
 	$(BIN)/python benchmarks/recording_cost.py
+	$(BIN)/python benchmarks/batching.py
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/plain_study.py
 
 ui: setup
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db

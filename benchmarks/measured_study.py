@@ -1,0 +1,36 @@
+"""The GNN study by its own command line, its stages noted as spans.
+
+    python benchmarks/measured_study.py ANY OPTIONS OF studies/gnn_sweep.py
+
+A part of `benchmarks/plain_study.py`, which reads the spans.
+"""
+
+import sys
+
+from benchmarks.measured_trial import MeasuredTrial
+from benchmarks.spans import span, timed
+from studies import ray_runner
+from studies.gnn_sweep import STUDY
+from studies.recording import Recorder
+from studies.search import Search
+from studies.session import Session
+from studies.study import main
+
+
+def instrument() -> None:
+    """Notes what the driver and the trials do; changes nothing of it."""
+    timed(ray_runner, "start", "ray")
+    timed(ray_runner, "run_trials", "trials")
+    timed(Session, "_analyse", "analysis")
+    for name in ("ask", "finished", "pruned", "failed"):
+        timed(Search, name, "search")
+    for name in ("__init__", "open", "started", "epoch", "ended", "attach", "close"):
+        timed(Recorder, name, "recording")
+    ray_runner.Trial = MeasuredTrial
+
+
+if __name__ == "__main__":
+    instrument()
+    with span("main"):
+        code = main(STUDY)
+    sys.exit(code)

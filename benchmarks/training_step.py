@@ -1,0 +1,249 @@
+"""Training molecules a second: this project's step beside the plain loop of PyG's examples.
+
+    python benchmarks/training_step.py
+    python benchmarks/training_step.py --dataset FILE.parquet --molecules 10000 --config best
+
+Whole epochs over the train split, the two sides in turn, epoch by epoch, from the same initial
+weights: same network, loss, optimiser, schedule and batch size. Ours is `trainables.fit` on
+`MoleculeTask`, its time the ``train/seconds`` that it reports. The other side is what PyG's
+documentation teaches (`benchmarks.stock`): `Data` objects whose edges and edge features a
+transform computed beforehand, `DataLoader`, `MessagePassing` layers; for ``gin``, the published
+homework's preset, PyG's own `GIN` with `Adam`. Validation is left out on both sides.
+
+Before anything is timed, both predict the same molecules and take the gradient of the same loss
+from the same weights; if they differ, nothing is timed.
+
+A trial of a study trains with one thread; two show what one fit alone makes of two cores.
+"""
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+
+from benchmarks.inputs import Inputs, add_graphs_option, add_options, open_inputs
+from benchmarks.rounds import (
+    Disagreement,
+    Parser,
+    exit_code,
+    machine,
+    pick_device,
+    positive,
+    ratios,
+    spread,
+    table,
+    take_turns,
+    verdict,
+)
+from benchmarks.stock import (
+    HomeworkGIN,
+    StockGNN,
+    copy_weights,
+    prepared,
+    under_stock_names,
+)
+from benchmarks.stock_data import as_data
+from benchmarks.stock_loop import StockFit
+from datasets.sources import MoleculeSet
+from trainables.fit import fit
+from trainables.models.gnn import FAMILIES, GNNConfig, homework
+from trainables.molecules import MoleculeTask
+
+WANTED = 1.5
+"""Times the molecules a second of the plain loop that the project asks of itself."""
+
+BEST = GNNConfig()
+"""The best configuration that a study has found."""
+
+CONFIGURATIONS = {
+    "gin": GNNConfig(**homework("gin")),  # pyright: ignore[reportArgumentType]
+    "best": BEST,
+    **{f"default-{family}": GNNConfig(family=family) for family in FAMILIES},
+}
+
+PREDICTION_TOLERANCE = 1e-4
+"""Relative difference of predictions: sums in another order, float32, tens of terms."""
+
+GRADIENT_TOLERANCE = 1e-3
+"""Of gradients, which add up every edge of the batch."""
+
+CHECKED = 256
+"""Molecules on which the sides have to agree."""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The plain side of a configuration.
+
+    Attributes:
+        model: The network, on the device.
+        data: The molecules of the train split as the configuration has them.
+        std: What errors are divided by in the loss, in the unit of the target.
+    """
+
+    model: nn.Module
+    data: list[Data]
+    std: float
+
+
+def stock_model(task: MoleculeTask) -> nn.Module:
+    """The plain network of a task of ours; PyG's own where it has the whole of it."""
+    preset = replace(CONFIGURATIONS["gin"], epochs=task.config.epochs, seed=task.config.seed)
+    if task.config == preset:
+        model = HomeworkGIN(task.config)
+    else:
+        model = StockGNN(task.config, task.scale.mean, task.scale.std)
+    return model.to(task.train.device)
+
+
+def sides(inputs: Inputs, config: GNNConfig, device: torch.device) -> tuple[MoleculeTask, Stock]:
+    """Both sides of a configuration, from the weights that `fit` begins with.
+
+    Raises:
+        Disagreement: If they do not compute the same.
+    """
+    molecules = MoleculeSet(inputs.graphs, inputs.split, unit="D", digest="", dropped=0)
+    task = MoleculeTask(molecules, config, device)
+    data = prepared(as_data(inputs.graphs, inputs.split.train.tolist()), config)
+    stock = Stock(stock_model(task), data, task.scale.std)
+    same_weights(task, stock)
+    # Without dropout, of which the two draw their own.
+    still = MoleculeTask(molecules, replace(config, dropout=0.0), device)
+    check(still, replace(stock, model=stock_model(still)))
+    return task, stock
+
+
+def same_weights(task: MoleculeTask, stock: Stock) -> nn.Module:
+    """Gives the stock model the weights that `fit` begins with; returns our model with them."""
+    torch.manual_seed(task.config.seed)
+    model = task.model().to(task.train.device)
+    copy_weights(model, stock.model)
+    return model
+
+
+def check(task: MoleculeTask, stock: Stock) -> None:
+    """Compares prediction and gradient on the first molecules of the train split.
+
+    Raises:
+        Disagreement: If they differ.
+    """
+    model = same_weights(task, stock)
+    places = task.train[:CHECKED]
+    ours = task.store.select(places)
+    theirs = next(iter(DataLoader(stock.data[:CHECKED], batch_size=CHECKED))).to(places.device)
+    predictions = model(ours), stock.model(theirs)
+    # Beside the size of the targets, a small prediction has no digits.
+    apart = _apart(*predictions, least=1e-2 * float(ours.targets.norm()))
+    if not apart <= PREDICTION_TOLERANCE:
+        raise Disagreement(f"predictions differ by {apart:.1e} (relative): nothing is timed")
+    task.loss(model, ours).backward()
+    ((predictions[1] - theirs.y) / stock.std).square().mean().backward()
+    named = under_stock_names(_gradients(model), stock.model)
+    gradients = _gradients(stock.model)
+    # Nor has a small gradient beside the others: that of a bias before batch normalisation is 0.
+    least = 1e-2 * float(torch.cat([g.flatten() for g in gradients.values()]).norm())
+    apart = max(_apart(named[name], g, least) for name, g in gradients.items())
+    if not apart <= GRADIENT_TOLERANCE:
+        raise Disagreement(f"gradients differ by {apart:.1e} (relative): nothing is timed")
+
+
+def _gradients(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _apart(ours: Tensor, theirs: Tensor, least: float) -> float:
+    """Norm of the difference over the norm, or over `least` if that is larger; dimensionless."""
+    return float((ours - theirs).detach().norm() / theirs.detach().norm().clamp(min=least))
+
+
+def measures(
+    inputs: Inputs, config: GNNConfig, device: torch.device
+) -> dict[str, Callable[[], float]]:
+    """Name of a side -> trains an epoch, returns the molecules a second.
+
+    Raises:
+        Disagreement: If the two sides do not compute the same.
+    """
+    task, stock = sides(inputs, config, device)
+    epochs = fit(task, config, device)
+    loader = DataLoader(stock.data, batch_size=config.batch_size, shuffle=True)
+    plain = StockFit(stock.model, config, len(loader), stock.std, device)
+
+    def ours() -> float:
+        return len(stock.data) / next(epochs).metrics["train/seconds"]
+
+    def theirs() -> float:
+        begun = time.perf_counter()
+        plain.train_epoch(loader)
+        return len(stock.data) / (time.perf_counter() - begun)
+
+    return {"ours": ours, "stock": theirs}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the table.
+
+    Raises:
+        InputError: If the options make no sense.
+        Disagreement: If the sides do not compute the same.
+    """
+    arguments = _parsed(argv)
+    device = pick_device(arguments.device)
+    inputs = open_inputs(arguments)
+    print(f"{machine(device)}; {inputs.title}, {len(inputs.split.train):,} to train on")
+    rows, verdicts = [], []
+    for name in arguments.config:
+        config = replace(CONFIGURATIONS[name], seed=arguments.seed, epochs=arguments.rounds + 1)
+        for threads in arguments.threads if device.type == "cpu" else arguments.threads[:1]:
+            torch.set_num_threads(threads)
+            measured = take_turns(measures(inputs, config, device), arguments.rounds)
+            ratio = ratios(measured["ours"], measured["stock"])
+            sides = [spread(rates) for rates in (*measured.values(), ratio)]
+            rows.append([name, config.title, str(config.batch_size), str(threads), *sides])
+            what = f"{name}, {threads} thread(s)"
+            verdicts.append(verdict(what, median(ratio), WANTED))
+    print(
+        "training molecules a second, median (smallest..largest) of "
+        f"{arguments.rounds} epochs each\n"
+    )
+    header = ("configuration", "what it is", "batch", "threads", "ours", "stock PyG loop", "ratio")
+    print(table(header, rows), end="\n\n")
+    print("\n".join(verdicts))
+
+
+def _parsed(argv: Sequence[str]) -> Namespace:
+    parser = Parser(__doc__)
+    add_options(parser)
+    add_graphs_option(parser)
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        choices=CONFIGURATIONS,
+        default=["gin", "best"],
+        help="gin: the homework's preset; best: BEST in this file; or a family's default "
+        "(default: gin best)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        nargs="+",
+        default=[1, 2],
+        metavar="N",
+        help="threads of torch, on a CPU (default: 1 2)",
+    )
+    parser.add_argument(
+        "--rounds", type=positive, default=5, help="epochs that are timed (default: 5)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
