@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.graphs import GraphStore
 from trainables.models.neighbours import Neighbours
@@ -24,12 +24,16 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 
-def filters_of(near: Neighbours) -> Tensor:
-    """Some (E, W) that are the same for an edge and its way back, as those of a distance are."""
+def edges_of(near: Neighbours) -> Tensor:
+    """Some (E, 3) that are the same for an edge and its way back, as those of a distance are."""
     nodes = len(near.offsets) - 1
-    table = numbers(nodes, nodes, WIDTH, seed=1)
-    table = (table + table.transpose(0, 1)).detach()
-    return table[near.source, near.target].requires_grad_()
+    table = numbers(nodes, nodes, 3, seed=1).detach()
+    return (table + table.transpose(0, 1))[near.source, near.target]
+
+
+def filter_of(features: int = 3) -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(features, WIDTH, dtype=torch.float64)
 
 
 def plain(near: Neighbours, messages: Tensor) -> Tensor:
@@ -54,8 +58,11 @@ def test_stretches_of_edges_are_those_of_a_path_by_hand():
     assert near.degree.tolist() == [[1], [2], [1], [0]]
     x = torch.tensor([[1.0], [10.0], [100.0], [1000.0]])
     assert near.sum(x).tolist() == [[10], [101], [10], [0]]
-    filters = torch.tensor([[2.0], [2.0], [3.0], [3.0]])
-    assert near.sum(x, filters).tolist() == [[20], [302], [30], [0]]
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, 2)
+    nn.init.constant_(layer.bias, 1)
+    edges = torch.tensor([[0.5], [0.5], [1.0], [1.0]])  # through the layer 2 and 3
+    assert near.filtered_sum(x, edges, layer).tolist() == [[20], [302], [30], [0]]
     assert near.sum_edges(torch.tensor([[1.0], [2.0], [4.0], [8.0]])).tolist() == [
         [1],
         [6],
@@ -70,8 +77,10 @@ def test_the_sum_is_that_of_gather_and_scatter(near):
 
 
 def test_the_filtered_sum_is_that_of_gather_and_scatter(near):
-    x, filters = numbers(len(near.offsets) - 1, WIDTH), filters_of(near)
-    assert_paths_agree(near.sum(x, filters), plain(near, x[near.target] * filters), x, filters)
+    x, edges, layer = numbers(len(near.offsets) - 1, WIDTH), edges_of(near), filter_of()
+    fast = near.filtered_sum(x, edges, layer)
+    slow = plain(near, x[near.target] * layer(edges))
+    assert_paths_agree(fast, slow, x, layer.weight, layer.bias)
 
 
 def test_the_sum_of_edges_is_that_of_scatter(near):
@@ -82,5 +91,9 @@ def test_the_sum_of_edges_is_that_of_scatter(near):
 def test_nodes_without_any_edge_sum_up_to_nothing():
     near = Neighbours.of(torch.empty(2, 0, dtype=torch.int64), 3)
     x = numbers(3, WIDTH)
-    for total in (near.sum(x), near.sum(x, numbers(0, WIDTH)), near.sum_edges(numbers(0, WIDTH))):
+    for total in (
+        near.sum(x),
+        near.filtered_sum(x, torch.empty(0, 3, dtype=torch.float64), filter_of()),
+        near.sum_edges(numbers(0, WIDTH)),
+    ):
         assert torch.equal(total, torch.zeros(3, WIDTH, dtype=torch.float64))

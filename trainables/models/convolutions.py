@@ -74,7 +74,7 @@ class GraphConvolution(nn.Module):
         """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
         root = (near.degree + 1).to(x.dtype).rsqrt()
         x = root * self.lin(x)
-        return root * (x + near.sum(x, _filters(self.filter, edges))) + self.bias
+        return root * (x + _sum(x, near, self.filter, edges)) + self.bias
 
 
 class SAGEConvolution(nn.Module):
@@ -88,7 +88,7 @@ class SAGEConvolution(nn.Module):
 
     def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
         """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
-        total = near.sum(self.lin_l(x), _filters(self.filter, edges))
+        total = _sum(self.lin_l(x), near, self.filter, edges)
         return total / near.degree.clamp(min=1) + self.lin_r(x)
 
 
@@ -108,7 +108,7 @@ class GINConvolution(nn.Module):
     def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
         """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
         x = nn.functional.linear(x, self.first.weight)
-        x = x + near.sum(x, _filters(self.filter, edges)) + self.first.bias
+        x = x + _sum(x, near, self.filter, edges) + self.first.bias
         return self.second(torch.relu(x))
 
 
@@ -160,5 +160,8 @@ def _filter(edge_features: int | None, width: int) -> nn.Linear | None:
     return None if edge_features is None else nn.Linear(edge_features, width)
 
 
-def _filters(layer: nn.Linear | None, edges: Tensor | None) -> Tensor | None:
-    return None if layer is None or edges is None else layer(edges)
+def _sum(x: Tensor, near: Neighbours, layer: nn.Linear | None, edges: Tensor | None) -> Tensor:
+    """Over the neighbours, through their filters where there are any: (N, W) -> (N, W)."""
+    if layer is None or edges is None:
+        return near.sum(x)
+    return near.filtered_sum(x, edges, layer)

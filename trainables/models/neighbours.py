@@ -56,25 +56,31 @@ class Neighbours:
         """The numbers of all edges: (E,)."""
         return torch.arange(self.edge_index.shape[1], device=self.edge_index.device)
 
-    def sum(self, x: Tensor, filters: Tensor | None = None) -> Tensor:
-        """``sum_j x_j * f_ij`` over the neighbours j of each node i: (N, W) -> (N, W).
+    def sum(self, x: Tensor) -> Tensor:
+        """``sum_j x_j`` over the neighbours j of each node i: (N, W) -> (N, W)."""
+        return _Sum.apply(x, self)  # pyright: ignore[reportReturnType]
+
+    def filtered_sum(self, x: Tensor, edges: Tensor, layer: nn.Linear) -> Tensor:
+        """``sum_j x_j * f_ij`` with filters f that a linear layer makes of what lies on the edges.
 
         Args:
             x: (N, W).
-            filters: (E, W), the same for an edge and its way back; None: all ones.
+            edges: (E, features), the same for an edge and its way back; has no gradient.
+            layer: features -> W.
         """
-        if filters is None:
-            return _Sum.apply(x, self)  # pyright: ignore[reportReturnType]
-        return _FilteredSum.apply(x, filters, self)  # pyright: ignore[reportReturnType]
+        return _FilteredSum.apply(x, layer.weight, layer.bias, edges, self)  # pyright: ignore[reportReturnType]
 
     def sum_edges(self, messages: Tensor) -> Tensor:
         """Adds up what lies on each node's edges: (E, W) -> (N, W)."""
         return _SumOfEdges.apply(messages, self)  # pyright: ignore[reportReturnType]
 
     def bags(self, rows: Tensor, numbers: Tensor) -> Tensor:
-        """Adds up the rows whose numbers lie on each node's edges: (rows, W), (E,) -> (N, W)."""
+        """Adds up the rows whose numbers lie on each node's edges: (rows, W), (E,) -> (N, W).
+
+        Not differentiable. Detached, rows go the shorter way that only computes the sum.
+        """
         return nn.functional.embedding_bag(
-            numbers, rows, self.offsets, mode="sum", include_last_offset=True
+            numbers, rows.detach(), self.offsets, mode="sum", include_last_offset=True
         )
 
 
@@ -91,20 +97,27 @@ class _Sum(torch.autograd.Function):
 
 
 class _FilteredSum(torch.autograd.Function):
+    """One step of the graph of gradients for layer, product and sum: nothing is kept but x and the
+    filters, and each product overwrites what it was made of."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, filters: Tensor, near: Neighbours) -> Tensor:
-        ctx.save_for_backward(x, filters)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, edges: Tensor, near: Neighbours
+    ) -> Tensor:
+        filters = nn.functional.linear(edges, weight, bias)
+        ctx.save_for_backward(x, filters, edges)
         ctx.near = near
         return near.bags(x.index_select(0, near.target).mul_(filters), near.edges)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, filters = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, filters, edges = ctx.saved_tensors
         near = ctx.near
         of_filters = gradient.index_select(0, near.source).mul_(x.index_select(0, near.target))
+        of_weight = of_filters.t() @ edges.to(of_filters.dtype)
         back = gradient.index_select(0, near.target).mul_(filters)
-        return near.bags(back, near.edges), of_filters, None
+        return near.bags(back, near.edges), of_weight, of_filters.sum(dim=0), None, None
 
 
 class _SumOfEdges(torch.autograd.Function):

@@ -1,0 +1,299 @@
+"""The figures and tables of docs/results-gnn.md, from the rows that benchmarks/gnn_fits.py wrote.
+
+    python benchmarks/gnn_figures.py
+
+Figures go to docs/images; tables into the document itself, between `<!-- table NAME -->` and
+`<!-- end -->`.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from statistics import mean, stdev
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from analysis.style import BLUE, FAMILIES, GREY, LOOK, RESOLUTION, SKY, VERMILLION
+from benchmarks.gnn_fits import RESULTS, Row, read_rows
+from trainables.models.gnn import GNNConfig
+
+DOCS = RESULTS.parent.parent
+DOCUMENT = DOCS / "results-gnn.md"
+IMAGES = DOCS / "images"
+
+PUBLISHED_R2 = {"gcn": 0.451, "gat": 0.428, "sage": 0.459, "gin": 0.541}
+"""Test R² on the homework's split; liblaf/84100343-Deep-Learning, hw2."""
+
+PUBLISHED_MAE = {"SchNet": 0.033, "DimeNet++": 0.0297, "PaiNN": 0.012}
+"""D, trained on about 110,000 molecules of QM9. SchNet: Schütt et al. 2018, doi:10.1063/1.5019779;
+DimeNet++: pyg-team/pytorch_geometric#8239; PaiNN: arXiv 2102.03150."""
+
+PUBLISHED_SIZE = 110_000
+COLOURS = {"gcn": BLUE, "gat": VERMILLION, "sage": SKY, "gin": "#009E73", "deepgcn": GREY}
+MARKERS = {"gcn": "o", "gat": "s", "sage": "^", "gin": "D", "deepgcn": "v"}
+DASHES = {"gcn": "-", "gat": "--", "sage": "-.", "gin": ":", "deepgcn": (0, (5, 1, 1, 1, 1, 1))}
+
+
+def of(rows: Sequence[Row], experiment: str, family: str | None = None) -> list[Row]:
+    """The rows of an experiment, or of one family in it."""
+    return [r for r in rows if r.experiment == experiment and family in (None, r.family)]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """``mean ± standard deviation`` over seeds; the number itself where there is one."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns aligned in the text too."""
+    table = [list(head), ["---"] * len(head), *[list(line) for line in lines]]
+    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
+    table[1] = ["-" * width for width in widths]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in table
+    )
+
+
+def family_table(rows: Sequence[Row]) -> str:
+    """Test R² of each family: published, preset, the study's best."""
+    lines = []
+    for family, name in FAMILIES.items():
+        preset, best = of(rows, "presets", family), of(rows, "best", family)
+        published = PUBLISHED_R2.get(family)
+        lines.append(
+            [
+                name,
+                f"{published:.3f}" if published else "-",
+                spread([r.test_r2 for r in preset], 3) if preset else "-",
+                spread([r.test_r2 for r in best], 4) if best else "-",
+                spread([r.test_mae for r in best], 4) if best else "-",
+                f"{best[0].parameters:,}" if best else "-",
+            ]
+        )
+    head = ["family", "published R²", "preset R²", "study's best R²", "its MAE (D)", "parameters"]
+    return markdown(head, lines)
+
+
+def changes(config: GNNConfig) -> str:
+    """Where a configuration differs from the default of its family."""
+    default = asdict(GNNConfig(family=config.family))
+    parts = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name not in ("family", "seed", "epochs") and value != default[field.name]:
+            shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+            parts.append(f"{field.name} {shown}")
+    return ", ".join(parts) or "the default"
+
+
+def config_table(rows: Sequence[Row]) -> str:
+    """The configurations that the study found, as changes to the default."""
+    lines = [
+        [FAMILIES[row.family], changes(row.configuration), str(row.epochs)]
+        for family in FAMILIES
+        for row in of(rows, "best", family)[:1]
+    ]
+    return markdown(["family", "differs from the default in", "epochs"], lines)
+
+
+def ablation_table(rows: Sequence[Row]) -> str:
+    """What one change to the default configuration does, best first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in of(rows, "ablations"):
+        groups.setdefault((row.family, changes(row.configuration)), []).append(row)
+    ordered = sorted(groups.items(), key=lambda item: -mean(r.test_r2 for r in item[1]))
+    lines = [
+        [
+            FAMILIES[family],
+            change,
+            spread([r.test_r2 for r in group], 4),
+            spread([r.test_mae for r in group], 4),
+        ]
+        for (family, change), group in ordered
+    ]
+    return markdown(["family", "change", "R²", "MAE (D)"], lines)
+
+
+def size_table(rows: Sequence[Row]) -> str:
+    """Test error against the number of training molecules."""
+    lines = [
+        [
+            f"{r.train:,}",
+            str(r.epochs),
+            f"{r.test_r2:.4f}",
+            f"{r.test_mae:.4f}",
+            f"{r.seconds:,.0f}",
+        ]
+        for r in of(rows, "sizes")
+    ]
+    return markdown(["training molecules", "epochs", "R²", "MAE (D)", "seconds"], lines)
+
+
+def depth_table(rows: Sequence[Row]) -> str:
+    """Test R² against depth."""
+    found = of(rows, "depths")
+    depths = sorted({r.depth for r in found})
+    lines = []
+    for family, name in FAMILIES.items():
+        r2 = {r.depth: f"{r.test_r2:.4f}" for r in found if r.family == family}
+        lines.append([name, *[r2.get(depth, "-") for depth in depths]])
+    return markdown(["family", *[str(depth) for depth in depths]], lines)
+
+
+def long_table(rows: Sequence[Row]) -> str:
+    """The best configuration, trained longer."""
+    lines = []
+    for experiment in ("best", "long"):
+        for row_family in {r.family for r in of(rows, "long")}:
+            group = of(rows, experiment, row_family)
+            lines.append(
+                [
+                    FAMILIES[row_family],
+                    str(group[0].epochs),
+                    spread([r.test_r2 for r in group], 4),
+                    spread([r.test_mae for r in group], 4),
+                    f"{mean(r.seconds for r in group):,.0f}",
+                ]
+            )
+    return markdown(["family", "epochs", "R²", "MAE (D)", "seconds"], lines)
+
+
+TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
+    "families": family_table,
+    "configurations": config_table,
+    "ablations": ablation_table,
+    "sizes": size_table,
+    "depths": depth_table,
+    "long": long_table,
+}
+
+
+def fill(text: str, rows: Sequence[Row]) -> str:
+    """The document with its tables made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return f"<!-- table {name} -->\n\n{TABLES[name](rows)}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def figure_of_families(rows: Sequence[Row], axes: Axes) -> None:
+    """The unexplained share of the variance by family, on a logarithmic axis."""
+    kinds = (
+        ("published", GREY, "x", lambda f: [PUBLISHED_R2[f]] if f in PUBLISHED_R2 else []),
+        ("homework preset", SKY, "o", lambda f: [r.test_r2 for r in of(rows, "presets", f)]),
+        ("study's best", VERMILLION, "D", lambda f: [r.test_r2 for r in of(rows, "best", f)]),
+    )
+    for place, (label, colour, marker, values) in enumerate(kinds):
+        for line, family in enumerate(FAMILIES):
+            found = [1 - value for value in values(family)]
+            axes.plot(
+                found,
+                [line + (place - 1) * 0.18] * len(found),
+                marker,
+                color=colour,
+                markersize=5,
+                label=label if line == 0 else None,
+            )
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(FAMILIES)), list(FAMILIES.values()))
+    axes.invert_yaxis()
+    shares = [0.6, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005]
+    axes.set_xticks(shares, [f"{1 - share:.3g}" for share in shares])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.invert_xaxis()
+    axes.set_xlabel("test R² (dimensionless); equal steps halve what is left unexplained")
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3)
+
+
+def figure_of_sizes(rows: Sequence[Row], axes: Axes) -> None:
+    """Error against the number of training molecules."""
+    found = of(rows, "sizes")
+    family = found[0].family
+    axes.plot(
+        [r.train for r in found],
+        [r.test_mae for r in found],
+        "o-",
+        color=COLOURS[family],
+        label=f"the study's best, {FAMILIES[family]}",
+    )
+    for (name, value), marker in zip(PUBLISHED_MAE.items(), "x+*", strict=True):
+        axes.plot([PUBLISHED_SIZE], [value], marker, color=GREY, label=f"{name}, published")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("training molecules")
+    axes.set_ylabel("test MAE (D)")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["0.02", "0.05", "0.1", "0.2", "0.5"])
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+
+
+def figure_of_depths(rows: Sequence[Row], axes: Axes) -> None:
+    """Error against depth, by family."""
+    for family, name in FAMILIES.items():
+        found = sorted(of(rows, "depths", family), key=lambda r: r.depth)
+        axes.plot(
+            [r.depth for r in found],
+            [r.test_mae for r in found],
+            marker=MARKERS[family],
+            linestyle=DASHES[family],
+            color=COLOURS[family],
+            markersize=4,
+            label=name,
+        )
+    axes.set_xscale("log")
+    ticks = [2, 3, 4, 6, 8, 14, 28]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("convolutions")
+    axes.set_ylabel("test MAE (D)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+FIGURES: dict[str, tuple[str, Callable[[Sequence[Row], Axes], None]]] = {
+    "gnn_r2_by_family": ("presets", figure_of_families),
+    "gnn_error_against_size": ("sizes", figure_of_sizes),
+    "gnn_error_against_depth": ("depths", figure_of_depths),
+}
+"""Name -> the experiment it needs, and what draws it."""
+
+
+def draw(name: str, rows: Sequence[Row], folder: Path) -> Path | None:
+    """Draws a figure as PNG; None where its experiment has no rows yet."""
+    needs, paint = FIGURES[name]
+    if not of(rows, needs):
+        return None
+    with matplotlib.rc_context(LOOK):
+        figure = Figure(figsize=(6.0, 3.6), layout="constrained")
+        paint(rows, figure.subplots())
+        path = folder / f"{name}.png"
+        figure.savefig(path, dpi=RESOLUTION, metadata={"Software": None})
+    return path
+
+
+def main() -> int:
+    """Draws and fills in everything; returns the exit code."""
+    rows = read_rows()
+    for name in FIGURES:
+        path = draw(name, rows, IMAGES)
+        print(path if path else f"{name}: no rows yet, see benchmarks/gnn_fits.py")
+    DOCUMENT.write_text(fill(DOCUMENT.read_text(), rows))
+    print(DOCUMENT)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

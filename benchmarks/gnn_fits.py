@@ -1,0 +1,314 @@
+"""The fits behind docs/results-gnn.md: each becomes one row of docs/results/gnn.csv.
+
+    python benchmarks/gnn_fits.py presets --dataset qm9
+    python benchmarks/gnn_fits.py best --dataset qm9 --study qm9-mu
+
+`presets` are the homework's configurations, `best` those that a study found best in each family,
+`long` the best of these trained longer, `sizes` it on more and more molecules, `depths` the
+default configuration of each family at several depths, `ablations` the default with one change.
+Every fit runs on fresh seeds, one thread each and several at a time; its test split is scored
+once, after the last epoch. A fit that has its row already is not repeated, so an interrupted run
+is continued by its own command.
+"""
+
+import argparse
+import csv
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from rich.console import Console
+
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from datasets.errors import InputError
+from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from trainables.device import device_name, pick_device
+from trainables.fit import fit
+from trainables.metrics import mae, mse, r2
+from trainables.models.gnn import FAMILIES, GNNConfig, homework
+from trainables.molecules import MoleculeTask, predict
+
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "gnn.csv"
+SPLIT_SEED = 0
+HOMEWORK = "homework"
+
+SIZES = (500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+"""Training molecules of the learning curve; 10,000 others each validate and test."""
+
+STEPS = 8_000
+"""Optimiser steps of a fit of the learning curve, where a data set is small."""
+
+DEPTHS = (2, 3, 4, 6, 8)
+DEEP_DEPTHS = (2, 4, 7, 14, 28)
+DEPTH_EPOCHS = 8
+
+ABLATIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"edges": "bonds"},
+    {"head": "mean"},
+    {"edges": "bonds", "head": "mean"},
+    {"cutoff": 2.5},
+    {"cutoff": 6.0},
+    {"hybridization": False},
+    {"normalization": "none"},
+    {"schedule": "constant"},
+    {"warmup": 0.0},
+    {"gradient_clip": 0.0},
+    {"averaging": 0.0},
+    {"width": 128},
+    {"depth": 6},
+)
+"""Changes to the default configuration, which is GCN's."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit to make.
+
+    Attributes:
+        experiment: What it is for.
+        split: Of the molecules, see `MoleculeOptions.split`.
+        config: Hyperparameters, seed included.
+    """
+
+    experiment: str
+    split: str
+    config: GNNConfig
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells a fit from every other."""
+        return self.experiment, self.split, json.dumps(asdict(self.config), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a fit; errors in the unit of the target."""
+
+    experiment: str
+    split: str
+    family: str
+    seed: int
+    train: int
+    depth: int
+    epochs: int
+    parameters: int
+    validation_r2: float
+    validation_mae: float
+    test_r2: float
+    test_mse: float
+    test_mae: float
+    seconds: float
+    device: str
+    config: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """As `Fit.key`."""
+        return self.experiment, self.split, self.config
+
+    @property
+    def configuration(self) -> GNNConfig:
+        """What `config` says."""
+        return GNNConfig(**json.loads(self.config))
+
+
+def read_rows(path: Path = RESULTS) -> list[Row]:
+    """The rows so far; none if there is no file."""
+    if not path.is_file():
+        return []
+    kinds = get_type_hints(Row)
+    with path.open(newline="") as file:
+        return [
+            Row(**{name: kinds[name](value) for name, value in row.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_rows(rows: Iterable[Row], path: Path = RESULTS) -> None:
+    """Writes all rows, sorted, beside and then renamed."""
+    ordered = sorted(
+        rows, key=lambda row: (row.experiment, row.train, row.family, row.depth, row.seed)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".partial")
+    with beside.open("w", newline="") as file:
+        table = csv.DictWriter(file, [*get_type_hints(Row)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(row) for row in ordered)
+    beside.rename(path)
+
+
+def presets(seeds: Sequence[int]) -> list[Fit]:
+    """The homework's configuration of each family."""
+    return [
+        Fit("presets", HOMEWORK, GNNConfig(**homework(family), seed=seed))  # pyright: ignore[reportArgumentType]
+        for seed in seeds
+        for family in FAMILIES
+    ]
+
+
+def config_of(trial: TrialRun) -> GNNConfig:
+    """The configuration of a recorded trial, from the text that MLflow keeps of it."""
+    readers = {bool: lambda text: text == "True", int: int, float: float}
+    values = {}
+    for name, kind in get_type_hints(GNNConfig).items():
+        values[name] = readers.get(kind, str)(trial.params[name])
+    return GNNConfig(**values)
+
+
+def best_of(study: StudyRuns) -> dict[str, GNNConfig]:
+    """Family -> configuration of its best finished trial, the best family first."""
+    found = {family: study.best(trials) for family, trials in study.groups.items()}
+    trials = [trial for trial in found.values() if trial is not None]
+    trials.sort(key=lambda trial: trial.metrics[study.objective], reverse=True)
+    return {trial.params["family"]: config_of(trial) for trial in trials}
+
+
+def planned(typed: argparse.Namespace) -> list[Fit]:
+    """The fits of an experiment.
+
+    Raises:
+        InputError: If it needs a study and that is not there.
+    """
+    seeds = range(1, typed.seeds + 1)
+    if typed.experiment == "presets":
+        return presets(seeds)
+    if typed.experiment == "depths":
+        return [
+            Fit("depths", HOMEWORK, GNNConfig(family=family, depth=depth, epochs=DEPTH_EPOCHS))
+            for family in FAMILIES
+            for depth in (DEEP_DEPTHS if family == "deepgcn" else DEPTHS)
+        ]
+    if typed.experiment == "ablations":
+        return [
+            Fit("ablations", HOMEWORK, replace(GNNConfig(seed=seed), **change))
+            for seed in seeds
+            for change in ABLATIONS
+        ]
+    if typed.study is None:
+        raise InputError(f"{typed.experiment} needs --study NAME: whose best configurations?")
+    uri = f"sqlite:///{(typed.runs_dir / 'mlflow.db').resolve()}"
+    best = best_of(TrackingStore(uri).study(typed.study))
+    if typed.experiment == "best":
+        return [
+            Fit("best", HOMEWORK, replace(config, seed=seed))
+            for seed in seeds
+            for config in best.values()
+        ]
+    champion = replace(next(iter(best.values())), seed=1)
+    if typed.experiment == "long":
+        epochs = 4 * champion.epochs
+        return [Fit("long", HOMEWORK, replace(champion, seed=s, epochs=epochs)) for s in seeds]
+    return [
+        Fit(
+            "sizes",
+            f"random:{size},10000,10000",
+            replace(champion, epochs=_epochs(champion, size)),
+        )
+        for size in SIZES
+    ]
+
+
+def _epochs(config: GNNConfig, molecules: int) -> int:
+    """As many as the study's, or more where these would be fewer steps than `STEPS`."""
+    return max(config.epochs, round(STEPS * config.batch_size / molecules))
+
+
+@cache
+def _molecules(dataset: str, split: str, cache_folder: Path) -> MoleculeSet:
+    options = MoleculeOptions(dataset=dataset, split=split)
+    return open_molecules(options, SPLIT_SEED, cache_folder, say=lambda _: None)
+
+
+def run(job: Fit, dataset: str, cache_folder: Path, threads: int) -> Row:
+    """Makes one fit, in a process of its own."""
+    gpus = int(torch.cuda.is_available())
+    device = pick_device(gpus, threads)
+    data = _molecules(dataset, job.split, cache_folder)
+    task = MoleculeTask(data, job.config, device)
+    started = time.perf_counter()
+    epoch = list(fit(task, job.config, device))[-1]
+    seconds = time.perf_counter() - started
+    test = torch.from_numpy(data.split.test).to(device)
+    prediction, target = predict(epoch.model, task.store, test), task.store.targets[test]
+    return Row(
+        experiment=job.experiment,
+        split=job.split,
+        family=job.config.family,
+        seed=job.config.seed,
+        train=len(data.split.train),
+        depth=job.config.depth,
+        epochs=job.config.epochs,
+        parameters=sum(p.numel() for p in epoch.model.parameters()),
+        validation_r2=round(epoch.metrics["validation/r2"], 5),
+        validation_mae=round(epoch.metrics["validation/mae"], 5),
+        test_r2=round(r2(prediction, target), 5),
+        test_mse=round(mse(prediction, target), 5),
+        test_mae=round(mae(prediction, target), 5),
+        seconds=round(seconds, 1),
+        device=device_name(device),
+        config=job.key[2],
+    )
+
+
+def run_all(jobs: Sequence[Fit], typed: argparse.Namespace, results: Path = RESULTS) -> None:
+    """Makes the fits that have no row yet, and writes each row as it comes."""
+    rows = read_rows(results)
+    done = {row.key for row in rows}
+    left = [job for job in jobs if job.key not in done]
+    say = Console(soft_wrap=True, highlight=False).print
+    say(f"{typed.experiment}: {len(jobs) - len(left)} of {len(jobs)} fits are there")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(typed.jobs, mp_context=spawn) as pool:
+        running = [
+            pool.submit(run, job, typed.dataset, typed.data_dir, typed.threads) for job in left
+        ]
+        for place, future in enumerate(as_completed(running), start=1):
+            row = future.result()
+            rows.append(row)
+            write_rows(rows, results)
+            say(
+                f"  {place}/{len(left)}  {row.family} seed {row.seed}, {row.train:,} molecules, "
+                f"depth {row.depth}: test R² {row.test_r2:.4f}, MAE {row.test_mae:.4f}, "
+                f"{row.seconds:.0f} s"
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 for bad input."""
+    line = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    line.add_argument(
+        "experiment", choices=["presets", "best", "long", "sizes", "depths", "ablations"]
+    )
+    line.add_argument(
+        "--dataset", default="qm9", help="qm9 or FILE.parquet (default: %(default)s)"
+    )
+    line.add_argument("--study", metavar="NAME", help="whose best configurations are taken")
+    line.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where it is recorded")
+    line.add_argument("--data-dir", type=Path, default=Path("data"), help="cache of data sets")
+    line.add_argument("--seeds", type=int, default=3, help="fits of each (default: %(default)s)")
+    line.add_argument("--jobs", type=int, default=2, help="fits at a time (default: %(default)s)")
+    line.add_argument("--threads", type=int, default=1, help="of each fit (default: %(default)s)")
+    line.add_argument("--results", type=Path, default=RESULTS, help="the table (default: docs/)")
+    typed = line.parse_args(argv)
+    try:
+        run_all(planned(typed), typed, typed.results)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
