@@ -151,8 +151,8 @@ def presets(seeds: Sequence[int]) -> list[Fit]:
     """The homework's configuration of each family."""
     return [
         Fit("presets", HOMEWORK, GNNConfig(**homework(family), seed=seed))  # pyright: ignore[reportArgumentType]
-        for seed in seeds
         for family in FAMILIES
+        for seed in seeds
     ]
 
 

@@ -366,7 +366,7 @@ HOMEWORK_NAMES = {r"body\.convolutions": "body.convs", r"head\.linear": "linear"
 
 def under_stock_names(ours: Mapping[str, Tensor], stock: nn.Module) -> dict[str, Tensor]:
     """Weights or gradients of our `GNN` under the names that the stock model has for them."""
-    named = {name: w for name, w in ours.items() if not name.startswith("edge_features.")}
+    named = {name: w for name, w in ours.items() if not name.startswith("pair_features.")}
     patterns: Mapping[str, str] = {}
     if isinstance(stock, HomeworkGIN):
         patterns = HOMEWORK_NAMES | PYG_NAMES

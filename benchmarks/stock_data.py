@@ -75,7 +75,8 @@ class Pairs(BaseTransform):
 class GaussianDistances(BaseTransform):
     """Puts 20 Gaussians of the edge's length before its bond type: ``edge_attr`` (E, 24).
 
-    Those of `trainables.models.gnn.EdgeFeatures`, here computed once a molecule.
+    Those of `trainables.models.convolutions.PairFeatures`, here for both directions and computed
+    once a molecule.
 
     Args:
         cutoff: Angstrom, where they have faded out.

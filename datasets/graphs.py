@@ -94,6 +94,8 @@ class GraphBatch:
             both.
         edge_types: (edges,) int64.
         targets: (graphs,) float32.
+        reverse: (edges,) int64, the number of each edge's way back; None where the edges are the
+            bonds.
     """
 
     node_features: Tensor
@@ -102,6 +104,7 @@ class GraphBatch:
     edge_index: Tensor
     edge_types: Tensor
     targets: Tensor
+    reverse: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -165,19 +168,22 @@ def _with_pairs(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphB
     # Atoms that are not there lie at infinity, so they are near to nothing, nor to each other.
     positions = batch.positions.new_full((batch.size, most, 3), torch.inf)
     positions[batch.graph, place] = batch.positions
-    apart = positions[:, :, None] - positions[:, None, :]  # (graphs, most, most, 3)
-    near = apart.square().sum(dim=3) < cutoff**2
+    # By axis: a sum over three neighbouring numbers is slow.
+    x, y, z = ((axis[:, :, None] - axis[:, None]).square() for axis in positions.unbind(dim=2))
+    near = x + y + z < cutoff**2  # (graphs, most, most)
     near.diagonal(dim1=1, dim2=2).fill_(False)
 
     types = batch.edge_types.new_full(near.shape, NO_BOND)
     begin, end = batch.edge_index
     types[batch.graph[begin], place[begin], place[end]] = batch.edge_types
 
+    numbers = near.flatten().cumsum(dim=0).view_as(near) - 1  # of the edges, where there are any
     graph, source, target = near.nonzero(as_tuple=True)
     return replace(
         batch,
         edge_index=torch.stack([source, target]) + node_starts[graph],
-        edge_types=types[near],
+        edge_types=types[graph, source, target],
+        reverse=numbers[graph, target, source],
     )
 
 

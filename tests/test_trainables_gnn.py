@@ -21,11 +21,11 @@ from torch_geometric.nn import (
 from datasets.graphs import NO_BOND, GraphBatch, Graphs, GraphStore
 from datasets.standardize import Standardizer
 from trainables.models.convolutions import (
-    EDGE_FEATURES,
+    PAIR_FEATURES,
     AttentionConvolution,
-    EdgeFeatures,
     GINConvolution,
     GraphConvolution,
+    PairFeatures,
     SAGEConvolution,
 )
 from trainables.models.gnn import (
@@ -48,9 +48,11 @@ DEBYE = 4.80320  # one elementary charge times one Angstrom, CODATA 2018
 
 
 def batch_of(positions, edges, kinds=None, features=None, graph=None) -> GraphBatch:
-    """A batch by hand; one molecule unless `graph` says otherwise."""
+    """A batch by hand; one molecule unless `graph` says otherwise. Edges are sorted, and there in
+    both directions."""
     xyz = torch.tensor(positions)
     edge_index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T
+    assert sorted(edges) == edges == sorted((b, a) for a, b in edges)
     nodes = torch.zeros(len(xyz), dtype=torch.int64) if graph is None else torch.tensor(graph)
     return GraphBatch(
         node_features=torch.ones(len(xyz), 11) if features is None else torch.tensor(features),
@@ -61,6 +63,7 @@ def batch_of(positions, edges, kinds=None, features=None, graph=None) -> GraphBa
         if kinds is None
         else torch.tensor(kinds),
         targets=torch.zeros(int(nodes.max()) + 1),
+        reverse=torch.tensor([edges.index((b, a)) for a, b in edges], dtype=torch.int64),
     )
 
 
@@ -79,10 +82,6 @@ def select(
     return GraphStore(graphs, CPU, cutoff).select(torch.tensor(chosen))
 
 
-def near(batch: GraphBatch) -> Neighbours:
-    return Neighbours.of(batch.edge_index, len(batch.positions))
-
-
 def model_of(config: GNNConfig, scale: Standardizer = UNIT) -> GNN:
     torch.manual_seed(0)
     return GNN(config, scale).eval()
@@ -98,10 +97,10 @@ def copied(source: nn.Module, *renamed: tuple[str, str]) -> dict[str, Tensor]:
 
 # --- Layers, by hand, on the path 0 - 1 - 2 --------------------------------------------------
 
-PATH = Neighbours.of(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), 3)
+PATH = Neighbours.of(batch_of([[0.0, 0, 0]] * 3, [(0, 1), (1, 0), (1, 2), (2, 1)]))
 PATH_X = torch.tensor([[1.0], [2.0], [3.0]])
-PATH_EDGES = torch.tensor([[0.5], [0.5], [2.0], [2.0]])
-"""One feature an edge, the same both ways. Through the filter 4 e + 1: 3 and 9."""
+PATH_PAIRS = torch.tensor([[0.5], [2.0]])
+"""One feature a pair. Through the filter 4 e + 1: 3 and 9."""
 
 
 def set_weights(module: nn.Module, **values: float) -> None:
@@ -119,7 +118,7 @@ def test_a_filtered_graph_convolution_by_hand():
         10 + 4 / 3 + (2 * 3 + 6 * 9) / root,
         10 + 6 / 2 + 4 * 9 / root,
     ]
-    found = layer(PATH_X, PATH, PATH_EDGES)
+    found = layer(PATH_X, PATH, PATH_PAIRS)
     assert found.squeeze(dim=1).tolist() == pytest.approx(expected, rel=1e-6)  # float32
 
 
@@ -134,7 +133,7 @@ def test_a_filtered_sage_convolution_by_hand():
         [10 + 3 * 2 + (2 * 3 + 6 * 9) / 2],
         [10 + 3 * 3 + 4 * 9],
     ]
-    assert layer(PATH_X, PATH, PATH_EDGES).tolist() == expected
+    assert layer(PATH_X, PATH, PATH_PAIRS).tolist() == expected
 
 
 def test_a_filtered_gin_convolution_by_hand():
@@ -151,7 +150,7 @@ def test_a_filtered_gin_convolution_by_hand():
         filter_bias=1,
     )
     expected = [[1], [1 + 5 * (4 + 2 * 3 + 6 * 9 - 40)], [1 + 5 * (6 + 4 * 9 - 40)]]
-    assert layer(PATH_X, PATH, PATH_EDGES).tolist() == expected
+    assert layer(PATH_X, PATH, PATH_PAIRS).tolist() == expected
 
 
 def test_a_filtered_attention_convolution_by_hand():
@@ -178,7 +177,7 @@ def test_a_filtered_attention_convolution_by_hand():
         attention = np.exp([score for score, _ in heard])
         sent = np.array([sent for _, sent in heard])
         expected.append(10 + (attention * sent).sum() / attention.sum())
-    found = layer(PATH_X, PATH, PATH_EDGES)
+    found = layer(PATH_X, PATH, PATH_PAIRS)
     assert found.squeeze(dim=1).tolist() == pytest.approx(expected, rel=1e-6)  # float32
 
 
@@ -196,7 +195,7 @@ def test_negative_scores_of_attention_leak():
         bias=0,
     )
     own, other = np.exp(-0.2 * 2), np.exp(-0.2 * 3)
-    found = layer(PATH_X, PATH, PATH_EDGES)[0].item()
+    found = layer(PATH_X, PATH, PATH_PAIRS)[0].item()
     assert found == pytest.approx((own * 1 + other * 2) / (own + other), rel=1e-6)
 
 
@@ -226,25 +225,26 @@ def pass_everything(layer: nn.Module) -> None:
 def filtered(layer: nn.Module, batch: GraphBatch) -> Tensor:
     """What a layer makes of some molecules when its filters pass everything."""
     pass_everything(layer)
-    edges = torch.randn(batch.edge_index.shape[1], 3, generator=torch.Generator().manual_seed(0))
-    return layer(batch.node_features, near(batch), edges)
+    near = Neighbours.of(batch)
+    pairs = torch.randn(len(near.edges) // 2, 3, generator=torch.Generator().manual_seed(0))
+    return layer(batch.node_features, near, pairs)
 
 
 @pytest.mark.parametrize("layer", [GraphConvolution, SAGEConvolution, GINConvolution])
 def test_filters_that_pass_everything_change_nothing(layer, molecules):
-    batch = select(molecules.graphs)
+    batch = select(molecules.graphs, SOME, GNNConfig())
     torch.manual_seed(0)
     with_filters = layer(11, 8, 3)
     without = layer(11, 8, None)
     without.load_state_dict(
         {n: w for n, w in with_filters.state_dict().items() if not n.startswith("filter")}
     )
-    expected = without(batch.node_features, near(batch), None)
+    expected = without(batch.node_features, Neighbours.of(batch), None)
     torch.testing.assert_close(filtered(with_filters, batch), expected)
 
 
 def test_attention_whose_edges_say_nothing_is_that_of_pyg(molecules):
-    batch = select(molecules.graphs)
+    batch = select(molecules.graphs, SOME, GNNConfig())
     layer = AttentionConvolution(11, 8, 2, 3)
     nn.init.zeros_(layer.score_edge.weight)
     nn.init.normal_(layer.bias)
@@ -255,14 +255,23 @@ def test_attention_whose_edges_say_nothing_is_that_of_pyg(molecules):
 # --- Edge features and heads, by hand --------------------------------------------------------
 
 
-def test_edge_features_are_those_worked_out_by_hand():
+STAR = [(0, 1), (0, 2), (1, 0), (2, 0)]
+"""Two neighbours of atom 0."""
+
+
+def features_of(cutoff: float, batch: GraphBatch) -> Tensor:
+    return PairFeatures(cutoff)(batch, Neighbours.of(batch))
+
+
+def test_the_features_of_pairs_are_those_worked_out_by_hand():
     """Cutoff 3.8 Angstrom: centres every 0.2. At 1.9, half way, the fade is 1/2; at 1.0 it is
     (cos(pi / 3.8) + 1) / 2, and the centres one and five spacings off are exp(-1/2), exp(-25/2)
     as high as the nearest."""
-    batch = batch_of([[0.0, 0, 0], [0, 1.0, 0], [0, 0, 1.9]], [(0, 1), (0, 2)], kinds=[2, NO_BOND])
-    near, middle = EdgeFeatures(3.8)(batch)
+    positions = [[0.0, 0, 0], [0, 1.0, 0], [0, 0, 1.9]]
+    batch = batch_of(positions, STAR, kinds=[2, NO_BOND, 2, NO_BOND])
+    near, middle = features_of(3.8, batch)
     fade = (np.cos(np.pi / 3.8) + 1) / 2
-    assert len(near) == EDGE_FEATURES == 24
+    assert len(near) == PAIR_FEATURES == 24
     assert near[[0, 4, 5, 6, 10]].tolist() == pytest.approx(
         [fade * np.exp(-12.5), *fade * np.exp([-0.5, 0, -0.5]), fade * np.exp(-12.5)], rel=1e-4
     )  # float32: the spacing, 0.2, is rounded and its error is divided by 0.2 again
@@ -272,24 +281,17 @@ def test_edge_features_are_those_worked_out_by_hand():
 
 
 def test_gaussians_have_faded_out_at_the_cutoff_and_beyond():
-    batch = batch_of([[0.0, 0, 0], [0, 2.5, 0], [0, 0, 2.6]], [(0, 1), (0, 2), (1, 0)])
-    features = EdgeFeatures(2.5)(batch)
+    features = features_of(2.5, batch_of([[0.0, 0, 0], [0, 2.5, 0], [0, 0, 2.6]], STAR))
     assert features[:, :20].abs().max() < 1e-6  # cos(pi) + 1 in 32 bits
-    assert features[:, 20:].tolist() == [[1, 0, 0, 0]] * 3
+    assert features[:, 20:].tolist() == [[1, 0, 0, 0]] * 2
 
 
 def test_the_gaussians_of_a_model_fade_out_at_its_own_cutoff():
-    batch = batch_of([[0.0, 0, 0], [0, 2.9, 0], [0, 0, 3.1]], [(0, 1), (0, 2)])
-    features = model_of(GNNConfig(cutoff=3.0)).edge_features
+    batch = batch_of([[0.0, 0, 0], [0, 2.9, 0], [0, 0, 3.1]], STAR)
+    features = model_of(GNNConfig(cutoff=3.0)).pair_features
     assert features is not None
-    inside, outside = features(batch)[:, :20].abs().amax(dim=1).tolist()
+    inside, outside = features(batch, Neighbours.of(batch))[:, :20].abs().amax(dim=1).tolist()
     assert inside > 1e-3 > 1e-6 > outside
-
-
-def test_edge_features_do_not_depend_on_the_direction_of_the_edge():
-    batch = batch_of([[0.0, 0, 0], [0.3, 1.1, -0.7]], [(0, 1), (1, 0)])
-    there, back = EdgeFeatures(4.0)(batch)
-    assert torch.equal(there, back)
 
 
 WATER = [[0.0, 0.0, 0.0], [0.0, 0.76, 0.59], [0.0, -0.76, 0.59]]
@@ -298,16 +300,16 @@ CHARGES = [[-0.8], [0.4], [0.4]]
 """Charges -0.8 and 0.4 e at these positions (Angstrom): 2 * 0.4 * 0.59 = 0.472 e Angstrom."""
 
 
-def head_of(edge_features: int | None = None) -> DipoleHead:
+def head_of(pair_features: int | None = None) -> DipoleHead:
     """The node features are the charge and the coefficients of the atomic dipoles themselves."""
-    head = DipoleHead(1, edge_features)
+    head = DipoleHead(1, pair_features)
     head.charges = nn.Sequential(nn.Identity())
     return head
 
 
-def moment_of(head: DipoleHead, features, batch: GraphBatch, edges=None) -> list[float]:
-    edges = None if edges is None else torch.tensor(edges)
-    return head(torch.tensor(features), near(batch), edges, batch).tolist()
+def moment_of(head: DipoleHead, features, batch: GraphBatch, pairs=None) -> list[float]:
+    pairs = None if pairs is None else torch.tensor(pairs)
+    return head(torch.tensor(features), Neighbours.of(batch), pairs, batch).tolist()
 
 
 def test_known_charges_have_their_known_dipole_moment():
@@ -343,14 +345,14 @@ def test_charges_and_atomic_dipoles_add_up_with_their_signs():
     assert moment_of(head_of(), [[3.0, 1.0], [1.0, 3.0]], batch) == pytest.approx([4.0])
 
 
-def test_each_entry_of_an_edge_vector_weighs_its_own_coefficient():
-    """A right angle at atom 0, whose coefficients are 2 and 5: along x lies an edge with the
-    vector (1, 10), hence 2 + 50, along y one with (3, 0), hence 6. The others have none."""
-    batch = batch_of([[0.0, 0, 0], [1.5, 0, 0], [0, 0.5, 0]], [(0, 1), (0, 2), (1, 0), (2, 0)])
-    features = [[0.0, 2.0, 5.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-    edges = [[1.0, 10.0], [3.0, 0.0], [1.0, 10.0], [3.0, 0.0]]
-    found = moment_of(head_of(2), features, batch, edges)
-    assert found == pytest.approx([(52**2 + 6**2) ** 0.5])
+def test_each_entry_of_the_vector_of_a_pair_weighs_its_own_coefficient():
+    """A right angle at atom 0, whose coefficients are 2 and 5: along x lies a pair with the
+    vector (1, 10), hence 2 + 50, along y one with (3, 0), hence 6. Atom 1, with 1 and 1, has 11
+    along -x, so 41 are left. Atom 2 has none."""
+    batch = batch_of([[0.0, 0, 0], [1.5, 0, 0], [0, 0.5, 0]], STAR)
+    features = [[0.0, 2.0, 5.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+    found = moment_of(head_of(2), features, batch, [[1.0, 10.0], [3.0, 0.0]])
+    assert found == pytest.approx([(41**2 + 6**2) ** 0.5])
 
 
 def test_the_mean_head_is_linear_in_the_mean_over_the_nodes_of_a_graph():
@@ -359,7 +361,10 @@ def test_the_mean_head_is_linear_in_the_mean_over_the_nodes_of_a_graph():
     nn.init.constant_(head.linear.bias, 1)
     batch = batch_of([[0.0, 0, 0]] * 3, [], graph=[0, 0, 1])
     x = torch.tensor([[1.0, 2], [3, 4], [10, 20]])
-    assert head(x, near(batch), None, batch).tolist() == [1 + 2 * (2 + 3), 1 + 2 * (10 + 20)]
+    assert head(x, Neighbours.of(batch), None, batch).tolist() == [
+        1 + 2 * (2 + 3),
+        1 + 2 * (10 + 20),
+    ]
 
 
 @pytest.mark.parametrize("head", ["mean", "dipole"])
@@ -451,7 +456,7 @@ def test_normalisation_relu_and_dropout_come_in_the_order_of_pyg(family, model, 
     theirs.load_state_dict(theirs.state_dict() | copied(ours, *names))
     batch = select(molecules.graphs)
     torch.manual_seed(1)
-    found = ours(batch.node_features, near(batch), None)
+    found = ours(batch.node_features, Neighbours.of(batch), None)
     torch.manual_seed(1)
     torch.testing.assert_close(found, theirs(batch.node_features, batch.edge_index))
     assert (found == 0).float().mean() > 0.3  # ReLU and dropout were at work
@@ -474,7 +479,7 @@ def test_deepgcn_blocks_come_in_the_order_of_the_paper(molecules):
         x = x + block.conv(h, batch.edge_index)
     expected = torch.relu(blocks[0].norm(x))
     torch.manual_seed(1)
-    found = body(batch.node_features, near(batch), None)
+    found = body(batch.node_features, Neighbours.of(batch), None)
     torch.testing.assert_close(found, expected)
 
 

@@ -1,10 +1,12 @@
 """Sums over neighbours: the fast path against the plain one, values and gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from datasets.graphs import GraphStore
+from datasets.graphs import GraphBatch, GraphStore
 from trainables.models.neighbours import Neighbours
 
 CPU = torch.device("cpu")
@@ -15,7 +17,7 @@ WIDTH = 5
 def near(molecules) -> Neighbours:
     """Those of a batch of molecules within 3 Angstrom, and of a lone atom at the end."""
     batch = GraphStore(molecules.graphs, CPU, cutoff=3.0).select(torch.tensor([3, 119, 0, 3]))
-    return Neighbours.of(batch.edge_index, len(batch.positions) + 1)
+    return Neighbours.of(replace(batch, positions=torch.cat([batch.positions, torch.zeros(1, 3)])))
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -24,11 +26,19 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 
-def edges_of(near: Neighbours) -> Tensor:
-    """Some (E, 3) that are the same for an edge and its way back, as those of a distance are."""
-    nodes = len(near.offsets) - 1
-    table = numbers(nodes, nodes, 3, seed=1).detach()
-    return (table + table.transpose(0, 1))[near.source, near.target]
+def path(atoms: int, edges: list[tuple[int, int]]) -> Neighbours:
+    """Neighbours by hand; the edges sorted."""
+    return Neighbours.of(
+        GraphBatch(
+            node_features=torch.zeros(atoms, 11),
+            positions=torch.zeros(atoms, 3),
+            graph=torch.zeros(atoms, dtype=torch.int64),
+            edge_index=torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T,
+            edge_types=torch.zeros(len(edges), dtype=torch.int64),
+            targets=torch.zeros(1),
+            reverse=torch.tensor([edges.index((b, a)) for a, b in edges], dtype=torch.int64),
+        )
+    )
 
 
 def filter_of(features: int = 3) -> nn.Linear:
@@ -53,7 +63,7 @@ def assert_paths_agree(fast: Tensor, slow: Tensor, *inputs: Tensor) -> None:
 
 
 def test_stretches_of_edges_are_those_of_a_path_by_hand():
-    near = Neighbours.of(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), 4)
+    near = path(4, [(0, 1), (1, 0), (1, 2), (2, 1)])
     assert near.offsets.tolist() == [0, 1, 3, 4, 4]
     assert near.degree.tolist() == [[1], [2], [1], [0]]
     x = torch.tensor([[1.0], [10.0], [100.0], [1000.0]])
@@ -61,14 +71,22 @@ def test_stretches_of_edges_are_those_of_a_path_by_hand():
     layer = nn.Linear(1, 1)
     nn.init.constant_(layer.weight, 2)
     nn.init.constant_(layer.bias, 1)
-    edges = torch.tensor([[0.5], [0.5], [1.0], [1.0]])  # through the layer 2 and 3
-    assert near.filtered_sum(x, edges, layer).tolist() == [[20], [302], [30], [0]]
-    assert near.sum_edges(torch.tensor([[1.0], [2.0], [4.0], [8.0]])).tolist() == [
-        [1],
-        [6],
-        [8],
-        [0],
-    ]
+    pairs = torch.tensor([[0.5], [1.0]])  # through the layer 2 and 3
+    assert near.both_ways(pairs).tolist() == [[0.5], [0.5], [1.0], [1.0]]
+    assert near.filtered_sum(x, pairs, layer).tolist() == [[20], [302], [30], [0]]
+
+
+def test_what_belongs_to_a_pair_is_the_same_both_ways(near):
+    pairs = numbers(len(near.edges) // 2, WIDTH).detach()
+    found = near.both_ways(pairs)
+    by_ends = {
+        (source, target): row
+        for source, target, row in zip(
+            near.source.tolist(), near.target.tolist(), found.tolist(), strict=True
+        )
+    }
+    assert all(by_ends[b, a] == row for (a, b), row in by_ends.items())
+    assert len({tuple(row) for row in by_ends.values()}) == len(pairs)
 
 
 def test_the_sum_is_that_of_gather_and_scatter(near):
@@ -77,23 +95,30 @@ def test_the_sum_is_that_of_gather_and_scatter(near):
 
 
 def test_the_filtered_sum_is_that_of_gather_and_scatter(near):
-    x, edges, layer = numbers(len(near.offsets) - 1, WIDTH), edges_of(near), filter_of()
-    fast = near.filtered_sum(x, edges, layer)
-    slow = plain(near, x[near.target] * layer(edges))
+    x, layer = numbers(len(near.offsets) - 1, WIDTH), filter_of()
+    pairs = numbers(len(near.edges) // 2, 3, seed=1).detach()
+    fast = near.filtered_sum(x, pairs, layer)
+    slow = plain(near, x[near.target] * layer(near.both_ways(pairs)))
     assert_paths_agree(fast, slow, x, layer.weight, layer.bias)
 
 
-def test_the_sum_of_edges_is_that_of_scatter(near):
-    messages = numbers(near.edge_index.shape[1], WIDTH)
-    assert_paths_agree(near.sum_edges(messages), plain(near, messages), messages)
+def test_the_attended_sum_is_that_of_gather_and_scatter(near):
+    """Two heads; the attention of an edge is not that of its way back."""
+    x = numbers(len(near.offsets) - 1, 2, WIDTH)
+    attention = numbers(len(near.edges), 2, seed=1)
+    filters = numbers(len(near.edges) // 2, WIDTH, seed=3)
+    fast = near.attended_sum(x, attention, filters)
+    messages = attention[:, :, None] * near.both_ways(filters)[:, None] * x[near.target]
+    slow = plain(near, messages.flatten(start_dim=1)).view_as(x)
+    assert_paths_agree(fast, slow, x, attention, filters)
 
 
 def test_nodes_without_any_edge_sum_up_to_nothing():
-    near = Neighbours.of(torch.empty(2, 0, dtype=torch.int64), 3)
+    near = path(3, [])
     x = numbers(3, WIDTH)
     for total in (
         near.sum(x),
         near.filtered_sum(x, torch.empty(0, 3, dtype=torch.float64), filter_of()),
-        near.sum_edges(numbers(0, WIDTH)),
+        near.attended_sum(x[:, None], numbers(0, 1), numbers(0, WIDTH))[:, 0],
     ):
         assert torch.equal(total, torch.zeros(3, WIDTH, dtype=torch.float64))

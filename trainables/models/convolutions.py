@@ -1,7 +1,7 @@
 """The convolutions of the five families, without and with the geometry of their edges.
 
 Bonds come without features, as in the homework. Pairs of atoms within a cutoff come with a vector
-of their distance and bond type, see `EdgeFeatures`, from which a linear layer computes a filter
+of their distance and bond type, see `PairFeatures`, from which a linear layer computes a filter
 f_ij for each of them, any smooth function of the distance; what a neighbour sends is multiplied by
 it, the continuous-filter convolution of SchNet (Schütt et al. 2017). In the families:
 
@@ -16,7 +16,7 @@ it, the continuous-filter convolution of SchNet (Schütt et al. 2017). In the fa
 With f = 1 and a without the vector these are the families' own convolutions, and where there are
 no filters the layers here compute just that.
 
-Shapes below: nodes N, edges E, heads H, width W.
+Shapes below: nodes N, edges E, pairs P = E / 2, heads H, width W.
 """
 
 import torch
@@ -29,15 +29,15 @@ from trainables.models.neighbours import Neighbours
 RADIAL = 20
 """Gaussians over 0 to the cutoff."""
 
-EDGE_FEATURES = RADIAL + NO_BOND
+PAIR_FEATURES = RADIAL + NO_BOND
 
 
-class EdgeFeatures(nn.Module):
-    """Distance and bond type of each edge as a vector: GraphBatch -> (E, 24).
+class PairFeatures(nn.Module):
+    """Distance and bond type of each pair of neighbours as a vector: GraphBatch -> (P, 24).
 
     ``exp(-((d - centre) / spacing)^2 / 2) * (cos(pi d / cutoff) + 1) / 2`` for 20 centres evenly
     spaced over 0 to the cutoff (distances d in Angstrom), then the one-hot bond type, which is
-    zero where there is no bond: a pair that crosses the cutoff comes and goes without a jump.
+    zero where there is no bond.
     """
 
     centres: Tensor
@@ -50,45 +50,47 @@ class EdgeFeatures(nn.Module):
         self.register_buffer("centres", torch.linspace(0, cutoff, RADIAL))
         self.register_buffer("kinds", torch.eye(NO_BOND + 1, NO_BOND), persistent=False)
 
-    def forward(self, batch: GraphBatch) -> Tensor:
-        source, target = batch.edge_index
+    def forward(self, batch: GraphBatch, near: Neighbours) -> Tensor:
+        """In the order of `Neighbours.pairs`."""
+        source, target = batch.edge_index.index_select(1, near.pairs.one_way)
         positions = batch.positions
         apart = positions.index_select(0, source) - positions.index_select(0, target)
         distance = apart.norm(dim=1)
         fade = 0.5 * (torch.cos(torch.pi * distance.clamp(max=self.cutoff) / self.cutoff) + 1)
         gaussians = torch.exp(-0.5 * ((distance[:, None] - self.centres) / self.spacing).square())
-        kinds = self.kinds.index_select(0, batch.edge_types)
+        kinds = self.kinds.index_select(0, batch.edge_types.index_select(0, near.pairs.one_way))
         return torch.cat([gaussians * fade[:, None], kinds], dim=1)
 
 
 class GraphConvolution(nn.Module):
     """GCN (Kipf and Welling 2017), see above."""
 
-    def __init__(self, width_in: int, width: int, edge_features: int | None) -> None:
+    def __init__(self, width_in: int, width: int, pair_features: int | None) -> None:
         super().__init__()
         self.lin = nn.Linear(width_in, width, bias=False)
-        self.filter = _filter(edge_features, width)
+        nn.init.xavier_uniform_(self.lin.weight)  # as Kipf and Welling
+        self.filter = _filter(pair_features, width)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
-        """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
+    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+        """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
         root = (near.degree + 1).to(x.dtype).rsqrt()
         x = root * self.lin(x)
-        return root * (x + _sum(x, near, self.filter, edges)) + self.bias
+        return root * (x + _sum(x, near, self.filter, pairs)) + self.bias
 
 
 class SAGEConvolution(nn.Module):
     """GraphSAGE with mean aggregation (Hamilton et al. 2017), see above."""
 
-    def __init__(self, width_in: int, width: int, edge_features: int | None) -> None:
+    def __init__(self, width_in: int, width: int, pair_features: int | None) -> None:
         super().__init__()
         self.lin_l = nn.Linear(width_in, width, bias=False)
         self.lin_r = nn.Linear(width_in, width)
-        self.filter = _filter(edge_features, width)
+        self.filter = _filter(pair_features, width)
 
-    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
-        """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
-        total = _sum(self.lin_l(x), near, self.filter, edges)
+    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+        """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
+        total = _sum(self.lin_l(x), near, self.filter, pairs)
         return total / near.degree.clamp(min=1) + self.lin_r(x)
 
 
@@ -99,56 +101,54 @@ class GINConvolution(nn.Module):
     have its width.
     """
 
-    def __init__(self, width_in: int, width: int, edge_features: int | None) -> None:
+    def __init__(self, width_in: int, width: int, pair_features: int | None) -> None:
         super().__init__()
         self.first = nn.Linear(width_in, width)
         self.second = nn.Linear(width, width)
-        self.filter = _filter(edge_features, width)
+        self.filter = _filter(pair_features, width)
 
-    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
-        """(N, W_in), edge vectors (E, features) or None -> (N, W)."""
+    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+        """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
         x = nn.functional.linear(x, self.first.weight)
-        x = x + _sum(x, near, self.filter, edges) + self.first.bias
+        x = x + _sum(x, near, self.filter, pairs) + self.first.bias
         return self.second(torch.relu(x))
 
 
 class AttentionConvolution(nn.Module):
-    """GAT (Velickovic et al. 2018) over edges with vectors e_ij, heads concatenated, see above.
+    """GAT (Velickovic et al. 2018) over pairs with vectors e_ij, heads concatenated, see above.
 
     A head's attention is the softmax, over a node's neighbours and itself, of the scores
     ``leaky_relu(s . W x_j + t . W x_i + r . e_ij)`` with slope 0.2; the node's own score has no
     edge. The heads share the filters.
     """
 
-    def __init__(self, width_in: int, width: int, heads: int, edge_features: int) -> None:
+    def __init__(self, width_in: int, width: int, heads: int, pair_features: int) -> None:
         super().__init__()
         self.heads = heads
         self.lin = nn.Linear(width_in, heads * width, bias=False)
-        self.filter = nn.Linear(edge_features, width)
-        self.score_edge = nn.Linear(edge_features, heads, bias=False)
+        self.filter = nn.Linear(pair_features, width)
+        self.score_edge = nn.Linear(pair_features, heads, bias=False)
         self.score_neighbour = nn.Parameter(torch.empty(heads, width))
         self.score_own = nn.Parameter(torch.empty(heads, width))
         self.bias = nn.Parameter(torch.zeros(heads * width))
         nn.init.xavier_uniform_(self.score_neighbour)
         nn.init.xavier_uniform_(self.score_own)
 
-    def forward(self, x: Tensor, near: Neighbours, edges: Tensor) -> Tensor:
-        """(N, W_in), edge vectors (E, features) -> (N, H * W)."""
+    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor) -> Tensor:
+        """(N, W_in), vectors of pairs (P, features) -> (N, H * W)."""
         x = self.lin(x).unflatten(1, (self.heads, -1))  # (N, H, W)
-        of_edges, own = self._attention(x, near, edges)  # (E, H), (N, H)
-        weights = of_edges[:, :, None] * self.filter(edges)[:, None]  # (E, H, W)
-        messages = weights * x.index_select(0, near.target)
-        heard = near.sum_edges(messages.flatten(start_dim=1))
-        return heard + (own[:, :, None] * x).flatten(start_dim=1) + self.bias
+        of_edges, own = self._attention(x, near, pairs)  # (E, H), (N, H)
+        heard = near.attended_sum(x, of_edges, self.filter(pairs))
+        return (heard + own[:, :, None] * x).flatten(start_dim=1) + self.bias
 
-    def _attention(self, x: Tensor, near: Neighbours, edges: Tensor) -> tuple[Tensor, Tensor]:
+    def _attention(self, x: Tensor, near: Neighbours, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """Of each edge's source to its target, (E, H), and of each node to itself, (N, H)."""
         neighbour = (x * self.score_neighbour).sum(dim=2)
         own = (x * self.score_own).sum(dim=2)
         of_edges = (
             neighbour.index_select(0, near.target)
             + own.index_select(0, near.source)
-            + self.score_edge(edges)
+            + near.both_ways(self.score_edge(pairs))
         )
         scores = nn.functional.leaky_relu(torch.cat([of_edges, neighbour + own]), 0.2)
         nodes = torch.arange(len(x), device=x.device)
@@ -156,12 +156,12 @@ class AttentionConvolution(nn.Module):
         return attention[: len(of_edges)], attention[len(of_edges) :]
 
 
-def _filter(edge_features: int | None, width: int) -> nn.Linear | None:
-    return None if edge_features is None else nn.Linear(edge_features, width)
+def _filter(pair_features: int | None, width: int) -> nn.Linear | None:
+    return None if pair_features is None else nn.Linear(pair_features, width)
 
 
-def _sum(x: Tensor, near: Neighbours, layer: nn.Linear | None, edges: Tensor | None) -> Tensor:
+def _sum(x: Tensor, near: Neighbours, layer: nn.Linear | None, pairs: Tensor | None) -> Tensor:
     """Over the neighbours, through their filters where there are any: (N, W) -> (N, W)."""
-    if layer is None or edges is None:
+    if layer is None or pairs is None:
         return near.sum(x)
-    return near.filtered_sum(x, edges, layer)
+    return near.filtered_sum(x, pairs, layer)

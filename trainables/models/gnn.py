@@ -6,7 +6,7 @@ pre-activated residual blocks). Edges are either the bonds, without features, as
 or all pairs of atoms within a cutoff, each with a vector of its distance and bond type. How that
 vector enters each family is said in `trainables.models.convolutions`.
 
-Shapes below: nodes N, edges E, graphs G, width W.
+Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, width W.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from datasets.graphs import NODE_FEATURES, GraphBatch
 from datasets.standardize import Standardizer
 from trainables.config import FitConfig, When, at_least, one_of
 from trainables.models.convolutions import (
-    EDGE_FEATURES,
+    PAIR_FEATURES,
     AttentionConvolution,
-    EdgeFeatures,
     GINConvolution,
     GraphConvolution,
+    PairFeatures,
     SAGEConvolution,
 )
 from trainables.models.heads import DipoleHead, MeanHead
@@ -170,11 +170,11 @@ class GNN(nn.Module):
         self.raw_positions = config.raw_positions
         features = NODE_FEATURES + 3 * config.raw_positions
         with_edges = config.edges == "distances"
-        self.edge_features = EdgeFeatures(config.cutoff) if with_edges else None
+        self.pair_features = PairFeatures(config.cutoff) if with_edges else None
         body = DeepBody if config.family == "deepgcn" else PlainBody
-        self.body = body(config, features, EDGE_FEATURES if with_edges else None)
+        self.body = body(config, features, PAIR_FEATURES if with_edges else None)
         if config.head == "dipole":
-            self.head = DipoleHead(config.width, EDGE_FEATURES if with_edges else None)
+            self.head = DipoleHead(config.width, PAIR_FEATURES if with_edges else None)
         else:
             self.head = MeanHead(config.width)
         self.register_buffer("shift", torch.tensor(scale.mean * (config.head == "mean")))
@@ -188,12 +188,12 @@ class GNN(nn.Module):
             x[:, HYBRIDIZATION] = 0
         if self.raw_positions:
             x = torch.cat([x, batch.positions], dim=1)
-        near = Neighbours.of(batch.edge_index, len(x))
-        edges = None
-        if self.edge_features is not None:
-            edges = self.edge_features(batch)  # (E, 24)
-        x = self.body(x, near, edges)  # (N, W)
-        return self.shift + self.scale * self.head(x, near, edges, batch)
+        near = Neighbours.of(batch)
+        pairs = None
+        if self.pair_features is not None:
+            pairs = self.pair_features(batch, near)  # (P, 24)
+        x = self.body(x, near, pairs)  # (N, W)
+        return self.shift + self.scale * self.head(x, near, pairs, batch)
 
 
 class PlainBody(nn.Module):
@@ -202,7 +202,7 @@ class PlainBody(nn.Module):
     GIN's last convolution ends bare, as in PyG's own `GIN`: its MLP has had its ReLU inside.
     """
 
-    def __init__(self, config: GNNConfig, features: int, edge_features: int | None) -> None:
+    def __init__(self, config: GNNConfig, features: int, pair_features: int | None) -> None:
         super().__init__()
         concatenated = config.width * (config.heads if config.family == "gat" else 1)
         widths = [features] + [concatenated] * (config.depth - 1) + [config.width]
@@ -210,14 +210,14 @@ class PlainBody(nn.Module):
         self.norms = nn.ModuleList()
         for layer in range(config.depth):
             heads = config.heads if layer < config.depth - 1 else 1
-            self.convolutions.append(_convolution(config, widths[layer], heads, edge_features))
+            self.convolutions.append(_convolution(config, widths[layer], heads, pair_features))
             bare = config.family == "gin" and layer == config.depth - 1
             self.norms.append(_norm("none" if bare else config.normalization, widths[layer + 1]))
         self.ends_bare = config.family == "gin"
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
-        """(N, features), edge vectors (E, 24) or None -> (N, W)."""
+    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+        """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
         last = len(self.convolutions) - 1
         for layer, (convolution, norm) in enumerate(
             zip(self.convolutions, self.norms, strict=True)
@@ -225,7 +225,7 @@ class PlainBody(nn.Module):
             if isinstance(convolution, GATConv):
                 x = convolution(x, near.edge_index)
             else:
-                x = convolution(x, near, edges)
+                x = convolution(x, near, pairs)
             if layer == last and self.ends_bare:
                 return x
             x = self.dropout(torch.relu(norm(x)))
@@ -233,15 +233,15 @@ class PlainBody(nn.Module):
 
 
 def _convolution(
-    config: GNNConfig, width_in: int, heads: int, edge_features: int | None
+    config: GNNConfig, width_in: int, heads: int, pair_features: int | None
 ) -> nn.Module:
     width = config.width
     if config.family == "gat":
-        if edge_features is None:
+        if pair_features is None:
             return GATConv(width_in, width, heads=heads)
-        return AttentionConvolution(width_in, width, heads, edge_features)
+        return AttentionConvolution(width_in, width, heads, pair_features)
     kinds = {"gcn": GraphConvolution, "sage": SAGEConvolution, "gin": GINConvolution}
-    return kinds[config.family](width_in, width, edge_features)
+    return kinds[config.family](width_in, width, pair_features)
 
 
 def _norm(kind: Normalization, width: int) -> nn.Module:
@@ -257,13 +257,13 @@ class DeepBody(nn.Module):
     close the residual stream.
     """
 
-    def __init__(self, config: GNNConfig, features: int, edge_features: int | None) -> None:
+    def __init__(self, config: GNNConfig, features: int, pair_features: int | None) -> None:
         super().__init__()
         width = config.width
         self.encode = nn.Linear(features, width)
         self.blocks = nn.ModuleList(
             DeepGCNLayer(
-                GENConv(width, width, learn_t=True, norm="layer", edge_dim=edge_features),
+                GENConv(width, width, learn_t=True, norm="layer", edge_dim=pair_features),
                 norm=_norm(config.normalization, width),
                 act=nn.ReLU(),
                 block="res+",
@@ -272,9 +272,10 @@ class DeepBody(nn.Module):
             for _ in range(config.depth)
         )
 
-    def forward(self, x: Tensor, near: Neighbours, edges: Tensor | None) -> Tensor:
-        """(N, features), edge vectors (E, 24) or None -> (N, W)."""
+    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+        """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
         x = self.encode(x)
+        edges = None if pairs is None else near.both_ways(pairs)  # (E, 24)
         first = self.blocks[0]
         assert isinstance(first, DeepGCNLayer) and first.conv is not None
         x = first.conv(x, near.edge_index, edges)

@@ -1,8 +1,9 @@
 """From the features of the nodes to one number a molecule.
 
-Shapes below: nodes N, edges E, graphs G, width W.
+Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, width W.
 """
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.nn import global_add_pool, global_mean_pool
 
@@ -18,10 +19,10 @@ class MeanHead(nn.Module):
         self.linear = nn.Linear(width, 1)
 
     def forward(
-        self, x: Tensor, near: Neighbours, edges: Tensor | None, batch: GraphBatch
+        self, x: Tensor, near: Neighbours, pairs: Tensor | None, batch: GraphBatch
     ) -> Tensor:
         """(N, W) -> (G,)."""
-        del near, edges
+        del near, pairs
         return self.linear(global_mean_pool(x, batch.graph, batch.size)).squeeze(dim=1)
 
 
@@ -36,36 +37,43 @@ class DipoleHead(nn.Module):
     reflection and the order of the atoms.
     """
 
-    def __init__(self, width: int, edge_features: int | None) -> None:
+    def __init__(self, width: int, pair_features: int | None) -> None:
         super().__init__()
-        self.edge_features = edge_features or 1
+        self.pair_features = pair_features or 1
         # A bias of the charges would go with the surplus.
         self.charges = nn.Sequential(
             nn.Linear(width, width),
             nn.SiLU(),
-            nn.Linear(width, 1 + self.edge_features, bias=False),
+            nn.Linear(width, 1 + self.pair_features, bias=False),
         )
 
     def forward(
-        self, x: Tensor, near: Neighbours, edges: Tensor | None, batch: GraphBatch
+        self, x: Tensor, near: Neighbours, pairs: Tensor | None, batch: GraphBatch
     ) -> Tensor:
-        """(N, W), (E, 24) or None -> (G,)."""
-        charge, coefficients = self.charges(x).split([1, self.edge_features], dim=1)
+        """(N, W), (P, 24) or None -> (G,)."""
+        charge, coefficients = self.charges(x).split([1, self.pair_features], dim=1)
         atoms = batch.graph.bincount(minlength=batch.size).to(x.dtype)[:, None]
         surplus = global_add_pool(charge, batch.graph, batch.size) / atoms
         dipole = (charge - surplus[batch.graph]) * batch.positions
-        around = self._around(near, edges, batch.positions)
+        around = _around(near, pairs, batch.positions)
         dipole = dipole + (around * coefficients[:, None]).sum(dim=2)
 
         moment = global_add_pool(dipole, batch.graph, batch.size)  # (G, 3)
         # The norm has no gradient at zero: a symmetric molecule would give NaN.
         return (moment.square().sum(dim=1) + 1e-12).sqrt()
 
-    def _around(self, near: Neighbours, edges: Tensor | None, positions: Tensor) -> Tensor:
-        """What lies around each atom, ``sum_j e_ij,k u_ij``: (N, 3, 24), or (N, 3, 1)."""
+
+def _around(near: Neighbours, pairs: Tensor | None, positions: Tensor) -> Tensor:
+    """What lies around each atom, ``sum_j e_ij,k u_ij``: (N, 3, 24), or (N, 3, 1).
+
+    Not differentiable: neither positions nor distances are learned.
+    """
+    if pairs is None:
         apart = positions.index_select(0, near.target) - positions.index_select(0, near.source)
-        unit = nn.functional.normalize(apart, dim=1)  # (E, 3)
-        if edges is None:
-            return near.sum_edges(unit)[:, :, None]
-        weighed = unit[:, :, None] * edges[:, None]  # (E, 3, 24)
-        return near.sum_edges(weighed.flatten(start_dim=1)).unflatten(1, (3, -1))
+        return near.bags(nn.functional.normalize(apart, dim=1), near.edges)[:, :, None]
+    source, target = near.edge_index.index_select(1, near.pairs.one_way)
+    apart = positions.index_select(0, target) - positions.index_select(0, source)
+    unit = nn.functional.normalize(apart, dim=1)  # (P, 3)
+    there = (unit[:, :, None] * pairs[:, None]).flatten(start_dim=1)  # (P, 3 * 24)
+    weighed = torch.cat([there, -there])  # the way back points the other way
+    return near.bags(weighed, near.pairs.rows).unflatten(1, (3, -1))
