@@ -214,7 +214,7 @@ def planned(typed: argparse.Namespace) -> list[Fit]:
             f"random:{size},10000,10000",
             replace(champion, epochs=_epochs(champion, size)),
         )
-        for size in SIZES
+        for size in reversed(SIZES)  # the longest first
     ]
 
 

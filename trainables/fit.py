@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainables.config import FitConfig
 
@@ -110,7 +111,7 @@ class _Training(Generic[Batch]):
         self.device = device
         self.order = torch.Generator().manual_seed(config.seed)
         self.model = task.model().to(device)
-        self.parameters = list(self.model.parameters())
+        self.parameters: tuple[Tensor, ...] = tuple(self.model.parameters())
         self.optimizer = torch.optim.AdamW(
             self.parameters,
             lr=config.learning_rate,
@@ -222,13 +223,13 @@ class Average:
 
     def __init__(self, model: nn.Module, steps: float) -> None:
         self.model = deepcopy(model).requires_grad_(requires_grad=False)
-        self.parameters = list(self.model.parameters())
+        self.parameters: tuple[Tensor, ...] = tuple(self.model.parameters())
         self.least = 1 / max(1.0, steps)
 
-    def follow(self, parameters: list[nn.Parameter], step: int) -> None:
+    def follow(self, parameters: tuple[Tensor, ...], step: int) -> None:
         """Takes in the weights after a step; steps count from 1."""
-        with torch.no_grad():
-            torch._foreach_lerp_(self.parameters, parameters, max(1 / step, self.least))
+        follow = get_ema_multi_avg_fn(decay=1 - max(1 / step, self.least))
+        follow(self.parameters, parameters, step)
 
     def copy_buffers(self, model: nn.Module) -> None:
         """What is no weight, such as the statistics of batch normalisation, is not averaged."""

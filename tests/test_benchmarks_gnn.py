@@ -1,0 +1,183 @@
+"""The fits and figures behind docs/results-gnn.md, at toy size; and that the document is true."""
+
+import argparse
+import re
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from analysis.runs import StudyRuns, TrialRun
+from benchmarks import gnn_figures, gnn_fits
+from benchmarks.gnn_figures import DOCUMENT, FIGURES, TABLES, changes, draw, fill
+from benchmarks.gnn_fits import Fit, Row, best_of, planned, read_rows, run_all, write_rows
+from datasets.sources import MoleculeOptions, open_molecules
+from trainables.fit import fit
+from trainables.metrics import mae, r2
+from trainables.models.gnn import FAMILIES, GNNConfig
+from trainables.molecules import MoleculeTask, predict
+
+CPU = torch.device("cpu")
+TINY = GNNConfig(width=8, depth=2, epochs=2, batch_size=32)
+
+
+@pytest.fixture
+def typed(molecule_rows: pa.Table, tmp_path: Path) -> argparse.Namespace:
+    pq.write_table(molecule_rows, tmp_path / "few.parquet")
+    return argparse.Namespace(
+        experiment="toy",
+        dataset=str(tmp_path / "few.parquet"),
+        data_dir=tmp_path / "data",
+        jobs=1,
+        threads=1,
+        seeds=2,
+        study=None,
+        runs_dir=tmp_path,
+    )
+
+
+@pytest.mark.slow
+def test_a_fit_becomes_one_row_with_the_scores_of_its_last_epoch(typed, tmp_path) -> None:
+    table = tmp_path / "table.csv"
+    run_all([Fit("toy", "random", TINY)], typed, table)
+    (row,) = read_rows(table)
+    options = MoleculeOptions(dataset=typed.dataset, split="random")
+    data = open_molecules(options, gnn_fits.SPLIT_SEED, tmp_path / "data")
+    task = MoleculeTask(data, TINY, CPU)
+    model = list(fit(task, TINY, CPU))[-1].model
+    test = torch.from_numpy(data.split.test)
+    prediction, target = predict(model, task.store, test), task.store.targets[test]
+    assert row.test_r2 == pytest.approx(r2(prediction, target), abs=1e-5)
+    assert row.test_mae == pytest.approx(mae(prediction, target), abs=1e-5)
+    assert (row.experiment, row.family, row.train, row.device) == ("toy", "gcn", 96, "cpu")
+    assert row.configuration == TINY
+
+    run_all([Fit("toy", "random", TINY)], typed, table)
+    assert read_rows(table) == [row]  # the seconds too: it was not made again
+
+
+def rows_of(experiment: str, seeds: int = 1) -> list[Row]:
+    """Made-up results."""
+    rows = []
+    for number, family in enumerate(FAMILIES):
+        for seed in range(seeds):
+            config = GNNConfig(family=family, depth=2 + number, seed=seed)
+            job = Fit(experiment, "homework", config)
+            rows.append(
+                Row(
+                    experiment=experiment,
+                    split="homework",
+                    family=family,
+                    seed=seed,
+                    train=1_000 * (number + 1),
+                    depth=config.depth,
+                    epochs=15,
+                    parameters=12_345,
+                    validation_r2=0.9,
+                    validation_mae=0.2,
+                    test_r2=0.9 + 0.01 * number + 0.001 * seed,
+                    test_mse=0.1,
+                    test_mae=0.3 - 0.02 * number,
+                    seconds=1.5,
+                    device="cpu",
+                    config=job.key[2],
+                )
+            )
+    return rows
+
+
+def test_rows_survive_their_file(tmp_path) -> None:
+    rows = rows_of("best", seeds=2)
+    write_rows(reversed(rows), tmp_path / "folder" / "table.csv")
+    assert sorted(read_rows(tmp_path / "folder" / "table.csv"), key=repr) == sorted(rows, key=repr)
+    assert read_rows(tmp_path / "none.csv") == []
+
+
+def trial(number: int, config: GNNConfig, value: float, state: str = "finished") -> TrialRun:
+    return TrialRun(
+        number=number,
+        name="",
+        run_id=str(number),
+        state=state,  # pyright: ignore[reportArgumentType]
+        baseline=False,
+        params={name: str(value) for name, value in asdict(config).items()},
+        metrics={"validation/r2": value},
+        started=datetime.now(UTC),
+        ended=None,
+    )
+
+
+def test_the_best_configurations_are_read_back_as_they_were_the_best_family_first() -> None:
+    gin = GNNConfig(family="gin", learning_rate=1.25e-3, standardize=False, dropout=0.1)
+    gcn = GNNConfig(family="gcn", width=99)
+    trials = (
+        trial(0, GNNConfig(family="gcn"), 0.8),
+        trial(1, gin, 0.95),
+        trial(2, gcn, 0.9),
+        trial(3, GNNConfig(family="gin", width=77), 0.99, state="pruned"),
+    )
+    params = {"objective": "validation/r2", "by": "family"}
+    best = best_of(StudyRuns("s", "0", "FINISHED", params, {}, trials))
+    assert list(best.items()) == [("gin", gin), ("gcn", gcn)]
+
+
+def test_fits_use_seeds_that_the_search_did_not(typed) -> None:
+    typed.experiment = "presets"
+    fits = planned(typed)
+    assert {(job.config.family, job.config.seed) for job in fits} == {
+        (family, seed) for family in FAMILIES for seed in (1, 2)
+    }
+    assert all(job.config.raw_positions for job in fits)
+
+
+@pytest.mark.parametrize("experiment", ["best", "long", "sizes"])
+def test_what_needs_a_study_says_so_in_one_line(experiment, capsys) -> None:
+    assert gnn_fits.main([experiment, "--dataset", "none.parquet"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {experiment} needs --study NAME: whose best configurations?"
+
+
+def test_a_table_tells_mean_and_spread_over_seeds() -> None:
+    table = gnn_figures.family_table(rows_of("best", seeds=2) + rows_of("presets"))
+    gat = next(line for line in table.splitlines() if line.startswith("| GAT"))
+    cells = [cell.strip() for cell in gat.strip("|").split("|")]
+    assert cells == ["GAT", "0.428", "0.910", "0.9105 ± 0.0007", "0.2800 ± 0.0000", "12,345"]
+
+
+def test_a_configuration_is_told_by_what_differs_from_the_default() -> None:
+    config = GNNConfig(family="gat", seed=7, heads=3, learning_rate=1.2345e-3)
+    assert changes(config) == "learning_rate 0.00123, heads 3"
+    assert changes(replace(GNNConfig(family="gin"), seed=1)) == "the default"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_drawn_where_there_are_rows(name, tmp_path) -> None:
+    experiment, _ = FIGURES[name]
+    rows = rows_of(experiment, seeds=2) + rows_of("best")
+    path = draw(name, rows, tmp_path)
+    assert path is not None and path.stat().st_size > 10_000
+    assert draw(name, [row for row in rows if row.experiment == "toy"], tmp_path) is None
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_fills_its_place(name) -> None:
+    rows = [
+        row
+        for each in ("best", "presets", "ablations", "sizes", "depths", "long")
+        for row in rows_of(each)
+    ]
+    text = f"before\n<!-- table {name} -->\nold\n<!-- end -->\nafter\n"
+    filled = fill(text, rows)
+    assert "old" not in filled and filled.count("|") > 10
+    assert fill(filled, rows) == filled
+
+
+def test_the_document_says_what_the_rows_say() -> None:
+    text = DOCUMENT.read_text()
+    assert fill(text, read_rows()) == text
+    for picture in re.findall(r"!\[.+?\]\((.+?)\)", text):
+        assert (DOCUMENT.parent / picture).is_file(), picture
