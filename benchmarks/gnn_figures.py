@@ -211,7 +211,7 @@ def figure_of_families(rows: Sequence[Row], axes: Axes) -> None:
     axes.set_xticks(shares, [f"{1 - share:.3g}" for share in shares])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_xaxis()
-    axes.set_xlabel("test R² (dimensionless); equal steps halve what is left unexplained")
+    axes.set_xlabel("test R² (dimensionless), on a logarithmic scale of 1 - R²")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3)
 

@@ -11,7 +11,6 @@ import torch
 
 from datasets.graphs import GraphBatch
 from trainables import checkpoint
-from trainables.device import device_name, memory_gib, pick_device
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import MoleculeTask
 from trainables.stepper import Stepper, TaskFactory, TrialSpec
@@ -134,21 +133,3 @@ def test_a_saved_model_predicts_what_the_trial_measured(make_task, tmp_path):
     model.load_state_dict(weights["model"])
     with torch.no_grad():
         assert task.evaluate(model)["validation/r2"] == result["validation/r2"]
-
-
-@pytest.mark.parametrize(("cpus", "threads"), [(1, 1), (2, 2), (0.5, 1)])
-def test_a_trial_has_as_many_threads_as_cores(cpus, threads):
-    before = torch.get_num_threads()
-    try:
-        assert pick_device(0, cpus) == CPU
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_memory_on_a_cpu_is_that_of_the_process():
-    before = memory_gib(CPU)
-    held = torch.ones(64 * 2**20)  # 0.25 GiB
-    assert memory_gib(CPU) - before == pytest.approx(0.25, abs=0.05)
-    assert device_name(CPU) == "cpu"
-    del held
