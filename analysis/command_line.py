@@ -41,13 +41,18 @@ def answer(
     """
     typed = line.parse_args(argv)
     runs: Path = typed.runs_dir
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.resolve() / 'mlflow.db'}"
     try:
-        print(analyse(typed, uri, runs / typed.study / "report"))
+        print(analyse(typed, tracking_uri(runs), runs / typed.study / "report"))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def tracking_uri(runs: Path) -> str:
+    """Where MLflow records: ``MLFLOW_TRACKING_URI``, else a database in the runs folder."""
+    local = f"sqlite:///{runs.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or local
 
 
 def make_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
+from itertools import cycle
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -20,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis.style import BLUE, FAMILIES, GREY, LOOK, RESOLUTION, SKY, VERMILLION
 from benchmarks.gnn_fits import RESULTS, Row, read_rows
+from benchmarks.rounds import table
 from trainables.models.gnn import GNNConfig
 
 DOCS = RESULTS.parent.parent
@@ -34,9 +36,19 @@ PUBLISHED_MAE = {"SchNet": 0.033, "DimeNet++": 0.0297, "PaiNN": 0.012}
 DimeNet++: pyg-team/pytorch_geometric#8239; PaiNN: arXiv 2102.03150."""
 
 PUBLISHED_SIZE = 110_000
-COLOURS = {"gcn": BLUE, "gat": VERMILLION, "sage": SKY, "gin": "#009E73", "deepgcn": GREY}
-MARKERS = {"gcn": "o", "gat": "s", "sage": "^", "gin": "D", "deepgcn": "v"}
-DASHES = {"gcn": "-", "gat": "--", "sage": "-.", "gin": ":", "deepgcn": (0, (5, 1, 1, 1, 1, 1))}
+LOOKS = dict(
+    zip(
+        FAMILIES,
+        zip(
+            cycle((BLUE, VERMILLION, SKY, "#009E73", GREY)),
+            cycle("os^Dv"),
+            cycle(("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))),
+            strict=False,
+        ),
+        strict=False,
+    )
+)
+"""Family -> colour, marker and dashes."""
 
 
 def of(rows: Sequence[Row], experiment: str, family: str | None = None) -> list[Row]:
@@ -49,17 +61,6 @@ def spread(values: Sequence[float], digits: int) -> str:
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
-
-
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns aligned in the text too."""
-    table = [list(head), ["---"] * len(head), *[list(line) for line in lines]]
-    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-    table[1] = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in table
-    )
 
 
 def family_table(rows: Sequence[Row]) -> str:
@@ -79,7 +80,7 @@ def family_table(rows: Sequence[Row]) -> str:
             ]
         )
     head = ["family", "published R²", "preset R²", "study's best R²", "its MAE (D)", "parameters"]
-    return markdown(head, lines)
+    return table(head, lines)
 
 
 def changes(config: GNNConfig) -> str:
@@ -101,7 +102,7 @@ def config_table(rows: Sequence[Row]) -> str:
         for family in FAMILIES
         for row in of(rows, "best", family)[:1]
     ]
-    return markdown(["family", "differs from the default in", "epochs"], lines)
+    return table(["family", "differs from the default in", "epochs"], lines)
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
@@ -119,7 +120,7 @@ def ablation_table(rows: Sequence[Row]) -> str:
         ]
         for (family, change), group in ordered
     ]
-    return markdown(["family", "change", "R²", "MAE (D)"], lines)
+    return table(["family", "change", "R²", "MAE (D)"], lines)
 
 
 def size_table(rows: Sequence[Row]) -> str:
@@ -134,7 +135,7 @@ def size_table(rows: Sequence[Row]) -> str:
         ]
         for r in of(rows, "sizes")
     ]
-    return markdown(["training molecules", "epochs", "R²", "MAE (D)", "seconds"], lines)
+    return table(["training molecules", "epochs", "R²", "MAE (D)", "seconds"], lines)
 
 
 def depth_table(rows: Sequence[Row]) -> str:
@@ -145,7 +146,7 @@ def depth_table(rows: Sequence[Row]) -> str:
     for family, name in FAMILIES.items():
         r2 = {r.depth: f"{r.test_r2:.4f}" for r in found if r.family == family}
         lines.append([name, *[r2.get(depth, "-") for depth in depths]])
-    return markdown(["family", *[str(depth) for depth in depths]], lines)
+    return table(["family", *[str(depth) for depth in depths]], lines)
 
 
 def long_table(rows: Sequence[Row]) -> str:
@@ -163,7 +164,7 @@ def long_table(rows: Sequence[Row]) -> str:
                     f"{mean(r.seconds for r in group):,.0f}",
                 ]
             )
-    return markdown(["family", "epochs", "R²", "MAE (D)", "seconds"], lines)
+    return table(["family", "epochs", "R²", "MAE (D)", "seconds"], lines)
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
@@ -179,11 +180,11 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
 def fill(text: str, rows: Sequence[Row]) -> str:
     """The document with its tables made anew."""
 
-    def table(match: re.Match[str]) -> str:
+    def anew(match: re.Match[str]) -> str:
         name = match.group(1)
         return f"<!-- table {name} -->\n\n{TABLES[name](rows)}\n\n<!-- end -->"
 
-    return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", anew, text, flags=re.DOTALL)
 
 
 def figure_of_families(rows: Sequence[Row], axes: Axes) -> None:
@@ -224,7 +225,7 @@ def figure_of_sizes(rows: Sequence[Row], axes: Axes) -> None:
         [r.train for r in found],
         [r.test_mae for r in found],
         "o-",
-        color=COLOURS[family],
+        color=LOOKS[family][0],
         label=f"the study's best, {FAMILIES[family]}",
     )
     for (name, value), marker in zip(PUBLISHED_MAE.items(), "x+*", strict=True):
@@ -244,12 +245,13 @@ def figure_of_depths(rows: Sequence[Row], axes: Axes) -> None:
     """Error against depth, by family."""
     for family, name in FAMILIES.items():
         found = sorted(of(rows, "depths", family), key=lambda r: r.depth)
+        colour, marker, dashes = LOOKS[family]
         axes.plot(
             [r.depth for r in found],
             [r.test_mae for r in found],
-            marker=MARKERS[family],
-            linestyle=DASHES[family],
-            color=COLOURS[family],
+            marker=marker,
+            linestyle=dashes,
+            color=colour,
             markersize=4,
             label=name,
         )

@@ -27,7 +27,9 @@ from typing import Any, get_type_hints
 import torch
 from rich.console import Console
 
+from analysis.command_line import tracking_uri
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from benchmarks.rounds import Parser, positive
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
 from trainables.device import device_name, pick_device
@@ -196,8 +198,7 @@ def planned(typed: argparse.Namespace) -> list[Fit]:
         ]
     if typed.study is None:
         raise InputError(f"{typed.experiment} needs --study NAME: whose best configurations?")
-    uri = f"sqlite:///{(typed.runs_dir / 'mlflow.db').resolve()}"
-    best = best_of(TrackingStore(uri).study(typed.study))
+    best = best_of(TrackingStore(tracking_uri(typed.runs_dir)).study(typed.study))
     if typed.experiment == "best":
         return [
             Fit("best", HOMEWORK, replace(config, seed=seed))
@@ -285,9 +286,7 @@ def run_all(jobs: Sequence[Fit], typed: argparse.Namespace, results: Path = RESU
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 for bad input."""
-    line = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    line = Parser(__doc__)
     line.add_argument(
         "experiment", choices=["presets", "best", "long", "sizes", "depths", "ablations"]
     )
@@ -297,12 +296,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     line.add_argument("--study", metavar="NAME", help="whose best configurations are taken")
     line.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where it is recorded")
     line.add_argument("--data-dir", type=Path, default=Path("data"), help="cache of data sets")
-    line.add_argument("--seeds", type=int, default=3, help="fits of each (default: %(default)s)")
-    line.add_argument("--jobs", type=int, default=2, help="fits at a time (default: %(default)s)")
-    line.add_argument("--threads", type=int, default=1, help="of each fit (default: %(default)s)")
+    line.add_argument(
+        "--seeds", type=positive, default=3, help="fits of each (default: %(default)s)"
+    )
+    line.add_argument(
+        "--jobs", type=positive, default=2, help="fits at a time (default: %(default)s)"
+    )
+    line.add_argument(
+        "--threads", type=positive, default=1, help="of each fit (default: %(default)s)"
+    )
     line.add_argument("--results", type=Path, default=RESULTS, help="the table (default: docs/)")
-    typed = line.parse_args(argv)
     try:
+        typed = line.parse_args(argv)
         run_all(planned(typed), typed, typed.results)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

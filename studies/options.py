@@ -1,10 +1,10 @@
 """What a study's user decides, apart from the hyperparameters."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from analysis.command_line import tracking_uri
 from datasets.errors import InputError
 from studies.search import SamplerName
 from trainables.config import at_least
@@ -73,9 +73,8 @@ class Options:
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow records: ``MLFLOW_TRACKING_URI``, else a database in the runs folder."""
-        local = f"sqlite:///{self.runs_dir.resolve() / 'mlflow.db'}"
-        return os.environ.get("MLFLOW_TRACKING_URI") or local
+        """Where MLflow records, see `analysis.command_line.tracking_uri`."""
+        return tracking_uri(self.runs_dir)
 
 
 def _is_folder_name(name: str) -> bool:

@@ -124,18 +124,23 @@ def run_trials(
             reuse_actors=True,
             trial_dirname_creator=_trial_folder,
         ),
-        run_config=tune.RunConfig(
-            name=session,
-            storage_path=str(sessions.resolve()),
-            callbacks=[_Reports(ledger)],
-            stop=_Deadline(ledger),
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            checkpoint_config=tune.CheckpointConfig(
-                num_to_keep=checkpoint.KEPT, checkpoint_frequency=1, checkpoint_at_end=False
-            ),
-            verbose=0,
-        ),
+        run_config=_run_config(ledger, sessions, session),
     ).fit()
+
+
+def _run_config(ledger: Ledger, sessions: Path, session: str) -> tune.RunConfig:
+    """Who hears of the trials, when they end and what is kept of them."""
+    return tune.RunConfig(
+        name=session,
+        storage_path=str(sessions.resolve()),
+        callbacks=[_Reports(ledger)],
+        stop=_Deadline(ledger),
+        failure_config=tune.FailureConfig(max_failures=RETRIES),
+        checkpoint_config=tune.CheckpointConfig(
+            num_to_keep=checkpoint.KEPT, checkpoint_frequency=1, checkpoint_at_end=False
+        ),
+        verbose=0,
+    )
 
 
 def _concurrent(options: Options, gpus: float) -> int:
