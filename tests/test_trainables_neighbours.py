@@ -103,14 +103,13 @@ def test_the_filtered_sum_is_that_of_gather_and_scatter(near):
 
 
 def test_the_attended_sum_is_that_of_gather_and_scatter(near):
-    """Two heads; the attention of an edge is not that of its way back."""
-    x = numbers(len(near.offsets) - 1, 2, WIDTH)
-    attention = numbers(len(near.edges), 2, seed=1)
-    filters = numbers(len(near.edges) // 2, WIDTH, seed=3)
-    fast = near.attended_sum(x, attention, filters)
-    messages = attention[:, :, None] * near.both_ways(filters)[:, None] * x[near.target]
-    slow = plain(near, messages.flatten(start_dim=1)).view_as(x)
-    assert_paths_agree(fast, slow, x, attention, filters)
+    """The attention of an edge is not that of its way back."""
+    x, layer = numbers(len(near.offsets) - 1, WIDTH), filter_of()
+    attention = numbers(len(near.edges), seed=1)
+    pairs = numbers(len(near.edges) // 2, 3, seed=3).detach()
+    fast = near.filtered_sum(x, pairs, layer, attention)
+    messages = attention[:, None] * layer(near.both_ways(pairs)) * x[near.target]
+    assert_paths_agree(fast, plain(near, messages), x, attention, layer.weight, layer.bias)
 
 
 def test_nodes_without_any_edge_sum_up_to_nothing():
@@ -118,7 +117,7 @@ def test_nodes_without_any_edge_sum_up_to_nothing():
     x = numbers(3, WIDTH)
     for total in (
         near.sum(x),
-        near.filtered_sum(x, torch.empty(0, 3, dtype=torch.float64), filter_of()),
-        near.attended_sum(x[:, None], numbers(0, 1), numbers(0, WIDTH))[:, 0],
+        near.filtered_sum(x, numbers(0, 3), filter_of()),
+        near.filtered_sum(x, numbers(0, 3), filter_of(), attention=numbers(0)),
     ):
         assert torch.equal(total, torch.zeros(3, WIDTH, dtype=torch.float64))

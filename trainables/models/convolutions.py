@@ -76,7 +76,7 @@ class GraphConvolution(nn.Module):
         """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
         root = (near.degree + 1).to(x.dtype).rsqrt()
         x = root * self.lin(x)
-        return root * (x + _sum(x, near, self.filter, pairs)) + self.bias
+        return _sum(x, near, self.filter, pairs).add_(x).mul_(root).add_(self.bias)
 
 
 class SAGEConvolution(nn.Module):
@@ -97,8 +97,8 @@ class SAGEConvolution(nn.Module):
 class GINConvolution(nn.Module):
     """GIN (Xu et al. 2019) with epsilon 0 and an MLP of two layers, see above.
 
-    The MLP's first layer is taken before the sum, with which it commutes, so that the filters
-    have its width.
+    The MLP's first layer commutes with the sum. Filters have the layer's width, so it is taken
+    before; without filters afterwards, where it adds its bias on the way.
     """
 
     def __init__(self, width_in: int, width: int, pair_features: int | None) -> None:
@@ -109,9 +109,12 @@ class GINConvolution(nn.Module):
 
     def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
         """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
-        x = nn.functional.linear(x, self.first.weight)
-        x = x + _sum(x, near, self.filter, pairs) + self.first.bias
-        return self.second(torch.relu(x))
+        if self.filter is None:
+            x = self.first(near.sum(x).add_(x))
+        else:
+            x = nn.functional.linear(x, self.first.weight)
+            x = _sum(x, near, self.filter, pairs).add_(x).add_(self.first.bias)
+        return self.second(x.relu_())
 
 
 class AttentionConvolution(nn.Module):
@@ -138,7 +141,9 @@ class AttentionConvolution(nn.Module):
         """(N, W_in), vectors of pairs (P, features) -> (N, H * W)."""
         x = self.lin(x).unflatten(1, (self.heads, -1))  # (N, H, W)
         of_edges, own = self._attention(x, near, pairs)  # (E, H), (N, H)
-        heard = near.attended_sum(x, of_edges, self.filter(pairs))
+        heads = zip(x.unbind(dim=1), of_edges.to(x.dtype).unbind(dim=1), strict=True)
+        heard = [near.filtered_sum(one, pairs, self.filter, its) for one, its in heads]
+        heard = torch.stack(heard, dim=1)
         return (heard + own[:, :, None] * x).flatten(start_dim=1) + self.bias
 
     def _attention(self, x: Tensor, near: Neighbours, pairs: Tensor) -> tuple[Tensor, Tensor]:

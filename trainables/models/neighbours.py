@@ -71,7 +71,7 @@ class Neighbours:
         both_ways = torch.cat([one_way, self.reverse[one_way]])
         rows = torch.empty_like(both_ways)
         rows[both_ways] = self.edges
-        return Pairs(one_way, self.source[both_ways], self.target[both_ways], rows)
+        return Pairs(one_way, both_ways, self.source[both_ways], self.target[both_ways], rows)
 
     def both_ways(self, of_pairs: Tensor) -> Tensor:
         """What belongs to pairs, for each edge: (P, W) -> (E, W)."""
@@ -81,36 +81,35 @@ class Neighbours:
         """``sum_j x_j`` over the neighbours j of each node i: (N, W) -> (N, W)."""
         return _Sum.apply(x, self)  # pyright: ignore[reportReturnType]
 
-    def filtered_sum(self, x: Tensor, of_pairs: Tensor, layer: nn.Linear) -> Tensor:
-        """``sum_j x_j * f_ij`` with filters f that a linear layer makes of what pairs are.
+    def filtered_sum(
+        self, x: Tensor, of_pairs: Tensor, layer: nn.Linear, attention: Tensor | None = None
+    ) -> Tensor:
+        """``sum_j a_ij x_j * f_ij`` with filters f that a linear layer makes of what pairs are.
 
         Args:
             x: (N, W).
             of_pairs: (P, features); gets no gradient.
             layer: features -> W.
-        """
-        return _FilteredSum.apply(x, layer.weight, layer.bias, of_pairs, self)  # pyright: ignore[reportReturnType]
-
-    def attended_sum(self, x: Tensor, attention: Tensor, filters: Tensor) -> Tensor:
-        """``sum_j a_ij x_j * f_ij`` for each of several heads H.
-
-        Args:
-            x: (N, H, W).
-            attention: a, (E, H), that of each edge's source to its target.
-            filters: f, (P, W), shared by the heads.
+            attention: a, (E,), that of each edge's source to its target; None: 1.
 
         Returns:
-            (N, H, W).
+            (N, W).
         """
-        return _AttendedSum.apply(x, attention, filters, self)  # pyright: ignore[reportReturnType]
+        return _FilteredSum.apply(x, attention, layer.weight, layer.bias, of_pairs, self)  # pyright: ignore[reportReturnType]
 
-    def bags(self, rows: Tensor, numbers: Tensor) -> Tensor:
-        """Adds up the rows whose numbers lie on each node's edges: (rows, W), (E,) -> (N, W).
+    def bags(self, rows: Tensor, numbers: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Adds up the rows whose numbers lie on each node's edges, each times its weight if there
+        are weights: (rows, W), (E,), (E,) -> (N, W).
 
         Not differentiable. Detached, rows go the shorter way that only computes the sum.
         """
         return nn.functional.embedding_bag(
-            numbers, rows.detach(), self.offsets, mode="sum", include_last_offset=True
+            numbers,
+            rows.detach(),
+            self.offsets,
+            mode="sum",
+            per_sample_weights=weights,
+            include_last_offset=True,
         )
 
 
@@ -120,12 +119,14 @@ class Pairs:
 
     Attributes:
         one_way: (P,) int64, the number among the edges of one of a pair's two.
+        edges: (E,) int64, the number of each.
         own: (E,) int64, the node at the beginning.
         other: (E,) int64, the node at the end.
         rows: (E,) int64, where each edge is in this order.
     """
 
     one_way: Tensor
+    edges: Tensor
     own: Tensor
     other: Tensor
     rows: Tensor
@@ -144,63 +145,53 @@ class _Sum(torch.autograd.Function):
 
 
 class _FilteredSum(torch.autograd.Function):
-    """One step of the graph of gradients for layer, product and sum: nothing is kept but x and the
-    filters, and each product overwrites what it was made of."""
+    """Layer, products and sum as one step of the graph of gradients.
+
+    Of arrays with a row an edge, the largest there are, as few as possible are written: products
+    overwrite what they are made of, the attention is left to the sums, and the gradients of filter
+    and attention are matrix products with the layer's few features, never with a filter an edge.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, of_pairs: Tensor, near: Neighbours
+        ctx: Any,
+        x: Tensor,
+        attention: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        of_pairs: Tensor,
+        near: Neighbours,
     ) -> Tensor:
         filters = nn.functional.linear(of_pairs, weight, bias)
-        ctx.save_for_backward(x, filters, of_pairs)
+        ctx.save_for_backward(x, attention, weight, bias, of_pairs, filters)
         ctx.near = near
-        return _pass(x, filters, near)
+        return _pass(x, filters, attention, near)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, filters, of_pairs = ctx.saved_tensors
-        pairs = ctx.near.pairs
+        x, attention, weight, bias, of_pairs, filters = ctx.saved_tensors
+        near, pairs = ctx.near, ctx.near.pairs
+        of_pairs, weight, bias = (t.to(filters.dtype) for t in (of_pairs, weight, bias))
+        # Of a filter times its attention; of the way there of each pair, then of the way back.
         of_edges = gradient.index_select(0, pairs.own).mul_(x.index_select(0, pairs.other))
-        there, back = of_edges.chunk(2)
-        of_filters = there.add_(back)
-        of_weight = of_filters.t() @ of_pairs.to(of_filters.dtype)
-        return _pass(gradient, filters, ctx.near), of_weight, of_filters.sum(dim=0), None, None
+        if attention is None:
+            there, back = of_edges.chunk(2)
+            of_filters = there.add_(back)
+            of_weight, of_bias = of_filters.t() @ of_pairs, of_filters.sum(dim=0)
+            of_x = _pass(gradient, filters, None, near)
+            return of_x, None, of_weight, of_bias, None, None
+        both = torch.cat([of_pairs, of_pairs])
+        of_attention = ((of_edges @ weight) * both).sum(dim=1) + of_edges @ bias
+        attended = attention.index_select(0, pairs.edges)
+        of_weight = of_edges.t() @ both.mul_(attended[:, None])
+        of_bias = of_edges.t() @ attended
+        of_x = _pass(gradient, filters, attention.index_select(0, near.reverse), near)
+        return of_x, of_attention.index_select(0, pairs.rows), of_weight, of_bias, None, None
 
 
-def _pass(x: Tensor, filters: Tensor, near: Neighbours) -> Tensor:
-    """``sum_j x_j * f_ij``: (N, W), (P, W) -> (N, W)."""
+def _pass(x: Tensor, filters: Tensor, attention: Tensor | None, near: Neighbours) -> Tensor:
+    """``sum_j a_ij x_j * f_ij``: (N, W), (P, W), (E,) or None -> (N, W)."""
     messages = x.index_select(0, near.pairs.other)
     messages.unflatten(0, (2, -1)).mul_(filters)
-    return near.bags(messages, near.pairs.rows)
-
-
-class _AttendedSum(torch.autograd.Function):
-    """Written out for the same reason as `_FilteredSum`; edges are sorted by source here."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, attention: Tensor, filters: Tensor, near: Neighbours
-    ) -> Tensor:
-        ctx.save_for_backward(x, attention, filters)
-        ctx.near = near
-        messages = x.index_select(0, near.target).mul_(attention[:, :, None])
-        messages.mul_(near.both_ways(filters)[:, None])
-        return near.bags(messages.flatten(start_dim=1), near.edges).view_as(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, attention, filters = ctx.saved_tensors
-        near = ctx.near
-        filters = near.both_ways(filters)[:, None]  # (E, 1, W)
-        there = gradient.index_select(0, near.source)  # (E, H, W)
-        product = there * x.index_select(0, near.target)
-        of_filters = (product * attention[:, :, None]).sum(dim=1)
-        one_way = near.pairs.one_way
-        of_pairs = of_filters.index_select(0, one_way)
-        of_pairs += of_filters.index_select(0, near.reverse.index_select(0, one_way))
-        of_attention = product.mul_(filters).sum(dim=2)
-        back = there.mul_(attention[:, :, None]).mul_(filters)
-        of_x = near.bags(back.flatten(start_dim=1), near.reverse).view_as(x)
-        return of_x, of_attention, of_pairs, None
+    return near.bags(messages, near.pairs.rows, attention)
