@@ -4,20 +4,19 @@
     python benchmarks/gnn_fits.py best --dataset qm9 --study qm9-mu
 
 `presets` are the homework's configurations, `best` those that a study found best in each family,
-`long` the best of these trained longer, `sizes` it on more and more molecules, `depths` the
-default configuration of each family at several depths, `ablations` the default with one change.
+`long` the best of these in the table trained longer, `sizes` it on more and more molecules,
+`depths` the default of each family at several depths, `ablations` the default with one change.
 Every fit runs on fresh seeds, one thread each and several at a time; its test split is scored
 once, after the last epoch. A fit that has its row already is not repeated, so an interrupted run
 is continued by its own command.
 """
 
 import argparse
-import csv
 import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -29,6 +28,7 @@ from rich.console import Console
 
 from analysis.command_line import tracking_uri
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, write_rows
 from benchmarks.rounds import Parser, positive
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
@@ -38,7 +38,6 @@ from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import FAMILIES, GNNConfig, homework
 from trainables.molecules import MoleculeTask, predict
 
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "gnn.csv"
 SPLIT_SEED = 0
 HOMEWORK = "homework"
 
@@ -91,64 +90,6 @@ class Fit:
         return self.experiment, self.split, json.dumps(asdict(self.config), sort_keys=True)
 
 
-@dataclass(frozen=True)
-class Row:
-    """What came of a fit; errors in the unit of the target."""
-
-    experiment: str
-    split: str
-    family: str
-    seed: int
-    train: int
-    depth: int
-    epochs: int
-    parameters: int
-    validation_r2: float
-    validation_mae: float
-    test_r2: float
-    test_mse: float
-    test_mae: float
-    seconds: float
-    device: str
-    config: str
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """As `Fit.key`."""
-        return self.experiment, self.split, self.config
-
-    @property
-    def configuration(self) -> GNNConfig:
-        """What `config` says."""
-        return GNNConfig(**json.loads(self.config))
-
-
-def read_rows(path: Path = RESULTS) -> list[Row]:
-    """The rows so far; none if there is no file."""
-    if not path.is_file():
-        return []
-    kinds = get_type_hints(Row)
-    with path.open(newline="") as file:
-        return [
-            Row(**{name: kinds[name](value) for name, value in row.items()})
-            for row in csv.DictReader(file)
-        ]
-
-
-def write_rows(rows: Iterable[Row], path: Path = RESULTS) -> None:
-    """Writes all rows, sorted, beside and then renamed."""
-    ordered = sorted(
-        rows, key=lambda row: (row.experiment, row.train, row.family, row.depth, row.seed)
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
-    with beside.open("w", newline="") as file:
-        table = csv.DictWriter(file, [*get_type_hints(Row)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(asdict(row) for row in ordered)
-    beside.rename(path)
-
-
 def presets(seeds: Sequence[int]) -> list[Fit]:
     """The homework's configuration of each family."""
     return [
@@ -196,24 +137,24 @@ def planned(typed: argparse.Namespace) -> list[Fit]:
             for seed in seeds
             for change in ABLATIONS
         ]
-    if typed.study is None:
-        raise InputError(f"{typed.experiment} needs --study NAME: whose best configurations?")
-    best = best_of(TrackingStore(tracking_uri(typed.runs_dir)).study(typed.study))
     if typed.experiment == "best":
+        if typed.study is None:
+            raise InputError("best needs --study NAME: whose best configurations?")
+        best = best_of(TrackingStore(tracking_uri(typed.runs_dir)).study(typed.study))
         return [
             Fit("best", HOMEWORK, replace(config, seed=seed))
             for seed in seeds
             for config in best.values()
         ]
-    champion = replace(next(iter(best.values())), seed=1)
+    found = champion(read_rows(typed.results))
     if typed.experiment == "long":
-        epochs = 4 * champion.epochs
-        return [Fit("long", HOMEWORK, replace(champion, seed=s, epochs=epochs)) for s in seeds]
+        epochs = 4 * found.epochs
+        return [Fit("long", HOMEWORK, replace(found, seed=s, epochs=epochs)) for s in seeds]
     return [
         Fit(
             "sizes",
             f"random:{size},10000,10000",
-            replace(champion, epochs=_epochs(champion, size)),
+            replace(found, seed=1, epochs=_epochs(found, size)),
         )
         for size in reversed(SIZES)  # the longest first
     ]

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.pairs import find_pairs
+
 NODE_FEATURES = 11
 """Width of the node features: one-hot H, C, N, O, F; atomic number; aromatic; sp; sp2; sp3;
 number of hydrogens. The features of PyG's QM9."""
@@ -121,9 +123,9 @@ class GraphStore:
         graphs: With bonds as edges.
         device: Where the batches are cut and live.
         cutoff: Angstrom. Given, the edges of a batch are all ordered pairs of atoms closer than
-            it, found anew in each batch from its dense distance matrices: nothing is kept for
-            them, whatever the number of graphs. A pair that is a bond has its type, the others
-            `NO_BOND`. None: the edges are the bonds.
+            it, found anew in each batch: nothing is kept for them, whatever the number of
+            graphs. A pair that is a bond has its type, the others `NO_BOND`. None: the edges are
+            the bonds.
     """
 
     def __init__(self, graphs: Graphs, device: torch.device, cutoff: float | None = None) -> None:
@@ -152,17 +154,39 @@ class GraphStore:
             edge_types=self.edge_types[edges].long(),
             targets=self.targets[graphs].float(),
         )
-        return batch if self.cutoff is None else _with_pairs(batch, node_starts, self.cutoff)
+        if self.cutoff is None:
+            return batch
+        if batch.positions.device.type == "cpu":
+            return pairs_by_loops(batch, node_starts, self.cutoff)
+        return pairs_by_tensors(batch, node_starts, self.cutoff)
 
 
-def _with_pairs(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
+def pairs_by_loops(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
     """The batch with all ordered pairs within the cutoff as edges, sorted by source and target.
 
     Args:
-        batch: With bonds as edges.
+        batch: With bonds as edges, on the CPU.
         node_starts: (graphs,) int64, the first node of each graph.
         cutoff: Angstrom.
     """
+    edge_index, edge_types, reverse = find_pairs(
+        batch.positions.numpy(),
+        np.append(node_starts.numpy(), len(batch.positions)),
+        batch.edge_index.numpy(),
+        batch.edge_types.numpy(),
+        NO_BOND,
+        np.float32(cutoff**2),
+    )
+    return replace(
+        batch,
+        edge_index=torch.from_numpy(edge_index),
+        edge_types=torch.from_numpy(edge_types),
+        reverse=torch.from_numpy(reverse),
+    )
+
+
+def pairs_by_tensors(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
+    """As `pairs_by_loops`, on any device, from dense distance matrices."""
     place = torch.arange(len(batch.graph), device=batch.graph.device) - node_starts[batch.graph]
     most = int(place.max()) + 1
     # Atoms that are not there lie at infinity, so they are near to nothing, nor to each other.

@@ -134,11 +134,19 @@ def test_fits_use_seeds_that_the_search_did_not(typed) -> None:
     assert all(job.config.raw_positions for job in fits)
 
 
-@pytest.mark.parametrize("experiment", ["best", "long", "sizes"])
-def test_what_needs_a_study_says_so_in_one_line(experiment, capsys) -> None:
-    assert gnn_fits.main([experiment, "--dataset", "none.parquet"]) == 2
+def test_the_best_of_no_study_are_asked_for_in_one_line(capsys) -> None:
+    assert gnn_fits.main(["best", "--dataset", "none.parquet"]) == 2
+    assert (
+        capsys.readouterr().err == "error: best needs --study NAME: whose best configurations?\n"
+    )
+
+
+@pytest.mark.parametrize("experiment", ["long", "sizes"])
+def test_what_builds_on_the_best_says_so_where_there_is_none(experiment, capsys, tmp_path) -> None:
+    typed = [experiment, "--dataset", "none.parquet", "--results", str(tmp_path / "gnn.csv")]
+    assert gnn_fits.main(typed) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"error: {experiment} needs --study NAME: whose best configurations?"
+    assert "run gnn_fits.py best first" in line
 
 
 def test_a_table_tells_mean_and_spread_over_seeds() -> None:

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.graphs import BOND_TYPES, NO_BOND, GraphBatch, Graphs, GraphStore
+from datasets.graphs import (
+    BOND_TYPES,
+    NO_BOND,
+    GraphBatch,
+    Graphs,
+    GraphStore,
+    pairs_by_loops,
+    pairs_by_tensors,
+)
 
 CPU = torch.device("cpu")
 
@@ -148,6 +156,17 @@ def test_pairs_are_those_written_out_by_hand():
     far = edges_of(whole(BY_HAND, 2.6))
     assert far[0] == near[0] | {(0, 2): NO_BOND, (2, 0): NO_BOND}
     assert NO_BOND == BOND_TYPES - 1
+
+
+@pytest.mark.parametrize("cutoff", [0.1, 1.3, 2.0, 4.0, 99.0])
+def test_loops_and_tensors_find_the_same_pairs(cutoff, molecules):
+    bonds = whole(molecules.graphs)
+    starts = torch.from_numpy(molecules.graphs.node_offsets[:-1])
+    by_loops = pairs_by_loops(bonds, starts, cutoff)
+    by_tensors = pairs_by_tensors(bonds, starts, cutoff)
+    for field in fields(GraphBatch):
+        one, other = getattr(by_loops, field.name), getattr(by_tensors, field.name)
+        assert torch.equal(one, other), field.name
 
 
 @pytest.mark.parametrize("cutoff", [0.1, 1.3, 2.0, 4.0, 99.0])

@@ -226,7 +226,7 @@ def filtered(layer: nn.Module, batch: GraphBatch) -> Tensor:
     """What a layer makes of some molecules when its filters pass everything."""
     pass_everything(layer)
     near = Neighbours.of(batch)
-    pairs = torch.randn(len(near.edges) // 2, 3, generator=torch.Generator().manual_seed(0))
+    pairs = torch.randn(len(near.target) // 2, 3, generator=torch.Generator().manual_seed(0))
     return layer(batch.node_features, near, pairs)
 
 
@@ -309,7 +309,8 @@ def head_of(pair_features: int | None = None) -> DipoleHead:
 
 def moment_of(head: DipoleHead, features, batch: GraphBatch, pairs=None) -> list[float]:
     pairs = None if pairs is None else torch.tensor(pairs)
-    return head(torch.tensor(features), Neighbours.of(batch), pairs, batch).tolist()
+    x = torch.tensor(features)
+    return head(x, nn.Identity(), Neighbours.of(batch), pairs, batch).tolist()
 
 
 def test_known_charges_have_their_known_dipole_moment():
@@ -361,7 +362,7 @@ def test_the_mean_head_is_linear_in_the_mean_over_the_nodes_of_a_graph():
     nn.init.constant_(head.linear.bias, 1)
     batch = batch_of([[0.0, 0, 0]] * 3, [], graph=[0, 0, 1])
     x = torch.tensor([[1.0, 2], [3, 4], [10, 20]])
-    assert head(x, Neighbours.of(batch), None, batch).tolist() == [
+    assert head(x, nn.Identity(), Neighbours.of(batch), None, batch).tolist() == [
         1 + 2 * (2 + 3),
         1 + 2 * (10 + 20),
     ]

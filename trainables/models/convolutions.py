@@ -21,7 +21,6 @@ Shapes below: nodes N, edges E, pairs P = E / 2, heads H, width W.
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import softmax
 
 from datasets.graphs import NO_BOND, GraphBatch
 from trainables.models.neighbours import Neighbours
@@ -52,13 +51,13 @@ class PairFeatures(nn.Module):
 
     def forward(self, batch: GraphBatch, near: Neighbours) -> Tensor:
         """In the order of `Neighbours.pairs`."""
-        source, target = batch.edge_index.index_select(1, near.pairs.one_way)
+        source, target = batch.edge_index.index_select(1, near.one_way)
         positions = batch.positions
         apart = positions.index_select(0, source) - positions.index_select(0, target)
         distance = apart.norm(dim=1)
         fade = 0.5 * (torch.cos(torch.pi * distance.clamp(max=self.cutoff) / self.cutoff) + 1)
         gaussians = torch.exp(-0.5 * ((distance[:, None] - self.centres) / self.spacing).square())
-        kinds = self.kinds.index_select(0, batch.edge_types.index_select(0, near.pairs.one_way))
+        kinds = self.kinds.index_select(0, batch.edge_types.index_select(0, near.one_way))
         return torch.cat([gaussians * fade[:, None], kinds], dim=1)
 
 
@@ -76,7 +75,7 @@ class GraphConvolution(nn.Module):
         """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
         root = (near.degree + 1).to(x.dtype).rsqrt()
         x = root * self.lin(x)
-        return _sum(x, near, self.filter, pairs).add_(x).mul_(root).add_(self.bias)
+        return (root * _sum(x, near, self.filter, pairs, own=True)).add_(self.bias)
 
 
 class SAGEConvolution(nn.Module):
@@ -109,12 +108,14 @@ class GINConvolution(nn.Module):
 
     def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
         """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
+        return self.second(self.hidden(x, near, pairs))
+
+    def hidden(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+        """What the second layer gets."""
         if self.filter is None:
-            x = self.first(near.sum(x).add_(x))
-        else:
-            x = nn.functional.linear(x, self.first.weight)
-            x = _sum(x, near, self.filter, pairs).add_(x).add_(self.first.bias)
-        return self.second(x.relu_())
+            return self.first(near.sum(x, own=True)).relu_()
+        x = nn.functional.linear(x, self.first.weight)
+        return _sum(x, near, self.filter, pairs, own=True).add_(self.first.bias).relu_()
 
 
 class AttentionConvolution(nn.Module):
@@ -139,34 +140,33 @@ class AttentionConvolution(nn.Module):
 
     def forward(self, x: Tensor, near: Neighbours, pairs: Tensor) -> Tensor:
         """(N, W_in), vectors of pairs (P, features) -> (N, H * W)."""
-        x = self.lin(x).unflatten(1, (self.heads, -1))  # (N, H, W)
-        of_edges, own = self._attention(x, near, pairs)  # (E, H), (N, H)
-        heads = zip(x.unbind(dim=1), of_edges.to(x.dtype).unbind(dim=1), strict=True)
-        heard = [near.filtered_sum(one, pairs, self.filter, its) for one, its in heads]
-        heard = torch.stack(heard, dim=1)
-        return (heard + own[:, :, None] * x).flatten(start_dim=1) + self.bias
-
-    def _attention(self, x: Tensor, near: Neighbours, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each edge's source to its target, (E, H), and of each node to itself, (N, H)."""
-        neighbour = (x * self.score_neighbour).sum(dim=2)
-        own = (x * self.score_own).sum(dim=2)
-        of_edges = (
-            neighbour.index_select(0, near.target)
-            + own.index_select(0, near.source)
-            + near.both_ways(self.score_edge(pairs))
+        # t . (W x_i) = (t W) . x_i, without a product for each node and each of its features.
+        weight = self.lin.weight.unflatten(0, (self.heads, -1))  # (H, W, W_in)
+        own = torch.einsum("hw,hwi->hi", self.score_own, weight)
+        neighbour = torch.einsum("hw,hwi->hi", self.score_neighbour, weight)
+        heard = near.attended_sum(
+            self.lin(x).unflatten(1, (self.heads, -1)),
+            self.filter(pairs),
+            nn.functional.linear(x, own),
+            nn.functional.linear(x, neighbour),
+            self.score_edge(pairs),
         )
-        scores = nn.functional.leaky_relu(torch.cat([of_edges, neighbour + own]), 0.2)
-        nodes = torch.arange(len(x), device=x.device)
-        attention = softmax(scores, torch.cat([near.source, nodes]), num_nodes=len(x))
-        return attention[: len(of_edges)], attention[len(of_edges) :]
+        return heard.flatten(start_dim=1) + self.bias
 
 
 def _filter(pair_features: int | None, width: int) -> nn.Linear | None:
     return None if pair_features is None else nn.Linear(pair_features, width)
 
 
-def _sum(x: Tensor, near: Neighbours, layer: nn.Linear | None, pairs: Tensor | None) -> Tensor:
+def _sum(
+    x: Tensor,
+    near: Neighbours,
+    layer: nn.Linear | None,
+    pairs: Tensor | None,
+    *,
+    own: bool = False,
+) -> Tensor:
     """Over the neighbours, through their filters where there are any: (N, W) -> (N, W)."""
     if layer is None or pairs is None:
-        return near.sum(x)
-    return near.filtered_sum(x, pairs, layer)
+        return near.sum(x, own=own)
+    return near.filtered_sum(x, layer(pairs), own=own)

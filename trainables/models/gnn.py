@@ -193,13 +193,14 @@ class GNN(nn.Module):
         if self.pair_features is not None:
             pairs = self.pair_features(batch, near)  # (P, 24)
         x = self.body(x, near, pairs)  # (N, W)
-        return self.shift + self.scale * self.head(x, near, pairs, batch)
+        return self.shift + self.scale * self.head(x, self.body.last, near, pairs, batch)
 
 
 class PlainBody(nn.Module):
     """Convolutions one after the other, each normalised, through ReLU and dropout.
 
-    GIN's last convolution ends bare, as in PyG's own `GIN`: its MLP has had its ReLU inside.
+    GIN's last convolution ends bare, as in PyG's own `GIN`: its MLP has had its ReLU inside. The
+    linear layer with which it ends is left to the head, see `last`.
     """
 
     def __init__(self, config: GNNConfig, features: int, pair_features: int | None) -> None:
@@ -213,8 +214,13 @@ class PlainBody(nn.Module):
             self.convolutions.append(_convolution(config, widths[layer], heads, pair_features))
             bare = config.family == "gin" and layer == config.depth - 1
             self.norms.append(_norm("none" if bare else config.normalization, widths[layer + 1]))
-        self.ends_bare = config.family == "gin"
         self.dropout = nn.Dropout(config.dropout)
+
+    @property
+    def last(self) -> nn.Module:
+        """What is still to be done to the features of each node: W -> W."""
+        convolution = self.convolutions[-1]
+        return convolution.second if isinstance(convolution, GINConvolution) else nn.Identity()
 
     def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
         """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
@@ -224,10 +230,10 @@ class PlainBody(nn.Module):
         ):
             if isinstance(convolution, GATConv):
                 x = convolution(x, near.edge_index)
+            elif isinstance(convolution, GINConvolution) and layer == last:
+                return convolution.hidden(x, near, pairs)
             else:
                 x = convolution(x, near, pairs)
-            if layer == last and self.ends_bare:
-                return x
             x = self.dropout(torch.relu(norm(x)))
         return x
 
@@ -271,6 +277,7 @@ class DeepBody(nn.Module):
             )
             for _ in range(config.depth)
         )
+        self.last = nn.Identity()
 
     def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
         """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""

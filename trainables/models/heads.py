@@ -1,9 +1,10 @@
 """From the features of the nodes to one number a molecule.
 
+A head also gets the linear layer, or nothing, that its body leaves to it (`PlainBody.last`).
+
 Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, width W.
 """
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.nn import global_add_pool, global_mean_pool
 
@@ -19,11 +20,17 @@ class MeanHead(nn.Module):
         self.linear = nn.Linear(width, 1)
 
     def forward(
-        self, x: Tensor, near: Neighbours, pairs: Tensor | None, batch: GraphBatch
+        self,
+        x: Tensor,
+        last: nn.Module,
+        near: Neighbours,
+        pairs: Tensor | None,
+        batch: GraphBatch,
     ) -> Tensor:
         """(N, W) -> (G,)."""
         del near, pairs
-        return self.linear(global_mean_pool(x, batch.graph, batch.size)).squeeze(dim=1)
+        mean = global_mean_pool(x, batch.graph, batch.size)
+        return self.linear(last(mean)).squeeze(dim=1)  # of a graph each instead of a node
 
 
 class DipoleHead(nn.Module):
@@ -48,10 +55,15 @@ class DipoleHead(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, near: Neighbours, pairs: Tensor | None, batch: GraphBatch
+        self,
+        x: Tensor,
+        last: nn.Module,
+        near: Neighbours,
+        pairs: Tensor | None,
+        batch: GraphBatch,
     ) -> Tensor:
         """(N, W), (P, 24) or None -> (G,)."""
-        charge, coefficients = self.charges(x).split([1, self.pair_features], dim=1)
+        charge, coefficients = self.charges(last(x)).split([1, self.pair_features], dim=1)
         atoms = batch.graph.bincount(minlength=batch.size).to(x.dtype)[:, None]
         surplus = global_add_pool(charge, batch.graph, batch.size) / atoms
         dipole = (charge - surplus[batch.graph]) * batch.positions
@@ -68,12 +80,9 @@ def _around(near: Neighbours, pairs: Tensor | None, positions: Tensor) -> Tensor
 
     Not differentiable: neither positions nor distances are learned.
     """
-    if pairs is None:
-        apart = positions.index_select(0, near.target) - positions.index_select(0, near.source)
-        return near.bags(nn.functional.normalize(apart, dim=1), near.edges)[:, :, None]
-    source, target = near.edge_index.index_select(1, near.pairs.one_way)
+    source, target = near.edge_index
+    if pairs is not None:
+        source, target = source.index_select(0, near.one_way), target.index_select(0, near.one_way)
     apart = positions.index_select(0, target) - positions.index_select(0, source)
-    unit = nn.functional.normalize(apart, dim=1)  # (P, 3)
-    there = (unit[:, :, None] * pairs[:, None]).flatten(start_dim=1)  # (P, 3 * 24)
-    weighed = torch.cat([there, -there])  # the way back points the other way
-    return near.bags(weighed, near.pairs.rows).unflatten(1, (3, -1))
+    unit = nn.functional.normalize(apart, dim=1)
+    return near.added_up(unit)[:, :, None] if pairs is None else near.moments(unit, pairs)

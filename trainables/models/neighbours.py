@@ -1,24 +1,27 @@
 """Sums over the neighbours of each node, the step that graph convolutions share.
 
-The edges of a batch are sorted by source and there in both directions (`datasets.graphs`), so a
-node's neighbours are the targets of its own stretch of edges. A sum over them is then one bag of
-PyTorch's embedding bags, which adds up rows without sorting, scattering or writing them down
-first; and because every edge has its way back, the gradient of such a sum is the same sum over the
-gradients. What belongs to a pair of atoms whichever way one looks, such as their distance, is
-there once a pair: half the edges. All of this is faster than gather and scatter on a CPU.
+Each sum is there twice: on a CPU as a compiled loop (`trainables.models.kernels`), elsewhere
+written with tensors. Edges of a batch are sorted by source and there in both directions
+(`datasets.graphs`), so a node's neighbours are the targets of its own stretch of edges, and the
+gradient of a sum over neighbours is the same sum over gradients. What belongs to a pair of atoms
+whichever way one looks, such as their distance, is there once a pair: half the edges.
 
-Shapes below: nodes N, edges E, pairs P = E / 2, width W.
+Shapes below: nodes N, edges E, pairs P = E / 2, heads H, width W.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import leaky_relu, pad
+from torch_geometric.utils import softmax
 
 from datasets.graphs import GraphBatch
+from trainables.models import kernels
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,7 @@ class Neighbours:
     def of(cls, batch: GraphBatch) -> "Neighbours":
         """Finds each node's stretch of edges."""
         counts = torch.bincount(batch.edge_index[0], minlength=len(batch.positions))
-        offsets = nn.functional.pad(counts.cumsum(dim=0), (1, 0))
-        return cls(batch.edge_index, offsets, batch.reverse)
+        return cls(batch.edge_index, pad(counts.cumsum(dim=0), (1, 0)), batch.reverse)
 
     @property
     def source(self) -> Tensor:
@@ -59,139 +61,180 @@ class Neighbours:
         return self.offsets.diff()[:, None]
 
     @cached_property
-    def edges(self) -> Tensor:
-        """The numbers of all edges: (E,)."""
-        return torch.arange(self.edge_index.shape[1], device=self.edge_index.device)
+    def one_way(self) -> Tensor:
+        """The number among the edges of one of each pair's two: (P,), ascending."""
+        return (self.source < self.target).nonzero().squeeze(dim=1)
 
     @cached_property
-    def pairs(self) -> "Pairs":
-        """The same edges, one pair and its two directions at a time."""
+    def pair(self) -> Tensor:
+        """The pair of each edge: (E,)."""
         assert self.reverse is not None
-        one_way = (self.source < self.target).nonzero().squeeze(dim=1)
-        both_ways = torch.cat([one_way, self.reverse[one_way]])
-        rows = torch.empty_like(both_ways)
-        rows[both_ways] = self.edges
-        return Pairs(one_way, both_ways, self.source[both_ways], self.target[both_ways], rows)
+        one_way = self.source < self.target
+        number = one_way.cumsum(dim=0) - 1
+        return torch.where(one_way, number, number[self.reverse])
 
     def both_ways(self, of_pairs: Tensor) -> Tensor:
         """What belongs to pairs, for each edge: (P, W) -> (E, W)."""
-        return of_pairs.index_select(0, self.pairs.rows % max(1, len(of_pairs)))
+        return of_pairs.index_select(0, self.pair)
 
-    def sum(self, x: Tensor) -> Tensor:
-        """``sum_j x_j`` over the neighbours j of each node i: (N, W) -> (N, W)."""
-        return _Sum.apply(x, self)  # pyright: ignore[reportReturnType]
+    def sum(self, x: Tensor, *, own: bool = False) -> Tensor:
+        """``sum_j x_j`` over the neighbours j of each node i: (N, W) -> (N, W).
 
-    def filtered_sum(
-        self, x: Tensor, of_pairs: Tensor, layer: nn.Linear, attention: Tensor | None = None
+        `own`: over i itself, too.
+        """
+        if _is_for_loops(x):
+            return _Sum.apply(x, own, self)  # pyright: ignore[reportReturnType]
+        total = self.added_up(x.index_select(0, self.target))
+        return total + x if own else total
+
+    def filtered_sum(self, x: Tensor, filters: Tensor, *, own: bool = False) -> Tensor:
+        """``sum_j x_j * f_ij``: (N, W), f (P, W) -> (N, W).
+
+        `own`: x_i itself is added.
+        """
+        if _is_for_loops(x):
+            return _FilteredSum.apply(x, filters, own, self)  # pyright: ignore[reportReturnType]
+        total = self.added_up(x.index_select(0, self.target) * self.both_ways(filters))
+        return total + x if own else total
+
+    def attended_sum(
+        self, x: Tensor, filters: Tensor, to_own: Tensor, to_neighbour: Tensor, to_pair: Tensor
     ) -> Tensor:
-        """``sum_j a_ij x_j * f_ij`` with filters f that a linear layer makes of what pairs are.
+        """``a_ii x_i + sum_j a_ij x_j * f_ij``, a the softmax of scores over i and its neighbours.
+
+        The score of j is ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i itself
+        ``leaky_relu(to_own_i + to_neighbour_i)``; slope 0.2.
 
         Args:
-            x: (N, W).
-            of_pairs: (P, features); gets no gradient.
-            layer: features -> W.
-            attention: a, (E,), that of each edge's source to its target; None: 1.
+            x: (N, H, W).
+            filters: f, (P, W), shared by the heads.
+            to_own: (N, H).
+            to_neighbour: (N, H).
+            to_pair: (P, H).
 
         Returns:
-            (N, W).
+            (N, H, W).
         """
-        return _FilteredSum.apply(x, attention, layer.weight, layer.bias, of_pairs, self)  # pyright: ignore[reportReturnType]
-
-    def bags(self, rows: Tensor, numbers: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Adds up the rows whose numbers lie on each node's edges, each times its weight if there
-        are weights: (rows, W), (E,), (E,) -> (N, W).
-
-        Not differentiable. Detached, rows go the shorter way that only computes the sum.
-        """
-        return nn.functional.embedding_bag(
-            numbers,
-            rows.detach(),
-            self.offsets,
-            mode="sum",
-            per_sample_weights=weights,
-            include_last_offset=True,
+        if _is_for_loops(x):
+            return _AttendedSum.apply(x, filters, to_own, to_neighbour, to_pair, self)  # pyright: ignore[reportReturnType]
+        source, target = self.edge_index
+        of_edges = to_own.index_select(0, source) + to_neighbour.index_select(0, target)
+        scores = torch.cat([of_edges + self.both_ways(to_pair), to_own + to_neighbour])
+        nodes = torch.arange(len(x), device=x.device)
+        attention = softmax(
+            leaky_relu(scores, kernels.SLOPE), torch.cat([source, nodes]), num_nodes=len(x)
         )
+        attention, own = attention.to(x.dtype).split([len(source), len(x)])
+        messages = attention[:, :, None] * self.both_ways(filters)[:, None]
+        heard = self.added_up(messages * x.index_select(0, target))
+        return heard + own[:, :, None] * x
+
+    def moments(self, directions: Tensor, weights: Tensor) -> Tensor:
+        """``sum_j u_ij (x) e_ij``, an outer product, u pointing from i to j.
+
+        Args:
+            directions: u from the first to the second atom of each pair in `one_way`: (P, 3).
+            weights: e, (P, W).
+
+        Returns:
+            (N, 3, W); has no gradient on a CPU.
+        """
+        if _is_for_loops(weights):
+            total = weights.new_empty(len(self.offsets) - 1, 3, weights.shape[1])
+            edges = self.offsets, self.target, self.pair
+            kernels.moments(*_arrays(directions, weights, *edges, total))
+            return total
+        of_pairs = directions[:, :, None] * weights[:, None]
+        one_way = (self.source < self.target)[:, None, None]
+        of_edges = self.both_ways(of_pairs)
+        return self.added_up(torch.where(one_way, of_edges, -of_edges))
+
+    def added_up(self, of_edges: Tensor) -> Tensor:
+        """Over the edges of each node: (E, ...) -> (N, ...)."""
+        total = of_edges.new_zeros(len(self.offsets) - 1, *of_edges.shape[1:])
+        return total.index_add(0, self.source, of_edges)
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Edges in another order: one way of each pair, then the way back of each.
+def _is_for_loops(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
 
-    Attributes:
-        one_way: (P,) int64, the number among the edges of one of a pair's two.
-        edges: (E,) int64, the number of each.
-        own: (E,) int64, the node at the beginning.
-        other: (E,) int64, the node at the end.
-        rows: (E,) int64, where each edge is in this order.
-    """
 
-    one_way: Tensor
-    edges: Tensor
-    own: Tensor
-    other: Tensor
-    rows: Tensor
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """The tensors' memory, in rows."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _room(like: Tensor) -> Tensor:
+    """For a result of that shape, in rows whatever the order of `like` itself."""
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, near: Neighbours) -> Tensor:
-        ctx.near = near
-        return near.bags(x, near.target)
+    def forward(ctx: Any, x: Tensor, own: bool, near: Neighbours) -> Tensor:
+        ctx.own, ctx.near = own, near
+        total = _room(x)
+        kernels.summed(*_arrays(x), own, *_arrays(near.offsets, near.target, total))
+        return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return ctx.near.bags(gradient.contiguous(), ctx.near.target), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ctx.near.sum(gradient, own=ctx.own), None, None
 
 
 class _FilteredSum(torch.autograd.Function):
-    """Layer, products and sum as one step of the graph of gradients.
-
-    Of arrays with a row an edge, the largest there are, as few as possible are written: products
-    overwrite what they are made of, the attention is left to the sums, and the gradients of filter
-    and attention are matrix products with the layer's few features, never with a filter an edge.
-    """
-
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        attention: Tensor | None,
-        weight: Tensor,
-        bias: Tensor,
-        of_pairs: Tensor,
-        near: Neighbours,
-    ) -> Tensor:
-        filters = nn.functional.linear(of_pairs, weight, bias)
-        ctx.save_for_backward(x, attention, weight, bias, of_pairs, filters)
-        ctx.near = near
-        return _pass(x, filters, attention, near)
+    def forward(ctx: Any, x: Tensor, filters: Tensor, own: bool, near: Neighbours) -> Tensor:
+        ctx.save_for_backward(x, filters)
+        ctx.own, ctx.near = own, near
+        total = _room(x)
+        edges = near.offsets, near.target, near.pair
+        kernels.filtered(*_arrays(x, filters), own, *_arrays(*edges, total))
+        return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, attention, weight, bias, of_pairs, filters = ctx.saved_tensors
-        near, pairs = ctx.near, ctx.near.pairs
-        of_pairs, weight, bias = (t.to(filters.dtype) for t in (of_pairs, weight, bias))
-        # Of a filter times its attention; of the way there of each pair, then of the way back.
-        of_edges = gradient.index_select(0, pairs.own).mul_(x.index_select(0, pairs.other))
-        if attention is None:
-            there, back = of_edges.chunk(2)
-            of_filters = there.add_(back)
-            of_weight, of_bias = of_filters.t() @ of_pairs, of_filters.sum(dim=0)
-            of_x = _pass(gradient, filters, None, near)
-            return of_x, None, of_weight, of_bias, None, None
-        both = torch.cat([of_pairs, of_pairs])
-        of_attention = ((of_edges @ weight) * both).sum(dim=1) + of_edges @ bias
-        attended = attention.index_select(0, pairs.edges)
-        of_weight = of_edges.t() @ both.mul_(attended[:, None])
-        of_bias = of_edges.t() @ attended
-        of_x = _pass(gradient, filters, attention.index_select(0, near.reverse), near)
-        return of_x, of_attention.index_select(0, pairs.rows), of_weight, of_bias, None, None
+        x, filters = ctx.saved_tensors
+        near = ctx.near
+        of_filters = _room(filters)
+        kernels.filter_gradient(
+            *_arrays(gradient, x, near.offsets, near.target, near.pair, of_filters)
+        )
+        return near.filtered_sum(gradient, filters, own=ctx.own), of_filters, None, None
 
 
-def _pass(x: Tensor, filters: Tensor, attention: Tensor | None, near: Neighbours) -> Tensor:
-    """``sum_j a_ij x_j * f_ij``: (N, W), (P, W), (E,) or None -> (N, W)."""
-    messages = x.index_select(0, near.pairs.other)
-    messages.unflatten(0, (2, -1)).mul_(filters)
-    return near.bags(messages, near.pairs.rows, attention)
+class _AttendedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        filters: Tensor,
+        to_own: Tensor,
+        to_neighbour: Tensor,
+        to_pair: Tensor,
+        near: Neighbours,
+    ) -> Tensor:
+        own = _room(to_own)
+        attention = x.new_empty(len(near.target), x.shape[1])
+        total = _room(x)
+        given = x, filters, to_own, to_neighbour, to_pair
+        edges = near.offsets, near.target, near.pair
+        kernels.attended(*_arrays(*given, *edges, own, attention, total))
+        ctx.save_for_backward(*given, own, attention)
+        ctx.near = near
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        *given, own, attention = ctx.saved_tensors
+        near = ctx.near
+        edges = near.offsets, near.target, near.pair, near.reverse
+        found = [_room(one) for one in given]
+        work = _room(attention)
+        kernels.attended_gradients(
+            *_arrays(gradient, *given, *edges, own, attention, work, *found)
+        )
+        return *found, None

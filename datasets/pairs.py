@@ -1,0 +1,59 @@
+"""The pairs of atoms within a cutoff, as a loop that Numba compiles: the path of a CPU.
+
+The same written with tensors is in `datasets.graphs`. Not with fast mathematics: a pair at the
+cutoff must be found, or not, on both paths.
+"""
+
+import numba
+import numpy as np
+
+
+@numba.njit(nogil=True, cache=True)
+def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_squared):
+    """All ordered pairs within the cutoff, sorted by source and target.
+
+    Args:
+        positions: (nodes, 3) float32, Angstrom.
+        starts: (graphs + 1,) int64: graph g has the nodes starts[g] to starts[g + 1].
+        edge_index: (2, bonds) int64, sorted by source.
+        edge_types: (bonds,) int64.
+        no_bond: The type of the pairs that are none of these.
+        cutoff_squared: float32, square Angstrom.
+
+    Returns:
+        Source and target (2, pairs), type (pairs,) and the number of the way back (pairs,), int64.
+    """
+    most = 0
+    largest = 0
+    for g in range(len(starts) - 1):
+        nodes = starts[g + 1] - starts[g]
+        most += nodes * (nodes - 1)
+        largest = max(largest, nodes)
+    ends = np.empty((2, most), np.int64)
+    types = np.empty(most, np.int64)
+    reverse = np.empty(most, np.int64)
+    kinds = np.empty((largest, largest), np.int64)
+    numbers = np.empty((largest, largest), np.int64)
+    found = 0
+    bond = 0
+    for g in range(len(starts) - 1):
+        first, last = starts[g], starts[g + 1]
+        kinds[:] = no_bond
+        while bond < len(edge_types) and edge_index[0, bond] < last:
+            i, j = edge_index[0, bond] - first, edge_index[1, bond] - first
+            kinds[i, j] = edge_types[bond]
+            bond += 1
+        begun = found
+        for i in range(first, last):
+            for j in range(first, last):
+                x = positions[i, 0] - positions[j, 0]
+                y = positions[i, 1] - positions[j, 1]
+                z = positions[i, 2] - positions[j, 2]
+                if i != j and x * x + y * y + z * z < cutoff_squared:
+                    ends[0, found], ends[1, found] = i, j
+                    types[found] = kinds[i - first, j - first]
+                    numbers[i - first, j - first] = found
+                    found += 1
+        for e in range(begun, found):
+            reverse[e] = numbers[ends[1, e] - first, ends[0, e] - first]
+    return ends[:, :found], types[:found], reverse[:found]
