@@ -23,7 +23,7 @@ SLOPE = 0.2
 
 
 @compiled
-def summed(x, own, offsets, target, out):
+def summed(own, x, offsets, target, out):
     """``out_i = sum_j x_j``, with x_i itself if `own`: (N, W)."""
     nodes, width = x.shape
     for i in range(nodes):
@@ -36,7 +36,7 @@ def summed(x, own, offsets, target, out):
 
 
 @compiled
-def filtered(x, filters, own, offsets, target, pair, out):
+def filtered(own, x, filters, offsets, target, pair, out):
     """``out_i = sum_j x_j * f_ij``, with x_i itself if `own`: x (N, W), f (P, W)."""
     nodes, width = x.shape
     for i in range(nodes):

@@ -174,7 +174,7 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, own: bool, near: Neighbours) -> Tensor:
         ctx.own, ctx.near = own, near
         total = _room(x)
-        kernels.summed(*_arrays(x), own, *_arrays(near.offsets, near.target, total))
+        kernels.summed(own, *_arrays(x, near.offsets, near.target, total))
         return total
 
     @staticmethod
@@ -190,7 +190,7 @@ class _FilteredSum(torch.autograd.Function):
         ctx.own, ctx.near = own, near
         total = _room(x)
         edges = near.offsets, near.target, near.pair
-        kernels.filtered(*_arrays(x, filters), own, *_arrays(*edges, total))
+        kernels.filtered(own, *_arrays(x, filters, *edges, total))
         return total
 
     @staticmethod
