@@ -131,6 +131,14 @@ def test_the_attended_sum_is_the_same_by_loops_and_by_tensors(heads, near):
     assert_paths_agree(near.attended_sum(*given), slow, *given)
 
 
+def test_the_softened_sum_is_the_same_by_loops_and_by_tensors(near):
+    x, pairs = numbers(len(near.offsets) - 1, WIDTH), numbers(len(near.one_way), WIDTH, seed=1)
+    temperature = torch.tensor([1.7], dtype=torch.float64).requires_grad_()
+    slow = by_tensors("softened_sum", near, x, pairs, temperature)
+    fast = near.softened_sum(x, pairs, temperature)
+    assert_paths_agree(fast, slow, x, pairs, temperature)
+
+
 def test_moments_are_the_same_by_loops_and_by_tensors(near):
     given = numbers(len(near.one_way), 3).detach(), numbers(len(near.one_way), WIDTH).detach()
     slow = by_tensors("moments", near, *given)
@@ -171,4 +179,5 @@ def test_nodes_without_any_edge_sum_up_to_nothing():
         x[:, None], numbers(0, WIDTH), numbers(3, 1), numbers(3, 1), numbers(0, 1)
     )
     assert torch.equal(attended[:, 0], x)
+    assert torch.equal(near.softened_sum(x, numbers(0, WIDTH), numbers(1)), nothing)
     assert torch.equal(near.moments(numbers(0, 3), numbers(0, WIDTH)).sum(dim=1), nothing)

@@ -28,6 +28,7 @@ from trainables.models.convolutions import (
     GraphConvolution,
     PairFeatures,
     SAGEConvolution,
+    SoftmaxConvolution,
 )
 from trainables.models.heads import DipoleHead, MeanHead
 from trainables.models.neighbours import Neighbours
@@ -267,9 +268,10 @@ class DeepBody(nn.Module):
         super().__init__()
         width = config.width
         self.encode = nn.Linear(features, width)
+        convolution = GENConv if pair_features is None else SoftmaxConvolution
         self.blocks = nn.ModuleList(
             DeepGCNLayer(
-                GENConv(width, width, learn_t=True, norm="layer", edge_dim=pair_features),
+                convolution(width, width, learn_t=True, norm="layer", edge_dim=pair_features),
                 norm=_norm(config.normalization, width),
                 act=nn.ReLU(),
                 block="res+",
@@ -282,11 +284,11 @@ class DeepBody(nn.Module):
     def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
         """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
         x = self.encode(x)
-        edges = None if pairs is None else near.both_ways(pairs)  # (E, 24)
+        edges = (near.edge_index,) if pairs is None else (near, pairs)
         first = self.blocks[0]
         assert isinstance(first, DeepGCNLayer) and first.conv is not None
-        x = first.conv(x, near.edge_index, edges)
+        x = first.conv(x, *edges)
         for block in self.blocks[1:]:
-            x = block(x, near.edge_index, edges)
+            x = block(x, *edges)
         assert first.norm is not None
         return torch.relu(first.norm(x))

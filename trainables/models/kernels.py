@@ -18,6 +18,9 @@ compiled = numba.njit(
     nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"}
 )
 
+EPSILON = 1e-7
+"""Added to messages, as in GENConv."""
+
 SLOPE = 0.2
 """Of the leaky ReLU in the scores of attention, as in GAT."""
 
@@ -58,6 +61,90 @@ def filter_gradient(gradient, x, offsets, target, pair, of_filters):
             if i < j:
                 for w in range(width):
                     of_filters[p, w] = gradient[i, w] * x[j, w] + gradient[j, w] * x[i, w]
+
+
+@compiled
+def softened_exponents(x, of_pairs, temperature, offsets, target, pair, exponents):
+    """``t m_ij`` less the largest of each node's and feature's, so that exp does not overflow.
+
+    As arguments of `softened`; exponents (E, W). Vectorised, exp is left to PyTorch.
+    """
+    nodes, width = x.shape
+    most = np.empty_like(x[0])
+    for i in range(nodes):
+        edges = range(offsets[i], offsets[i + 1])
+        most[:] = -np.inf
+        for e in edges:
+            j, p = target[e], pair[e]
+            for w in range(width):
+                message = max(x[j, w] + of_pairs[p, w], x.dtype.type(0)) + x.dtype.type(EPSILON)
+                exponents[e, w] = temperature[0] * message
+                most[w] = max(most[w], exponents[e, w])
+        for e in edges:
+            for w in range(width):
+                exponents[e, w] -= most[w]
+
+
+@compiled
+def softened(x, of_pairs, offsets, target, pair, weights, out):
+    """``out_i = sum_j softmax_j(t m_ij) m_ij`` in each feature, ``m_ij = relu(x_j + e_ij) + eps``.
+
+    Args:
+        x: (N, W).
+        of_pairs: e, (P, W).
+        weights: exp of `softened_exponents`; becomes the softmax, (E, W).
+        out: (N, W).
+    """
+    nodes, width = x.shape
+    total = np.empty_like(x[0])
+    for i in range(nodes):
+        edges = range(offsets[i], offsets[i + 1])
+        total[:] = 0
+        out[i] = 0
+        for e in edges:
+            for w in range(width):
+                total[w] += weights[e, w]
+        for e in edges:
+            j, p = target[e], pair[e]
+            for w in range(width):
+                message = max(x[j, w] + of_pairs[p, w], x.dtype.type(0)) + x.dtype.type(EPSILON)
+                weights[e, w] /= total[w]
+                out[i, w] += weights[e, w] * message
+
+
+@compiled
+def softened_gradients(
+    gradient,
+    x,
+    of_pairs,
+    temperature,
+    offsets,
+    target,
+    pair,
+    weights,
+    out,
+    to_x,
+    to_pairs,
+    to_temperature,
+):
+    """Of both, given that of the sum: those of x, e and t; t, (1,), multiplies as in GENConv."""
+    nodes, width = x.shape
+    to_x[:] = 0
+    to_pairs[:] = 0
+    of_temperature = 0.0
+    for i in range(nodes):
+        for e in range(offsets[i], offsets[i + 1]):
+            j, p = target[e], pair[e]
+            for w in range(width):
+                heard = x[j, w] + of_pairs[p, w]
+                message = max(heard, x.dtype.type(0)) + x.dtype.type(EPSILON)
+                apart = message - out[i, w]
+                weighed = gradient[i, w] * weights[e, w]
+                of_temperature += weighed * message * apart
+                passed = weighed * (1 + temperature[0] * apart) * (heard > 0)
+                to_x[j, w] += passed
+                to_pairs[p, w] += passed
+    to_temperature[0] = of_temperature
 
 
 @compiled

@@ -129,6 +129,24 @@ class Neighbours:
         heard = self.added_up(messages * x.index_select(0, target))
         return heard + own[:, :, None] * x
 
+    def softened_sum(self, x: Tensor, of_pairs: Tensor, temperature: Tensor) -> Tensor:
+        """``sum_j softmax_j(t m_ij) m_ij``, ``m_ij = relu(x_j + e_ij) + 1e-7``, of each feature.
+
+        Args:
+            x: (N, W).
+            of_pairs: e, (P, W).
+            temperature: t, (1,).
+
+        Returns:
+            (N, W).
+        """
+        if _is_for_loops(x):
+            return _SoftenedSum.apply(x, of_pairs, temperature, self)  # pyright: ignore[reportReturnType]
+        heard = x.index_select(0, self.target) + self.both_ways(of_pairs)
+        messages = heard.relu() + kernels.EPSILON
+        weights = softmax(temperature * messages, self.source, num_nodes=len(x))
+        return self.added_up(weights.to(x.dtype) * messages)
+
     def moments(self, directions: Tensor, weights: Tensor) -> Tensor:
         """``sum_j u_ij (x) e_ij``, an outer product, u pointing from i to j.
 
@@ -237,4 +255,31 @@ class _AttendedSum(torch.autograd.Function):
         kernels.attended_gradients(
             *_arrays(gradient, *given, *edges, own, attention, work, *found)
         )
+        return *found, None
+
+
+class _SoftenedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, of_pairs: Tensor, temperature: Tensor, near: Neighbours
+    ) -> Tensor:
+        weights = x.new_empty(len(near.target), x.shape[1])
+        total = _room(x)
+        given = x, of_pairs, temperature
+        edges = near.offsets, near.target, near.pair
+        kernels.softened_exponents(*_arrays(*given, *edges, weights))
+        weights.exp_()
+        kernels.softened(*_arrays(x, of_pairs, *edges, weights, total))
+        ctx.save_for_backward(*given, weights, total)
+        ctx.near = near
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        *given, weights, total = ctx.saved_tensors
+        near = ctx.near
+        edges = near.offsets, near.target, near.pair
+        found = [_room(one) for one in given]
+        kernels.softened_gradients(*_arrays(gradient, *given, *edges, weights, total, *found))
         return *found, None
