@@ -46,7 +46,7 @@ def path(atoms: int, edges: list[tuple[int, int]]) -> Neighbours:
 def by_tensors(method: str, near: Neighbours, *inputs: Tensor, **options: bool) -> Tensor:
     """The path that is not for a CPU, taken on one."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(neighbours, "_is_for_loops", lambda _: False)
+        patched.setattr(neighbours, "_is_for_loops", lambda *_: False)
         return getattr(near, method)(*inputs, **options)
 
 
@@ -163,10 +163,13 @@ def test_columns_of_a_larger_tensor_are_summed_like_their_copy(near):
 
 
 def test_half_precision_goes_by_tensors(near):
-    x = numbers(len(near.offsets) - 1, WIDTH).detach()
+    x, filters = numbers(len(near.offsets) - 1, WIDTH), numbers(len(near.one_way), WIDTH, seed=1)
     found = near.sum(x.bfloat16())
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.double(), near.sum(x), rtol=0.05, atol=0.1)
+    # As autocast has them where a layer made the filters and an addition x.
+    found = near.filtered_sum(x.float(), filters.bfloat16())
+    torch.testing.assert_close(found.double(), near.filtered_sum(x, filters), rtol=0.05, atol=0.1)
 
 
 def test_nodes_without_any_edge_sum_up_to_nothing():

@@ -13,8 +13,9 @@ it, the continuous-filter convolution of SchNet (Schütt et al. 2017). In the fa
     DeepGCN    GENConv's own: the vector, through a linear layer, is added to what the neighbour
                sends before its softmax aggregation
 
-The sums over neighbours are those of `trainables.models.neighbours`. With f = 1 and a without the vector these are the families' own convolutions, and where there are
-no filters the layers here compute just that.
+With f = 1 and a without the vector these are the families' own convolutions, and where there are
+no filters the layers here compute just that. The sums are those of
+`trainables.models.neighbours`.
 
 Shapes below: nodes N, edges E, pairs P = E / 2, heads H, width W.
 """

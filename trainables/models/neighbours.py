@@ -92,7 +92,7 @@ class Neighbours:
 
         `own`: x_i itself is added.
         """
-        if _is_for_loops(x):
+        if _is_for_loops(x, filters):
             return _FilteredSum.apply(x, filters, own, self)  # pyright: ignore[reportReturnType]
         total = self.added_up(x.index_select(0, self.target) * self.both_ways(filters))
         return total + x if own else total
@@ -115,7 +115,7 @@ class Neighbours:
         Returns:
             (N, H, W).
         """
-        if _is_for_loops(x):
+        if _is_for_loops(x, filters, to_own, to_neighbour, to_pair):
             return _AttendedSum.apply(x, filters, to_own, to_neighbour, to_pair, self)  # pyright: ignore[reportReturnType]
         source, target = self.edge_index
         of_edges = to_own.index_select(0, source) + to_neighbour.index_select(0, target)
@@ -140,7 +140,7 @@ class Neighbours:
         Returns:
             (N, W).
         """
-        if _is_for_loops(x):
+        if _is_for_loops(x, of_pairs, temperature):
             return _SoftenedSum.apply(x, of_pairs, temperature, self)  # pyright: ignore[reportReturnType]
         heard = x.index_select(0, self.target) + self.both_ways(of_pairs)
         messages = heard.relu() + kernels.EPSILON
@@ -157,7 +157,7 @@ class Neighbours:
         Returns:
             (N, 3, W); has no gradient on a CPU.
         """
-        if _is_for_loops(weights):
+        if _is_for_loops(directions, weights):
             total = weights.new_empty(len(self.offsets) - 1, 3, weights.shape[1])
             edges = self.offsets, self.target, self.pair
             kernels.moments(*_arrays(directions, weights, *edges, total))
@@ -173,8 +173,10 @@ class Neighbours:
         return total.index_add(0, self.source, of_edges)
 
 
-def _is_for_loops(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+def _is_for_loops(*tensors: Tensor) -> bool:
+    """Not on a GPU, nor in the half precision of autocast, which may have some of them only."""
+    (kind, *others) = {(tensor.device.type, tensor.dtype) for tensor in tensors}
+    return not others and kind in (("cpu", torch.float32), ("cpu", torch.float64))
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
