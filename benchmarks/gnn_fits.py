@@ -4,8 +4,10 @@
     python benchmarks/gnn_fits.py best --dataset qm9 --study qm9-mu
 
 `presets` are the homework's configurations, `best` those that a study found best in each family,
-`long` the best of these in the table trained longer, `sizes` it on more and more molecules,
-`depths` the default of each family at several depths, `ablations` the default with one change.
+`long` the best of these in the table trained longer, `sizes` it on more and more molecules, `full`
+it trained longer on the most, `depths` the default of each family at several depths, `ablations`
+the default with one change.
+
 Every fit runs on fresh seeds, one thread each and several at a time; its test split is scored
 once, after the last epoch. A fit that has its row already is not repeated, so an interrupted run
 is continued by its own command.
@@ -147,17 +149,23 @@ def planned(typed: argparse.Namespace) -> list[Fit]:
             for config in best.values()
         ]
     found = champion(read_rows(typed.results))
+    longer = replace(found, seed=1, epochs=4 * found.epochs)
     if typed.experiment == "long":
-        epochs = 4 * found.epochs
-        return [Fit("long", HOMEWORK, replace(found, seed=s, epochs=epochs)) for s in seeds]
+        return [Fit("long", HOMEWORK, replace(longer, seed=seed)) for seed in seeds]
+    if typed.experiment == "full":
+        return [Fit("full", _random(SIZES[-1]), longer)]
     return [
         Fit(
             "sizes",
-            f"random:{size},10000,10000",
+            _random(size),
             replace(found, seed=1, epochs=_epochs(found, size)),
         )
         for size in reversed(SIZES)  # the longest first
     ]
+
+
+def _random(size: int) -> str:
+    return f"random:{size},10000,10000"
 
 
 def _epochs(config: GNNConfig, molecules: int) -> int:
@@ -229,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 for bad input."""
     line = Parser(__doc__)
     line.add_argument(
-        "experiment", choices=["presets", "best", "long", "sizes", "depths", "ablations"]
+        "experiment", choices=["presets", "best", "long", "sizes", "full", "depths", "ablations"]
     )
     line.add_argument(
         "--dataset", default="qm9", help="qm9 or FILE.parquet (default: %(default)s)"
