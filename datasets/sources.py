@@ -76,7 +76,7 @@ class MoleculeSet:
         split: Places in `graphs`, not rows of the table.
         unit: Of the target.
         digest: Fingerprint of the table and target.
-        dropped: Rows whose atoms in the SMILES are not those of the row, left out; none where
+        dropped: Rows left out because their positions do not fit their SMILES; none where
             the table lists the bonds.
     """
 
@@ -115,8 +115,8 @@ def open_molecules(
     dropped = table.num_rows - len(graphs)
     if dropped:
         say(
-            f"left out {dropped:,} of {table.num_rows:,} molecules, whose SMILES does not list "
-            "the atoms in the order of their positions"
+            f"left out {dropped:,} of {table.num_rows:,} molecules, whose positions do not fit "
+            "their SMILES"
         )
     split = split.keeping(graphs.rows)
     for name, part in vars(split).items():

@@ -17,6 +17,8 @@ from datasets.molecules import molecule_table, ragged
 
 PYG_MOLECULES = 50
 
+WATER = conformer("O", seed=0)
+
 
 def table(*smiles: str, mu=None, **replaced) -> pa.Table:
     """Real geometries of some molecules, or what `replaced` says instead of them."""
@@ -226,16 +228,52 @@ def test_positions_and_targets_are_those_of_the_table(molecules, molecule_rows):
 
 
 PERMUTED = {
-    "other elements": [2, 1, 0, *range(3, 9)],
-    "equal elements, far apart": [0, 1, 2, 8, 4, 5, 6, 7, 3],
+    "other elements": ("CCO", [2, 1, 0, *range(3, 9)]),
+    "equal elements, far apart": ("CCO", [0, 1, 2, 8, 4, 5, 6, 7, 3]),
+    "backwards": ("CCO", [*range(8, -1, -1)]),
+    "QM9's order of a charged molecule": (
+        "C[NH+](C)[O-]",
+        [0, 1, 7, 2, 3, 4, 5, 6, 8, 9, 10],
+    ),
 }
-"""Ethanol, C C O and hydrogens 3 4 5 (methyl) 6 7 (methylene) 8 (hydroxyl)."""
+"""Ethanol is C C O and hydrogens 3 4 5 (methyl) 6 7 (methylene) 8 (hydroxyl); trimethylamine's
+oxide with a methyl less is C N C O and hydrogens 4 5 6 (methyl) 7 (nitrogen) 8 9 10 (methyl)."""
 
 
 @pytest.mark.parametrize("case", PERMUTED)
-def test_a_molecule_in_another_atom_order_is_left_out(case, tmp_path):
+def test_atoms_are_in_the_order_of_the_positions(case, tmp_path):
+    smiles, order = PERMUTED[case]
+    expected = molecule_graphs(table(smiles), "mu", tmp_path)
+    numbers, positions = permuted(order, smiles)
+    rows = table("O", smiles, atomic_numbers=[WATER[0], numbers], positions=[WATER[1], positions])
+    graphs = molecule_graphs(rows, "mu", tmp_path)
+    np.testing.assert_array_equal(graphs.positions, np.concatenate([WATER[1], positions]))
+    np.testing.assert_array_equal(nodes_of(graphs, 1), expected.node_features[order])
+    edges = [(order[source], order[target], kind) for source, target, kind in edges_of(graphs, 1)]
+    assert sorted(edges) == edges_of(expected, 0)
+
+
+def isomer():
+    """Structure of dimethyl ether, its elements in the order of ethanol's."""
+    return permuted([0, 2, 1, *range(3, 9)], "COC")
+
+
+def incomplete():
+    """Structure of ethanol without its last atom."""
+    return permuted([*range(8)])
+
+
+def torn():
+    """Structure of ethanol with its first atom far away."""
+    numbers, positions = conformer("CCO", seed=0)
+    positions[0] += 10
+    return numbers, positions
+
+
+@pytest.mark.parametrize("unfit", [isomer, incomplete, torn])
+def test_a_molecule_whose_positions_do_not_fit_its_smiles_is_left_out(unfit, tmp_path):
     smiles = ["O", "CCO", "C#N"]
-    shapes = [conformer("O", seed=0), permuted(PERMUTED[case]), conformer("C#N", seed=0)]
+    shapes = [WATER, unfit(), conformer("C#N", seed=0)]
     numbers, positions = zip(*shapes, strict=True)
     rows = table(*smiles, atomic_numbers=numbers, positions=positions, mu=[1.8, 1.7, 3.0])
     graphs = molecule_graphs(rows, "mu", tmp_path)
@@ -246,21 +284,10 @@ def test_a_molecule_in_another_atom_order_is_left_out(case, tmp_path):
     assert edges_of(graphs, 1) == BY_HAND["C#N"][1]
 
 
-def test_a_molecule_that_lacks_an_atom_is_left_out(tmp_path):
-    numbers, positions = conformer("CCO", seed=0)
-    water = conformer("O", seed=0)
-    rows = table(
-        *("CCO", "O"),
-        atomic_numbers=[numbers[:-1], water[0]],
-        positions=[positions[:-1], water[1]],
-    )
-    assert molecule_graphs(rows, "mu", tmp_path).rows.tolist() == [1]
-
-
-def test_a_table_of_none_but_permuted_molecules_is_refused(tmp_path):
-    numbers, positions = permuted(PERMUTED["other elements"])
+def test_a_table_in_which_no_positions_fit_is_refused(tmp_path):
+    numbers, positions = isomer()
     rows = table("CCO", atomic_numbers=[numbers], positions=[positions])
-    with pytest.raises(InputError, match="in no row do the atoms of the SMILES"):
+    with pytest.raises(InputError, match="in no row do the positions fit the SMILES"):
         molecule_graphs(rows, "mu", tmp_path)
 
 
@@ -298,12 +325,11 @@ def test_chunks_do_not_change_the_graphs(size, molecules, molecule_rows, tmp_pat
 
 def test_chunks_of_which_nothing_is_left_do_not_change_the_graphs(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "CHUNK", 1)
-    numbers, positions = permuted(PERMUTED["other elements"])
-    water = conformer("O", seed=0)
+    numbers, positions = isomer()
     rows = table(
         *("CCO", "O", "CCO"),
-        atomic_numbers=[numbers, water[0], numbers],
-        positions=[positions, water[1], positions],
+        atomic_numbers=[numbers, WATER[0], numbers],
+        positions=[positions, WATER[1], positions],
     )
     assert molecule_graphs(rows, "mu", tmp_path).rows.tolist() == [1]
 
