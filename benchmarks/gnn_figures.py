@@ -124,18 +124,23 @@ def ablation_table(rows: Sequence[Row]) -> str:
 
 
 def size_table(rows: Sequence[Row]) -> str:
-    """Test error against the number of training molecules."""
+    """Test error against the number of training molecules, beside the published ones."""
     lines = [
         [
+            FAMILIES[r.family],
             f"{r.train:,}",
             str(r.epochs),
             f"{r.test_r2:.4f}",
             f"{r.test_mae:.4f}",
             f"{r.seconds:,.0f}",
         ]
-        for r in of(rows, "sizes")
+        for r in of(rows, "sizes") + of(rows, "full")
     ]
-    return table(["training molecules", "epochs", "R²", "MAE (D)", "seconds"], lines)
+    lines += [
+        [f"{name}, published", f"about {PUBLISHED_SIZE:,}", "-", "-", str(error), "-"]
+        for name, error in PUBLISHED_MAE.items()
+    ]
+    return table(["model", "training molecules", "epochs", "R²", "MAE (D)", "seconds"], lines)
 
 
 def depth_table(rows: Sequence[Row]) -> str:
@@ -226,8 +231,16 @@ def figure_of_sizes(rows: Sequence[Row], axes: Axes) -> None:
         [r.test_mae for r in found],
         "o-",
         color=LOOKS[family][0],
-        label=f"the study's best, {FAMILIES[family]}",
+        label=f"the study's best, {FAMILIES[family]}, at least {found[-1].epochs} epochs",
     )
+    for row in of(rows, "full"):
+        axes.plot(
+            [row.train],
+            [row.test_mae],
+            "D",
+            color=VERMILLION,
+            label=f"the same, {row.epochs} epochs",
+        )
     for (name, value), marker in zip(PUBLISHED_MAE.items(), "x+*", strict=True):
         axes.plot([PUBLISHED_SIZE], [value], marker, color=GREY, label=f"{name}, published")
     axes.set_xscale("log")

@@ -242,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     line.add_argument(
         "--dataset", default="qm9", help="qm9 or FILE.parquet (default: %(default)s)"
     )
+    line.add_argument("--family", nargs="+", choices=FAMILIES, help="only these (default: all)")
     line.add_argument("--study", metavar="NAME", help="whose best configurations are taken")
     line.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where it is recorded")
     line.add_argument("--data-dir", type=Path, default=Path("data"), help="cache of data sets")
@@ -257,7 +258,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     line.add_argument("--results", type=Path, default=RESULTS, help="the table (default: docs/)")
     try:
         typed = line.parse_args(argv)
-        run_all(planned(typed), typed, typed.results)
+        jobs = [job for job in planned(typed) if job.config.family in (typed.family or FAMILIES)]
+        run_all(jobs, typed, typed.results)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
