@@ -9,16 +9,18 @@ it trained longer on the most, `depths` the default of each family at several de
 the default with one change.
 
 Every fit runs on fresh seeds, one thread each and several at a time; its test split is scored
-once, after the last epoch. A fit that has its row already is not repeated, so an interrupted run
-is continued by its own command.
+once, after the last epoch. An interrupted run is continued by its own command: a fit that has its
+row is not repeated, one that was under way goes on after its last epoch.
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -34,8 +36,9 @@ from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, write_rows
 from benchmarks.rounds import Parser, positive
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from trainables.checkpoint import FILE, load, save
 from trainables.device import device_name, pick_device
-from trainables.fit import fit
+from trainables.fit import Epoch, fit
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import FAMILIES, GNNConfig, homework
 from trainables.molecules import MoleculeTask, predict
@@ -185,12 +188,11 @@ def run(job: Fit, dataset: str, cache_folder: Path, threads: int) -> Row:
     device = pick_device(gpus, threads)
     data = _molecules(dataset, job.split, cache_folder)
     task = MoleculeTask(data, job.config, device)
-    started = time.perf_counter()
-    epoch = list(fit(task, job.config, device))[-1]
-    seconds = time.perf_counter() - started
+    folder = cache_folder / "fits" / _digest(job, data)
+    epoch, seconds = list(_timed_epochs(task, job.config, device, folder))[-1]
     test = torch.from_numpy(data.split.test).to(device)
     prediction, target = predict(epoch.model, task.store, test), task.store.targets[test]
-    return Row(
+    row = Row(
         experiment=job.experiment,
         split=job.split,
         family=job.config.family,
@@ -208,6 +210,28 @@ def run(job: Fit, dataset: str, cache_folder: Path, threads: int) -> Row:
         device=device_name(device),
         config=job.key[2],
     )
+    shutil.rmtree(folder)
+    return row
+
+
+def _timed_epochs(
+    task: MoleculeTask, config: GNNConfig, device: torch.device, folder: Path
+) -> Iterator[tuple[Epoch, float]]:
+    """The epochs of a fit, each with the seconds so far; goes on from what lies in the folder,
+    and leaves there what it takes to go on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = load(folder, device) if (folder / FILE).is_file() else None
+    before = 0.0 if state is None else state["seconds"]
+    started = time.perf_counter()
+    for epoch in fit(task, config, device, resume=state):
+        seconds = before + time.perf_counter() - started
+        save(folder, {**epoch.state(), "seconds": seconds})
+        yield epoch, seconds
+
+
+def _digest(job: Fit, data: MoleculeSet) -> str:
+    """Names a fit of these molecules."""
+    return hashlib.sha256(repr((job.key, data.digest, len(data.graphs))).encode()).hexdigest()[:16]
 
 
 def run_all(jobs: Sequence[Fit], typed: argparse.Namespace, results: Path = RESULTS) -> None:

@@ -60,6 +60,39 @@ def test_a_fit_becomes_one_row_with_the_scores_of_its_last_epoch(typed, tmp_path
     assert read_rows(table) == [row]  # the seconds too: it was not made again
 
 
+@pytest.mark.slow
+def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkeypatch) -> None:
+    job = Fit("toy", "random", TINY)
+    whole = gnn_fits.run(job, typed.dataset, tmp_path / "whole", threads=1)
+
+    class Killed(BaseException):
+        """As Ctrl-C, which nothing between catches."""
+
+    trained = []
+
+    def killed_after_the_first(*args, **named):
+        for epoch in fit(*args, **named):
+            if trained:
+                raise Killed
+            trained.append(epoch.number)
+            yield epoch
+
+    monkeypatch.setattr(gnn_fits, "fit", killed_after_the_first)
+    with pytest.raises(Killed):
+        gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
+
+    def noted(*args, **named):
+        for epoch in fit(*args, **named):
+            trained.append(epoch.number)
+            yield epoch
+
+    monkeypatch.setattr(gnn_fits, "fit", noted)
+    continued = gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
+    assert trained == [1, 2]
+    assert replace(continued, seconds=whole.seconds) == whole
+    assert not list((tmp_path / "cut" / "fits").iterdir())
+
+
 def rows_of(experiment: str, seeds: int = 1) -> list[Row]:
     """Made-up results."""
     rows = []
