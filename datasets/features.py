@@ -21,7 +21,8 @@ from datasets.molecules import BONDS, fingerprint, ragged, target_values
 from datasets.parallel import ParallelMap
 
 VERSION = 2
-"""Goes into the cache's name: raise it when the features of a molecule change."""
+"""Goes into the digest, and so into the cache's name and a study's identity: raise it when the
+features of a molecule change."""
 
 ATOMS = {1: 0, 6: 1, 7: 2, 8: 3, 9: 4}
 """Atomic number -> place in the one-hot part of the features, which comes first."""
@@ -80,7 +81,7 @@ def molecule_graphs(
         InputError: If RDKit rejects a SMILES, an element is not H, C, N, O or F, a bond is listed
             twice, or the target is missing or not finite.
     """
-    folder = cache / f"graphs-{fingerprint(table, target)}-{target}-v{VERSION}"
+    folder = cache / f"graphs-{digest_of(table, target)}-{target}"
     if not folder.is_dir():
         targets = target_values(table, target)
         _check_elements(table)
@@ -91,6 +92,12 @@ def molecule_graphs(
         )
         graphs.save(folder)
     return Graphs.load(folder)
+
+
+def digest_of(table: pa.Table, target: str) -> str:
+    """Names what `molecule_graphs` makes of a table: changes with its content, the target and this
+    module's `VERSION`."""
+    return f"{fingerprint(table, target)}-v{VERSION}"
 
 
 def _check_elements(table: pa.Table) -> None:

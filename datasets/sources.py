@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from datasets import gfn2, qm9
 from datasets.errors import InputError
-from datasets.features import molecule_graphs
+from datasets.features import digest_of, molecule_graphs
 from datasets.graphs import Graphs
 from datasets.molecules import (
-    fingerprint,
     read_table,
     target_unit,
     target_values,
@@ -75,7 +74,7 @@ class MoleculeSet:
         graphs: With bonds as edges.
         split: Places in `graphs`, not rows of the table.
         unit: Of the target.
-        digest: Fingerprint of the table and target.
+        digest: Of the graphs, see `datasets.features.digest_of`.
         dropped: Rows left out because their positions do not fit their SMILES; none where
             the table lists the bonds.
     """
@@ -129,7 +128,7 @@ def open_molecules(
         graphs=graphs,
         split=split,
         unit=target_unit(table, options.target),
-        digest=fingerprint(table, options.target),
+        digest=digest_of(table, options.target),
         dropped=dropped,
     )
 

@@ -347,6 +347,16 @@ def test_the_cache_is_used_again_and_a_changed_table_makes_another(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_other_features_give_another_digest_and_another_cache(tmp_path, monkeypatch):
+    rows = table("O", "C")
+    before = features.digest_of(rows, "mu")
+    molecule_graphs(rows, "mu", tmp_path)
+    monkeypatch.setattr(features, "VERSION", features.VERSION + 1)
+    assert features.digest_of(rows, "mu") != before
+    molecule_graphs(rows, "mu", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_the_cache_takes_a_target_whose_name_has_a_slash(tmp_path):
     rows = table("O", "C#N").rename_columns(["smiles", "atomic_numbers", "positions", "mu/D"])
     molecule_graphs(rows, "mu/D", tmp_path)
