@@ -17,9 +17,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainables.config import FitConfig
+from trainables.flat import FlatParameters
 
 Batch = TypeVar("Batch")
 State = dict[str, Any]
@@ -111,9 +111,9 @@ class _Training(Generic[Batch]):
         self.device = device
         self.order = torch.Generator().manual_seed(config.seed)
         self.model = task.model().to(device)
-        self.parameters: tuple[Tensor, ...] = tuple(self.model.parameters())
+        self.weights = FlatParameters(self.model)
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            [self.weights.vector],
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,
@@ -174,17 +174,17 @@ class _Training(Generic[Batch]):
         }
 
     def _step(self, batch: Batch) -> Tensor:
-        self.optimizer.zero_grad()
         half = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss = self.task.loss(self.model, batch)
         loss.backward()
+        self.weights.take_gradients()
         if self.config.gradient_clip > 0:
-            nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+            nn.utils.clip_grad_norm_(self.weights.vector, self.config.gradient_clip)
         self.optimizer.step()
         self.schedule.step()
         if self.average is not None:
-            self.average.follow(self.parameters, self.schedule.last_epoch)
+            self.average.follow(self.weights.vector, self.schedule.last_epoch)
         return loss.detach()
 
 
@@ -223,13 +223,12 @@ class Average:
 
     def __init__(self, model: nn.Module, steps: float) -> None:
         self.model = deepcopy(model).requires_grad_(requires_grad=False)
-        self.parameters: tuple[Tensor, ...] = tuple(self.model.parameters())
+        self.weights = FlatParameters(self.model).vector.detach()
         self.least = 1 / max(1.0, steps)
 
-    def follow(self, parameters: tuple[Tensor, ...], step: int) -> None:
-        """Takes in the weights after a step; steps count from 1."""
-        follow = get_ema_multi_avg_fn(decay=1 - max(1 / step, self.least))
-        follow(self.parameters, parameters, step)
+    def follow(self, weights: Tensor, step: int) -> None:
+        """Takes in the weights after a step, as one vector; steps count from 1."""
+        self.weights.lerp_(weights.detach(), max(1 / step, self.least))
 
     def copy_buffers(self, model: nn.Module) -> None:
         """What is no weight, such as the statistics of batch normalisation, is not averaged."""

@@ -235,7 +235,7 @@ class PlainBody(nn.Module):
                 return convolution.hidden(x, near, pairs)
             else:
                 x = convolution(x, near, pairs)
-            x = self.dropout(torch.relu(norm(x)))
+            x = self.dropout(norm(x).relu_())
         return x
 
 
