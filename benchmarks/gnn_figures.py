@@ -132,15 +132,14 @@ def size_table(rows: Sequence[Row]) -> str:
             str(r.epochs),
             f"{r.test_r2:.4f}",
             f"{r.test_mae:.4f}",
-            f"{r.seconds:,.0f}",
         ]
         for r in of(rows, "sizes") + of(rows, "full")
     ]
     lines += [
-        [f"{name}, published", f"about {PUBLISHED_SIZE:,}", "-", "-", str(error), "-"]
+        [f"{name}, published", f"about {PUBLISHED_SIZE:,}", "-", "-", str(error)]
         for name, error in PUBLISHED_MAE.items()
     ]
-    return table(["model", "training molecules", "epochs", "R²", "MAE (D)", "seconds"], lines)
+    return table(["model", "training molecules", "epochs", "R²", "MAE (D)"], lines)
 
 
 def depth_table(rows: Sequence[Row]) -> str:
@@ -166,10 +165,9 @@ def long_table(rows: Sequence[Row]) -> str:
                     str(group[0].epochs),
                     spread([r.test_r2 for r in group], 4),
                     spread([r.test_mae for r in group], 4),
-                    f"{mean(r.seconds for r in group):,.0f}",
                 ]
             )
-    return table(["family", "epochs", "R²", "MAE (D)", "seconds"], lines)
+    return table(["family", "epochs", "R²", "MAE (D)"], lines)
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {

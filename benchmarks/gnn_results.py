@@ -17,7 +17,8 @@ RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "gnn.csv
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a fit; errors in the unit of the target."""
+    """What came of a fit; errors in the unit of the target, `seconds` on the clock, whatever else
+    the machine did."""
 
     experiment: str
     split: str

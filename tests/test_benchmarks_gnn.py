@@ -200,7 +200,7 @@ def test_what_builds_on_the_best_takes_the_one_that_validates_best_over_its_seed
     ]
     steps = {job.split: job.config.epochs for job in found["sizes"]}
     assert steps["random:100000,10000,10000"] == 15
-    assert steps["random:500,10000,10000"] == 8_000 * 64 / 500
+    assert steps["random:2000,10000,10000"] == 8_000 * 64 / 2_000
 
 
 @pytest.mark.parametrize("experiment", ["long", "sizes", "full"])
