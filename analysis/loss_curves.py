@@ -1,13 +1,19 @@
-"""How did the best trial of each family learn: train and validation error over epochs.
+"""How did the best trial of each family, or recurrent core, learn: train and validation error over
+epochs.
 
     python analysis/loss_curves.py NAME
 
 draws runs/NAME/report/loss_curves.png and .pdf, with the numbers behind them in loss_curves.csv.
-All curves are mean squared errors in the square of the target's unit, whatever a trial's own loss:
-a trial that standardizes its target divides the squared error by the variance of the train split,
-which is its ``validation/mse`` over its ``validation/loss``. The training error is the mean over
-the batches of an epoch, seen while the weights change and with dropout: it is drawn at the middle
-of its epoch, and may lie above the validation error.
+All curves are mean squared errors in one unit, whatever a trial's own loss.
+
+Molecules: in the square of the target's unit. A trial that standardizes its target divides the
+squared error by the variance of the train split, which is its ``validation/mse`` over its
+``validation/loss``. The training error is the mean over the batches of an epoch, seen while the
+weights change and with dropout: it is drawn at the middle of its epoch, and may lie above the
+validation error.
+
+Drives: the one-step error, in squared pixel values, of some training episodes and of the
+validation episodes, both measured after the epoch.
 """
 
 import sys
@@ -30,8 +36,32 @@ STEPS = ((10, (1, 2, 3, 5, 7)), (2000, (1, 2, 5)))
 """Below which ratio of the largest to the smallest error which multiples of the powers of ten are
 labelled; above, only the powers are."""
 
+COPYING = "validation/persistence_ratio"
+"""The metric that tells a study of drives: its one-step error as a share of copying's."""
+
 PANEL = (2.6, 2.3)
 """Width and height of a panel, in inches."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What is drawn of a study.
+
+    Attributes:
+        quantity: On the axis, with the unit.
+        unit: Of the errors.
+        reference: What the model is compared with.
+        level: Its mean squared error on the validation split.
+        mark: What to say of the reference in the legend.
+        during: Whether the training error is the mean over an epoch, not one after it.
+    """
+
+    quantity: str
+    unit: str
+    reference: str
+    level: float
+    mark: str
+    during: bool
 
 
 @dataclass(frozen=True)
@@ -40,8 +70,8 @@ class Curves:
 
     Attributes:
         trial: The trial.
-        train: Mean squared error over the batches of each epoch, in the target's unit squared.
-        validation: Mean squared error after each epoch, in the target's unit squared.
+        train: Mean squared error on the train split, in the unit of `Errors`.
+        validation: The same on the validation split, after each epoch.
     """
 
     trial: TrialRun
@@ -77,34 +107,53 @@ def analyse(study: str, tracking_uri: str, data_dir: Path, report: Path) -> str:
     store = TrackingStore(tracking_uri)
     runs = store.study(study)
     panels = [_panel(store, runs, family, trials) for family, trials in runs.groups.items()]
-    mean = mean_error(runs)
+    errors = errors_of(runs)
     command_line.make_folder(report)
     table = report / "loss_curves.csv"
-    frame(panels, mean, runs).to_csv(table, index=False)
-    files = [*_draw(panels, mean, runs.unit, report / "loss_curves"), table]
+    frame(panels, errors, runs.by).to_csv(table, index=False)
+    files = [*_draw(panels, errors, report / "loss_curves"), table]
     store.publish(runs.run_id, files, "report")
     return "loss curves: " + ", ".join(map(str, files))
 
 
-def mean_error(runs: StudyRuns) -> float:
-    """Mean squared error of predicting the validation split's own mean for every sample.
+def errors_of(runs: StudyRuns) -> Errors:
+    """What the errors of a study are, and what they are compared with.
 
-    In the target's unit squared. It is that split's variance, which R² = 1 - MSE / variance gives
-    back from what any trial recorded.
+    Of molecules, with predicting the validation split's own mean for every sample: that errs by
+    the split's variance, which R² = 1 - MSE / variance gives back from what any trial recorded. Of
+    drives, with copying the frame before.
 
     Raises:
-        InputError: If no trial finished, or the trials recorded no R².
+        InputError: If no trial finished, or what the trials recorded is of neither kind.
     """
     best = runs.best(runs.trials)
     if best is None:
         raise InputError(f"no trial of {runs.name} finished, so there is nothing to compare")
-    return _recorded(best, "validation/mse") / (1 - _recorded(best, "validation/r2"))
+    error = _recorded(best, "validation/mse")
+    if COPYING in best.metrics:
+        return Errors(
+            quantity="one-step mean squared error\n(squared pixel values)",
+            unit="squared pixel values",
+            reference="copying the last frame",
+            level=error / best.metrics[COPYING],
+            mark="copying the last frame",
+            during=False,
+        )
+    unit = style.squared(runs.unit)
+    return Errors(
+        quantity=f"mean squared error ({unit})",
+        unit=unit,
+        reference="predicting the mean",
+        level=error / (1 - _recorded(best, "validation/r2")),
+        mark="predicting the mean (R² = 0)",
+        during=True,
+    )
 
 
-def frame(panels: Sequence[Panel], mean: float, runs: StudyRuns) -> pd.DataFrame:
+def frame(panels: Sequence[Panel], errors: Errors, by: str) -> pd.DataFrame:
     """The numbers behind the figure, one row an epoch of a curve's trial."""
     tables = [
-        _numbers({runs.by: panel.family, "role": role}, curves, mean, style.squared(runs.unit))
+        _numbers({by: panel.family, "role": role}, curves, errors)
         for panel in panels
         for role, curves in (("best", panel.best), ("baseline", panel.baseline))
         if curves is not None
@@ -112,14 +161,14 @@ def frame(panels: Sequence[Panel], mean: float, runs: StudyRuns) -> pd.DataFrame
     return pd.concat(tables, ignore_index=True)
 
 
-def _numbers(who: Mapping[str, str], curves: Curves, mean: float, unit: str) -> pd.DataFrame:
-    train, validation = curves.train, curves.validation
+def _numbers(who: Mapping[str, str], curves: Curves, errors: Errors) -> pd.DataFrame:
+    train, validation, unit = curves.train, curves.validation, errors.unit
     table = pd.DataFrame(
         {
             "trial": curves.trial.number,
             f"train mse ({unit})": pd.Series(train.values, train.epochs),
             f"validation mse ({unit})": pd.Series(validation.values, validation.epochs),
-            f"predicting the mean mse ({unit})": mean,
+            f"{errors.reference} mse ({unit})": errors.level,
         }
     )
     table.insert(1, "epoch", table.index)
@@ -141,31 +190,38 @@ def _panel(
 
 
 def _curves(store: TrackingStore, trial: TrialRun) -> Curves:
-    train = store.history(trial, "train/loss")
-    # Squared error by loss: the variance that this trial's loss is measured in.
-    scale = _recorded(trial, "validation/mse") / _recorded(trial, "validation/loss")
     return Curves(
         trial=trial,
-        train=History(train.epochs, train.values * scale),
+        train=_training_error(store, trial),
         validation=store.history(trial, "validation/mse"),
     )
 
 
+def _training_error(store: TrackingStore, trial: TrialRun) -> History:
+    if "train/mse" in trial.metrics:
+        return store.history(trial, "train/mse")
+    train = store.history(trial, "train/loss")
+    # Squared error by loss: the variance that this trial's loss is measured in.
+    scale = _recorded(trial, "validation/mse") / _recorded(trial, "validation/loss")
+    return History(train.epochs, train.values * scale)
+
+
 def _recorded(trial: TrialRun, metric: str) -> float:
     if metric not in trial.metrics:
-        raise InputError(f"trial {trial.number} has no {metric}: expected a study of molecules")
+        raise InputError(
+            f"trial {trial.number} has no {metric}: expected a study of molecules or of drives"
+        )
     return trial.metrics[metric]
 
 
-def _draw(panels: Sequence[Panel], mean: float, unit: str, path: Path) -> list[Path]:
+def _draw(panels: Sequence[Panel], errors: Errors, path: Path) -> list[Path]:
     def paint(axes: Sequence[Axes]) -> None:
         for axis, panel in zip(axes, panels, strict=True):
-            _paint_panel(axis, panel, mean)
+            _paint_panel(axis, panel, errors)
         for axis in axes:  # they share the range of all curves, which decides where ticks go
             _paint_scales(axis)
 
-    labels = ("epoch", f"mean squared error ({style.squared(unit)})")
-    return style.draw(path, PANEL, len(panels), labels, paint)
+    return style.draw(path, PANEL, len(panels), ("epoch", errors.quantity), paint)
 
 
 def _paint_scales(axis: Axes) -> None:
@@ -178,9 +234,9 @@ def _paint_scales(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
 
 
-def _paint_panel(axis: Axes, panel: Panel, mean: float) -> None:
+def _paint_panel(axis: Axes, panel: Panel, errors: Errors) -> None:
     axis.set_yscale("log")
-    axis.axhline(mean, color=style.GREY, ls="--", lw=1, label="predicting the mean (R² = 0)")
+    axis.axhline(errors.level, color=style.GREY, ls="--", lw=1, label=errors.mark)
     family = style.title(panel.family)
     if panel.best is None:
         axis.set_title(family)
@@ -191,7 +247,8 @@ def _paint_panel(axis: Axes, panel: Panel, mean: float) -> None:
     axis.set_title(f"{family}, trial {best.trial.number}" + ", the baseline" * is_baseline)
     if baseline is not None and not is_baseline:
         _line(axis, baseline.validation, 0, style.VERMILLION, "-.", "baseline, validation")
-    _line(axis, best.train, 0.5, style.SKY, "-", "best trial, train\n(mean over the epoch)")
+    early, how = (0.5, "\n(mean over the epoch)") if errors.during else (0.0, "")
+    _line(axis, best.train, early, style.SKY, "-", f"best trial, train{how}")
     _line(axis, best.validation, 0, style.BLUE, "-", "best trial, validation")
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import command_line, predictions, style
+from analysis.markdown import table as markdown_table
 from analysis.predictions import Predictions
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import RESAMPLES, Score, Scores, bootstrap
@@ -221,12 +222,8 @@ def markdown(rows: Sequence[Row], runs: StudyRuns) -> str:
         "training time (s)",
         "epochs",
     ]
-    lines = [header, *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    padded = [[f"{c:<{width}}" for c, width in zip(line, widths, strict=True)] for line in lines]
-    table = [f"| {' | '.join(cells)} |" for cells in padded]
-    return "\n".join([*table, "", _caption(rows, runs), ""])
+    table = markdown_table(header, [_cells(row) for row in rows])
+    return f"{table}\n\n{_caption(rows, runs)}\n"
 
 
 def _cells(row: Row) -> list[str]:

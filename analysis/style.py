@@ -42,10 +42,13 @@ LOOK: dict[Any, Any] = {
 FAMILIES = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN", "deepgcn": "DeepGCN"}
 """Families of graph neural networks as their papers write them."""
 
+CORES = {"builtin": "torch.nn.LSTM", "scratch": "LSTM from scratch"}
+"""Recurrent cores of the world models."""
+
 
 def title(value: str) -> str:
     """The name under which a compared value, such as a family, is shown."""
-    return FAMILIES.get(value, value)
+    return {**FAMILIES, **CORES}.get(value, value)
 
 
 def squared(unit: str) -> str:
@@ -85,7 +88,7 @@ def draw(
         _legend(cells[count], cells[:count])
         for spare in cells[count:]:
             spare.set_axis_off()
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def _label(panels: Sequence[Axes], columns: int, labels: tuple[str, str]) -> None:
@@ -109,7 +112,8 @@ def _legend(cell: Axes, panels: Sequence[Axes]) -> None:
             handle.set_alpha(1)  # a single dot of thousands could not be seen
 
 
-def _save(figure: Figure, path: Path) -> list[Path]:
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Writes a figure as PNG and PDF; see `draw`."""
     # Without the names and dates that matplotlib would write into them.
     files = [path.with_suffix(".png"), path.with_suffix(".pdf")]
     figure.savefig(files[0], dpi=RESOLUTION, metadata={"Software": None})

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
+from analysis.markdown import table
 from benchmarks.inputs import add_graphs_option, add_options, open_inputs
 from benchmarks.rounds import (
     Disagreement,
@@ -37,7 +38,6 @@ from benchmarks.rounds import (
     positive,
     ratios,
     spread,
-    table,
     take_turns,
     verdict,
 )

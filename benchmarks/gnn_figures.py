@@ -19,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from analysis.markdown import table
 from analysis.style import BLUE, FAMILIES, GREY, LOOK, RESOLUTION, SKY, VERMILLION
 from benchmarks.gnn_fits import RESULTS, Row, read_rows
-from benchmarks.rounds import table
 from trainables.models.gnn import GNNConfig
 
 DOCS = RESULTS.parent.parent

@@ -37,6 +37,7 @@ from typing import Any
 
 import torch
 
+from analysis.markdown import table
 from benchmarks import spans
 from benchmarks.breakdown import PARTS, Run
 from benchmarks.inputs import Inputs, add_options, open_inputs
@@ -49,7 +50,6 @@ from benchmarks.rounds import (
     positive,
     ratios,
     spread,
-    table,
     verdict,
 )
 from benchmarks.stock_data import as_data

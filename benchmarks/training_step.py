@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
+from analysis.markdown import table
 from benchmarks.gnn_results import champion, read_rows
 from benchmarks.inputs import Inputs, add_graphs_option, add_options, open_inputs
 from benchmarks.rounds import (
@@ -45,7 +46,6 @@ from benchmarks.rounds import (
     positive,
     ratios,
     spread,
-    table,
     take_turns,
     verdict,
 )

@@ -11,7 +11,6 @@ bond is there in both directions; node numbers in `Graphs` count from 0 within e
 
 import os
 import shutil
-import warnings
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from datasets.pairs import find_pairs
+from datasets.tensors import as_tensor
 
 NODE_FEATURES = 11
 """Width of the node features: one-hot H, C, N, O, F; atomic number; aromatic; sp; sp2; sp3;
@@ -130,13 +130,13 @@ class GraphStore:
 
     def __init__(self, graphs: Graphs, device: torch.device, cutoff: float | None = None) -> None:
         self.cutoff = cutoff
-        self.node_features = _tensor(graphs.node_features, device)
-        self.positions = _tensor(graphs.positions, device)
-        self.node_offsets = _tensor(graphs.node_offsets, device)
-        self.edge_index = _tensor(graphs.edge_index, device)
-        self.edge_types = _tensor(graphs.edge_types, device)
-        self.edge_offsets = _tensor(graphs.edge_offsets, device)
-        self.targets = _tensor(graphs.targets, device)
+        self.node_features = as_tensor(graphs.node_features, device)
+        self.positions = as_tensor(graphs.positions, device)
+        self.node_offsets = as_tensor(graphs.node_offsets, device)
+        self.edge_index = as_tensor(graphs.edge_index, device)
+        self.edge_types = as_tensor(graphs.edge_types, device)
+        self.edge_offsets = as_tensor(graphs.edge_offsets, device)
+        self.targets = as_tensor(graphs.targets, device)
 
     def select(self, graphs: Tensor) -> GraphBatch:
         """The batch of these graphs, in this order.
@@ -224,11 +224,3 @@ def _ranges(offsets: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     graph = torch.repeat_interleave(counts)
     places = torch.arange(len(graph), device=graph.device) + (first - starts)[graph]
     return places, graph, starts
-
-
-def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    with warnings.catch_warnings():
-        # Ray's object store and memory maps are read-only and torch, which has no read-only
-        # tensors, warns of it. Nothing here writes into the store.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array).to(device)

@@ -62,6 +62,18 @@ def split_rows(keys: np.ndarray, method: str, seed: int) -> Split:
     )
 
 
+def split_episodes(episodes: int, method: str, seed: int) -> Split:
+    """Splits episodes, by number, as `split_rows` does rows at random.
+
+    Raises:
+        InputError: If the method is unknown, its sizes make no sense or the episodes do not
+            suffice.
+    """
+    sizes = _random_sizes(method, episodes, "episodes", "random or random:A,B,C")
+    order = np.random.default_rng(seed).permutation(episodes)[: sum(sizes)]
+    return Split(*(np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1])))
+
+
 def split_sizes(method: str, total: int) -> tuple[int, int, int]:
     """How many of a total go into train, validation and test; see `split_rows`.
 
@@ -75,9 +87,13 @@ def split_sizes(method: str, total: int) -> tuple[int, int, int]:
                 f"{total:,}: use --split random"
             )
         return HOMEWORK
+    return _random_sizes(method, total, "molecules", "homework, random or random:A,B,C")
+
+
+def _random_sizes(method: str, total: int, what: str, known: str) -> tuple[int, int, int]:
     name, _, sizes = method.partition(":")
     if name != "random":
-        raise InputError(f"unknown --split {method}: expected homework, random or random:A,B,C")
+        raise InputError(f"unknown --split {method}: expected {known}")
     numbers = _positive_numbers(sizes or DEFAULT_FRACTIONS)
     if numbers.sum() <= 1 + 1e-9:
         # Rounding the running sums, not the parts, never asks for more than there are.
@@ -85,7 +101,7 @@ def split_sizes(method: str, total: int) -> tuple[int, int, int]:
     train, validation, test = numbers.astype(int).tolist()
     if train + validation + test > total or min(train, validation, test) < 2:
         raise InputError(
-            f"--split {method} asks for {train}, {validation} and {test} of {total:,} molecules: "
+            f"--split {method} asks for {train}, {validation} and {test} of {total:,} {what}: "
             "expected at least 2 in each part and no more than there are"
         )
     return train, validation, test

@@ -39,7 +39,7 @@ class Proposal:
     Attributes:
         number: Its number in the study.
         config: What to fit.
-        baseline: Whether it is a default that everything else is compared with.
+        baseline: Whether it is one that everything else is compared with.
     """
 
     number: int
@@ -92,8 +92,8 @@ class Search:
             )
         known = self.study.user_attrs.get(SPEC)
         if known is None:
-            for baseline in space.baselines():
-                self.study.enqueue_trial(baseline, skip_if_exists=True)
+            for parameters in space.first():
+                self.study.enqueue_trial(parameters, skip_if_exists=True)
             self.study.set_user_attr(IDENTITY, uuid.uuid4().hex)
             self.study.set_user_attr(SPEC, spec)
         else:
@@ -105,7 +105,7 @@ class Search:
             yield self._proposal(optuna.trial.Trial(self.study, frozen._trial_id))
 
     def ask(self) -> Proposal:
-        """A new configuration; the defaults come first."""
+        """A new configuration; baselines and defaults come first."""
         # A sampler of its own for each trial: what it proposes then depends on the seed and on
         # what is known, not on how often the study was stopped and continued.
         self.study.sampler = _sampler(self.sampler, (self.seed + 7919 * self.asked) % 2**32)
@@ -113,7 +113,7 @@ class Search:
 
     def _proposal(self, trial: optuna.trial.Trial) -> Proposal:
         config = self.space.suggest(trial)
-        return Proposal(trial.number, config, trial.number < len(self.space.compared))
+        return Proposal(trial.number, config, self.space.is_baseline(trial.number))
 
     @property
     def identity(self) -> str:

@@ -98,8 +98,9 @@ class Session:
         if name is not None and name not in self.study.presets:
             raise InputError(f"unknown --preset {name}: expected {', '.join(self.study.presets)}")
         preset = self.study.presets[name] if name else None
+        baseline = self.study.presets[self.study.baseline] if self.study.baseline else None
         given = {**decided, **self.given}
-        return Space.of(self.study.config, self.study.by, given, preset)
+        return Space.of(self.study.config, self.study.by, given, preset, baseline)
 
     def run(self) -> int:
         """Runs the study; returns the exit code."""
@@ -310,10 +311,11 @@ class Session:
 
 
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
-    """The same command on little data, for two epochs, with one trial of each baseline."""
+    """The same command on little data, for two epochs, with one trial of what is tried first."""
     given = {"epochs": [2], **typed.given}
-    compared = Space.of(study.config, study.by, given).compared
-    options = replace(typed.options, trials=len(compared))
+    baseline = study.presets[study.baseline] if study.baseline else None
+    first = Space.of(study.config, study.by, given, reference=baseline).first()
+    options = replace(typed.options, trials=len(first))
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 
 

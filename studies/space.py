@@ -17,6 +17,9 @@ from optuna.distributions import (
 
 from trainables.config import FitConfig, When
 
+Fields = Callable[[Any], Mapping[str, Any]]
+"""Value of `Space.by` -> fields of a configuration; the others have their defaults."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -71,19 +74,22 @@ class Space:
 
     Attributes:
         config: The config dataclass.
-        by: The categorical field whose values are compared, such as the family: each has its own
-            default configuration, which is tried first.
+        by: The categorical field whose values are compared, such as the family: for each the
+            baseline and the default configuration are tried first.
         parameters: What is searched.
         fixed: Fields that the user set.
         preset: Gives the fields of a named configuration for a value of `by`; None: no preset,
             the defaults of the config.
+        reference: Gives the fields of the baseline for a value of `by`, where they are not the
+            defaults; None: the default configuration is the baseline.
     """
 
     config: type[FitConfig]
     by: str
     parameters: tuple[Parameter, ...]
     fixed: Mapping[str, Any]
-    preset: Callable[[Any], Mapping[str, Any]] | None = None
+    preset: Fields | None = None
+    reference: Fields | None = None
 
     @classmethod
     def of(
@@ -91,7 +97,8 @@ class Space:
         config: type[FitConfig],
         by: str,
         given: Mapping[str, Sequence[Any]],
-        preset: Callable[[Any], Mapping[str, Any]] | None = None,
+        preset: Fields | None = None,
+        reference: Fields | None = None,
     ) -> "Space":
         """The space of a config without what the user decided.
 
@@ -101,6 +108,7 @@ class Space:
             given: Field -> the values that the user gave: one fixes the field, several restrict
                 its choices.
             preset: See `Space`: every field but `by` is then decided.
+            reference: See `Space`.
 
         Raises:
             InputError: If a given value is out of range, or does not go with a default.
@@ -116,9 +124,10 @@ class Space:
                 parameter = replace(parameter, distribution=choices)
             if parameter.when is None or cls._possible(parameter.when, given):
                 parameters.append(parameter)
-        space = cls(config, by, tuple(parameters), fixed, preset)
+        space = cls(config, by, tuple(parameters), fixed, preset, reference)
         for value in space.compared:
             space.default(value)
+            space.baseline(value)
         return space
 
     @staticmethod
@@ -140,8 +149,12 @@ class Space:
         return self.default(self.compared[0]).epochs
 
     def suggest(self, trial: optuna.trial.Trial) -> FitConfig:
-        """Draws a configuration, asking Optuna only for the parameters that apply."""
-        values = self._defaults()
+        """Draws a configuration, asking Optuna only for the parameters that apply.
+
+        The first trials are the baselines, which may set fields that are not searched.
+        """
+        value = self.compared[trial.number] if self.is_baseline(trial.number) else None
+        values = self._defaults() if value is None else asdict(self.baseline(value))
         for parameter in self.parameters:
             if parameter.applies(values):
                 values[parameter.field] = parameter.suggest(trial)
@@ -155,17 +168,35 @@ class Space:
         """
         return self._config(self._defaults() | {self.by: value})
 
+    def baseline(self, value: Any) -> FitConfig:
+        """What every configuration of a value of `by` is compared with.
+
+        Raises:
+            InputError: If what the user fixed does not go with it.
+        """
+        if self.preset is not None or self.reference is None:
+            return self.default(value)
+        return replace(self, preset=self.reference).default(value)
+
+    def is_baseline(self, number: int) -> bool:
+        """Whether the trial of this number is one: they are the first."""
+        return number < len(self.compared)
+
     def _config(self, values: dict[str, Any]) -> FitConfig:
         if self.preset is not None:
             values = {**values, **self.preset(values[self.by]), **self.fixed}
         return self.config(**values)
 
-    def baselines(self) -> list[dict[str, Any]]:
-        """For each value of `by`, the parameters of its default configuration."""
-        return [self._baseline(value) for value in self.compared]
+    def first(self) -> list[dict[str, Any]]:
+        """The parameters of what is tried first: for each value of `by` the baseline, and then its
+        default configuration, if that is another one."""
+        baselines = [self.baseline(value) for value in self.compared]
+        defaults = [self.default(value) for value in self.compared]
+        others = [config for config in defaults if config not in baselines]
+        return [self._parameters(config) for config in (*baselines, *others)]
 
-    def _baseline(self, value: Any) -> dict[str, Any]:
-        values = self._defaults() | {self.by: value}
+    def _parameters(self, config: FitConfig) -> dict[str, Any]:
+        values = asdict(config)
         return {
             parameter.key: _inside(parameter.distribution, values[parameter.field])
             for parameter in self.parameters
@@ -187,6 +218,7 @@ class Space:
             },
             "fixed": dict(self.fixed),
             "defaults": {value: asdict(self.default(value)) for value in self.compared},
+            "baselines": {value: asdict(self.baseline(value)) for value in self.compared},
         }
 
 

@@ -41,13 +41,14 @@ class Study(Generic[DataOptions]):
         key: Begins the default name of its studies.
         question: What it asks; the first lines of ``--help``.
         config: The hyperparameters and, by their annotations, the search space.
-        by: The field whose values are compared; the default of each is a baseline.
+        by: The field whose values are compared; each has a baseline, which is tried first.
         objective: The metric that is maximised; no searched field can redefine it.
         data_options: Dataclass of the options that say what to learn from.
         open_data: Makes the data out of the options, the seed, the cache folder, a parallel map
             and where to say what was left out.
         data_title: A short name of the data, for the default name of the study.
         presets: Name -> value of `by` -> fields of a named configuration.
+        baseline: Name of the preset that is the baseline; None: the default configuration is.
         smoke: Data options of the tiny study.
         analyses: Run at the end, with the study's name, MLflow's tracking URI, the cache folder
             and the folder for figures and tables; each returns what to print.
@@ -64,6 +65,7 @@ class Study(Generic[DataOptions]):
     presets: Mapping[str, Callable[[Any], Mapping[str, Any]]]
     smoke: Mapping[str, Any]
     analyses: Sequence[Callable[[str, str, Path, Path], str]]
+    baseline: str | None = None
 
 
 def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:

@@ -61,7 +61,7 @@ class FakeTask:
     def steps_per_epoch(self) -> int:
         return 1
 
-    def training_batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
         time.sleep(self.config.seconds)
         yield torch.rand(1, 1, generator=generator)
 

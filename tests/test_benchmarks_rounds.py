@@ -6,16 +6,9 @@ from types import ModuleType
 
 import pytest
 
+from analysis.markdown import table
 from benchmarks import batching, plain_study, training_step
-from benchmarks.rounds import (
-    Disagreement,
-    exit_code,
-    ratios,
-    spread,
-    table,
-    take_turns,
-    verdict,
-)
+from benchmarks.rounds import Disagreement, exit_code, ratios, spread, take_turns, verdict
 from datasets.errors import InputError
 
 

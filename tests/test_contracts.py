@@ -270,6 +270,6 @@ def test_training_writes_nothing_into_the_molecules(family, molecules):
 
 def test_a_batch_is_what_every_model_takes(molecules):
     task = MoleculeTask(molecules, small("gcn"), CPU)
-    batch = next(task.training_batches(torch.Generator().manual_seed(0)))
+    batch = next(task.training_batches(torch.Generator().manual_seed(0), 1))
     assert isinstance(batch, GraphBatch)
     assert task.model()(batch).shape == (batch.size,) == (32,)

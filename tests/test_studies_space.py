@@ -6,7 +6,10 @@ from optuna.distributions import CategoricalDistribution
 
 from datasets.errors import InputError
 from studies.space import Space, parameters_of
+from trainables.config import FitConfig
 from trainables.models.gnn import GNNConfig, homework
+from trainables.models.world_model import WorldModelConfig
+from trainables.models.world_model import homework as lstm_homework
 
 
 def space_of(**given: list[object]) -> Space:
@@ -18,9 +21,14 @@ def keys(space: Space) -> list[str]:
 
 
 def suggest(space: Space, **values: object) -> GNNConfig:
-    config = space.suggest(optuna.trial.FixedTrial(values))  # pyright: ignore[reportArgumentType]
+    config = numbered(space, 0, values)
     assert isinstance(config, GNNConfig)
     return config
+
+
+def numbered(space: Space, number: int, values: dict[str, object]) -> FitConfig:
+    """What a trial of this number would be."""
+    return space.suggest(optuna.trial.FixedTrial(values, number))  # pyright: ignore[reportArgumentType]
 
 
 EVERYTHING = {
@@ -73,12 +81,12 @@ def test_several_given_values_restrict_the_choices() -> None:
 
 
 def test_the_baselines_are_the_defaults_of_each_family() -> None:
-    for family, params in zip(space_of().compared, space_of().baselines(), strict=True):
+    for family, params in zip(space_of().compared, space_of().first(), strict=True):
         assert suggest(space_of(), **params) == GNNConfig(family=family)
 
 
 def test_a_baseline_takes_the_first_choice_where_its_own_was_left_out() -> None:
-    baseline = space_of(normalization=["none", "batch"]).baselines()[0]
+    baseline = space_of(normalization=["none", "batch"]).first()[0]
     assert baseline["normalization"] == "none"
 
 
@@ -88,6 +96,40 @@ def test_a_preset_decides_everything_but_the_family_and_what_the_user_gave() -> 
     config = suggest(space, family="gin")
     assert config == GNNConfig(**{**homework("gin"), "epochs": 3})  # pyright: ignore[reportArgumentType]
     assert space.epochs == 3
+
+
+def with_reference(**given: list[object]) -> Space:
+    return Space.of(WorldModelConfig, "core", given, reference=lstm_homework)
+
+
+def test_a_reference_configuration_is_the_baseline_and_the_defaults_come_after_it() -> None:
+    space = with_reference()
+    for number, core in enumerate(space.compared):
+        expected = WorldModelConfig(**lstm_homework(core))  # pyright: ignore[reportArgumentType]
+        assert space.baseline(core) == expected
+        # Fields that are not searched, such as the clipping, are those of the reference too.
+        assert numbered(space, number, space.first()[number]) == expected
+    for number, core in enumerate(space.compared, start=2):
+        assert numbered(space, number, space.first()[number]) == WorldModelConfig(core=core)
+    assert len(space.first()) == 4
+    assert [space.is_baseline(number) for number in range(4)] == [True, True, False, False]
+
+
+def test_without_a_reference_the_defaults_are_the_baselines_and_are_tried_once() -> None:
+    assert len(space_of().first()) == len(space_of().compared)
+
+
+def test_what_the_user_gave_holds_for_the_reference_too() -> None:
+    space = with_reference(hidden=[32], core=["scratch"])
+    assert (space.baseline("scratch").core, space.baseline("scratch").hidden) == ("scratch", 32)  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(InputError, match="context is 10: expected less than sequence_length"):
+        with_reference(context=[10])
+
+
+def test_a_preset_leaves_no_room_for_another_baseline() -> None:
+    space = Space.of(WorldModelConfig, "core", {}, lstm_homework, lstm_homework)
+    assert space.baseline("builtin") == space.default("builtin")
+    assert len(space.first()) == 2
 
 
 def test_equal_spaces_are_described_equally_and_different_ones_differently() -> None:

@@ -39,7 +39,7 @@ class Line:
     def model(self) -> nn.Module:
         return nn.Sequential(nn.Linear(1, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 1))
 
-    def training_batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
         order = torch.randperm(len(self.x), generator=generator)
         yield from order.split(self.batch_size)
 
@@ -71,7 +71,7 @@ class Slope:
         nn.init.ones_(model.weight)
         return model
 
-    def training_batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
         del generator
         for _ in range(self.steps):
             yield torch.tensor([4.0])
@@ -231,7 +231,7 @@ def test_a_long_gradient_is_shortened_and_a_short_one_is_not():
     a gradient of 4 cut to 1 and one of 1 left as it is, both steps are alike."""
 
     class Weaker(Slope):
-        def training_batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
             del generator
             yield torch.tensor([4.0])
             yield torch.tensor([1.0])

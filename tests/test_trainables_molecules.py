@@ -35,7 +35,7 @@ def model_of(task: MoleculeTask) -> GNN:
 
 def order(task: MoleculeTask, generator: torch.Generator) -> list[float]:
     """The targets in the order of the batches: molecules have no other name there."""
-    return torch.cat([batch.targets for batch in task.training_batches(generator)]).tolist()
+    return torch.cat([batch.targets for batch in task.training_batches(generator, 1)]).tolist()
 
 
 def targets(molecules: MoleculeSet, part: np.ndarray) -> list[float]:
@@ -43,7 +43,7 @@ def targets(molecules: MoleculeSet, part: np.ndarray) -> list[float]:
 
 
 def test_training_batches_hold_each_training_molecule_once_and_no_other(task, molecules):
-    batches = list(task.training_batches(torch.Generator().manual_seed(0)))
+    batches = list(task.training_batches(torch.Generator().manual_seed(0), 1))
     assert [batch.size for batch in batches] == [32, 32, 32]
     assert task.steps_per_epoch() == 3
     seen = torch.cat([batch.targets for batch in batches]).tolist()
@@ -53,7 +53,7 @@ def test_training_batches_hold_each_training_molecule_once_and_no_other(task, mo
 @pytest.mark.parametrize("size", [1, 7, 95, 96, 97])
 def test_steps_per_epoch_are_the_batches_there_are(molecules, size):
     task = MoleculeTask(molecules, replace(SMALL, batch_size=size), CPU)
-    batches = list(task.training_batches(torch.Generator().manual_seed(0)))
+    batches = list(task.training_batches(torch.Generator().manual_seed(0), 1))
     assert len(batches) == task.steps_per_epoch() == math.ceil(96 / size)
 
 
@@ -109,7 +109,7 @@ def test_the_training_loss_is_the_squared_error_over_the_variance_of_the_train_s
     task, molecules
 ):
     model = model_of(task)
-    batch = next(iter(task.training_batches(torch.Generator().manual_seed(0))))
+    batch = next(iter(task.training_batches(torch.Generator().manual_seed(0), 1)))
     variance = molecules.graphs.targets[molecules.split.train].var()
     squared = (model(batch) - batch.targets).square().mean().detach()
     loss = task.loss(model, batch).detach()
@@ -122,7 +122,7 @@ def test_the_training_loss_is_the_squared_error_over_the_variance_of_the_train_s
 def test_without_standardising_the_loss_is_the_squared_error_itself(molecules):
     task = MoleculeTask(molecules, replace(SMALL, standardize=False), CPU)
     model = model_of(task)
-    batch = next(iter(task.training_batches(torch.Generator().manual_seed(0))))
+    batch = next(iter(task.training_batches(torch.Generator().manual_seed(0), 1)))
     expected = (model(batch) - batch.targets).square().mean()
     torch.testing.assert_close(task.loss(model, batch), expected)
     metrics = task.evaluate(model)

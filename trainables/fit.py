@@ -34,8 +34,8 @@ class Task(Protocol[Batch]):
         """A fresh model; draws its weights from torch's global generator."""
         ...
 
-    def training_batches(self, generator: torch.Generator) -> Iterator[Batch]:
-        """One epoch of batches, in an order drawn from the generator."""
+    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, which counts from 1, in an order drawn from the generator."""
         ...
 
     def steps_per_epoch(self) -> int:
@@ -157,7 +157,8 @@ class _Training(Generic[Batch]):
         """One pass over the train split and its metrics."""
         started = time.perf_counter()
         self.model.train()
-        losses = torch.stack([self._step(b) for b in self.task.training_batches(self.order)])
+        batches = self.task.training_batches(self.order, epoch)
+        losses = torch.stack([self._step(batch) for batch in batches])
         train_loss = _mean_finite_loss(losses, epoch)
         seconds = time.perf_counter() - started
         if self.average is not None:

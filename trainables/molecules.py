@@ -37,7 +37,8 @@ class MoleculeTask:
     def steps_per_epoch(self) -> int:
         return -(-len(self.train) // self.config.batch_size)
 
-    def training_batches(self, generator: torch.Generator) -> Iterator[GraphBatch]:
+    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[GraphBatch]:
+        del epoch
         order = torch.randperm(len(self.train), generator=generator).to(self.train.device)
         for part in order.split(self.config.batch_size):
             yield self.store.select(self.train[part])

@@ -1,0 +1,186 @@
+"""Test rollouts of a trial: made once, kept with its run, read from there ever after.
+
+Each trial that is compared gets `FILE` among the artifacts of its run: the errors of every test
+episode at every horizon, of the model and of the baselines, and the frames of one episode.
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from datasets.driving import Drives, DrivingOptions, open_drives
+from datasets.errors import InputError
+from trainables import rollout
+from trainables.driving import DrivingTask
+from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.rollout import CONTEXT
+
+FILE = "test_rollouts.npz"
+
+TOLERANCE = 0.01
+"""How far, as a share, the validation error of kept weights may lie from the recorded one: another
+kind of device rounds otherwise; another model is further off."""
+
+PICTURES = ("teacher_forced", "autoregressive", "persistence", "freeze", "climatology")
+"""Who predicts: the model, in two ways, and the baselines."""
+
+
+@dataclass(frozen=True)
+class Dreams:
+    """Rollouts over the test episodes, after a context of `CONTEXT` frames each.
+
+    Attributes:
+        mse: (pictures, episodes, horizons) float64, in the order of `PICTURES`, in squared pixel
+            values.
+        ssim: The same shape; dimensionless.
+        truth: (horizons, 3, S, S) uint8, the frames of the first test episode.
+        teacher_forced: What the model predicts for them from the true frame before each.
+        autoregressive: And from its own predictions.
+    """
+
+    mse: np.ndarray
+    ssim: np.ndarray
+    truth: np.ndarray
+    teacher_forced: np.ndarray
+    autoregressive: np.ndarray
+
+    def error(self, picture: str) -> np.ndarray:
+        """Mean squared error of one of `PICTURES`, (episodes, horizons)."""
+        return self.mse[PICTURES.index(picture)]
+
+
+def recorded(store: TrackingStore, trial: TrialRun) -> Dreams | None:
+    """The rollouts made earlier; None if there are none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = store.fetch(trial.run_id, FILE, Path(scratch))
+        if file is None:
+            return None
+        with np.load(file) as arrays:
+            return Dreams(*(arrays[field.name] for field in fields(Dreams)))
+
+
+def record(store: TrackingStore, trial: TrialRun, made: Dreams) -> None:
+    """Keeps rollouts with the run of their trial."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / FILE
+        np.savez_compressed(file, **{f.name: getattr(made, f.name) for f in fields(Dreams)})
+        store.publish(trial.run_id, [file])
+
+
+def open_data(runs: StudyRuns, cache: Path, recordings: str | None) -> Drives:
+    """The drives that a study learned from.
+
+    Args:
+        runs: The study.
+        cache: Folder of recordings.
+        recordings: Where they are on this machine; None: where they were when the study was run.
+
+    Raises:
+        InputError: If they are not there, or are others than those of the study.
+    """
+    params = {field.name: runs.params[f"data.{field.name}"] for field in fields(DrivingOptions)}
+    options = DrivingOptions(
+        recordings=None if params["recordings"] == "None" else params["recordings"],
+        driver=params["driver"],  # pyright: ignore[reportArgumentType]
+        episodes=int(params["episodes"]),
+        steps=int(params["steps"]),
+        size=int(params["size"]),
+        split=params["split"],
+    )
+    if recordings is not None:
+        options = replace(options, recordings=recordings)
+    data = open_drives(options, int(runs.params["seed"]), cache)
+    if data.digest != runs.params["data.digest"]:
+        raise InputError(
+            f"these are not the drives of {runs.name}: their digest is {data.digest}, recorded is "
+            f"{runs.params['data.digest']}; give the original with --recordings"
+        )
+    return data
+
+
+def restore(trial: TrialRun, weights: dict[str, Any], size: int) -> WorldModel:
+    """The model of a trial, ready to predict, on the CPU.
+
+    Raises:
+        InputError: If the weights are those of another version of the model.
+    """
+    try:
+        model = WorldModel(WorldModelConfig(**weights["config"]), size)
+        model.load_state_dict(weights["model"])
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"the weights of trial {trial.number} do not fit this version of the code: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return model.eval()
+
+
+@torch.no_grad()
+def make(trial: TrialRun, weights: dict[str, Any], data: Drives) -> Dreams:
+    """Rolls the test episodes out, after a look at the validation split.
+
+    Raises:
+        InputError: If the trial's validation error is not the recorded one.
+    """
+    model = restore(trial, weights, data.recordings.size)
+    task = DrivingTask(data, WorldModelConfig(**weights["config"]), torch.device("cpu"))
+    now, then = task.evaluate(model)["validation/mse"], trial.metrics["validation/mse"]
+    if not math.isclose(now, then, rel_tol=TOLERANCE):
+        raise InputError(
+            f"the weights of trial {trial.number} give a validation/mse of {now:.5g}, recorded is "
+            f"{then:.5g}: the model has changed since; analyse with the version of the code that "
+            "ran the study, see the tags of its parent run"
+        )
+    return dream(model, data)
+
+
+@torch.no_grad()
+def dream(model: torch.nn.Module, data: Drives) -> Dreams:
+    """Rolls the test episodes out to the end of the shortest of them."""
+    frames, actions = _test_episodes(data)
+    truth = frames[:, CONTEXT:]
+    horizon = truth.shape[1]
+    pictures = {
+        "teacher_forced": rollout.teacher_forced(model, frames, actions, CONTEXT),
+        "autoregressive": rollout.autoregressive(model, frames[:, :CONTEXT], actions, horizon),
+        "persistence": rollout.persistence(frames, CONTEXT),
+        "freeze": rollout.freeze(frames, CONTEXT),
+        "climatology": _mean_frame(data).expand_as(truth),
+    }
+    found = [pictures[name] for name in PICTURES]
+    return Dreams(
+        mse=np.stack([rollout.frame_mse(each, truth).double().numpy() for each in found]),
+        ssim=np.stack([rollout.ssim(each, truth).double().numpy() for each in found]),
+        truth=_bytes(truth[0]),
+        teacher_forced=_bytes(pictures["teacher_forced"][0]),
+        autoregressive=_bytes(pictures["autoregressive"][0]),
+    )
+
+
+def _test_episodes(data: Drives) -> tuple[Tensor, Tensor]:
+    """Frames, (episodes, steps, 3, S, S) from 0 to 1, and actions, (episodes, steps, 3)."""
+    drives, test = data.recordings, data.split.test
+    starts = drives.offsets[test]
+    places = starts[:, None] + np.arange(drives.lengths[test].min())
+    frames = torch.from_numpy(drives.frames[places]).float() / 255
+    return frames, torch.from_numpy(drives.actions[places])
+
+
+def _mean_frame(data: Drives) -> Tensor:
+    """(3, S, S), over the train split."""
+    drives = data.recordings
+    sums = np.zeros(drives.frames.shape[1:])
+    for episode in data.split.train:
+        sums += drives.frames[drives.offsets[episode] : drives.offsets[episode + 1]].sum(axis=0)
+    return torch.from_numpy(sums / drives.lengths[data.split.train].sum() / 255).float()
+
+
+def _bytes(frames: Tensor) -> np.ndarray:
+    return (frames.clamp(0, 1) * 255).round().to(torch.uint8).numpy()

@@ -1,0 +1,281 @@
+"""What the best world model dreams, beside the truth and the homework's.
+
+    python analysis/rollouts.py NAME
+
+writes runs/NAME/report/rollouts.md and .csv, error_against_horizon.png and .pdf,
+film_strip.png and .pdf, and rollouts.gif. The best trial is the one that finished with the highest
+objective on the validation split; it and the baselines are the only ones that ever see the test
+episodes, and see them once: their rollouts are kept in MLflow, and read from there the next time.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import command_line, dreams, film, style
+from analysis.dreams import PICTURES, Dreams
+from analysis.markdown import table as markdown_table
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from datasets.errors import InputError
+from trainables.rollout import CONTEXT, skill
+
+HORIZONS = (1, 10, 30, 50, 100)
+"""Of the table, as far as the episodes go, before the mean over all."""
+
+PANEL = (3.2, 2.5)
+"""Width and height of a panel, in inches."""
+
+BASELINE_OF = {"teacher_forced": "persistence", "autoregressive": "freeze"}
+
+LOOKS = {
+    "persistence": (style.GREY, ":", "persistence: the true frame before"),
+    "freeze": (style.GREY, "--", "freeze: the last frame of the context"),
+    "climatology": (style.VERMILLION, "-.", "climatology: the mean training frame"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial on the test episodes.
+
+    Attributes:
+        title: How it is called in figures and tables.
+        trial: The trial.
+        dreams: Its rollouts.
+    """
+
+    title: str
+    trial: TrialRun
+    dreams: Dreams
+
+
+def analyse(
+    study: str, tracking_uri: str, data_dir: Path, report: Path, recordings: str | None = None
+) -> str:
+    """Rolls the finalists of a study out, draws and tabulates it, and publishes that with its
+    parent run.
+
+    Args:
+        study: Its name.
+        tracking_uri: MLflow's.
+        data_dir: Folder of recordings.
+        report: Folder for the files; made if it is not there.
+        recordings: Where the drives are on this machine; None: where they were for the study.
+
+    Returns:
+        The table as Markdown, and where the files are.
+
+    Raises:
+        InputError: If there is no such study, it is not one of drives, has not ended or has no
+            finished trial or no weights; or if its drives are needed and not there, or others.
+    """
+    store = TrackingStore(tracking_uri)
+    runs = store.study(study)
+    _check_is_rolled_out(runs)
+    entries = _entries(store, runs, data_dir, recordings)
+    if not entries:
+        raise InputError(f"{study} has kept no weights of its best trials: nothing can be rolled")
+    command_line.make_folder(report)
+    text = markdown(entries, runs)
+    (report / "rollouts.md").write_text(text, encoding="utf-8")
+    frame(entries).to_csv(report / "rollouts.csv", index=False)
+    shown = _shown(entries)
+    files = [
+        report / "rollouts.md",
+        report / "rollouts.csv",
+        *_draw(shown, report / "error_against_horizon"),
+        *film.strip([(e.title, e.dreams) for e in shown], report / "film_strip"),
+        film.animation([(e.title, e.dreams) for e in shown], report / "rollouts.gif"),
+    ]
+    store.publish(runs.run_id, files, "report")
+    return f"{text}\nrollouts: {', '.join(map(str, files))}"
+
+
+def _check_is_rolled_out(runs: StudyRuns) -> None:
+    if "data.driver" not in runs.params:
+        raise InputError(f"{runs.name} is no study of drives: there is nothing to roll out")
+    if runs.status not in ("FINISHED", "FAILED"):
+        raise InputError(
+            f"{runs.name} has not ended ({runs.status}) and the test episodes are rolled out at "
+            "the end only: repeat its command to go on, or with a smaller --trials to end it"
+        )
+    if runs.best(runs.trials) is None:
+        raise InputError(f"no trial of {runs.name} finished, so there is nothing to roll out")
+
+
+def _entries(
+    store: TrackingStore, runs: StudyRuns, data_dir: Path, recordings: str | None
+) -> list[Entry]:
+    """The finalists whose weights were kept, the best trial first.
+
+    The drives are opened to make the rollouts that MLflow lacks, and to check what the user says
+    they are.
+    """
+    data = dreams.open_data(runs, data_dir, recordings) if recordings is not None else None
+    entries = []
+    for title, trial in _finalists(runs).items():
+        weights = store.weights(trial)
+        if weights is None:
+            continue
+        made = dreams.recorded(store, trial)
+        if made is None:
+            if data is None:
+                data = dreams.open_data(runs, data_dir, recordings)
+            made = dreams.make(trial, weights, data)
+            dreams.record(store, trial, made)
+        entries.append(Entry(title, trial, made))
+    return entries
+
+
+def _finalists(runs: StudyRuns) -> dict[str, TrialRun]:
+    """Title -> the best trial, that of each other core, and the baselines."""
+    best = runs.best(runs.trials)
+    assert best is not None
+    found = {f"best, trial {best.number}": best}
+    for core, trials in runs.groups.items():
+        baseline = runs.best(trial for trial in trials if trial.baseline)
+        if baseline is not None and baseline.number != best.number:
+            found[f"baseline, {style.title(core)}"] = baseline
+    return found
+
+
+def _shown(entries: Sequence[Entry]) -> list[Entry]:
+    """The best trial and the baseline with the same core, if there is one."""
+    best, *baselines = entries
+    same = [e for e in baselines if e.trial.params["core"] == best.trial.params["core"]]
+    return [best, *(same or baselines)[:1]]
+
+
+def frame(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Means over the test episodes, one row a trial, way and horizon."""
+    tables = []
+    for entry in entries:
+        for place, picture in enumerate(PICTURES):
+            mse = entry.dreams.mse[place].mean(axis=0)
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "trial": entry.trial.number,
+                        "role": entry.title,
+                        "prediction": picture,
+                        "horizon": np.arange(1, len(mse) + 1),
+                        "mse (squared pixel values)": mse,
+                        "psnr (dB)": -10 * np.log10(mse),
+                        "ssim": entry.dreams.ssim[place].mean(axis=0),
+                        "lowest mse of an episode": entry.dreams.mse[place].min(axis=0),
+                        "highest mse of an episode": entry.dreams.mse[place].max(axis=0),
+                    }
+                )
+            )
+    return pd.concat(tables, ignore_index=True)
+
+
+def markdown(entries: Sequence[Entry], runs: StudyRuns) -> str:
+    """The table as aligned Markdown, with what it means below."""
+    longest = entries[0].dreams.mse.shape[2]
+    horizons = [horizon for horizon in HORIZONS if horizon <= longest]
+    header = [
+        "model",
+        "one-step MSE",
+        "of persistence",
+        *(f"free-running MSE of freeze at {horizon}" for horizon in horizons),
+        f"mean 1 to {longest}",
+        "of climatology",
+        "SSIM",
+    ]
+    table = markdown_table(header, [_cells(entry, horizons) for entry in entries])
+    caption = (
+        f"{runs.name}: mean squared errors (pixel values from 0 to 1) over "
+        f"{entries[0].dreams.mse.shape[1]} test episodes that nothing was fitted to or chosen by, "
+        f"after {CONTEXT} frames of context, as shares of those of three baselines: persistence "
+        "copies the true frame before, freeze keeps the last frame of the context, climatology is "
+        "the mean training frame. Below 1 is better than the baseline. SSIM: structural "
+        f"similarity, free-running, mean over 1 to {longest}. Best: the trial that finished with "
+        f"the highest {runs.objective}; baseline: the homework's configuration."
+    )
+    return f"{table}\n\n{caption}\n"
+
+
+def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
+    made = entry.dreams
+    free = ratio(made, "autoregressive", "freeze")
+    mean = _mean_ratio(made, "autoregressive", "freeze")
+    return [
+        entry.title,
+        f"{made.error('teacher_forced').mean():.3g}",
+        f"{_mean_ratio(made, 'teacher_forced', 'persistence'):.3f}",
+        *(f"{free[horizon - 1]:.2f}" for horizon in horizons),
+        f"{mean:.2f}",
+        f"{_mean_ratio(made, 'autoregressive', 'climatology'):.2f}",
+        f"{made.ssim[PICTURES.index('autoregressive')].mean():.3f}",
+    ]
+
+
+def ratio(made: Dreams, picture: str, baseline: str) -> np.ndarray:
+    """Error of a prediction as a share of a baseline's, both means over episodes: (horizons,)."""
+    return made.error(picture).mean(axis=0) / made.error(baseline).mean(axis=0)
+
+
+def _mean_ratio(made: Dreams, picture: str, baseline: str) -> float:
+    return 1 - skill(float(made.error(picture).mean()), float(made.error(baseline).mean()))
+
+
+def _draw(entries: Sequence[Entry], path: Path) -> list[Path]:
+    """Error against horizon: a panel for each model and way."""
+    panels = [(entry, way) for entry in entries for way in BASELINE_OF]
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for axis, (entry, way) in zip(axes, panels, strict=True):
+            _paint_panel(axis, entry, way)
+
+    labels = ("horizon (frames after the context)", "mean squared error\n(squared pixel values)")
+    return style.draw(path, PANEL, len(panels), labels, paint)
+
+
+def _paint_panel(axis: Axes, entry: Entry, way: str) -> None:
+    axis.set_yscale("log")
+    axis.set_title(f"{entry.title},\n{way.replace('_', '-')}")
+    errors = entry.dreams.error(way)
+    horizon = np.arange(1, errors.shape[1] + 1)
+    low, high = np.quantile(errors, [0.1, 0.9], axis=0)
+    band = "the model, 10 to 90 %\nof the test episodes"
+    axis.fill_between(horizon, low, high, color=style.SKY, alpha=0.35, lw=0, label=band)
+    for baseline in (BASELINE_OF[way], "climatology"):
+        colour, dashes, label = LOOKS[baseline]
+        mean = entry.dreams.error(baseline).mean(axis=0)
+        axis.plot(horizon, mean, color=colour, ls=dashes, lw=1, label=label)
+    axis.plot(horizon, errors.mean(axis=0), color=style.BLUE, label="the model, mean")
+    axis.grid(axis="y", lw=0.4, color=style.LIGHT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    line = command_line.parser("Rolls the best world model of a study out on the test episodes.")
+    line.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        metavar="PATH",
+        help="where recordings are kept (default: %(default)s)",
+    )
+    line.add_argument(
+        "--recordings",
+        metavar="FILE",
+        help="where the study's drives are on this machine, if not where they were",
+    )
+    return command_line.answer(
+        line,
+        argv,
+        lambda typed, uri, report: analyse(
+            typed.study, uri, typed.data_dir, report, typed.recordings
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Recorded drives: frames and the actions between them, episode after episode.
+
+Conventions: action t leads from frame t to frame t + 1; an action is (steering from -1, left, to
+1, right; throttle and brake from 0 to 1).
+
+On disk they are one Arrow IPC file of one row a frame, in one record batch, so that every process
+of a machine maps the same pages: columns `frame` (3 x size x size uint8, red, green and blue
+planes), `action` (3 float32), `reward` (float32), `end` (bool: the simulation ended here) and
+`episode` (int32, ascending from 0); `size` in the schema's metadata.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from datasets.errors import InputError
+
+ACTIONS = 3
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Episodes, one after the other.
+
+    Attributes:
+        frames: (frames, 3, size, size) uint8.
+        actions: (frames, 3) float32.
+        rewards: (frames,) float32, of the action that follows the frame.
+        ends: (frames,) bool, whether that action ended the episode.
+        offsets: (episodes + 1,) int64: episode e owns frames offsets[e] to offsets[e + 1].
+    """
+
+    frames: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    ends: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def size(self) -> int:
+        """Pixels on a side of a frame."""
+        return self.frames.shape[-1]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(episodes,) int64: frames of each."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def of(cls, parts: Sequence["Recordings"]) -> "Recordings":
+        """Several recordings as one."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(
+            frames=np.concatenate([part.frames for part in parts]),
+            actions=np.concatenate([part.actions for part in parts]),
+            rewards=np.concatenate([part.rewards for part in parts]),
+            ends=np.concatenate([part.ends for part in parts]),
+            offsets=np.concatenate([[0], lengths.cumsum()]),
+        )
+
+    def window_starts(self, episodes: np.ndarray, frames: int, stride: int = 1) -> np.ndarray:
+        """Where windows of so many frames begin that lie within one of some episodes.
+
+        Args:
+            episodes: Episode numbers, (n,) int64.
+            frames: Of a window.
+            stride: Frames between two windows of an episode, the first of which begins with it.
+
+        Returns:
+            (windows,) int64, frame numbers.
+        """
+        bounds = [(int(self.offsets[e]), int(self.offsets[e + 1])) for e in episodes]
+        starts = [np.arange(begin, end - frames + 1, stride) for begin, end in bounds]
+        return np.concatenate(starts)
+
+    @cached_property
+    def digest(self) -> str:
+        """Fingerprint of everything that a fit sees."""
+        made = hashlib.sha256()
+        for array in (self.frames, self.actions, self.offsets.astype(np.int64)):
+            made.update(repr(array.shape).encode())
+            made.update(np.ascontiguousarray(array).data)
+        return made.hexdigest()[:16]
+
+
+def write_recordings(recordings: Recordings, path: Path) -> None:
+    """Writes the Arrow file, beside and then renamed: whole or absent."""
+    pixels = recordings.frames.reshape(-1)
+    columns = {
+        "frame": _lists(pa.array(pixels), CHANNELS * recordings.size**2),
+        "action": _lists(pa.array(recordings.actions.reshape(-1)), ACTIONS),
+        "reward": pa.array(recordings.rewards),
+        "end": pa.array(recordings.ends),
+        "episode": pa.array(
+            np.repeat(np.arange(len(recordings), dtype=np.int32), recordings.lengths)
+        ),
+    }
+    batch = pa.record_batch(columns, metadata={"size": str(recordings.size)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+    beside.rename(path)
+
+
+def _lists(values: pa.Array, length: int) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(values, length)
+
+
+def read_recordings(path: Path) -> Recordings:
+    """Maps what `write_recordings` wrote; pages are read as windows touch them.
+
+    Raises:
+        InputError: If it is no such file, cut off, or its columns do not fit together.
+    """
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} cannot be read: expected a whole Arrow file of recordings ({reason})"
+        ) from None
+    return _checked(table, path)
+
+
+def _checked(table: pa.Table, path: Path) -> Recordings:
+    """The columns as arrays over the mapped file.
+
+    Raises:
+        InputError: If one is missing, of another type, or they do not fit together.
+    """
+    size = (table.schema.metadata or {}).get(b"size", b"").decode()
+    if not size.isdigit() or int(size) == 0:
+        raise InputError(f"{path}: expected the size of the frames in its metadata, got {size!r}")
+    pixels = CHANNELS * int(size) ** 2
+    expected = {
+        "frame": pa.list_(pa.uint8(), pixels),
+        "action": pa.list_(pa.float32(), ACTIONS),
+        "reward": pa.float32(),
+        "end": pa.bool_(),
+        "episode": pa.int32(),
+    }
+    for name, kind in expected.items():
+        column = table.column(name) if name in table.column_names else None
+        if column is None or not _same_layout(column.type, kind) or column.null_count:
+            came = "none" if column is None else f"{column.type}, {column.null_count} missing"
+            raise InputError(f"{path}: expected a column {name} of {kind}, got {came}")
+    episode = table.column("episode").to_numpy()
+    if len(episode) == 0 or episode[0] != 0 or not np.isin(np.diff(episode), (0, 1)).all():
+        raise InputError(f"{path}: expected episodes 0, 1, 2, ... in order, each in one piece")
+    return Recordings(
+        frames=_flat(table, "frame").reshape(-1, CHANNELS, int(size), int(size)),
+        actions=_flat(table, "action").reshape(-1, ACTIONS),
+        rewards=table.column("reward").to_numpy(),
+        ends=table.column("end").to_numpy(),
+        offsets=np.append(np.flatnonzero(np.diff(episode, prepend=-1)), len(episode)),
+    )
+
+
+def _same_layout(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Equal types, whatever a list calls its items."""
+    if pa.types.is_fixed_size_list(expected) and pa.types.is_fixed_size_list(found):
+        return found.list_size == expected.list_size and found.value_type == expected.value_type
+    return found == expected
+
+
+def _flat(table: pa.Table, column: str) -> np.ndarray:
+    """The items of a column of lists, in a row; not copied where they are one batch."""
+    chunks = table.column(column).chunks
+    lists = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+    return lists.flatten().to_numpy()

@@ -1,0 +1,67 @@
+"""Which recurrent world model dreams a drive best, and what makes it so?
+
+LSTM world models on CarRacing, with torch's LSTM and with one written from its equations, searched
+over hidden size, sequence length, scheduled sampling, noise, multi-step loss, encoder and decoder.
+The objective is the skill of the free-running rollout: 1 - its error as a share of freezing the
+last frame seen. The published homework's configuration is the baseline. Needs no download: the
+drives are recorded on the spot.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from analysis import loss_curves, rollouts
+from datasets.driving import DrivingOptions, open_drives
+from datasets.parallel import ParallelMap
+from studies.study import Study, StudyData, main
+from trainables.driving import DrivingTask
+from trainables.models.world_model import WorldModelConfig, homework
+
+
+def open_data(
+    options: DrivingOptions,
+    seed: int,
+    cache: Path,
+    parallel: ParallelMap,
+    say: Callable[[str], None],
+) -> StudyData:
+    """The drives as a study's data."""
+    del say
+    drives = open_drives(options, seed, cache, parallel)
+    return StudyData(
+        make_task=partial(DrivingTask, drives),
+        digest=drives.digest,
+        facts={
+            "frames": len(drives.recordings.frames),
+            "pixels": drives.recordings.size,
+            "train": len(drives.split.train),
+            "validation": len(drives.split.validation),
+            "test": len(drives.split.test),
+        },
+    )
+
+
+def data_title(options: DrivingOptions) -> str:
+    """``pursuit``, or the name of a file."""
+    return Path(options.recordings).stem if options.recordings else options.driver
+
+
+STUDY = Study(
+    key="world-model",
+    question=__doc__ or "",
+    config=WorldModelConfig,
+    by="core",
+    objective="validation/skill",
+    data_options=DrivingOptions,
+    open_data=open_data,
+    data_title=data_title,
+    presets={"homework": homework},
+    baseline="homework",
+    smoke={"episodes": 20, "steps": 80},
+    analyses=(loss_curves.analyse, rollouts.analyse),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))

@@ -1,0 +1,220 @@
+"""The world model's task: windows, the loss, and the number that trials are compared by."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from moving_stripes import striped_drives
+from torch import Tensor, nn
+
+from datasets.driving import Drives
+from datasets.errors import InputError
+from trainables import driving
+from trainables.driving import DrivingTask, Windows, freeze_errors, unroll
+from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.rollout import CONTEXT, autoregressive, frame_mse, freeze, teacher_forced
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def drives() -> Drives:
+    return striped_drives()
+
+
+def config_of(**changes: Any) -> WorldModelConfig:
+    small = {"hidden": 16, "sequence_length": 8, "context": 3, "free_steps": 4}
+    return WorldModelConfig(**{**small, **changes})
+
+
+def windows(config: WorldModelConfig, drives: Drives) -> Windows:
+    task = DrivingTask(drives, config, CPU)
+    return next(task.training_batches(torch.Generator().manual_seed(0), 1))
+
+
+def model_of(config: WorldModelConfig) -> nn.Module:
+    """With a decoder that is not fresh: that one draws the same whatever it is told."""
+    torch.manual_seed(0)
+    model = WorldModel(config, 32)
+    for parameter in model.decoder.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def test_an_epoch_has_as_many_windows_as_hold_the_train_split_once(drives: Drives) -> None:
+    config = config_of(batch_size=5)
+    task = DrivingTask(drives, config, CPU)
+    batches = list(task.training_batches(torch.Generator().manual_seed(0), 1))
+    assert len(batches) == task.steps_per_epoch()
+    frames = 40 * len(drives.split.train)
+    held = sum(len(batch.frames) for batch in batches) * (config.steps + 1)
+    assert frames <= held < frames + config.steps + 1
+    assert [batch.frames.shape[1:] for batch in batches] == [(13, 3, 32, 32)] * len(batches)
+
+
+def test_windows_are_pieces_of_training_episodes_with_their_actions(drives: Drives) -> None:
+    recordings = drives.recordings
+    batch = windows(config_of(batch_size=64), drives)
+    places = {frame.tobytes(): place for place, frame in enumerate(recordings.frames)}
+    for frames, actions in zip(batch.frames, batch.actions, strict=True):
+        pixels = (frames * 255).round().to(torch.uint8).numpy()
+        first = places[pixels[0].tobytes()]
+        np.testing.assert_array_equal(pixels, recordings.frames[first : first + 13])
+        np.testing.assert_array_equal(actions, recordings.actions[first : first + 12])
+        assert first // 40 in drives.split.train
+        assert first // 40 == (first + 12) // 40
+
+
+def test_batches_tell_how_far_the_training_is(drives: Drives) -> None:
+    task = DrivingTask(drives, config_of(epochs=4), CPU)
+    generator = torch.Generator().manual_seed(0)
+    epochs = [task.training_batches(generator, epoch) for epoch in (1, 2, 3, 4)]
+    progress = [batch.progress for batches in epochs for batch in batches]
+    steps = 4 * task.steps_per_epoch()
+    np.testing.assert_allclose(progress, np.arange(steps) / steps)
+
+
+def test_a_window_longer_than_every_episode_is_refused(drives: Drives) -> None:
+    with pytest.raises(InputError, match=r"windows of 41 frames, the longest .* episode has 40"):
+        DrivingTask(drives, config_of(sequence_length=30, free_steps=10), CPU)
+    DrivingTask(drives, config_of(sequence_length=30, free_steps=9), CPU)
+
+
+def test_without_sampling_a_window_is_teacher_forced_and_then_free(drives: Drives) -> None:
+    config = config_of()
+    batch, model = windows(config, drives), model_of(config)
+    found = unroll(model, batch, config)
+    assert found.shape[1] == 8 - 3 + 4
+    forced = teacher_forced(model, batch.frames[:, :9], batch.actions, 4)
+    torch.testing.assert_close(found[:, :5], forced)
+    free = autoregressive(model, batch.frames[:, :8], batch.actions, 5)
+    torch.testing.assert_close(found[:, 4:], free)
+
+
+def test_a_sampling_rate_of_one_is_free_after_the_context(drives: Drives) -> None:
+    config = config_of(sampling_rate=1.0, sampling_schedule="constant")
+    batch, model = windows(config, drives), model_of(config)
+    free = autoregressive(model, batch.frames[:, :3], batch.actions, 10)
+    torch.testing.assert_close(unroll(model, batch, config), free[:, 1:])
+
+
+def test_the_sampling_rate_is_the_share_of_steps_that_see_a_prediction(drives: Drives) -> None:
+    """A model that adds 1 to what it sees tells, by its pixels, how often in a row it saw its own
+    prediction. 64 windows of 29 steps: three standard deviations are 0.03."""
+
+    class AddsOne(nn.Module):
+        def forward(
+            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
+        ) -> tuple[Tensor, None]:
+            return frames + 1, None
+
+    config = config_of(
+        sequence_length=32, free_steps=0, sampling_rate=0.6, sampling_schedule="linear"
+    )
+    one = windows(config, drives)
+    frames = one.frames[:1].expand(64, -1, -1, -1, -1)
+    batch = Windows(frames, one.actions[:1].expand(64, -1, -1), progress=0.5)
+    torch.manual_seed(0)
+    seen = unroll(AddsOne(), batch, config) - batch.frames[:, 3:-1]
+    own = seen[:, 1:].mean(dim=(2, 3, 4)) > 1.5
+    assert float(own.float().mean()) == pytest.approx(0.3, abs=0.03)
+
+
+def test_gradients_flow_back_through_the_free_steps(drives: Drives) -> None:
+    """The last free prediction depends on what the model saw at first."""
+    config = config_of(free_steps=6)
+    batch, model = windows(config, drives), model_of(config)
+    batch = replace(batch, frames=batch.frames.clone().requires_grad_())
+    unroll(model, batch, config)[:, -1].sum().backward()
+    assert batch.frames.grad is not None
+    seen = batch.frames.grad.abs().sum(dim=(0, 2, 3, 4)) > 0
+    assert seen.tolist() == [True] * 8 + [False] * 7
+
+
+def test_noise_is_in_what_the_model_sees_and_not_in_the_target(drives: Drives) -> None:
+    class Repeats(nn.Module):
+        def forward(
+            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
+        ) -> tuple[Tensor, None]:
+            return frames, None
+
+    config = config_of(noise=0.05, free_steps=0)
+    batch = windows(config, drives)
+    seen = unroll(Repeats(), batch, config) - batch.frames[:, 3:-1]
+    assert float(seen.std()) == pytest.approx(0.05, rel=0.02)
+
+
+def test_the_loss_of_copying_is_one(drives: Drives) -> None:
+    """With every step as a share of the error of keeping the last true frame for as long, up to
+    which windows are drawn."""
+
+    class Copies(nn.Module):
+        def forward(
+            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
+        ) -> tuple[Tensor, None]:
+            return frames, None
+
+    config = config_of(weighting="freeze", batch_size=256)
+    loss = DrivingTask(drives, config, CPU).loss(Copies(), windows(config, drives))
+    assert float(loss) == pytest.approx(1, abs=0.1)
+
+
+def test_equal_weights_are_the_mean_squared_error_up_to_a_factor(drives: Drives) -> None:
+    config = config_of(weighting="equal")
+    batch, model = windows(config, drives), model_of(config)
+    error = frame_mse(unroll(model, batch, config), batch.frames[:, 4:]).mean()
+    one = freeze_errors(drives.recordings, drives.split.train, 1)[0]
+    loss = DrivingTask(drives, config, CPU).loss(model, batch)
+    torch.testing.assert_close(loss, error / one)
+
+
+def test_the_error_of_keeping_a_frame_is_that_of_the_training_episodes(drives: Drives) -> None:
+    found = freeze_errors(drives.recordings, drives.split.train, 3)
+    frames = drives.recordings.frames.reshape(12, 40, 3, 32, 32)[drives.split.train] / 255
+    for later in (1, 2, 3):
+        expected = np.square(frames[:, later : 37 + later] - frames[:, :37]).mean()
+        assert float(found[later - 1]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_evaluation_is_the_rollouts_of_the_validation_windows(
+    drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 frames: a context of 10, a horizon of 30, one window an episode."""
+    config = config_of()
+    task, model = DrivingTask(drives, config, CPU), model_of(config).eval()
+    model.requires_grad_(requires_grad=False)
+    found = task.evaluate(model)
+    rows = [np.arange(40 * e, 40 * e + 40) for e in drives.split.validation]
+    frames = torch.from_numpy(drives.recordings.frames[rows]).float() / 255
+    actions = torch.from_numpy(drives.recordings.actions[rows])
+    truth = frames[:, CONTEXT:]
+    free = frame_mse(autoregressive(model, frames[:, :CONTEXT], actions, 30), truth).mean()
+    forced = frame_mse(teacher_forced(model, frames, actions, CONTEXT), truth).mean()
+    kept = frame_mse(freeze(frames, CONTEXT), truth).mean()
+    copied = frame_mse(frames[:, CONTEXT - 1 : -1], truth).mean()
+    assert found["validation/autoregressive_mse"] == pytest.approx(float(free), rel=1e-5)
+    assert found["validation/skill"] == pytest.approx(1 - float(free / kept), rel=1e-5)
+    assert found["validation/mse"] == pytest.approx(float(forced), rel=1e-5)
+    assert found["validation/persistence_ratio"] == pytest.approx(float(forced / copied), rel=1e-5)
+    monkeypatch.setattr(driving, "TOGETHER", 1)
+    for name, value in DrivingTask(drives, config, CPU).evaluate(model).items():
+        assert value == pytest.approx(found[name], rel=1e-5), name
+
+
+def test_no_field_of_the_configuration_moves_the_objective(drives: Drives) -> None:
+    """The same model is judged the same, whatever it was trained with."""
+    model = model_of(config_of()).eval().requires_grad_(requires_grad=False)
+    expected = DrivingTask(drives, config_of(), CPU).evaluate(model)
+    for changes in (
+        {"sequence_length": 20},
+        {"free_steps": 0},
+        {"context": 0},
+        {"noise": 0.1},
+        {"weighting": "equal"},
+        {"sampling_rate": 1.0},
+        {"batch_size": 32},
+    ):
+        found = DrivingTask(drives, config_of(**changes), CPU).evaluate(model)
+        assert found == expected, changes

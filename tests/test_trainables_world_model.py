@@ -1,0 +1,160 @@
+"""The parts of the world model: patches, decoders, and what a configuration admits."""
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from datasets.errors import InputError
+from trainables.models.patches import Patches, Unpatches
+from trainables.models.world_model import (
+    Core,
+    Decoder,
+    Encoder,
+    WarpDecoder,
+    WorldModel,
+    WorldModelConfig,
+    homework,
+)
+
+SIZES = (32, 64)
+
+
+def test_patches_are_the_convolution_whose_stride_is_its_kernel() -> None:
+    torch.manual_seed(0)
+    patches, conv = Patches(3, 5, 4).double(), nn.Conv2d(3, 5, 4, stride=4).double()
+    with torch.no_grad():
+        # (D, C, K, K) -> (D, K K C): the linear layer has the maps last.
+        conv.weight.copy_(patches.linear.weight.view(5, 4, 4, 3).permute(0, 3, 1, 2))
+        conv.bias.copy_(patches.linear.bias)  # pyright: ignore[reportOptionalMemberAccess]
+    maps = torch.rand(2, 3, 8, 12, dtype=torch.float64)
+    found = patches(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, conv(maps), rtol=1e-12, atol=1e-12)
+
+
+def test_unpatches_are_the_transposed_convolution_whose_stride_is_its_kernel() -> None:
+    torch.manual_seed(0)
+    unpatches = Unpatches(5, 3, 4).double()
+    conv = nn.ConvTranspose2d(5, 3, 4, stride=4, bias=False).double()
+    with torch.no_grad():
+        unpatches.linear.bias.zero_()
+        # (K K D, C) -> (C, D, K, K)
+        conv.weight.copy_(unpatches.linear.weight.view(4, 4, 3, 5).permute(3, 2, 0, 1))
+    maps = torch.rand(2, 5, 3, 2, dtype=torch.float64)
+    found = unpatches(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, conv(maps), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("encoder", get_args(Encoder))
+@pytest.mark.parametrize("decoder", get_args(Decoder))
+def test_a_step_at_a_time_is_all_steps_at_once(
+    decoder: Decoder, encoder: Encoder, size: int
+) -> None:
+    torch.manual_seed(0)
+    config = WorldModelConfig(encoder=encoder, decoder=decoder, hidden=16, layers=2)
+    model = WorldModel(config, size).double()
+    frames = torch.rand(2, 4, 3, size, size, dtype=torch.float64)
+    actions = torch.rand(2, 4, 3, dtype=torch.float64)
+    whole, _ = model(frames, actions)
+    assert whole.shape == frames.shape
+    state = None
+    for step in range(4):
+        found, state = model(frames[:, step : step + 1], actions[:, step : step + 1], state)
+        torch.testing.assert_close(found, whole[:, step : step + 1], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("decoder", get_args(Decoder))
+def test_a_prediction_knows_the_past_and_the_action_but_not_the_future(decoder: Decoder) -> None:
+    torch.manual_seed(0)
+    model = WorldModel(WorldModelConfig(decoder=decoder, hidden=16), 32)
+    for parameter in model.decoder.parameters():
+        nn.init.normal_(parameter, std=0.1)  # a fresh one draws the same whatever it sees
+    frames, actions = torch.rand(1, 5, 3, 32, 32), torch.rand(1, 5, 3)
+    expected, _ = model(frames, actions)
+    for changed, name in ((frames, "frame"), (actions, "action")):
+        other = [part.clone() for part in (frames, actions)]
+        other[0 if changed is frames else 1][:, 2] += 0.5
+        found, _ = model(*other)
+        same = [torch.equal(found[:, step], expected[:, step]) for step in range(5)]
+        assert same == [True, True, False, False, False], name
+
+
+@pytest.mark.parametrize("core", get_args(Core))
+def test_both_cores_begin_with_the_same_weights_and_say_the_same(core: Core) -> None:
+    torch.manual_seed(0)
+    expected = WorldModel(WorldModelConfig(core="builtin"), 32)
+    torch.manual_seed(0)
+    model = WorldModel(WorldModelConfig(core=core), 32)
+    frames, actions = torch.rand(1, 5, 3, 32, 32), torch.rand(1, 5, 3)
+    torch.testing.assert_close(model(frames, actions)[0], expected(frames, actions)[0])
+
+
+def test_a_fresh_warp_is_nearly_the_last_frame() -> None:
+    """It starts from copying, which is what it has to beat."""
+    torch.manual_seed(0)
+    model = WorldModel(WorldModelConfig(), 32)
+    frames = torch.rand(2, 3, 3, 32, 32)
+    off = (model(frames, torch.rand(2, 3, 3))[0] - frames).square().mean()
+    assert off < 0.02 * frames.var()
+
+
+def test_the_warp_moves_the_picture_by_its_affine_map() -> None:
+    """A shift by a quarter of the width, and nothing drawn."""
+    decoder = WarpDecoder(4, 32)
+    with torch.no_grad():
+        for parameter in decoder.draw.parameters():
+            parameter.zero_()
+        decoder.draw.always[0] = 50.0
+        decoder.motion.bias[2] = 0.5
+    last = torch.rand(1, 3, 32, 32)
+    found = decoder(torch.zeros(1, 4), last)
+    torch.testing.assert_close(found[..., :24], last[..., 8:])
+    torch.testing.assert_close(found[..., 24:], last[..., 31:].expand(1, 3, 32, 8))
+
+
+def test_the_warp_mixes_three_pictures_and_adds_what_is_left() -> None:
+    decoder = WarpDecoder(4, 32)
+    with torch.no_grad():
+        for parameter in decoder.draw.parameters():
+            parameter.zero_()
+        decoder.draw.always[3:6] = 2.0
+        decoder.draw.always[6:] = 0.125
+        decoder.motion.bias[2] = 0.5
+    last = torch.rand(1, 3, 32, 32)
+    moved = functional.pad(last[..., 8:], (0, 8, 0, 0), mode="replicate")
+    expected = (moved + last + torch.sigmoid(torch.tensor(2.0))) / 3 + 0.125
+    torch.testing.assert_close(decoder(torch.zeros(1, 4), last), expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"core": "gru"}, "core is 'gru': expected one of builtin, scratch"),
+        ({"encoder": "deep"}, "encoder is 'deep': expected one of flatten, convolutional"),
+        ({"decoder": "deep"}, "decoder is 'deep': expected one of linear, convolutional, warp"),
+        ({"weighting": "none"}, "weighting is 'none': expected one of equal, freeze"),
+        ({"sampling_schedule": "step"}, "sampling_schedule is 'step': expected one of constant"),
+        ({"sampling_rate": 1.5}, "sampling_rate is 1.5: expected 0 to 1"),
+        ({"sampling_rate": -0.5}, "sampling_rate is -0.5: expected 0 to 1"),
+        ({"noise": -0.1}, "noise is -0.1: expected at least 0"),
+        ({"hidden": 0}, "hidden is 0: expected at least 1"),
+        ({"layers": 0}, "layers is 0: expected at least 1"),
+        ({"free_steps": -1}, "free_steps is -1: expected at least 0"),
+        ({"sequence_length": 4}, "context is 4: expected less than sequence_length, which is 4"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: expected above 0"),
+    ],
+)
+def test_a_configuration_out_of_range_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        WorldModelConfig(**fields)
+
+
+@pytest.mark.parametrize("core", get_args(Core))
+def test_the_homework_is_one_lstm_from_pixels_to_pixels(core: Core) -> None:
+    """3,072 pixels and 3 actions into 128 units, and a linear layer back."""
+    model = WorldModel(WorldModelConfig(**homework(core)), 32)  # pyright: ignore[reportArgumentType]
+    lstm = 4 * 128 * (3072 + 3 + 128 + 2)
+    assert sum(p.numel() for p in model.parameters()) == lstm + 3072 * 129

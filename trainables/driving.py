@@ -1,0 +1,197 @@
+"""The task of the world-model study: predict the frames of a drive from those before and the
+actions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datasets.driving import Drives
+from datasets.errors import InputError
+from datasets.recordings import Recordings
+from datasets.tensors import as_tensor
+from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.rollout import (
+    CONTEXT,
+    autoregressive,
+    frame_mse,
+    freeze,
+    persistence,
+    skill,
+    teacher_forced,
+)
+from trainables.scheduled_sampling import sampling_rate
+
+HORIZON = 100
+"""Of the free-running error that trials are compared by, or as far as the episodes go."""
+
+STRIDE = 50
+"""Frames between two of the windows that validate."""
+
+TOGETHER = 16
+"""Windows rolled out at once; does not change the errors."""
+
+PAIRS = 1024
+"""Frames that the error of keeping a frame is averaged over, about."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Some pieces of episodes.
+
+    Attributes:
+        frames: (B, T + 1, 3, S, S) float32, from 0 to 1.
+        actions: (B, T, 3) float32, each the one that follows its frame.
+        progress: Share of the training that is done, 0 to 1.
+    """
+
+    frames: Tensor
+    actions: Tensor
+    progress: float = 0.0
+
+
+class DrivingTask:
+    """One configuration's fit to the drives, see `trainables.fit.Task`.
+
+    The loss is the mean squared error of the scored steps as a share of that of keeping the last
+    true frame: 1 for a model that copies. An epoch has as many windows as hold the train split
+    once; where they begin is drawn anew in each.
+
+    What trials are compared by is ``validation/skill``: 1 - the error of the free-running rollout
+    over the first `HORIZON` frames after a context of `CONTEXT`, as a share of freezing the
+    context's last frame, on windows that begin every `STRIDE` frames of the validation episodes.
+
+    Raises:
+        InputError: If no training episode is as long as a window.
+    """
+
+    def __init__(self, data: Drives, config: WorldModelConfig, device: torch.device) -> None:
+        self.config = config
+        self.size = data.recordings.size
+        self.frames = as_tensor(data.recordings.frames, device)
+        self.actions = as_tensor(data.recordings.actions, device)
+        train = data.split.train
+        self.starts = torch.from_numpy(data.recordings.window_starts(train, config.steps + 1))
+        if len(self.starts) == 0:
+            raise InputError(
+                f"sequence_length {config.sequence_length} and free_steps {config.free_steps} "
+                f"make windows of {config.steps + 1} frames, the longest training episode has "
+                f"{data.recordings.lengths[train].max()}: choose fewer, or record longer episodes"
+            )
+        self.windows = -(-int(data.recordings.lengths[train].sum()) // (config.steps + 1))
+        self.scale = self._scale(data).to(device)
+        self.horizon = min(HORIZON, data.shortest - CONTEXT)
+        few = train[: len(data.split.validation)]
+        self.judged = {
+            "train": self._starts_to_judge(data.recordings, few),
+            "validation": self._starts_to_judge(data.recordings, data.split.validation),
+        }
+
+    def _scale(self, data: Drives) -> Tensor:
+        """(scored steps,): what the error of each is divided by."""
+        config = self.config
+        sampled = config.sequence_length - config.context
+        last = config.free_steps + 1 if config.weighting == "freeze" else 1
+        errors = freeze_errors(data.recordings, data.split.train, last)
+        free = errors[1:] if config.weighting == "freeze" else errors.expand(config.free_steps)
+        return torch.cat([errors[:1].expand(sampled), free])
+
+    def _starts_to_judge(self, recordings: Recordings, episodes: np.ndarray) -> Tensor:
+        starts = recordings.window_starts(episodes, CONTEXT + self.horizon, STRIDE)
+        return torch.from_numpy(starts)
+
+    def model(self) -> nn.Module:
+        return WorldModel(self.config, self.size)
+
+    def steps_per_epoch(self) -> int:
+        return -(-self.windows // self.config.batch_size)
+
+    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Windows]:
+        steps = self.steps_per_epoch()
+        drawn = torch.randint(len(self.starts), (self.windows,), generator=generator)
+        for step, part in enumerate(drawn.split(self.config.batch_size)):
+            progress = (epoch - 1 + step / steps) / self.config.epochs
+            yield self._cut(self.starts[part], self.config.steps + 1, progress)
+
+    def _cut(self, starts: Tensor, frames: int, progress: float = 0.0) -> Windows:
+        places = (starts[:, None] + torch.arange(frames)).to(self.frames.device)
+        return Windows(self.frames[places].float() / 255, self.actions[places[:, :-1]], progress)
+
+    def loss(self, model: nn.Module, batch: Windows) -> Tensor:
+        predicted = unroll(model, batch, self.config)
+        errors = frame_mse(predicted, batch.frames[:, self.config.context + 1 :])
+        return (errors / self.scale).mean()
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        found = self._errors(model, "validation")
+        return {
+            "validation/mse": found["teacher_forced"],
+            "validation/persistence_ratio": found["teacher_forced"] / found["persistence"],
+            "validation/autoregressive_mse": found["autoregressive"],
+            "validation/skill": skill(found["autoregressive"], found["freeze"]),
+            "train/mse": self._errors(model, "train")["teacher_forced"],
+        }
+
+    def _errors(self, model: nn.Module, part: str) -> dict[str, float]:
+        """Mean squared errors over the windows of a part, of the model and of the baselines."""
+        sums: dict[str, float] = {}
+        starts = self.judged[part]
+        for some in starts.split(TOGETHER):
+            cut = self._cut(some, CONTEXT + self.horizon)
+            truth = cut.frames[:, CONTEXT:]
+            pictures = {
+                "teacher_forced": teacher_forced(model, cut.frames, cut.actions, CONTEXT),
+                "persistence": persistence(cut.frames, CONTEXT),
+            }
+            if part == "validation":
+                pictures |= {
+                    "autoregressive": autoregressive(
+                        model, cut.frames[:, :CONTEXT], cut.actions, self.horizon
+                    ),
+                    "freeze": freeze(cut.frames, CONTEXT),
+                }
+            for name, picture in pictures.items():
+                error = float(frame_mse(picture, truth).double().mean(dim=1).sum(dim=0))
+                sums[name] = sums.get(name, 0.0) + error
+        return {name: total / len(starts) for name, total in sums.items()}
+
+
+def unroll(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor:
+    """Predicts the scored frames of training windows: (B, scored steps, 3, S, S).
+
+    The first steps see the true frames, with noise; after the context each sees the model's own
+    prediction instead with the probability that scheduled sampling has come to; the last ones see
+    their own predictions only. Gradients flow back through all of it.
+    """
+    frames, actions = batch.frames, batch.actions
+    if config.noise:
+        frames = frames + config.noise * torch.randn_like(frames)
+    rate = sampling_rate(config.sampling_schedule, config.sampling_rate, batch.progress)
+    true_steps = max(1, config.context) if rate else config.sequence_length
+    predicted, state = model(frames[:, :true_steps], actions[:, :true_steps])
+    found = [predicted]
+    for step in range(true_steps, config.steps):
+        seen = found[-1][:, -1:]
+        if step < config.sequence_length:
+            own = torch.rand(len(frames), device=frames.device) < rate
+            seen = torch.where(own[:, None, None, None, None], seen, frames[:, step : step + 1])
+        predicted, state = model(seen, actions[:, step : step + 1], state)
+        found.append(predicted)
+    return torch.cat(found, dim=1)[:, config.context :]
+
+
+def freeze_errors(recordings: Recordings, episodes: np.ndarray, horizon: int) -> Tensor:
+    """Mean squared error of keeping a frame for 1 to so many steps: (horizon,) float32.
+
+    Averaged over about `PAIRS` frames, evenly spread over the episodes.
+    """
+    starts = recordings.window_starts(episodes, horizon + 1)
+    starts = starts[:: max(1, len(starts) // PAIRS)]
+    first = recordings.frames[starts].astype(np.float32) / 255
+    errors = [
+        np.square(recordings.frames[starts + later].astype(np.float32) / 255 - first).mean()
+        for later in range(1, horizon + 1)
+    ]
+    return torch.tensor(errors, dtype=torch.float32)

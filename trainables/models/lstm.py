@@ -1,0 +1,111 @@
+"""A long short-term memory written from its equations.
+
+Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000, as
+`torch.nn.LSTM` computes it: for input x, output h and cell c,
+
+    i, f, o = sigmoid(W_i x + U_i h + b_i), ...     g = tanh(W_g x + U_g h + b_g)
+    c' = f c + i g                                  h' = o tanh(c')
+
+The products W x do not wait for h: they are one matrix product over all steps.
+
+Shapes below: steps T, sequences B, input I, hidden H.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
+
+State = tuple[Tensor, Tensor]
+"""Output and cell of every layer after a step, each (layers, B, H)."""
+
+
+class LSTM(nn.Module):
+    """Takes and gives what `torch.nn.LSTM` does, and has its parameters by the same names.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        num_layers: One above the other; each takes the output of the one below.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        bound = 1 / math.sqrt(hidden_size)
+        for layer in range(num_layers):
+            wide = hidden_size if layer else input_size
+            for name, shape in (
+                ("weight_ih", (4 * hidden_size, wide)),  # the gates i, f, g, o, in this order
+                ("weight_hh", (4 * hidden_size, hidden_size)),
+                ("bias_ih", (4 * hidden_size,)),
+                ("bias_hh", (4 * hidden_size,)),
+            ):
+                values = torch.empty(shape).uniform_(-bound, bound)
+                self.register_parameter(f"{name}_l{layer}", nn.Parameter(values))
+
+    def forward(
+        self, inputs: Tensor | PackedSequence, state: State | None = None
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Runs over sequences.
+
+        Args:
+            inputs: (T, B, I), or sequences of several lengths, packed.
+            state: Before the first step; None: zeros.
+
+        Returns:
+            The last layer's output after every step, (T, B, H) or packed, and the state after the
+            last step of each sequence.
+        """
+        if not isinstance(inputs, PackedSequence):
+            steps, sequences, _ = inputs.shape
+            outputs, state = self._layers(inputs.flatten(0, 1), [sequences] * steps, state)
+            return outputs.view(steps, sequences, -1), state
+        if state is not None and inputs.sorted_indices is not None:
+            state = (state[0][:, inputs.sorted_indices], state[1][:, inputs.sorted_indices])
+        outputs, state = self._layers(inputs.data, inputs.batch_sizes.tolist(), state)
+        if inputs.unsorted_indices is not None:
+            state = (state[0][:, inputs.unsorted_indices], state[1][:, inputs.unsorted_indices])
+        return inputs._replace(data=outputs), state
+
+    def _layers(
+        self, inputs: Tensor, sizes: Sequence[int], state: State | None
+    ) -> tuple[Tensor, State]:
+        """All layers over steps that lie one after the other, of so many sequences each."""
+        if state is None:
+            zeros = inputs.new_zeros(self.num_layers, sizes[0], self.hidden_size)
+            state = (zeros, zeros)
+        last = []
+        for layer in range(self.num_layers):
+            outputs, *final = self._layer(layer, inputs, sizes, state[0][layer], state[1][layer])
+            inputs = outputs
+            last.append(final)
+        hidden, cell = zip(*last, strict=True)
+        return inputs, (torch.stack(hidden), torch.stack(cell))
+
+    def _layer(
+        self, layer: int, inputs: Tensor, sizes: Sequence[int], hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weights(layer)
+        from_inputs = functional.linear(inputs, weight_ih, bias_ih + bias_hh).split(list(sizes))
+        outputs, ended = [], []
+        for gates, size in zip(from_inputs, sizes, strict=True):
+            if size < len(hidden):  # the shorter sequences end; they come last
+                ended.append((hidden[size:], cell[size:]))
+                hidden, cell = hidden[:size], cell[:size]
+            gates = torch.addmm(gates, hidden, weight_hh.t())
+            enter, forget, candidate, leave = gates.chunk(4, dim=1)
+            cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
+            hidden = leave.sigmoid() * cell.tanh()
+            outputs.append(hidden)
+        ended.append((hidden, cell))
+        hidden, cell = (torch.cat(parts) for parts in zip(*reversed(ended), strict=True))
+        return torch.cat(outputs), hidden, cell
+
+    def _weights(self, layer: int) -> Iterator[Tensor]:
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            yield getattr(self, f"{name}_l{layer}")
