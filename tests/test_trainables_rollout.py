@@ -18,7 +18,7 @@ from trainables.rollout import (
 )
 
 CONTEXT, HORIZON, SIZE = 3, 5, 16
-DECAY, PUSH, MEMORY = 0.5, 0.25, 0.125
+DECAY, PUSH, MEMORY = 0.5, 0.125, 0.03125  # predictions stay below 1
 
 
 class Linear(nn.Module):
@@ -117,3 +117,17 @@ def test_structural_similarity_of_flat_pictures_is_the_formula_s() -> None:
     one, other = torch.full((1, 3, SIZE, SIZE), 0.5), torch.full((1, 3, SIZE, SIZE), 0.7)
     expected = (2 * 0.5 * 0.7 + 1e-4) / (0.25 + 0.49 + 1e-4)
     assert float(ssim(one, other)[0]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_rollout_feeds_back_what_is_a_frame() -> None:
+    """A model that doubles what it sees is fed 1 at most, and may still predict more."""
+
+    class Doubles(nn.Module):
+        def forward(
+            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
+        ) -> tuple[Tensor, None]:
+            return 2 * frames, None
+
+    frames = torch.full((1, 1, 3, SIZE, SIZE), 0.375)
+    found = autoregressive(Doubles(), frames, torch.zeros(1, 4, 3), 4)
+    assert found[0, :, 0, 0, 0].tolist() == [0.75, 1.5, 2.0, 2.0]

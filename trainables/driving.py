@@ -173,7 +173,7 @@ def unroll(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor
     predicted, state = model(frames[:, :true_steps], actions[:, :true_steps])
     found = [predicted]
     for step in range(true_steps, config.steps):
-        seen = found[-1][:, -1:]
+        seen = found[-1][:, -1:].clamp(0, 1)  # as `autoregressive` does
         if step < config.sequence_length:
             own = torch.rand(len(frames), device=frames.device) < rate
             seen = torch.where(own[:, None, None, None, None], seen, frames[:, step : step + 1])

@@ -39,6 +39,9 @@ def teacher_forced(model: nn.Module, frames: Tensor, actions: Tensor, context: i
 def autoregressive(model: nn.Module, frames: Tensor, actions: Tensor, horizon: int) -> Tensor:
     """Predicts the frames after the context, each from the prediction before it.
 
+    What a model is fed is clipped to the range of frames: it was never trained on another, and a
+    rollout could run away.
+
     Args:
         model: See `WorldModel`.
         frames: The context, (B, K, 3, S, S).
@@ -52,7 +55,7 @@ def autoregressive(model: nn.Module, frames: Tensor, actions: Tensor, horizon: i
     predicted, state = model(frames, actions[:, :context])
     found = [predicted[:, -1:]]
     for step in range(context, context + horizon - 1):
-        predicted, state = model(found[-1], actions[:, step : step + 1], state)
+        predicted, state = model(found[-1].clamp(0, 1), actions[:, step : step + 1], state)
         found.append(predicted)
     return torch.cat(found, dim=1)
 

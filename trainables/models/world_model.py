@@ -40,6 +40,9 @@ MAPS = 32
 FARTHEST = 4.0
 """Bound of each number of a motion; half of it moves a pixel across the whole frame."""
 
+SHARPENING_MAPS = 8
+"""Maps between the two convolutions that sharpen what was moved."""
+
 MOVED = 2.0
 """By how much a fresh warping decoder prefers the moved frame to its two other pictures, as a
 logit."""
@@ -106,7 +109,7 @@ class WorldModelConfig(FitConfig):
     batch_size: Annotated[int, CategoricalDistribution((8, 16, 32))] = 8
     """Windows in one optimiser step."""
 
-    epochs: int = 40
+    epochs: int = 24
     """Passes over the train split; the last one's weights are the result."""
 
     @property
@@ -258,11 +261,12 @@ class ConvolutionalDecoder(nn.Module):
 
 class WarpDecoder(nn.Module):
     """Mixes three pictures, pixel by pixel: the last frame moved, the last frame as it is, and a
-    drawing.
+    drawing; and adds a residual.
 
     The camera drives with the car, so that all of the ground moves as one, by an affine map (as
     in the spatial transformer of Jaderberg et al. 2015, and, with several maps, in Finn et al.
-    2016); car and dashboard stay where they are; and what comes into view has to be drawn.
+    2016); car and dashboard stay where they are; and what comes into view has to be drawn. What
+    moves by a part of a pixel is interpolated and so blurred: two small convolutions sharpen it.
     """
 
     still: Tensor
@@ -272,6 +276,13 @@ class WarpDecoder(nn.Module):
         self.motion = nn.Linear(hidden, 6)
         nn.init.zeros_(self.motion.weight)
         nn.init.zeros_(self.motion.bias)
+        self.sharpen = nn.Sequential(
+            nn.Conv2d(2 * CHANNELS, SHARPENING_MAPS, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(SHARPENING_MAPS, CHANNELS, 3, padding=1),
+        )
+        for parameter in self.sharpen[-1].parameters():
+            nn.init.zeros_(parameter)
         self.draw = Drawing(hidden, size, 3 * CHANNELS)
         self.register_buffer("still", torch.eye(2, 3), persistent=False)
         with torch.no_grad():
@@ -284,6 +295,7 @@ class WarpDecoder(nn.Module):
         affine = self.still + motion.view(-1, 2, 3)
         grid = functional.affine_grid(affine, list(last.shape), align_corners=False)
         moved = functional.grid_sample(last, grid, padding_mode="border", align_corners=False)
+        moved = moved + self.sharpen(torch.cat([moved, last], dim=1))
         logits, colours, residual = self.draw(hidden).split(CHANNELS, dim=1)
         shares = logits.softmax(dim=1)[:, :, None]  # (N, 3 pictures, 1, S, S)
         mixed = shares[:, 0] * moved + shares[:, 1] * last + shares[:, 2] * colours.sigmoid()
