@@ -23,6 +23,7 @@ bench: setup
 	$(BIN)/python benchmarks/batching.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/plain_study.py
+	$(BIN)/python benchmarks/driving_step.py
 
 ui: setup
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
