@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis.markdown import table
 from analysis.style import BLUE, FAMILIES, GREY, LOOK, RESOLUTION, SKY, VERMILLION
-from benchmarks.gnn_fits import RESULTS, Row, read_rows
+from benchmarks.gnn_results import RESULTS, Row, read_rows
 from trainables.models.gnn import GNNConfig
 
 DOCS = RESULTS.parent.parent

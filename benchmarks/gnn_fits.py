@@ -14,31 +14,23 @@ row is not repeated, one that was under way goes on after its last epoch.
 """
 
 import argparse
-import hashlib
-import json
-import multiprocessing
-import shutil
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
-from rich.console import Console
 
 from analysis.command_line import tracking_uri
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
-from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, write_rows
+from benchmarks.fits import Fit, run_all, trained
+from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, table
 from benchmarks.rounds import Parser, positive
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
-from trainables.checkpoint import FILE, load, save
 from trainables.device import device_name, pick_device
-from trainables.fit import Epoch, fit
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import FAMILIES, GNNConfig, homework
 from trainables.molecules import MoleculeTask, predict
@@ -75,27 +67,7 @@ ABLATIONS: tuple[dict[str, Any], ...] = (
 """Changes to the default configuration, which is GCN's."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """One fit to make.
-
-    Attributes:
-        experiment: What it is for.
-        split: Of the molecules, see `MoleculeOptions.split`.
-        config: Hyperparameters, seed included.
-    """
-
-    experiment: str
-    split: str
-    config: GNNConfig
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What tells a fit from every other."""
-        return self.experiment, self.split, json.dumps(asdict(self.config), sort_keys=True)
-
-
-def presets(seeds: Sequence[int]) -> list[Fit]:
+def presets(seeds: Sequence[int]) -> list[Fit[GNNConfig]]:
     """The homework's configuration of each family."""
     return [
         Fit("presets", HOMEWORK, GNNConfig(**homework(family), seed=seed))  # pyright: ignore[reportArgumentType]
@@ -121,7 +93,7 @@ def best_of(study: StudyRuns) -> dict[str, GNNConfig]:
     return {trial.params["family"]: config_of(trial) for trial in trials}
 
 
-def planned(typed: argparse.Namespace) -> list[Fit]:
+def planned(typed: argparse.Namespace) -> list[Fit[GNNConfig]]:
     """The fits of an experiment.
 
     Raises:
@@ -182,24 +154,23 @@ def _molecules(dataset: str, split: str, cache_folder: Path) -> MoleculeSet:
     return open_molecules(options, SPLIT_SEED, cache_folder, say=lambda _: None)
 
 
-def run(job: Fit, dataset: str, cache_folder: Path, threads: int) -> Row:
+def run(job: Fit[GNNConfig], dataset: str, cache_folder: Path, threads: int) -> Row:
     """Makes one fit, in a process of its own."""
-    gpus = int(torch.cuda.is_available())
-    device = pick_device(gpus, threads)
+    config = job.config
+    device = pick_device(int(torch.cuda.is_available()), threads)
     data = _molecules(dataset, job.split, cache_folder)
-    task = MoleculeTask(data, job.config, device)
-    folder = cache_folder / "fits" / _digest(job, data)
-    epoch, seconds = list(_timed_epochs(task, job.config, device, folder))[-1]
+    task = MoleculeTask(data, config, device)
+    epoch, seconds = trained(job, task, device, f"{data.digest} {len(data.graphs)}", cache_folder)
     test = torch.from_numpy(data.split.test).to(device)
     prediction, target = predict(epoch.model, task.store, test), task.store.targets[test]
-    row = Row(
+    return Row(
         experiment=job.experiment,
         split=job.split,
-        family=job.config.family,
-        seed=job.config.seed,
+        family=config.family,
+        seed=config.seed,
         train=len(data.split.train),
-        depth=job.config.depth,
-        epochs=job.config.epochs,
+        depth=config.depth,
+        epochs=config.epochs,
         parameters=sum(p.numel() for p in epoch.model.parameters()),
         validation_r2=round(epoch.metrics["validation/r2"], 5),
         validation_mae=round(epoch.metrics["validation/mae"], 5),
@@ -210,51 +181,6 @@ def run(job: Fit, dataset: str, cache_folder: Path, threads: int) -> Row:
         device=device_name(device),
         config=job.key[2],
     )
-    shutil.rmtree(folder)
-    return row
-
-
-def _timed_epochs(
-    task: MoleculeTask, config: GNNConfig, device: torch.device, folder: Path
-) -> Iterator[tuple[Epoch, float]]:
-    """The epochs of a fit, each with the seconds so far; goes on from what lies in the folder,
-    and leaves there what it takes to go on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = load(folder, device) if (folder / FILE).is_file() else None
-    before = 0.0 if state is None else state["seconds"]
-    started = time.perf_counter()
-    for epoch in fit(task, config, device, resume=state):
-        seconds = before + time.perf_counter() - started
-        save(folder, {**epoch.state(), "seconds": seconds})
-        yield epoch, seconds
-
-
-def _digest(job: Fit, data: MoleculeSet) -> str:
-    """Names a fit of these molecules."""
-    return hashlib.sha256(repr((job.key, data.digest, len(data.graphs))).encode()).hexdigest()[:16]
-
-
-def run_all(jobs: Sequence[Fit], typed: argparse.Namespace, results: Path = RESULTS) -> None:
-    """Makes the fits that have no row yet, and writes each row as it comes."""
-    rows = read_rows(results)
-    done = {row.key for row in rows}
-    left = [job for job in jobs if job.key not in done]
-    say = Console(soft_wrap=True, highlight=False).print
-    say(f"{typed.experiment}: {len(jobs) - len(left)} of {len(jobs)} fits are there")
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(typed.jobs, mp_context=spawn) as pool:
-        running = [
-            pool.submit(run, job, typed.dataset, typed.data_dir, typed.threads) for job in left
-        ]
-        for place, future in enumerate(as_completed(running), start=1):
-            row = future.result()
-            rows.append(row)
-            write_rows(rows, results)
-            say(
-                f"  {place}/{len(left)}  {row.family} seed {row.seed}, {row.train:,} molecules, "
-                f"depth {row.depth}: test R² {row.test_r2:.4f}, MAE {row.test_mae:.4f}, "
-                f"{row.seconds:.0f} s"
-            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -283,7 +209,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         typed = line.parse_args(argv)
         jobs = [job for job in planned(typed) if job.config.family in (typed.family or FAMILIES)]
-        run_all(jobs, typed, typed.results)
+        score = partial(
+            run, dataset=typed.dataset, cache_folder=typed.data_dir, threads=typed.threads
+        )
+        run_all(jobs, score, typed.jobs, table(typed.results))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

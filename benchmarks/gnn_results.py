@@ -1,14 +1,13 @@
 """The rows of docs/results/gnn.csv: one fit each, see `benchmarks.gnn_fits`."""
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import get_type_hints
 
+from benchmarks.fits import Key, Table
 from datasets.errors import InputError
 from trainables.models.gnn import GNNConfig
 
@@ -38,7 +37,7 @@ class Row:
     config: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """As `Fit.key`."""
         return self.experiment, self.split, self.config
 
@@ -47,31 +46,25 @@ class Row:
         """What `config` says."""
         return GNNConfig(**json.loads(self.config))
 
+    @property
+    def summary(self) -> str:
+        """What is said when it is there."""
+        return (
+            f"{self.family} seed {self.seed}, {self.train:,} molecules, depth {self.depth}: test "
+            f"R² {self.test_r2:.4f}, MAE {self.test_mae:.4f}, {self.seconds:.0f} s"
+        )
+
+
+def table(path: Path = RESULTS) -> Table[Row]:
+    """The table of these rows."""
+    return Table(
+        path, Row, lambda row: (row.experiment, row.train, row.family, row.depth, row.seed)
+    )
+
 
 def read_rows(path: Path = RESULTS) -> list[Row]:
     """The rows so far; none if there is no file."""
-    if not path.is_file():
-        return []
-    kinds = get_type_hints(Row)
-    with path.open(newline="") as file:
-        return [
-            Row(**{name: kinds[name](value) for name, value in row.items()})
-            for row in csv.DictReader(file)
-        ]
-
-
-def write_rows(rows: Iterable[Row], path: Path = RESULTS) -> None:
-    """Writes all rows, sorted, beside and then renamed."""
-    ordered = sorted(
-        rows, key=lambda row: (row.experiment, row.train, row.family, row.depth, row.seed)
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
-    with beside.open("w", newline="") as file:
-        table = csv.DictWriter(file, [*get_type_hints(Row)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(asdict(row) for row in ordered)
-    beside.rename(path)
+    return table(path).read()
 
 
 def champion(rows: Iterable[Row]) -> GNNConfig:

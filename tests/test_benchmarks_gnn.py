@@ -4,6 +4,7 @@ import argparse
 import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +13,12 @@ import pytest
 import torch
 
 from analysis.runs import StudyRuns, TrialRun
-from benchmarks import gnn_figures, gnn_fits
+from benchmarks import fits, gnn_figures, gnn_fits
+from benchmarks.fits import Fit
 from benchmarks.gnn_figures import DOCUMENT, FIGURES, TABLES, changes, draw, fill
-from benchmarks.gnn_fits import Fit, Row, best_of, planned, read_rows, run_all, write_rows
+from benchmarks.gnn_fits import best_of, planned
+from benchmarks.gnn_results import Row, read_rows
+from benchmarks.gnn_results import table as table_of
 from datasets.sources import MoleculeOptions, open_molecules
 from trainables.fit import fit
 from trainables.metrics import mae, r2
@@ -40,10 +44,16 @@ def typed(molecule_rows: pa.Table, tmp_path: Path) -> argparse.Namespace:
     )
 
 
+def make(typed: argparse.Namespace, table: Path) -> None:
+    """One tiny fit, as `main` would make it."""
+    score = partial(gnn_fits.run, dataset=typed.dataset, cache_folder=typed.data_dir, threads=1)
+    fits.run_all([Fit("toy", "random", TINY)], score, 1, table_of(table))
+
+
 @pytest.mark.slow
 def test_a_fit_becomes_one_row_with_the_scores_of_its_last_epoch(typed, tmp_path) -> None:
     table = tmp_path / "table.csv"
-    run_all([Fit("toy", "random", TINY)], typed, table)
+    make(typed, table)
     (row,) = read_rows(table)
     options = MoleculeOptions(dataset=typed.dataset, split="random")
     data = open_molecules(options, gnn_fits.SPLIT_SEED, tmp_path / "data")
@@ -56,7 +66,7 @@ def test_a_fit_becomes_one_row_with_the_scores_of_its_last_epoch(typed, tmp_path
     assert (row.experiment, row.family, row.train, row.device) == ("toy", "gcn", 96, "cpu")
     assert row.configuration == TINY
 
-    run_all([Fit("toy", "random", TINY)], typed, table)
+    make(typed, table)
     assert read_rows(table) == [row]  # the seconds too: it was not made again
 
 
@@ -77,7 +87,7 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkey
             trained.append(epoch.number)
             yield epoch
 
-    monkeypatch.setattr(gnn_fits, "fit", killed_after_the_first)
+    monkeypatch.setattr(fits, "fit", killed_after_the_first)
     with pytest.raises(Killed):
         gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
 
@@ -86,7 +96,7 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkey
             trained.append(epoch.number)
             yield epoch
 
-    monkeypatch.setattr(gnn_fits, "fit", noted)
+    monkeypatch.setattr(fits, "fit", noted)
     continued = gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
     assert trained == [1, 2]
     assert replace(continued, seconds=whole.seconds) == whole
@@ -125,7 +135,7 @@ def rows_of(experiment: str, seeds: int = 1) -> list[Row]:
 
 def test_rows_survive_their_file(tmp_path) -> None:
     rows = rows_of("best", seeds=2)
-    write_rows(reversed(rows), tmp_path / "folder" / "table.csv")
+    table_of(tmp_path / "folder" / "table.csv").write(reversed(rows))
     assert sorted(read_rows(tmp_path / "folder" / "table.csv"), key=repr) == sorted(rows, key=repr)
     assert read_rows(tmp_path / "none.csv") == []
 
@@ -160,11 +170,11 @@ def test_the_best_configurations_are_read_back_as_they_were_the_best_family_firs
 
 def test_fits_use_seeds_that_the_search_did_not(typed) -> None:
     typed.experiment = "presets"
-    fits = planned(typed)
-    assert {(job.config.family, job.config.seed) for job in fits} == {
+    jobs = planned(typed)
+    assert {(job.config.family, job.config.seed) for job in jobs} == {
         (family, seed) for family in FAMILIES for seed in (1, 2)
     }
-    assert all(job.config.raw_positions for job in fits)
+    assert all(job.config.raw_positions for job in jobs)
 
 
 def test_the_best_of_no_study_are_asked_for_in_one_line(capsys) -> None:
@@ -186,7 +196,7 @@ def test_what_builds_on_the_best_takes_the_one_that_validates_best_over_its_seed
         )
     ]
     typed.results = tmp_path / "gnn.csv"
-    write_rows(rows, typed.results)
+    table_of(typed.results).write(rows)
     found = {}
     for typed.experiment in ("long", "sizes", "full"):
         found[typed.experiment] = planned(typed)

@@ -1,0 +1,158 @@
+"""Fits whose scores become the rows of a table, several fits at a time.
+
+An interrupted run is continued by its own command: a fit that has its row is not repeated, one
+that was under way goes on after its last epoch.
+"""
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, get_type_hints
+
+import torch
+from rich.console import Console
+
+from trainables.checkpoint import FILE, load, save
+from trainables.config import FitConfig
+from trainables.fit import Epoch, Task, fit
+
+Key = tuple[str, str, str]
+Config = TypeVar("Config", bound=FitConfig)
+
+
+@dataclass(frozen=True)
+class Fit(Generic[Config]):
+    """One fit to make.
+
+    Attributes:
+        experiment: What it is for.
+        split: Of the data.
+        config: Hyperparameters, seed included.
+    """
+
+    experiment: str
+    split: str
+    config: Config
+
+    @property
+    def key(self) -> Key:
+        """What tells a fit from every other."""
+        return self.experiment, self.split, json.dumps(asdict(self.config), sort_keys=True)
+
+
+class Row(Protocol):
+    """What came of a fit: a dataclass of texts and numbers."""
+
+    @property
+    def key(self) -> Key:
+        """As `Fit.key`."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """What is said when it is there."""
+        ...
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+class Table(Generic[AnyRow]):
+    """Rows in a CSV file.
+
+    Args:
+        path: The file.
+        kind: Class of the rows.
+        order: Sorts them.
+    """
+
+    def __init__(self, path: Path, kind: type[AnyRow], order: Callable[[AnyRow], Any]) -> None:
+        self.path = path
+        self.kind = kind
+        self.order = order
+
+    def read(self) -> list[AnyRow]:
+        """The rows so far; none if there is no file."""
+        if not self.path.is_file():
+            return []
+        kinds = get_type_hints(self.kind)
+        with self.path.open(newline="") as file:
+            return [
+                self.kind(**{name: kinds[name](value) for name, value in row.items()})
+                for row in csv.DictReader(file)
+            ]
+
+    def write(self, rows: Iterable[AnyRow]) -> None:
+        """Writes all rows, sorted, beside and then renamed."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_suffix(".partial")
+        with beside.open("w", newline="") as file:
+            table = csv.DictWriter(file, [*get_type_hints(self.kind)], lineterminator="\n")
+            table.writeheader()
+            table.writerows(vars(row) for row in sorted(rows, key=self.order))
+        beside.rename(self.path)
+
+
+def trained(
+    job: Fit[Any], task: Task[Any], device: torch.device, fingerprint: str, cache_folder: Path
+) -> tuple[Epoch, float]:
+    """The last epoch of a fit, and the seconds that it took, whatever else the machine did.
+
+    Goes on from what an interrupted run left in the cache folder.
+
+    Args:
+        job: The fit.
+        task: What it learns.
+        device: Where it trains.
+        fingerprint: Of the data.
+        cache_folder: Where its state is kept until it is done.
+    """
+    digest = hashlib.sha256(repr((job.key, fingerprint)).encode()).hexdigest()[:16]
+    folder = cache_folder / "fits" / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    state = load(folder, device) if (folder / FILE).is_file() else None
+    before = 0.0 if state is None else state["seconds"]
+    started = time.perf_counter()
+    for epoch in fit(task, job.config, device, resume=state):
+        seconds = before + time.perf_counter() - started
+        save(folder, {**epoch.state(), "seconds": seconds})
+        if epoch.number == job.config.epochs:
+            shutil.rmtree(folder)
+            return epoch, seconds
+    raise AssertionError("a fit has a last epoch")
+
+
+def run_all(
+    jobs: Sequence[Fit[Config]],
+    score: Callable[[Fit[Config]], AnyRow],
+    at_once: int,
+    table: Table[AnyRow],
+) -> None:
+    """Makes the fits that have no row yet, and writes each row as it comes.
+
+    Args:
+        jobs: The fits.
+        score: Makes one, in a process of its own.
+        at_once: How many processes.
+        table: Where the rows go.
+    """
+    rows = table.read()
+    done = {row.key for row in rows}
+    left = [job for job in jobs if job.key not in done]
+    say = Console(soft_wrap=True, highlight=False).print
+    say(f"{len(jobs) - len(left)} of {len(jobs)} fits are there")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(at_once, mp_context=spawn) as pool:
+        running = [pool.submit(score, job) for job in left]
+        for place, future in enumerate(as_completed(running), start=1):
+            row = future.result()
+            rows.append(row)
+            table.write(rows)
+            say(f"  {place}/{len(left)}  {row.summary}")
