@@ -55,6 +55,10 @@ class Dreams:
         """Mean squared error of one of `PICTURES`, (episodes, horizons)."""
         return self.mse[PICTURES.index(picture)]
 
+    def similarity(self, picture: str) -> np.ndarray:
+        """Structural similarity of one of `PICTURES`, (episodes, horizons)."""
+        return self.ssim[PICTURES.index(picture)]
+
 
 def recorded(store: TrackingStore, trial: TrialRun) -> Dreams | None:
     """The rollouts made earlier; None if there are none."""

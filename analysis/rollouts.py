@@ -212,7 +212,7 @@ def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
         *(f"{free[horizon - 1]:.2f}" for horizon in horizons),
         f"{mean:.2f}",
         f"{_mean_ratio(made, 'autoregressive', 'climatology'):.2f}",
-        f"{made.ssim[PICTURES.index('autoregressive')].mean():.3f}",
+        f"{made.similarity('autoregressive').mean():.3f}",
     ]
 
 

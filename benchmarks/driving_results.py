@@ -1,0 +1,104 @@
+"""The rows of docs/results/driving.csv: one fit each, see `benchmarks.driving_fits`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis.dreams import Dreams
+from benchmarks.fits import Key, Table
+from trainables.models.world_model import WorldModelConfig
+
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "driving.csv"
+
+LONGEST = 149
+"""Horizon up to which free-running errors are averaged, or as far as the episodes go."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a fit, on the test episodes; errors as shares of those of a baseline.
+
+    Attributes:
+        one_step: Of persistence.
+        free_1: Free-running error at horizon 1, of freeze; and so on.
+        free_mean: The same, errors averaged over horizons 1 to `LONGEST`.
+        free_mean_of_climatology: As `free_mean`, of climatology.
+        below_both: Number of horizons up to `LONGEST` at which the free-running error is below
+            that of freeze and that of climatology.
+        ssim: Structural similarity of the free-running frames, mean over the same horizons.
+        seconds: On the clock, whatever else the machine did.
+    """
+
+    experiment: str
+    split: str
+    core: str
+    decoder: str
+    seed: int
+    epochs: int
+    parameters: int
+    validation_skill: float
+    validation_one_step: float
+    one_step: float
+    one_step_mse: float
+    free_1: float
+    free_10: float
+    free_30: float
+    free_50: float
+    free_100: float
+    free_149: float
+    free_mean: float
+    free_mean_of_climatology: float
+    below_both: int
+    ssim: float
+    seconds: float
+    device: str
+    config: str
+
+    @property
+    def key(self) -> Key:
+        """As `Fit.key`."""
+        return self.experiment, self.split, self.config
+
+    @property
+    def configuration(self) -> WorldModelConfig:
+        """What `config` says."""
+        return WorldModelConfig(**json.loads(self.config))
+
+    @property
+    def summary(self) -> str:
+        """What is said when it is there."""
+        return (
+            f"{self.configuration.title} seed {self.seed}: one-step {self.one_step:.3f} of "
+            f"persistence, free-running {self.free_mean:.3f} of freeze and "
+            f"{self.free_mean_of_climatology:.3f} of climatology, below both at "
+            f"{self.below_both} horizons, {self.seconds:.0f} s"
+        )
+
+
+def scores(made: Dreams) -> dict[str, float]:
+    """The columns of a row that rollouts decide."""
+    mean = {name: made.error(name).mean(axis=0) for name in ("autoregressive", "freeze")}
+    climatology = made.error("climatology").mean(axis=0)
+    free, kept = mean["autoregressive"], mean["freeze"]
+    last = min(LONGEST, len(free))
+    shares = free / kept
+    one_step = made.error("teacher_forced").mean()
+    found = {
+        "one_step": one_step / made.error("persistence").mean(),
+        "one_step_mse": one_step,
+        **{f"free_{h}": shares[min(h, last) - 1] for h in (1, 10, 30, 50, 100, 149)},
+        "free_mean": free[:last].mean() / kept[:last].mean(),
+        "free_mean_of_climatology": free[:last].mean() / climatology[:last].mean(),
+        "ssim": made.similarity("autoregressive")[:, :last].mean(),
+    }
+    below = (free < np.minimum(kept, climatology))[:last].sum()
+    return {name: float(f"{value:.5g}") for name, value in found.items()} | {
+        "below_both": int(below)
+    }
+
+
+def table(path: Path = RESULTS) -> Table[Row]:
+    """The table of these rows."""
+    return Table(path, Row, lambda row: (row.experiment, row.decoder, row.config))
