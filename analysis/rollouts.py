@@ -22,7 +22,7 @@ from analysis.dreams import PICTURES, Dreams
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
-from trainables.rollout import CONTEXT, skill
+from trainables.rollout import CONTEXT
 
 HORIZONS = (1, 10, 30, 50, 100)
 """Of the table, as far as the episodes go, before the mean over all."""
@@ -78,8 +78,6 @@ def analyse(
     runs = store.study(study)
     _check_is_rolled_out(runs)
     entries = _entries(store, runs, data_dir, recordings)
-    if not entries:
-        raise InputError(f"{study} has kept no weights of its best trials: nothing can be rolled")
     command_line.make_folder(report)
     text = markdown(entries, runs)
     (report / "rollouts.md").write_text(text, encoding="utf-8")
@@ -111,7 +109,7 @@ def _check_is_rolled_out(runs: StudyRuns) -> None:
 def _entries(
     store: TrackingStore, runs: StudyRuns, data_dir: Path, recordings: str | None
 ) -> list[Entry]:
-    """The finalists whose weights were kept, the best trial first.
+    """The best trial, and the baselines whose weights were kept.
 
     The drives are opened to make the rollouts that MLflow lacks, and to check what the user says
     they are.
@@ -120,6 +118,11 @@ def _entries(
     entries = []
     for title, trial in _finalists(runs).items():
         weights = store.weights(trial)
+        if weights is None and not entries:
+            raise InputError(
+                f"the weights of trial {trial.number}, the best of {runs.name}, were not kept: "
+                "nothing can be rolled out"
+            )
         if weights is None:
             continue
         made = dreams.recorded(store, trial)
@@ -133,7 +136,7 @@ def _entries(
 
 
 def _finalists(runs: StudyRuns) -> dict[str, TrialRun]:
-    """Title -> the best trial, that of each other core, and the baselines."""
+    """Title -> the best trial and the baselines."""
     best = runs.best(runs.trials)
     assert best is not None
     found = {f"best, trial {best.number}": best}
@@ -222,7 +225,7 @@ def ratio(made: Dreams, picture: str, baseline: str) -> np.ndarray:
 
 
 def _mean_ratio(made: Dreams, picture: str, baseline: str) -> float:
-    return 1 - skill(float(made.error(picture).mean()), float(made.error(baseline).mean()))
+    return float(made.error(picture).mean() / made.error(baseline).mean())
 
 
 def _draw(entries: Sequence[Entry], path: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import torch
 
@@ -26,8 +26,8 @@ from analysis.command_line import tracking_uri
 from analysis.dreams import dream
 from analysis.runs import StudyRuns, TrackingStore
 from benchmarks.driving_results import RESULTS, Row, scores, table
-from benchmarks.fits import Fit, run_all, trained
-from benchmarks.rounds import Parser, positive
+from benchmarks.fits import Fit, add_options, config_of, run_all, trained
+from benchmarks.rounds import Parser
 from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
 from trainables.device import device_name, pick_device
@@ -62,7 +62,7 @@ ABLATIONS: tuple[dict[str, Any], ...] = (
 
 
 def best_of(study: StudyRuns) -> WorldModelConfig:
-    """The configuration of the best finished trial, from the text that MLflow keeps of it.
+    """The configuration of the best finished trial.
 
     Raises:
         InputError: If no trial finished.
@@ -70,12 +70,7 @@ def best_of(study: StudyRuns) -> WorldModelConfig:
     trial = study.best(study.trials)
     if trial is None:
         raise InputError(f"no trial of {study.name} finished")
-    readers = {int: int, float: float}
-    values = {
-        name: readers.get(kind, str)(trial.params[name])
-        for name, kind in get_type_hints(WorldModelConfig).items()
-    }
-    return WorldModelConfig(**values)
+    return config_of(WorldModelConfig, trial.params)
 
 
 def planned(typed: argparse.Namespace) -> list[Fit[WorldModelConfig]]:
@@ -135,19 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     line = Parser(__doc__)
     line.add_argument("experiment", choices=["presets", "best", "one-step", "both", "ablations"])
     line.add_argument("--recordings", metavar="FILE", help="one's own drives (default: recorded)")
-    line.add_argument("--study", metavar="NAME", help="whose best configuration is taken")
-    line.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where it is recorded")
-    line.add_argument("--data-dir", type=Path, default=Path("data"), help="cache of recordings")
-    line.add_argument(
-        "--seeds", type=positive, default=3, help="fits of each (default: %(default)s)"
-    )
-    line.add_argument(
-        "--jobs", type=positive, default=2, help="fits at a time (default: %(default)s)"
-    )
-    line.add_argument(
-        "--threads", type=positive, default=1, help="of each fit (default: %(default)s)"
-    )
-    line.add_argument("--results", type=Path, default=RESULTS, help="the table (default: docs/)")
+    add_options(line, RESULTS)
     try:
         typed = line.parse_args(argv)
         options = DrivingOptions(recordings=typed.recordings, split=SPLIT)

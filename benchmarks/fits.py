@@ -10,7 +10,8 @@ import json
 import multiprocessing
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 import torch
 from rich.console import Console
 
+from benchmarks.rounds import positive
 from trainables.checkpoint import FILE, load, save
 from trainables.config import FitConfig
 from trainables.fit import Epoch, Task, fit
@@ -118,15 +120,26 @@ def trained(
     folder = cache_folder / "fits" / digest
     folder.mkdir(parents=True, exist_ok=True)
     state = load(folder, device) if (folder / FILE).is_file() else None
+    *_, last = _timed_epochs(task, job.config, device, folder, state)
+    shutil.rmtree(folder)
+    return last
+
+
+def _timed_epochs(
+    task: Task[Any],
+    config: FitConfig,
+    device: torch.device,
+    folder: Path,
+    state: dict[str, Any] | None,
+) -> Iterator[tuple[Epoch, float]]:
+    """The epochs from a state on, each with the seconds so far; leaves in the folder what it takes
+    to go on."""
     before = 0.0 if state is None else state["seconds"]
     started = time.perf_counter()
-    for epoch in fit(task, job.config, device, resume=state):
+    for epoch in fit(task, config, device, resume=state):
         seconds = before + time.perf_counter() - started
         save(folder, {**epoch.state(), "seconds": seconds})
-        if epoch.number == job.config.epochs:
-            shutil.rmtree(folder)
-            return epoch, seconds
-    raise AssertionError("a fit has a last epoch")
+        yield epoch, seconds
 
 
 def run_all(
@@ -156,3 +169,34 @@ def run_all(
             rows.append(row)
             table.write(rows)
             say(f"  {place}/{len(left)}  {row.summary}")
+
+
+def add_options(line: ArgumentParser, results: Path) -> None:
+    """What every command line of fits has.
+
+    Args:
+        line: The command line.
+        results: The table, unless another one is named.
+    """
+    line.add_argument("--study", metavar="NAME", help="whose best configurations are taken")
+    for name, default, text in (
+        ("--runs-dir", Path("runs"), "where that study is recorded"),
+        ("--data-dir", Path("data"), "cache of data sets"),
+        ("--results", results, "the table"),
+    ):
+        line.add_argument(name, type=Path, default=default, help=f"{text} (default: %(default)s)")
+    for name, count, text in (
+        ("--seeds", 3, "fits of each"),
+        ("--jobs", 2, "fits at a time"),
+        ("--threads", 1, "of each fit"),
+    ):
+        line.add_argument(
+            name, type=positive, default=count, help=f"{text} (default: %(default)s)"
+        )
+
+
+def config_of(kind: type[Config], params: Mapping[str, str]) -> Config:
+    """The configuration of a recorded trial, from the texts that MLflow keeps of it."""
+    readers = {bool: lambda text: text == "True", int: int, float: float}
+    hints = get_type_hints(kind)
+    return kind(**{name: readers.get(hint, str)(params[name]) for name, hint in hints.items()})

@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
 
 from analysis.command_line import tracking_uri
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
-from benchmarks.fits import Fit, run_all, trained
+from analysis.runs import StudyRuns, TrackingStore
+from benchmarks.fits import Fit, add_options, config_of, run_all, trained
 from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, table
-from benchmarks.rounds import Parser, positive
+from benchmarks.rounds import Parser
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
 from trainables.device import device_name, pick_device
@@ -76,21 +76,12 @@ def presets(seeds: Sequence[int]) -> list[Fit[GNNConfig]]:
     ]
 
 
-def config_of(trial: TrialRun) -> GNNConfig:
-    """The configuration of a recorded trial, from the text that MLflow keeps of it."""
-    readers = {bool: lambda text: text == "True", int: int, float: float}
-    values = {}
-    for name, kind in get_type_hints(GNNConfig).items():
-        values[name] = readers.get(kind, str)(trial.params[name])
-    return GNNConfig(**values)
-
-
 def best_of(study: StudyRuns) -> dict[str, GNNConfig]:
     """Family -> configuration of its best finished trial, the best family first."""
     found = {family: study.best(trials) for family, trials in study.groups.items()}
     trials = [trial for trial in found.values() if trial is not None]
     trials.sort(key=lambda trial: trial.metrics[study.objective], reverse=True)
-    return {trial.params["family"]: config_of(trial) for trial in trials}
+    return {trial.params["family"]: config_of(GNNConfig, trial.params) for trial in trials}
 
 
 def planned(typed: argparse.Namespace) -> list[Fit[GNNConfig]]:
@@ -193,19 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dataset", default="qm9", help="qm9 or FILE.parquet (default: %(default)s)"
     )
     line.add_argument("--family", nargs="+", choices=FAMILIES, help="only these (default: all)")
-    line.add_argument("--study", metavar="NAME", help="whose best configurations are taken")
-    line.add_argument("--runs-dir", type=Path, default=Path("runs"), help="where it is recorded")
-    line.add_argument("--data-dir", type=Path, default=Path("data"), help="cache of data sets")
-    line.add_argument(
-        "--seeds", type=positive, default=3, help="fits of each (default: %(default)s)"
-    )
-    line.add_argument(
-        "--jobs", type=positive, default=2, help="fits at a time (default: %(default)s)"
-    )
-    line.add_argument(
-        "--threads", type=positive, default=1, help="of each fit (default: %(default)s)"
-    )
-    line.add_argument("--results", type=Path, default=RESULTS, help="the table (default: docs/)")
+    add_options(line, RESULTS)
     try:
         typed = line.parse_args(argv)
         jobs = [job for job in planned(typed) if job.config.family in (typed.family or FAMILIES)]

@@ -79,7 +79,7 @@ def record(
 
 def record_episodes(drive: Drive) -> Recordings:
     """Records one episode."""
-    import gymnasium
+    import gymnasium  # with pygame it takes a second, which only who records needs
 
     env = gymnasium.make("CarRacing-v3", render_mode=None, max_episode_steps=-1)
     try:
@@ -170,6 +170,12 @@ class Pursuit:
     GAIN = 1.0
     """Steering per radian off the point."""
 
+    PEDAL = 0.05
+    """Throttle, or brake, per unit a second off the wanted speed."""
+
+    CAUTION = 1.5
+    """How much a bend ahead, in radians, divides the wanted speed."""
+
     TREMBLE = (0.2, 0.1)
     """Standard deviations of the noise on steering and pedals."""
 
@@ -189,7 +195,7 @@ class Pursuit:
         off = self._angle_to(nearest + self.LOOKAHEAD, position)
         bend = abs(self._angle_to(nearest + 2 * self.LOOKAHEAD, position))
         speed = math.hypot(hull.linearVelocity.x, hull.linearVelocity.y)
-        pedal = 0.05 * (self.cruise / (1 + 1.5 * bend) - speed)
+        pedal = self.PEDAL * (self.cruise / (1 + self.CAUTION * bend) - speed)
         tremble = self.noise.step() * self.TREMBLE
         return _action(-self.GAIN * off + tremble[0], pedal + tremble[1])
 
@@ -205,6 +211,11 @@ class Wander:
     """Smooth random actions that know nothing of the track."""
 
     MEMORY = 20.0
+    """Steps of the noise."""
+
+    SPREAD = (0.4, 0.3)
+    """Standard deviations of steering and pedals."""
+
     FORWARD = 0.2
     """Mean of the pedals: without it the car would hardly leave its place."""
 
@@ -213,8 +224,8 @@ class Wander:
         self.noise = CorrelatedNoise(generator, self.MEMORY, 2)
 
     def __call__(self) -> np.ndarray:
-        steering, pedal = self.noise.step()
-        return _action(0.4 * steering, self.FORWARD + 0.3 * pedal)
+        steering, pedal = self.noise.step() * self.SPREAD
+        return _action(steering, self.FORWARD + pedal)
 
 
 def _action(steering: float, pedal: float) -> np.ndarray:

@@ -206,12 +206,10 @@ class WorldModel(nn.Module):
         batch, steps = frames.shape[:2]
         last = frames.transpose(0, 1).flatten(0, 1)  # (T B, 3, S, S)
         seen = self.encoder(last).view(steps, batch, -1)
-        seen = torch.cat([seen, actions.transpose(0, 1)], dim=2)
         # The recurrence keeps all digits; and not every processor has an LSTM in bfloat16.
+        seen = torch.cat([seen.to(actions.dtype), actions.transpose(0, 1)], dim=2)
         with torch.autocast(frames.device.type, enabled=False):
-            outputs, after = self.core(
-                seen.float() if seen.dtype == torch.bfloat16 else seen, state
-            )
+            outputs, after = self.core(seen, state)
         predicted = self.decoder(outputs.flatten(0, 1), last)
         return predicted.view(steps, batch, *frames.shape[2:]).transpose(0, 1), after
 
