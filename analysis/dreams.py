@@ -4,7 +4,6 @@ Each trial that is compared gets `FILE` among the artifacts of its run: the erro
 episode at every horizon, of the model and of the baselines, and the frames of one episode.
 """
 
-import math
 import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.kept_weights import check_unchanged, restore
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
@@ -23,10 +23,6 @@ from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT
 
 FILE = "test_rollouts.npz"
-
-TOLERANCE = 0.01
-"""How far, as a share, the validation error of kept weights may lie from the recorded one: another
-kind of device rounds otherwise; another model is further off."""
 
 PICTURES = ("teacher_forced", "autoregressive", "persistence", "freeze", "climatology")
 """Who predicts: the model, in two ways, and the baselines."""
@@ -109,39 +105,20 @@ def open_data(runs: StudyRuns, cache: Path, recordings: str | None) -> Drives:
     return data
 
 
-def restore(trial: TrialRun, weights: dict[str, Any], size: int) -> WorldModel:
-    """The model of a trial, ready to predict, on the CPU.
-
-    Raises:
-        InputError: If the weights are those of another version of the model.
-    """
-    try:
-        model = WorldModel(WorldModelConfig(**weights["config"]), size)
-        model.load_state_dict(weights["model"])
-    except (TypeError, RuntimeError) as error:
-        raise InputError(
-            f"the weights of trial {trial.number} do not fit this version of the code: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return model.eval()
-
-
 @torch.no_grad()
 def make(trial: TrialRun, weights: dict[str, Any], data: Drives) -> Dreams:
     """Rolls the test episodes out, after a look at the validation split.
 
     Raises:
-        InputError: If the trial's validation error is not the recorded one.
+        InputError: If the weights are those of another version of the model.
     """
-    model = restore(trial, weights, data.recordings.size)
+    model = restore(
+        trial,
+        weights,
+        lambda config: WorldModel(WorldModelConfig(**config), data.recordings.size),
+    )
     task = DrivingTask(data, WorldModelConfig(**weights["config"]), torch.device("cpu"))
-    now, then = task.evaluate(model)["validation/mse"], trial.metrics["validation/mse"]
-    if not math.isclose(now, then, rel_tol=TOLERANCE):
-        raise InputError(
-            f"the weights of trial {trial.number} give a validation/mse of {now:.5g}, recorded is "
-            f"{then:.5g}: the model has changed since; analyse with the version of the code that "
-            "ran the study, see the tags of its parent run"
-        )
+    check_unchanged(trial, task.evaluate(model))
     return dream(model, data)
 
 

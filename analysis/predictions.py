@@ -4,7 +4,6 @@ Each trial that is compared gets `FILE` among the artifacts of its run, with the
 (of the molecule table), ``target`` and ``prediction`` (both in the target's unit).
 """
 
-import math
 import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from analysis import kept_weights
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
@@ -23,10 +23,6 @@ from trainables.models.gnn import GNN, GNNConfig
 from trainables.molecules import MoleculeTask, predict
 
 FILE = "test_predictions.parquet"
-
-TOLERANCE = 0.01
-"""How far, as a share, the validation error of kept weights may lie from the recorded one: another
-kind of device rounds otherwise; other features or another model are further off."""
 
 
 @dataclass(frozen=True)
@@ -105,38 +101,21 @@ def open_data(runs: StudyRuns, cache: Path, dataset: str | None) -> MoleculeSet:
 
 
 def restore(trial: TrialRun, weights: dict[str, Any]) -> GNN:
-    """The model of a trial, ready to predict, on the CPU.
-
-    Raises:
-        InputError: If the weights are those of another version of the model.
-    """
-    try:
-        # Mean and standard deviation of the target come with the weights.
-        model = GNN(GNNConfig(**weights["config"]), Standardizer(mean=0.0, std=1.0))
-        model.load_state_dict(weights["model"])
-    except (TypeError, RuntimeError) as error:
-        raise InputError(
-            f"the weights of trial {trial.number} do not fit this version of the code: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return model.eval()
+    """The model of a trial, see `kept_weights.restore`."""
+    # Mean and standard deviation of the target come with the weights.
+    fresh = Standardizer(mean=0.0, std=1.0)
+    return kept_weights.restore(trial, weights, lambda config: GNN(GNNConfig(**config), fresh))
 
 
 def make(trial: TrialRun, weights: dict[str, Any], data: MoleculeSet) -> Predictions:
     """Predicts the test split, after a look at the validation split.
 
     Raises:
-        InputError: If the trial's validation error is not the recorded one.
+        InputError: If the weights are those of other features or another version of the model.
     """
     model = restore(trial, weights)
     task = MoleculeTask(data, GNNConfig(**weights["config"]), torch.device("cpu"))
-    now, then = task.evaluate(model)["validation/mse"], trial.metrics["validation/mse"]
-    if not math.isclose(now, then, rel_tol=TOLERANCE):
-        raise InputError(
-            f"the weights of trial {trial.number} give a validation/mse of {now:.5g}, recorded is "
-            f"{then:.5g}: the features or the model have changed since; analyse with the version "
-            "of the code that ran the study, see the tags of its parent run"
-        )
+    kept_weights.check_unchanged(trial, task.evaluate(model))
     test = data.split.test
     return Predictions(
         row=np.array(data.graphs.rows[test]),

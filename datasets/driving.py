@@ -103,6 +103,8 @@ def open_drives(
     """
     if options.recordings is None:
         recordings = read_recordings(_recorded(options, cache, parallel))
+    elif not Path(options.recordings).is_file():
+        raise InputError(f"no file {options.recordings}: expected recordings in Arrow or a pickle")
     elif options.recordings.endswith(".pkl"):
         recordings = read_pickle(Path(options.recordings))
     else:

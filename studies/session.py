@@ -108,6 +108,10 @@ class Session:
         data = self.study.open_data(
             self.data_options, self.seed, self.options.data_dir, parallel, self.console.print
         )
+        if data.check is not None:
+            space = self._space(data.decided)
+            for value in space.compared:
+                data.check(space.largest(value))
         with self._locked():
             search, recorder = self._open(data)
             try:

@@ -178,6 +178,15 @@ class Space:
             return self.default(value)
         return replace(self, preset=self.reference).default(value)
 
+    def largest(self, value: Any) -> FitConfig:
+        """For a value of `by` the configuration whose searched whole numbers are all the greatest:
+        what it takes, no other takes more of."""
+        values = self._defaults() | {self.by: value}
+        for parameter in self.parameters:
+            if parameter.applies(values):
+                values[parameter.field] = _greatest(parameter, values[parameter.field])
+        return self._config(values)
+
     def is_baseline(self, number: int) -> bool:
         """Whether the trial of this number is one: they are the first."""
         return number < len(self.compared)
@@ -224,6 +233,16 @@ class Space:
 
 def _condition(when: When) -> dict[str, Any]:
     return {"field": when.field, "values": list(when.values)}
+
+
+def _greatest(parameter: Parameter, default: Any) -> Any:
+    """Of the whole numbers that are searched; the default of what is no whole number."""
+    distribution = parameter.distribution
+    if isinstance(distribution, IntDistribution):
+        return distribution.high
+    if isinstance(distribution, CategoricalDistribution) and isinstance(default, int):
+        return max(int(choice) for choice in distribution.choices if choice is not None)
+    return _inside(distribution, default)
 
 
 def _inside(distribution: BaseDistribution, default: Any) -> Any:

@@ -25,12 +25,15 @@ class StudyData:
         digest: Fingerprint of everything that a fit sees.
         facts: What else to record of them, such as the unit and the sizes of the split.
         decided: Config fields that the data leave no choice about -> their only values.
+        check: Raises InputError for a configuration that the data cannot train; None: they can
+            train any.
     """
 
     make_task: TaskFactory
     digest: str
     facts: Mapping[str, Any]
     decided: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    check: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from analysis import loss_curves, rollouts
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
 from studies.study import Study, StudyData, main
-from trainables.driving import DrivingTask
+from trainables.driving import DrivingTask, check_windows
 from trainables.models.world_model import WorldModelConfig, homework
 
 
@@ -33,6 +33,7 @@ def open_data(
     return StudyData(
         make_task=partial(DrivingTask, drives),
         digest=drives.digest,
+        check=partial(check_windows, drives),
         facts={
             "frames": len(drives.recordings.frames),
             "pixels": drives.recordings.size,

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from torch import Tensor, nn
+from contracts import STATED, assert_same, metrics, tried, weights
 
 from datasets.graphs import GraphBatch
 from datasets.sources import MoleculeSet
 from datasets.splits import Split
-from studies.space import Parameter, parameters_of
+from studies.space import parameters_of
 from trainables import checkpoint
 from trainables.fit import Diverged, Epoch, fit
 from trainables.models.gnn import FAMILIES, Family, GNNConfig
@@ -37,10 +36,6 @@ SET_ONLY: dict[str, tuple[Any, ...]] = {
 }
 """Fields that are never searched, each with values that must matter."""
 
-BY_A_CLOCK = ("train/seconds",)
-STATED = ("train/seconds", "train/learning_rate")
-"""Metrics that differ by themselves where nothing that was learned differs."""
-
 
 def small(family: Family, **changes: Any) -> GNNConfig:
     """The defaults of a family at a size that trains in milliseconds."""
@@ -53,33 +48,9 @@ def epochs_of(config: GNNConfig, data: MoleculeSet, **kwargs: Any) -> Iterator[E
     return fit(MoleculeTask(data, config, CPU), config, CPU, **kwargs)
 
 
-def metrics(epoch: Epoch, without: tuple[str, ...] = BY_A_CLOCK) -> dict[str, float]:
-    return {name: value for name, value in epoch.metrics.items() if name not in without}
-
-
 def outcome(config: GNNConfig, data: MoleculeSet) -> list[dict[str, float]]:
     """What was learned in each epoch, apart from what the configuration states itself."""
     return [metrics(epoch, STATED) for epoch in epochs_of(config, data)]
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor), name
-
-
-def tried(parameter: Parameter) -> tuple[Any, ...]:
-    """All choices, or both ends of a range."""
-    match parameter.distribution:
-        case CategoricalDistribution(choices=choices):
-            return choices
-        case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
-            return (low, high)
-    raise TypeError(f"{parameter.key}: {parameter.distribution}")
 
 
 def cases() -> list[Any]:

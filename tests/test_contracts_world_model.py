@@ -8,12 +8,11 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from contracts import STATED, assert_same, metrics, tried, weights
 from moving_stripes import striped_drives
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from torch import Tensor, nn
 
 from datasets.driving import Drives
-from studies.space import Parameter, Space, parameters_of
+from studies.space import Space, parameters_of
 from trainables import checkpoint
 from trainables.driving import DrivingTask
 from trainables.fit import Diverged, Epoch, fit
@@ -22,9 +21,6 @@ from trainables.models.world_model import Core, Decoder, WorldModelConfig, homew
 CPU = torch.device("cpu")
 PARAMETERS = parameters_of(WorldModelConfig)
 CORES, DECODERS = get_args(Core), get_args(Decoder)
-STATED = ("train/seconds", "train/learning_rate")
-"""Metrics that differ by themselves where nothing that was learned differs."""
-
 SET_ONLY: dict[str, tuple[Any, ...]] = {
     "context": (0, 3),
     "schedule": ("constant", "cosine"),
@@ -68,32 +64,8 @@ def epochs_of(config: WorldModelConfig, drives: Drives, **kwargs: Any) -> Iterat
     return fit(DrivingTask(drives, config, CPU), config, CPU, **kwargs)
 
 
-def metrics(epoch: Epoch, without: tuple[str, ...] = ("train/seconds",)) -> dict[str, float]:
-    return {name: value for name, value in epoch.metrics.items() if name not in without}
-
-
 def outcome(config: WorldModelConfig, drives: Drives) -> list[dict[str, float]]:
     return [metrics(epoch, STATED) for epoch in epochs_of(config, drives)]
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor), name
-
-
-def tried(parameter: Parameter) -> tuple[Any, ...]:
-    """All choices, or both ends of a range."""
-    match parameter.distribution:
-        case CategoricalDistribution(choices=choices):
-            return choices
-        case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
-            return (low, high)
-    raise TypeError(f"{parameter.key}: {parameter.distribution}")
 
 
 CASES = {p.field: tried(p) for p in PARAMETERS if p.field not in EXACT} | SET_ONLY
@@ -196,10 +168,10 @@ def test_a_saved_model_gives_equal_predictions(
 
 @pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])
 def test_a_few_episodes_are_learned(core: Core, decoder: Decoder) -> None:
-    """Measured, first and last: linear 44 and 7.2, convolutional 8.8 and 5.1, warp 0.9 and 0.3."""
+    """Measured, first and last: linear 45 and 4.0, convolutional 8.8 and 4.2, warp 0.9 and 0.3."""
     drives = striped_drives(episodes=10, length=24)
     config = small(
-        core=core, decoder=decoder, hidden=64, sampling_rate=0.0, learning_rate=5e-3, epochs=30
+        core=core, decoder=decoder, hidden=64, sampling_rate=0.0, learning_rate=5e-3, epochs=50
     )
     losses = [epoch.metrics["train/loss"] for epoch in epochs_of(config, drives)]
     assert losses[-1] < 0.7 * losses[0]

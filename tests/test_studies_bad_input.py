@@ -1,37 +1,21 @@
 """Bad input on the GNN study's command line: one clear line, exit code 2, nothing half-written."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from refused import Refused, refusing
 
 from datasets.molecules import molecule_table
 from studies.gnn_sweep import STUDY
-from studies.study import main
-
-Refused = Callable[..., str]
 
 
 @pytest.fixture
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Runs the study, checks that it is refused and left nothing; returns the one line it said."""
-
-    def refused(*arguments: str) -> str:
-        where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
-        assert main(STUDY, ["--local", *where, *arguments]) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("error: ")
-        assert said.count("\n") == 1, f"more than one line: {said}"
-        left = [path for path in tmp_path.glob("runs/**/*") if path.is_file()]
-        assert left == [], "something was written before the input was known to be good"
-        assert not [path for path in tmp_path.glob("data/*") if "graphs" not in path.name]
-        return said
-
-    return refused
+    return refusing(STUDY, tmp_path, capsys)
 
 
 def write_molecules(path: Path, smiles: list[str], numbers: list[int], dipole: float = 1.0) -> str:

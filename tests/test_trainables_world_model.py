@@ -121,12 +121,24 @@ def test_the_warp_mixes_three_pictures_and_adds_what_is_left() -> None:
         for parameter in decoder.draw.parameters():
             parameter.zero_()
         decoder.draw.always[3:6] = 2.0
-        decoder.draw.always[6:] = 0.125
+        decoder.draw.always[6:9] = 0.125
         decoder.motion.bias[2] = 0.5
     last = torch.rand(1, 3, 32, 32)
     moved = functional.pad(last[..., 8:], (0, 8, 0, 0), mode="replicate")
     expected = (moved + last + torch.sigmoid(torch.tensor(2.0))) / 3 + 0.125
     torch.testing.assert_close(decoder(torch.zeros(1, 4), last), expected)
+
+
+def test_the_warp_sharpens_what_it_moved_by_what_a_local_mean_leaves() -> None:
+    decoder = WarpDecoder(4, 32)
+    with torch.no_grad():
+        for parameter in decoder.draw.parameters():
+            parameter.zero_()
+        decoder.draw.always[0] = 50.0  # the moved picture alone, which does not move
+        decoder.draw.always[9] = 0.5
+    last = torch.rand(2, 3, 32, 32)
+    mean = functional.avg_pool2d(last, 3, stride=1, padding=1, count_include_pad=False)
+    torch.testing.assert_close(decoder(torch.zeros(2, 4), last), 1.5 * last - 0.5 * mean)
 
 
 @pytest.mark.parametrize(

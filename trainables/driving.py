@@ -68,18 +68,13 @@ class DrivingTask:
     """
 
     def __init__(self, data: Drives, config: WorldModelConfig, device: torch.device) -> None:
+        check_windows(data, config)
         self.config = config
         self.size = data.recordings.size
         self.frames = as_tensor(data.recordings.frames, device)
         self.actions = as_tensor(data.recordings.actions, device)
         train = data.split.train
         self.starts = torch.from_numpy(data.recordings.window_starts(train, config.steps + 1))
-        if len(self.starts) == 0:
-            raise InputError(
-                f"sequence_length {config.sequence_length} and free_steps {config.free_steps} "
-                f"make windows of {config.steps + 1} frames, the longest training episode has "
-                f"{data.recordings.lengths[train].max()}: choose fewer, or record longer episodes"
-            )
         self.windows = -(-int(data.recordings.lengths[train].sum()) // (config.steps + 1))
         self.scale = self._scale(data).to(device)
         self.horizon = min(HORIZON, data.shortest - CONTEXT)
@@ -156,6 +151,21 @@ class DrivingTask:
                 error = float(frame_mse(picture, truth).double().mean(dim=1).sum(dim=0))
                 sums[name] = sums.get(name, 0.0) + error
         return {name: total / len(starts) for name, total in sums.items()}
+
+
+def check_windows(data: Drives, config: WorldModelConfig) -> None:
+    """Checks that drives are long enough for the windows of a configuration.
+
+    Raises:
+        InputError: If no training episode is as long as one.
+    """
+    longest = data.recordings.lengths[data.split.train].max()
+    if config.steps + 1 > longest:
+        raise InputError(
+            f"sequence_length {config.sequence_length} and free_steps {config.free_steps} make "
+            f"windows of {config.steps + 1} frames, the longest training episode has {longest}: "
+            "choose fewer, or longer episodes"
+        )
 
 
 def unroll(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor:

@@ -1,0 +1,30 @@
+"""A study's command line that is refused: one clear line, exit code 2, nothing half-written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studies.study import Study, main
+
+Refused = Callable[..., str]
+"""Runs a study with some arguments, checks that it is refused and left nothing; returns the one
+line it said."""
+
+
+def refusing(study: Study[Any], folder: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """For a study whose runs and data go into a folder."""
+
+    def refused(*arguments: str) -> str:
+        where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+        assert main(study, ["--local", *where, *arguments]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1, f"more than one line: {said}"
+        left = [path for path in folder.glob("runs/**/*") if path.is_file()]
+        assert left == [], "something was written before the input was known to be good"
+        assert not [path for path in folder.glob("data/*") if "graphs" not in path.name]
+        return said
+
+    return refused
