@@ -25,6 +25,9 @@ RESOLUTION = 200
 MOST_COLUMNS = 3
 """Panels beside each other on a page."""
 
+BESIDE = 0.8
+"""Width of a legend for which no cell is left, in panels."""
+
 LOOK: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -65,7 +68,7 @@ def draw(
     labels: tuple[str, str],
     paint: Callable[[Sequence[Axes]], None],
 ) -> list[Path]:
-    """Draws a figure of small multiples that share both axes, and one legend in a cell of its own.
+    """Draws a figure of small multiples that share both axes, and one legend.
 
     Args:
         path: Where to, without suffix.
@@ -77,17 +80,19 @@ def draw(
     Returns:
         The files: PNG for the screen, PDF for print. The same numbers give the same bytes.
     """
-    columns = min(MOST_COLUMNS, math.ceil(math.sqrt(count + 1)) if count > 2 else count + 1)
-    rows = math.ceil((count + 1) / columns)
+    columns = min(MOST_COLUMNS, math.ceil(math.sqrt(count)))
+    rows = math.ceil(count / columns)
+    width = columns if count < rows * columns else columns + BESIDE
     with matplotlib.rc_context(LOOK):
-        figure = Figure((size[0] * columns, size[1] * rows), layout="constrained")
+        figure = Figure((size[0] * width, size[1] * rows), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        cells: list[Axes] = list(grid.flat)
-        paint(cells[:count])
-        _label(cells[:count], columns, labels)
-        _legend(cells[count], cells[:count])
-        for spare in cells[count:]:
-            spare.set_axis_off()
+        panels: list[Axes] = list(grid.flat)[:count]
+        spare: list[Axes] = list(grid.flat)[count:]
+        paint(panels)
+        _label(panels, columns, labels)
+        _legend(figure, spare[0] if spare else None, panels)
+        for cell in spare:
+            cell.set_axis_off()
         return save(figure, path)
 
 
@@ -100,13 +105,16 @@ def _label(panels: Sequence[Axes], columns: int, labels: tuple[str, str]) -> Non
         panel.set_ylabel(labels[1] if place % columns == 0 else "")
 
 
-def _legend(cell: Axes, panels: Sequence[Axes]) -> None:
-    """One entry for each label that is in any panel."""
+def _legend(figure: Figure, cell: Axes | None, panels: Sequence[Axes]) -> None:
+    """One entry for each label that is in any panel; in a cell, or beside the panels."""
     entries = {}
     for panel in panels:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
             entries.setdefault(text, handle)
-    legend = cell.legend(entries.values(), entries.keys(), loc="center left")
+    if cell is None:
+        legend = figure.legend(entries.values(), entries.keys(), loc="outside right center")
+    else:
+        legend = cell.legend(entries.values(), entries.keys(), loc="center left")
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)  # a single dot of thousands could not be seen

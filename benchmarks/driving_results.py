@@ -102,3 +102,8 @@ def scores(made: Dreams) -> dict[str, float]:
 def table(path: Path = RESULTS) -> Table[Row]:
     """The table of these rows."""
     return Table(path, Row, lambda row: (row.experiment, row.decoder, row.config))
+
+
+def read_rows(path: Path = RESULTS) -> list[Row]:
+    """The rows that are there."""
+    return table(path).read()

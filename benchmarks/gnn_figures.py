@@ -6,27 +6,23 @@ Figures go to docs/images; tables into the document itself, between `<!-- table 
 `<!-- end -->`.
 """
 
-import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
 from itertools import cycle
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis.markdown import table
-from analysis.style import BLUE, FAMILIES, GREY, LOOK, RESOLUTION, SKY, VERMILLION
-from benchmarks.gnn_results import RESULTS, Row, read_rows
+from analysis.style import BLUE, FAMILIES, GREY, SKY, VERMILLION
+from benchmarks import document
+from benchmarks.document import DOCS, IMAGES, fill, spread
+from benchmarks.gnn_results import Row, read_rows
 from trainables.models.gnn import GNNConfig
 
-DOCS = RESULTS.parent.parent
 DOCUMENT = DOCS / "results-gnn.md"
-IMAGES = DOCS / "images"
 
 PUBLISHED_R2 = {"gcn": 0.451, "gat": 0.428, "sage": 0.459, "gin": 0.541}
 """Test R² on the homework's split; liblaf/84100343-Deep-Learning, hw2."""
@@ -56,13 +52,6 @@ def of(rows: Sequence[Row], experiment: str, family: str | None = None) -> list[
     return [r for r in rows if r.experiment == experiment and family in (None, r.family)]
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """``mean ± standard deviation`` over seeds; the number itself where there is one."""
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
-
-
 def family_table(rows: Sequence[Row]) -> str:
     """Test R² of each family: published, preset, the study's best."""
     lines = []
@@ -85,14 +74,8 @@ def family_table(rows: Sequence[Row]) -> str:
 
 def changes(config: GNNConfig) -> str:
     """Where a configuration differs from the default of its family."""
-    default = asdict(GNNConfig(family=config.family))
-    parts = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name not in ("family", "seed", "epochs") and value != default[field.name]:
-            shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-            parts.append(f"{field.name} {shown}")
-    return ", ".join(parts) or "the default"
+    default = GNNConfig(family=config.family)
+    return document.changes(config, default, ignored=("seed", "epochs"))
 
 
 def config_table(rows: Sequence[Row]) -> str:
@@ -178,16 +161,6 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "depths": depth_table,
     "long": long_table,
 }
-
-
-def fill(text: str, rows: Sequence[Row]) -> str:
-    """The document with its tables made anew."""
-
-    def anew(match: re.Match[str]) -> str:
-        name = match.group(1)
-        return f"<!-- table {name} -->\n\n{TABLES[name](rows)}\n\n<!-- end -->"
-
-    return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", anew, text, flags=re.DOTALL)
 
 
 def figure_of_families(rows: Sequence[Row], axes: Axes) -> None:
@@ -289,12 +262,8 @@ def draw(name: str, rows: Sequence[Row], folder: Path) -> Path | None:
     needs, paint = FIGURES[name]
     if not of(rows, needs):
         return None
-    with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=(6.0, 3.6), layout="constrained")
-        paint(rows, figure.subplots())
-        path = folder / f"{name}.png"
-        figure.savefig(path, dpi=RESOLUTION, metadata={"Software": None})
-    return path
+    path = folder / f"{name}.png"
+    return document.draw(path, (6.0, 3.6), lambda figure: paint(rows, figure.subplots()))
 
 
 def main() -> int:
@@ -303,7 +272,7 @@ def main() -> int:
     for name in FIGURES:
         path = draw(name, rows, IMAGES)
         print(path if path else f"{name}: no rows yet, see benchmarks/gnn_fits.py")
-    DOCUMENT.write_text(fill(DOCUMENT.read_text(), rows))
+    DOCUMENT.write_text(fill(DOCUMENT.read_text(), TABLES, rows))
     print(DOCUMENT)
     return 0
 

@@ -27,7 +27,7 @@ ANALYSES = [command for command in COMMANDS if command.startswith("python analys
 BENCHMARKS = [command for command in COMMANDS if command.startswith("python benchmarks/")]
 NAMED = {
     "python studies/gnn_sweep.py": "gnn-gfn2-mu",
-    "python studies/world_model_sweep.py": "world-model-pursuit",
+    "python studies/world_model_sweep.py --trials 12": "world-model-pursuit",
 }
 """Studies whose default name the README's analyses take up."""
 

@@ -112,7 +112,7 @@ class WorldModelConfig(FitConfig):
     batch_size: Annotated[int, CategoricalDistribution((8, 16, 32))] = 8
     """Windows in one optimiser step."""
 
-    epochs: int = 24
+    epochs: int = 20
     """Passes over the train split; the last one's weights are the result."""
 
     @property
