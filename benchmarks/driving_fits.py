@@ -47,7 +47,6 @@ ABLATIONS: tuple[dict[str, Any], ...] = (
     {"encoder": "flatten"},
     {"free_steps": 0},
     {"free_steps": 8},
-    {"free_steps": 32},
     {"weighting": "equal"},
     {"free_steps": 0, "sampling_rate": 0.5},
     {"free_steps": 0, "sampling_rate": 1.0},
@@ -55,7 +54,6 @@ ABLATIONS: tuple[dict[str, Any], ...] = (
     {"noise": 0.05},
     {"sampling_rate": 0.5},
     {"hidden": 256},
-    {"layers": 2},
 )
 """Changes to the default configuration."""
 
