@@ -32,6 +32,13 @@ DOCUMENT = DOCS / "results-driving.md"
 TAKEN = ("loss_curves.png", "error_against_horizon.png", "film_strip.png", "rollouts.gif")
 """Figures of a study's report, which are called driving_ and so on in docs/images."""
 
+CHOSEN = {
+    "one-step": "one-step configuration",
+    "both": "the default",
+    "best": "study's champion",
+}
+"""Experiment -> what its configuration is called."""
+
 Group = tuple[str, list[Row]]
 """Fits that differ in their seeds only, and what they are called."""
 
@@ -46,7 +53,7 @@ def models(rows: Sequence[Row]) -> list[Group]:
     groups: dict[str, list[Row]] = {}
     for row in of(rows, "presets"):
         groups.setdefault(f"homework, {CORES[row.core]}, {row.epochs} epochs", []).append(row)
-    for experiment, name in (("one-step", "one-step configuration"), ("best", "study's champion")):
+    for experiment, name in CHOSEN.items():
         for row in of(rows, experiment):
             groups.setdefault(f"{name}, {row.epochs} epochs", []).append(row)
     return list(groups.items())

@@ -66,7 +66,7 @@ def test_scores_are_shares_of_the_baselines() -> None:
     assert found["ssim"] == 1
 
 
-@pytest.mark.parametrize("experiment", ["presets", "one-step", "ablations"])
+@pytest.mark.parametrize("experiment", ["presets", "one-step", "both", "ablations"])
 def test_fits_use_seeds_that_the_search_did_not_and_differ(experiment: str) -> None:
     jobs = planned(argparse.Namespace(experiment=experiment, seeds=2, study=None))
     assert {job.config.seed for job in jobs} == {1, 2}
