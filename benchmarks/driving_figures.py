@@ -29,7 +29,7 @@ from trainables.models.world_model import WorldModelConfig
 
 DOCUMENT = DOCS / "results-driving.md"
 
-TAKEN = ("loss_curves.png", "error_against_horizon.png", "film_strip.png", "rollouts.gif")
+TAKEN = ("loss_curves.png", "error_against_horizon.png", "film_strip.png")
 """Figures of a study's report, which are called driving_ and so on in docs/images."""
 
 CHOSEN = {

@@ -1,12 +1,16 @@
 """Reads the homework's recordings, a pickle, without running what is in it.
 
 The file (`car_racing_data_32x32_120.pkl`) is a list of sequences of (state, action) pairs: the
-state an array of shape (3, 32, 32), the action one of shape (3,). A pickle is a program; this one
-may build arrays and plain containers, and a name of anything else in it is refused before it is
-looked up.
+state an array of shape (3, 32, 32), the action one of shape (3,). A pickle is a program that calls
+what it names. Here the names that NumPy's own pickles use stand for classes that only keep what
+they are given, all other names are refused before they are looked up, and arrays are made
+afterwards of what was kept, once it is known to fit.
 """
 
+import math
 import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +18,6 @@ import numpy as np
 
 from datasets.errors import InputError
 from datasets.recordings import ACTIONS, CHANNELS, Recordings
-
-ADMITTED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-}
-"""What NumPy's own pickles name; the last is how Python 3 writes bytes for Python 2."""
-
 
 BROKEN = (
     pickle.UnpicklingError,
@@ -42,21 +32,122 @@ BROKEN = (
 )
 """What a pickle that is cut off, or something else, raises."""
 
+NUMBER = re.compile("[uif][1248]")
+"""Types of the numbers in an array, as NumPy writes them."""
+
+
+class _Kept:
+    """What a pickle calls with some arguments, and may give a state afterwards."""
+
+    __slots__ = ("arguments", "state")
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _NDArray(_Kept):
+    """The class of arrays, which is named only."""
+
+
+class _DType(_Kept):
+    """Arguments: type code and two flags; state: (version, byte order, ...)."""
+
+    def made(self) -> np.dtype:
+        """Raises ValueError if it is no plain number's."""
+        code, order = self.arguments[0], "="
+        if self.state is not None:
+            order, *structure = self.state[1:5]
+            if structure != [None, None, None]:
+                raise ValueError("a type with fields")
+        if not NUMBER.fullmatch(code) or order not in ("<", ">", "=", "|"):
+            raise ValueError(f"numbers of type {code!r}")
+        return np.dtype(order + code)
+
+
+class _Array(_Kept):
+    """State: (version, shape, type, Fortran order, bytes)."""
+
+    def made(self) -> np.ndarray:
+        """Raises ValueError or TypeError if it is no array of numbers."""
+        _, shape, kind, fortran, data = self.state
+        return _array(data, kind, shape, "F" if fortran else "C")
+
+
+class _FromBuffer(_Kept):
+    """Arguments: bytes, type, shape, order; how protocol 5 writes an array."""
+
+    def made(self) -> np.ndarray:
+        """As `_Array.made`."""
+        return _array(*self.arguments)
+
+
+class _Scalar(_Kept):
+    """Arguments: type, bytes."""
+
+    def made(self) -> np.ndarray:
+        """As `_Array.made`."""
+        kind, data = self.arguments
+        return _array(data, kind, (), "C")
+
+
+class _Encoded(bytes):
+    """How Python 3 writes bytes for Python 2: as a text and its encoding."""
+
+    def __new__(cls, text: str, encoding: str) -> "_Encoded":
+        if encoding != "latin1":
+            raise ValueError(f"bytes in {encoding!r}")
+        return super().__new__(cls, text, encoding)
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("bytes with a state")
+
+
+def _array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+    if not isinstance(data, bytes | bytearray) or not isinstance(kind, _DType):
+        raise TypeError("an array of other things than numbers")
+    numbers = kind.made()
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"an array of shape {shape}")
+    if math.prod(shape) * numbers.itemsize != len(data) or order not in ("C", "F"):
+        raise ValueError(f"{len(data)} bytes in an array of shape {shape}")
+    return np.frombuffer(data, numbers).reshape(shape, order=order)
+
+
+ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _NDArray,
+    ("numpy", "dtype"): _DType,
+    ("_codecs", "encode"): _Encoded,
+    **{
+        (f"numpy.{core}.{module}", name): kind
+        for core in ("core", "_core")  # of NumPy 1, of NumPy 2
+        for module, name, kind in (
+            ("multiarray", "_reconstruct", _Array),
+            ("multiarray", "scalar", _Scalar),
+            ("numeric", "_frombuffer", _FromBuffer),
+        )
+    },
+}
+"""What NumPy's own pickles name -> what that is here."""
+
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """Looks a name up, if it is one of `ADMITTED`.
+        """Looks a name up in `ADMITTED`.
 
         Raises:
-            InputError: If it is not.
+            InputError: If it is not there.
         """
-        if (module_name, global_name) not in ADMITTED:
+        found = ADMITTED.get((module_name, global_name))
+        if found is None:
             raise InputError(
                 f"refused: the pickle names {module_name}.{global_name}, expected NumPy arrays "
                 "and plain containers only; nothing in it was run"
             )
-        # NumPy 1 and 2 keep these in different places.
-        return super().find_class(module_name.replace("numpy.core", "numpy._core"), global_name)
+        return found
 
 
 def read_pickle(path: Path) -> Recordings:
@@ -79,34 +170,70 @@ def read_pickle(path: Path) -> Recordings:
     episodes = [
         _episode(sequence, f"{path}, sequence {n}") for n, sequence in enumerate(sequences)
     ]
+    sizes = sorted({episode.size for episode in episodes})
+    if len(sizes) > 1:
+        raise InputError(f"{path}: expected states of one size, got {sizes} pixels on a side")
     return Recordings.of(episodes)
 
 
 def _episode(sequence: Any, place: str) -> Recordings:
-    try:
-        states, actions = zip(*sequence, strict=True)
-        frames, moves = np.array(states), np.array(actions, np.float32)
-    except (TypeError, ValueError):
-        raise InputError(f"{place}: expected pairs of a state and an action") from None
-    shape = frames.shape
+    if not isinstance(sequence, list | tuple) or not sequence or not all(map(_is_pair, sequence)):
+        raise InputError(f"{place}: expected pairs of a state and an action")
+    states, actions = zip(*sequence, strict=True)
+    frames = _stacked(states, f"{place}: expected states of bytes, or of numbers from 0 to 1")
+    moves = _stacked(actions, f"{place}: expected actions of {ACTIONS} numbers")
+    shape, length = frames.shape, len(frames)
     if len(shape) != 4 or shape[1] != CHANNELS or shape[2] != shape[3]:
         raise InputError(f"{place}: expected states of shape (3, size, size), got {shape[1:]}")
-    if moves.shape != (len(frames), ACTIONS) or not np.isfinite(moves).all():
-        raise InputError(f"{place}: expected actions of 3 numbers, got shape {moves.shape[1:]}")
-    length = len(frames)
+    if moves.shape != (length, ACTIONS) or not np.isfinite(moves).all():
+        raise InputError(
+            f"{place}: expected actions of {ACTIONS} numbers, got shape {moves.shape[1:]}"
+        )
     return Recordings(
         frames=_bytes(frames, place),
-        actions=moves,
+        actions=moves.astype(np.float32),
         rewards=np.zeros(length, np.float32),
         ends=np.zeros(length, bool),
         offsets=np.array([0, length]),
     )
 
 
+def _is_pair(step: Any) -> bool:
+    return isinstance(step, list | tuple) and len(step) == 2
+
+
+def _stacked(parts: tuple[Any, ...], expected: str) -> np.ndarray:
+    """Arrays, or lists of numbers, of one shape each, as one array."""
+    try:
+        arrays = [_numbers(part) for part in parts]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{expected}, got {error}") from None
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise InputError(f"{expected}, got shapes {shapes[0]} and {shapes[1]}")
+    return np.stack(arrays)
+
+
+def _numbers(part: Any) -> np.ndarray:
+    if isinstance(part, _Array | _FromBuffer):
+        return part.made()
+    if isinstance(part, list | tuple):
+        return np.array([_number(item) for item in part])
+    raise TypeError(type(part).__name__)
+
+
+def _number(item: Any) -> float:
+    if isinstance(item, _Scalar):
+        return float(item.made())
+    if isinstance(item, int | float):
+        return float(item)
+    raise TypeError(type(item).__name__)
+
+
 def _bytes(frames: np.ndarray, place: str) -> np.ndarray:
     """Frames as uint8: they are, or are numbers from 0 to 1."""
     if frames.dtype == np.uint8:
         return frames
-    if not np.issubdtype(frames.dtype, np.number) or not ((frames >= 0) & (frames <= 1)).all():
+    if not ((frames >= 0) & (frames <= 1)).all():
         raise InputError(f"{place}: expected states of bytes, or of numbers from 0 to 1")
     return np.rint(frames * 255).astype(np.uint8)

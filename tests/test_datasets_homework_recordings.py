@@ -122,7 +122,17 @@ STATE, ACTION = np.zeros((3, 32, 32), np.uint8), np.zeros(3)
         ([[STATE, STATE]], "sequence 0: expected pairs"),
         ([[(STATE, ACTION)], [(STATE[0], ACTION)]], r"sequence 1: expected states of shape"),
         ([[(STATE[:, :, :5], ACTION)]], r"expected states of shape \(3, size, size\), got"),
-        ([[(STATE, ACTION), (STATE[:, :16, :16], ACTION)]], "sequence 0: expected pairs"),
+        (
+            [[(STATE, ACTION), (STATE[:, :16, :16], ACTION)]],
+            r"sequence 0: expected states .*, got shapes \(3, 16, 16\) and \(3, 32, 32\)",
+        ),
+        (
+            [[(STATE, ACTION)], [(STATE[:, :16, :16], ACTION)]],
+            r"expected states of one size, got \[16, 32\] pixels on a side",
+        ),
+        ([[(STATE, [1, "left", 0])]], "expected actions of 3 numbers, got str"),
+        ([[(STATE, ACTION.astype("c16"))]], "actions of 3 numbers, got numbers of type 'c16'"),
+        ([[(STATE.view([("a", "u1")]), ACTION)]], "or of numbers from 0 to 1, got a type"),
         ([[(STATE, ACTION[:2])]], r"expected actions of 3 numbers, got shape \(2,\)"),
         ([[(STATE, ACTION * np.nan)]], "expected actions of 3 numbers"),
         ([[(STATE + 3.5, ACTION)]], "expected states of bytes, or of numbers from 0 to 1"),
@@ -133,3 +143,65 @@ STATE, ACTION = np.zeros((3, 32, 32), np.uint8), np.zeros(3)
 def test_another_shape_of_things_is_refused(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_pickle(write(tmp_path / "drives.pkl", content))
+
+
+def test_actions_may_be_plain_lists_of_numbers(tmp_path: Path) -> None:
+    content = [[(STATE, [0.5, 1, np.float32(0.25)])] * 2]
+    found = read_pickle(write(tmp_path / "drives.pkl", content))
+    np.testing.assert_array_equal(found.actions, [[0.5, 1, 0.25]] * 2)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["<f4", ">f8"])
+@pytest.mark.parametrize("protocol", [0, 4, 5])
+def test_every_layout_of_an_array_is_read(
+    kind: str, order: Any, protocol: int, tmp_path: Path
+) -> None:
+    state = np.linspace(0, 1, 3072).reshape(3, 32, 32)
+    content = [[(np.asarray(state, kind, order=order), ACTION)]]
+    found = read_pickle(write(tmp_path / "drives.pkl", content, protocol))
+    np.testing.assert_array_equal(found.frames[0], np.rint(state * 255))
+
+
+def string(text: str) -> bytes:
+    """As an opcode of protocol 4."""
+    return b"\x8c" + bytes([len(text)]) + text.encode()
+
+
+def test_a_state_given_to_a_function_changes_nothing(tmp_path: Path) -> None:
+    """The unpickler sets attributes of whatever object a state is given to."""
+    from numpy._core import numeric
+
+    function: Any = numeric._frombuffer  # pyright: ignore[reportAttributeAccessIssue]
+    before = function.__defaults__
+    # The function, (None, {"__defaults__": (7,)}) as its state, STOP.
+    name = string("numpy._core.numeric") + string("_frombuffer") + b"\x93"
+    state = b"N}" + string("__defaults__") + b"K\x07\x85s\x86b"
+    path = tmp_path / "drives.pkl"
+    path.write_bytes(b"\x80\x04" + name + state + b".")
+    with pytest.raises(InputError, match=r"drives.pkl"):
+        read_pickle(path)
+    assert function.__defaults__ == before
+
+
+def test_a_list_within_itself_is_refused(tmp_path: Path) -> None:
+    endless: list[Any] = []
+    endless.append((endless, endless))
+    with pytest.raises(InputError, match="sequence 0: expected states of bytes"):
+        read_pickle(write(tmp_path / "drives.pkl", [endless]))
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 33), (3, -32, -32), (3, 1 << 60, 32)])
+def test_a_shape_that_its_bytes_do_not_fill_is_refused(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    class Claimed:
+        def __reduce__(self) -> tuple[Any, ...]:
+            made = np.zeros(1, np.uint8).__reduce__()
+            state = (1, shape, np.dtype("u1"), False, bytes(3072))
+            return made[0], made[1], state
+
+    path = tmp_path / "drives.pkl"
+    path.write_bytes(pickle.dumps([[(Claimed(), ACTION)]]))
+    with pytest.raises(InputError, match=r"got (3072 bytes in )?an array of shape"):
+        read_pickle(path)
