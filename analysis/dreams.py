@@ -4,6 +4,7 @@ Each trial that is compared gets `FILE` among the artifacts of its run: the erro
 episode at every horizon, of the model and of the baselines, and the frames of one episode.
 """
 
+import math
 import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
 from trainables import rollout
-from trainables.driving import DrivingTask
+from trainables.driving import TOGETHER, DrivingTask
 from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT
 
@@ -50,6 +51,21 @@ class Dreams:
     def error(self, picture: str) -> np.ndarray:
         """Mean squared error of one of `PICTURES`, (episodes, horizons)."""
         return self.mse[PICTURES.index(picture)]
+
+    def share(self, picture: str, baseline: str, longest: int | None = None) -> float:
+        """Its error as a share of a baseline's, both means over episodes and horizons.
+
+        Args:
+            picture: One of `PICTURES`.
+            baseline: Another one.
+            longest: Horizon up to which; None: all.
+        """
+        found, reference = (self.error(name)[:, :longest] for name in (picture, baseline))
+        return float(found.mean() / reference.mean())
+
+    def shares(self, picture: str, baseline: str) -> np.ndarray:
+        """The same at each horizon: (horizons,)."""
+        return self.error(picture).mean(axis=0) / self.error(baseline).mean(axis=0)
 
     def similarity(self, picture: str) -> np.ndarray:
         """Structural similarity of one of `PICTURES`, (episodes, horizons)."""
@@ -96,6 +112,11 @@ def open_data(runs: StudyRuns, cache: Path, recordings: str | None) -> Drives:
     )
     if recordings is not None:
         options = replace(options, recordings=recordings)
+    elif options.recordings is not None and not Path(options.recordings).is_file():
+        raise InputError(
+            f"the drives of {runs.name} are not at {options.recordings}: give their path with "
+            "--recordings"
+        )
     data = open_drives(options, int(runs.params["seed"]), cache)
     if data.digest != runs.params["data.digest"]:
         raise InputError(
@@ -124,8 +145,19 @@ def make(trial: TrialRun, weights: dict[str, Any], data: Drives) -> Dreams:
 
 @torch.no_grad()
 def dream(model: torch.nn.Module, data: Drives) -> Dreams:
-    """Rolls the test episodes out to the end of the shortest of them."""
-    frames, actions = _test_episodes(data)
+    """Rolls the test episodes out to the end of the shortest of them, a few at a time."""
+    test, climatology = data.split.test, _mean_frame(data)
+    parts = np.array_split(test, math.ceil(len(test) / TOGETHER))
+    made = [_dream(model, *_episodes(data, part), climatology) for part in parts]
+    first = made[0]
+    return replace(
+        first,
+        mse=np.concatenate([part.mse for part in made], axis=1),
+        ssim=np.concatenate([part.ssim for part in made], axis=1),
+    )
+
+
+def _dream(model: torch.nn.Module, frames: Tensor, actions: Tensor, climatology: Tensor) -> Dreams:
     truth = frames[:, CONTEXT:]
     horizon = truth.shape[1]
     pictures = {
@@ -133,7 +165,7 @@ def dream(model: torch.nn.Module, data: Drives) -> Dreams:
         "autoregressive": rollout.autoregressive(model, frames[:, :CONTEXT], actions, horizon),
         "persistence": rollout.persistence(frames, CONTEXT),
         "freeze": rollout.freeze(frames, CONTEXT),
-        "climatology": _mean_frame(data).expand_as(truth),
+        "climatology": climatology.expand_as(truth),
     }
     found = [pictures[name] for name in PICTURES]
     return Dreams(
@@ -145,11 +177,12 @@ def dream(model: torch.nn.Module, data: Drives) -> Dreams:
     )
 
 
-def _test_episodes(data: Drives) -> tuple[Tensor, Tensor]:
-    """Frames, (episodes, steps, 3, S, S) from 0 to 1, and actions, (episodes, steps, 3)."""
-    drives, test = data.recordings, data.split.test
-    starts = drives.offsets[test]
-    places = starts[:, None] + np.arange(drives.lengths[test].min())
+def _episodes(data: Drives, episodes: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Frames of test episodes, (episodes, steps, 3, S, S) from 0 to 1, and actions, (episodes,
+    steps, 3)."""
+    drives = data.recordings
+    starts = drives.offsets[episodes]
+    places = starts[:, None] + np.arange(drives.lengths[data.split.test].min())
     frames = torch.from_numpy(drives.frames[places]).float() / 255
     return frames, torch.from_numpy(drives.actions[places])
 

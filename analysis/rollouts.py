@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 
 from analysis import command_line, dreams, film, style
@@ -22,7 +23,7 @@ from analysis.dreams import PICTURES, Dreams
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
-from trainables.rollout import CONTEXT
+from trainables.rollout import CONTEXT, psnr
 
 HORIZONS = (1, 10, 30, 50, 100)
 """Of the table, as far as the episodes go, before the mean over all."""
@@ -76,7 +77,7 @@ def analyse(
     """
     store = TrackingStore(tracking_uri)
     runs = store.study(study)
-    _check_is_rolled_out(runs)
+    _check_can_be_rolled_out(runs)
     entries = _entries(store, runs, data_dir, recordings)
     command_line.make_folder(report)
     text = markdown(entries, runs)
@@ -94,7 +95,7 @@ def analyse(
     return f"{text}\nrollouts: {', '.join(map(str, files))}"
 
 
-def _check_is_rolled_out(runs: StudyRuns) -> None:
+def _check_can_be_rolled_out(runs: StudyRuns) -> None:
     if "data.driver" not in runs.params:
         raise InputError(f"{runs.name} is no study of drives: there is nothing to roll out")
     if runs.status not in ("FINISHED", "FAILED"):
@@ -155,23 +156,23 @@ def _shown(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def frame(entries: Sequence[Entry]) -> pd.DataFrame:
-    """Means over the test episodes, one row a trial, way and horizon."""
+    """Means over the test episodes, and the extremes, one row a trial, way and horizon."""
     tables = []
     for entry in entries:
         for place, picture in enumerate(PICTURES):
-            mse = entry.dreams.mse[place].mean(axis=0)
+            errors = entry.dreams.mse[place]
             tables.append(
                 pd.DataFrame(
                     {
                         "trial": entry.trial.number,
                         "role": entry.title,
                         "prediction": picture,
-                        "horizon": np.arange(1, len(mse) + 1),
-                        "mse (squared pixel values)": mse,
-                        "psnr (dB)": -10 * np.log10(mse),
+                        "horizon": np.arange(1, errors.shape[1] + 1),
+                        "mse (squared pixel values)": errors.mean(axis=0),
+                        "psnr (dB)": psnr(torch.from_numpy(errors)).mean(dim=0),
                         "ssim": entry.dreams.ssim[place].mean(axis=0),
-                        "lowest mse of an episode": entry.dreams.mse[place].min(axis=0),
-                        "highest mse of an episode": entry.dreams.mse[place].max(axis=0),
+                        "lowest mse of an episode": errors.min(axis=0),
+                        "highest mse of an episode": errors.max(axis=0),
                     }
                 )
             )
@@ -199,33 +200,25 @@ def markdown(entries: Sequence[Entry], runs: StudyRuns) -> str:
         "copies the true frame before, freeze keeps the last frame of the context, climatology is "
         "the mean training frame. Below 1 is better than the baseline. SSIM: structural "
         f"similarity, free-running, mean over 1 to {longest}. Best: the trial that finished with "
-        f"the highest {runs.objective}; baseline: the homework's configuration."
+        f"the highest {runs.objective}; baseline: the homework's configuration, "
+        "but for what the command line fixed."
     )
     return f"{table}\n\n{caption}\n"
 
 
 def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
     made = entry.dreams
-    free = ratio(made, "autoregressive", "freeze")
-    mean = _mean_ratio(made, "autoregressive", "freeze")
+    free = made.shares("autoregressive", "freeze")
+    mean = made.share("autoregressive", "freeze")
     return [
         entry.title,
         f"{made.error('teacher_forced').mean():.3g}",
-        f"{_mean_ratio(made, 'teacher_forced', 'persistence'):.3f}",
+        f"{made.share('teacher_forced', 'persistence'):.3f}",
         *(f"{free[horizon - 1]:.2f}" for horizon in horizons),
         f"{mean:.2f}",
-        f"{_mean_ratio(made, 'autoregressive', 'climatology'):.2f}",
+        f"{made.share('autoregressive', 'climatology'):.2f}",
         f"{made.similarity('autoregressive').mean():.3f}",
     ]
-
-
-def ratio(made: Dreams, picture: str, baseline: str) -> np.ndarray:
-    """Error of a prediction as a share of a baseline's, both means over episodes: (horizons,)."""
-    return made.error(picture).mean(axis=0) / made.error(baseline).mean(axis=0)
-
-
-def _mean_ratio(made: Dreams, picture: str, baseline: str) -> float:
-    return float(made.error(picture).mean() / made.error(baseline).mean())
 
 
 def _draw(entries: Sequence[Entry], path: Path) -> list[Path]:

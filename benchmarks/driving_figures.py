@@ -10,6 +10,7 @@ itself, see `benchmarks.document`.
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
@@ -33,6 +34,7 @@ TAKEN = ("loss_curves.png", "error_against_horizon.png", "film_strip.png")
 """Figures of a study's report, which are called driving_ and so on in docs/images."""
 
 CHOSEN = {
+    "loop": "homework, a step of the optimiser per time step",
     "one-step": "one-step configuration",
     "both": "the default",
     "best": "study's champion",
@@ -49,14 +51,22 @@ def of(rows: Sequence[Row], experiment: str) -> list[Row]:
 
 
 def models(rows: Sequence[Row]) -> list[Group]:
-    """The homework's configurations, those that were chosen, and how long they were trained."""
-    groups: dict[str, list[Row]] = {}
+    """The homework's configurations and those that were chosen: fits of one configuration each."""
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in of(rows, "presets"):
-        groups.setdefault(f"homework, {CORES[row.core]}, {row.epochs} epochs", []).append(row)
+        _add(groups, f"homework, {CORES[row.core]}", row)
     for experiment, name in CHOSEN.items():
         for row in of(rows, experiment):
-            groups.setdefault(f"{name}, {row.epochs} epochs", []).append(row)
-    return list(groups.items())
+            _add(groups, name, row)
+    names = Counter(name for name, _ in groups)
+    return [
+        (name if names[name] == 1 else f"{name}: {change}", group)
+        for (name, change), group in groups.items()
+    ]
+
+
+def _add(groups: dict[tuple[str, str], list[Row]], name: str, row: Row) -> None:
+    groups.setdefault((f"{name}, {row.epochs} epochs", told(row)), []).append(row)
 
 
 def model_table(rows: Sequence[Row]) -> str:

@@ -3,9 +3,11 @@
     python benchmarks/driving_fits.py presets
     python benchmarks/driving_fits.py best --study world-model-pursuit
 
-`presets` is the homework's configuration with either core, for its 50 epochs; `best` the one that
-a study found best; `one-step` the default without free steps, trained longer, for the smallest
-one-step error; `both` the default, trained as long; `ablations` the default with one change.
+`presets` is the homework's configuration with either core, for its 50 epochs, and `loop` the same
+trained in the homework's own way, with a step of the optimiser after each time step; `best` the
+configuration that a study found best; `one-step` the default without free steps, trained longer,
+for the smallest one-step error; `both` the default, trained as long; `ablations` the default with
+one change.
 
 Every fit runs on fresh seeds, one thread each and several at a time; its test episodes are rolled
 out once, after the last epoch.
@@ -13,22 +15,26 @@ out once, after the last epoch.
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import nn
 
 from analysis.command_line import tracking_uri
 from analysis.dreams import dream
 from analysis.runs import StudyRuns, TrackingStore
-from benchmarks.driving_results import RESULTS, Row, scores, table
+from benchmarks.driving_results import RESULTS, Row, scores, split_of, table
+from benchmarks.driving_step import StepLoop
 from benchmarks.fits import Fit, add_options, config_of, run_all, trained
 from benchmarks.rounds import Parser
 from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
+from studies.world_model_sweep import STUDY
 from trainables.device import device_name, pick_device
 from trainables.driving import DrivingTask
 from trainables.models.world_model import Core, WorldModelConfig, homework
@@ -58,42 +64,67 @@ ABLATIONS: tuple[dict[str, Any], ...] = (
 """Changes to the default configuration."""
 
 
-def best_of(study: StudyRuns) -> WorldModelConfig:
+def best_of(study: StudyRuns, digest: str) -> WorldModelConfig:
     """The configuration of the best finished trial.
 
     Raises:
-        InputError: If no trial finished.
+        InputError: If no trial finished, or the study may have seen what is tested on here.
     """
+    expected = {
+        "study": STUDY.key,
+        "seed": str(SPLIT_SEED),
+        "data.split": SPLIT,
+        "data.digest": digest,
+    }
+    for name, value in expected.items():
+        if study.params.get(name) != value:
+            raise InputError(
+                f"{study.name} has {name} {study.params.get(name)}, expected {value}: what it "
+                "chose may have been chosen by the episodes that are tested on here"
+            )
     trial = study.best(study.trials)
     if trial is None:
         raise InputError(f"no trial of {study.name} finished")
     return config_of(WorldModelConfig, trial.params)
 
 
-def planned(typed: argparse.Namespace) -> list[Fit[WorldModelConfig]]:
+def homeworks(cores: Iterable[Core]) -> list[WorldModelConfig]:
+    """The homework's configuration with some cores, for as many epochs as it has itself."""
+    fields = [homework(core) | {"epochs": HOMEWORK_EPOCHS} for core in cores]
+    return [WorldModelConfig(**each) for each in fields]  # pyright: ignore[reportArgumentType]
+
+
+def configurations(typed: argparse.Namespace, digest: str) -> list[WorldModelConfig]:
+    """What an experiment fits, on each seed.
+
+    Raises:
+        InputError: If it needs a study and that is not there, or another one's.
+    """
+    match typed.experiment:
+        case "presets":
+            return homeworks(get_args(Core))
+        case "loop":
+            return homeworks(["builtin"])
+        case "best":
+            store = TrackingStore(tracking_uri(typed.runs_dir))
+            return [best_of(store.study(typed.study), digest)]
+        case "one-step":
+            return [WorldModelConfig(sequence_length=16, free_steps=0, epochs=LONG)]
+        case "both":
+            return [WorldModelConfig(epochs=LONG)]
+    return [replace(WorldModelConfig(), **change) for change in ABLATIONS]
+
+
+def planned(typed: argparse.Namespace, digest: str) -> list[Fit[WorldModelConfig]]:
     """The fits of an experiment.
 
     Raises:
-        InputError: If it needs a study and that is not there.
+        InputError: As `configurations`.
     """
-    configs: list[WorldModelConfig] = []
-    if typed.experiment == "presets":
-        fields = [homework(core) | {"epochs": HOMEWORK_EPOCHS} for core in get_args(Core)]
-        configs = [WorldModelConfig(**each) for each in fields]  # pyright: ignore[reportArgumentType]
-    elif typed.experiment == "best":
-        if typed.study is None:
-            raise InputError("best needs --study NAME: whose best configuration?")
-        configs = [best_of(TrackingStore(tracking_uri(typed.runs_dir)).study(typed.study))]
-    elif typed.experiment == "one-step":
-        configs = [WorldModelConfig(sequence_length=16, free_steps=0, epochs=LONG)]
-    elif typed.experiment == "both":
-        configs = [WorldModelConfig(epochs=LONG)]
-    else:
-        configs = [replace(WorldModelConfig(), **change) for change in ABLATIONS]
     return [
-        Fit(typed.experiment, SPLIT, replace(config, seed=seed))
+        Fit(typed.experiment, split_of(SPLIT, digest), replace(config, seed=seed))
         for seed in range(1, typed.seeds + 1)
-        for config in configs
+        for config in configurations(typed, digest)
     ]
 
 
@@ -103,38 +134,58 @@ def run(job: Fit[WorldModelConfig], recordings: str | None, data_dir: Path, thre
     device = pick_device(int(torch.cuda.is_available()), threads)
     data = open_drives(DrivingOptions(recordings=recordings, split=SPLIT), SPLIT_SEED, data_dir)
     task = DrivingTask(data, config, device)
-    epoch, seconds = trained(job, task, device, data.digest, data_dir)
+    if job.experiment == "loop":
+        model, seconds = by_steps(task, device)
+    else:
+        epoch, seconds = trained(job, task, device, data.digest, data_dir)
+        model = epoch.model
+    with torch.no_grad():
+        metrics = task.evaluate(model.eval())
     return Row(
         experiment=job.experiment,
-        split=job.split,
+        split=SPLIT,
+        data=data.digest,
         core=config.core,
         decoder=config.decoder,
         seed=config.seed,
         epochs=config.epochs,
-        parameters=sum(p.numel() for p in epoch.model.parameters()),
-        validation_skill=round(epoch.metrics["validation/skill"], 5),
-        validation_one_step=round(epoch.metrics["validation/persistence_ratio"], 5),
-        **scores(dream(epoch.model.cpu(), data)),  # pyright: ignore[reportArgumentType]
+        parameters=sum(p.numel() for p in model.parameters()),
+        validation_skill=round(metrics["validation/skill"], 5),
+        validation_one_step=round(metrics["validation/persistence_ratio"], 5),
+        **scores(dream(model.cpu(), data)),  # pyright: ignore[reportArgumentType]
         seconds=round(seconds, 1),
         device=device_name(device),
         config=job.key[2],
     )
 
 
+def by_steps(task: DrivingTask, device: torch.device) -> tuple[nn.Module, float]:
+    """A model trained in the homework's own way, and the seconds that took."""
+    loop = StepLoop(task, device)
+    begun = time.perf_counter()
+    for _ in range(task.config.epochs):
+        loop.train_epoch()
+    return loop.model, time.perf_counter() - begun
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 for bad input."""
     line = Parser(__doc__)
-    line.add_argument("experiment", choices=["presets", "best", "one-step", "both", "ablations"])
+    experiments = ["presets", "loop", "best", "one-step", "both", "ablations"]
+    line.add_argument("experiment", choices=experiments)
     line.add_argument("--recordings", metavar="FILE", help="one's own drives (default: recorded)")
     add_options(line, RESULTS)
     try:
         typed = line.parse_args(argv)
+        if typed.experiment == "best" and typed.study is None:
+            raise InputError("best needs --study NAME: whose best configuration?")
         options = DrivingOptions(recordings=typed.recordings, split=SPLIT)
-        open_drives(options, SPLIT_SEED, typed.data_dir)  # recorded once, before the processes
+        # Recorded once, before the processes.
+        digest = open_drives(options, SPLIT_SEED, typed.data_dir).digest
         score = partial(
             run, recordings=typed.recordings, data_dir=typed.data_dir, threads=typed.threads
         )
-        run_all(planned(typed), score, typed.jobs, table(typed.results))
+        run_all(planned(typed, digest), score, typed.jobs, table(typed.results))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """The rows of docs/results/driving.csv: one fit each, see `benchmarks.driving_fits`."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,19 @@ LONGEST = 149
 """Horizon up to which free-running errors are averaged, or as far as the episodes go."""
 
 
+def split_of(split: str, digest: str) -> str:
+    """What tells apart the data of fits, see `benchmarks.fits.Fit.split`."""
+    return f"{split} of {digest}"
+
+
 @dataclass(frozen=True)
 class Row:
     """What came of a fit, on the test episodes; errors as shares of those of a baseline.
 
     Attributes:
+        data: Digest of the recordings.
         one_step: Of persistence.
-        free_1: Free-running error at horizon 1, of freeze; and so on.
+        free_1: Free-running error at horizon 1, of freeze; and so on; NaN beyond the episodes.
         free_mean: The same, errors averaged over horizons 1 to `LONGEST`.
         free_mean_of_climatology: As `free_mean`, of climatology.
         below_both: Number of horizons up to `LONGEST` at which the free-running error is below
@@ -33,6 +40,7 @@ class Row:
 
     experiment: str
     split: str
+    data: str
     core: str
     decoder: str
     seed: int
@@ -59,7 +67,7 @@ class Row:
     @property
     def key(self) -> Key:
         """As `Fit.key`."""
-        return self.experiment, self.split, self.config
+        return self.experiment, split_of(self.split, self.data), self.config
 
     @property
     def configuration(self) -> WorldModelConfig:
@@ -79,21 +87,23 @@ class Row:
 
 def scores(made: Dreams) -> dict[str, float]:
     """The columns of a row that rollouts decide."""
-    mean = {name: made.error(name).mean(axis=0) for name in ("autoregressive", "freeze")}
-    climatology = made.error("climatology").mean(axis=0)
-    free, kept = mean["autoregressive"], mean["freeze"]
-    last = min(LONGEST, len(free))
-    shares = free / kept
-    one_step = made.error("teacher_forced").mean()
+    free, kept, climatology = (
+        made.error(name).mean(axis=0)[:LONGEST]
+        for name in ("autoregressive", "freeze", "climatology")
+    )
+    shares = made.shares("autoregressive", "freeze")
     found = {
-        "one_step": one_step / made.error("persistence").mean(),
-        "one_step_mse": one_step,
-        **{f"free_{h}": shares[min(h, last) - 1] for h in (1, 10, 30, 50, 100, 149)},
-        "free_mean": free[:last].mean() / kept[:last].mean(),
-        "free_mean_of_climatology": free[:last].mean() / climatology[:last].mean(),
-        "ssim": made.similarity("autoregressive")[:, :last].mean(),
+        "one_step": made.share("teacher_forced", "persistence", LONGEST),
+        "one_step_mse": made.error("teacher_forced")[:, :LONGEST].mean(),
+        **{
+            f"free_{horizon}": shares[horizon - 1] if horizon <= len(shares) else math.nan
+            for horizon in (1, 10, 30, 50, 100, 149)
+        },
+        "free_mean": made.share("autoregressive", "freeze", LONGEST),
+        "free_mean_of_climatology": made.share("autoregressive", "climatology", LONGEST),
+        "ssim": made.similarity("autoregressive")[:, :LONGEST].mean(),
     }
-    below = (free < np.minimum(kept, climatology))[:last].sum()
+    below = (free < np.minimum(kept, climatology)).sum()
     return {name: float(f"{value:.5g}") for name, value in found.items()} | {
         "below_both": int(below)
     }

@@ -100,6 +100,8 @@ def measures(data: Drives, device: torch.device, rounds: int) -> dict[str, Calla
     def by_steps() -> float:
         begun = time.perf_counter()
         loop.train_epoch()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         return frames / (time.perf_counter() - begun)
 
     def on_windows(core: Core) -> Callable[[], float]:
@@ -129,15 +131,13 @@ def after_equal_time(data: Drives, device: torch.device, seconds: float) -> list
 
 def _errors(name: str, model: nn.Module, data: Drives, seconds: float) -> list[str]:
     made = dream(model.cpu().eval(), data)
-    one = made.error("teacher_forced").mean()
-    free = made.error("autoregressive").mean()
     return [
         name,
         f"{seconds:.0f}",
-        f"{one:.3g}",
-        f"{one / made.error('persistence').mean():.3f}",
-        f"{free:.3g}",
-        f"{free / made.error('freeze').mean():.3f}",
+        f"{made.error('teacher_forced').mean():.3g}",
+        f"{made.share('teacher_forced', 'persistence'):.3f}",
+        f"{made.error('autoregressive').mean():.3g}",
+        f"{made.share('autoregressive', 'freeze'):.3f}",
     ]
 
 

@@ -35,7 +35,7 @@ class Fit(Generic[Config]):
 
     Attributes:
         experiment: What it is for.
-        split: Of the data.
+        split: Of the data; and which data, where a table holds several.
         config: Hyperparameters, seed included.
     """
 

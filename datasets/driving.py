@@ -37,7 +37,7 @@ class DrivingOptions:
     """Episodes to record."""
 
     steps: int = 160
-    """Frames of an episode to record."""
+    """Frames of an episode to record; at least as many as the longest window that is searched."""
 
     size: int = 32
     """Pixels on a side of a recorded frame: 32 or 64."""
@@ -78,11 +78,6 @@ class Drives:
     split: Split
     digest: str
 
-    @property
-    def shortest(self) -> int:
-        """Frames of the shortest episode."""
-        return int(self.recordings.lengths.min())
-
 
 def open_drives(
     options: DrivingOptions,
@@ -119,7 +114,17 @@ def open_drives(
             "model is judged by what it predicts after the first 10"
         )
     split = split_episodes(len(recordings), options.split, seed)
+    for part, episodes in vars(split).items():
+        if not any(_moves(recordings, episode) for episode in episodes):
+            raise InputError(
+                f"the frames of the {part} episodes never change: there is nothing to predict"
+            )
     return Drives(recordings, split, recordings.digest)
+
+
+def _moves(recordings: Recordings, episode: int) -> bool:
+    begin, end = recordings.offsets[episode : episode + 2]
+    return bool((recordings.frames[begin] != recordings.frames[begin + 1 : end]).any())
 
 
 def _recorded(options: DrivingOptions, cache: Path, parallel: ParallelMap) -> Path:

@@ -25,6 +25,9 @@ from datasets.errors import InputError
 ACTIONS = 3
 CHANNELS = 3
 
+WIDEST = 4096
+"""Pixels on a side of a frame at most; what names more is no size."""
+
 
 @dataclass(frozen=True)
 class Recordings:
@@ -141,7 +144,7 @@ def _checked(table: pa.Table, path: Path) -> Recordings:
         InputError: If one is missing, of another type, or they do not fit together.
     """
     size = (table.schema.metadata or {}).get(b"size", b"").decode()
-    if not size.isdigit() or int(size) == 0:
+    if not size.isdecimal() or not 0 < int(size) <= WIDEST:
         raise InputError(f"{path}: expected the size of the frames in its metadata, got {size!r}")
     pixels = CHANNELS * int(size) ** 2
     expected = {
@@ -159,9 +162,12 @@ def _checked(table: pa.Table, path: Path) -> Recordings:
     episode = table.column("episode").to_numpy()
     if len(episode) == 0 or episode[0] != 0 or not np.isin(np.diff(episode), (0, 1)).all():
         raise InputError(f"{path}: expected episodes 0, 1, 2, ... in order, each in one piece")
+    actions = _flat(table, "action", path).reshape(-1, ACTIONS)
+    if not np.isfinite(actions).all():
+        raise InputError(f"{path}: expected finite actions")
     return Recordings(
-        frames=_flat(table, "frame").reshape(-1, CHANNELS, int(size), int(size)),
-        actions=_flat(table, "action").reshape(-1, ACTIONS),
+        frames=_flat(table, "frame", path).reshape(-1, CHANNELS, int(size), int(size)),
+        actions=actions,
         rewards=table.column("reward").to_numpy(),
         ends=table.column("end").to_numpy(),
         offsets=np.append(np.flatnonzero(np.diff(episode, prepend=-1)), len(episode)),
@@ -175,8 +181,15 @@ def _same_layout(found: pa.DataType, expected: pa.DataType) -> bool:
     return found == expected
 
 
-def _flat(table: pa.Table, column: str) -> np.ndarray:
-    """The items of a column of lists, in a row; not copied where they are one batch."""
+def _flat(table: pa.Table, column: str, path: Path) -> np.ndarray:
+    """The items of a column of lists, in a row; not copied where they are one batch.
+
+    Raises:
+        InputError: If one is missing.
+    """
     chunks = table.column(column).chunks
     lists = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
-    return lists.flatten().to_numpy()
+    items = lists.flatten()
+    if items.null_count:
+        raise InputError(f"{path}: {items.null_count} numbers are missing in column {column}")
+    return items.to_numpy()

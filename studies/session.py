@@ -111,7 +111,7 @@ class Session:
         if data.check is not None:
             space = self._space(data.decided)
             for value in space.compared:
-                data.check(space.largest(value))
+                data.check(space.corner(value, max))
         with self._locked():
             search, recorder = self._open(data)
             try:

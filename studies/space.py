@@ -1,7 +1,7 @@
 """The search space of a study, read off the annotations of its config dataclass."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -19,6 +19,10 @@ from trainables.config import FitConfig, When
 
 Fields = Callable[[Any], Mapping[str, Any]]
 """Value of `Space.by` -> fields of a configuration; the others have their defaults."""
+
+
+End = Callable[[Iterable[int]], int]
+"""Of a range: `max` or `min`."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ class Space:
             reference: See `Space`.
 
         Raises:
-            InputError: If a given value is out of range, or does not go with a default.
+            InputError: If a given value is out of range, or does not go with a default or with an
+                end of a range.
         """
         given = {field: tuple(dict.fromkeys(values)) for field, values in given.items()}
         fixed = {field: values[0] for field, values in given.items() if len(values) == 1}
@@ -128,6 +133,8 @@ class Space:
         for value in space.compared:
             space.default(value)
             space.baseline(value)
+            space.corner(value, max)
+            space.corner(value, min)
         return space
 
     @staticmethod
@@ -178,13 +185,17 @@ class Space:
             return self.default(value)
         return replace(self, preset=self.reference).default(value)
 
-    def largest(self, value: Any) -> FitConfig:
-        """For a value of `by` the configuration whose searched whole numbers are all the greatest:
-        what it takes, no other takes more of."""
+    def corner(self, value: Any, end: End) -> FitConfig:
+        """For a value of `by` the configuration whose searched whole numbers are all the greatest
+        (`max`) or the least (`min`): of what the greatest takes, no other takes more.
+
+        Raises:
+            InputError: If what the user fixed does not go with it.
+        """
         values = self._defaults() | {self.by: value}
         for parameter in self.parameters:
             if parameter.applies(values):
-                values[parameter.field] = _greatest(parameter, values[parameter.field])
+                values[parameter.field] = _extreme(parameter, values[parameter.field], end)
         return self._config(values)
 
     def is_baseline(self, number: int) -> bool:
@@ -235,14 +246,14 @@ def _condition(when: When) -> dict[str, Any]:
     return {"field": when.field, "values": list(when.values)}
 
 
-def _greatest(parameter: Parameter, default: Any) -> Any:
+def _extreme(parameter: Parameter, default: Any, end: End) -> Any:
     """Of the whole numbers that are searched; the default of what is no whole number."""
-    distribution = parameter.distribution
-    if isinstance(distribution, IntDistribution):
-        return distribution.high
-    if isinstance(distribution, CategoricalDistribution) and isinstance(default, int):
-        return max(int(choice) for choice in distribution.choices if choice is not None)
-    return _inside(distribution, default)
+    match parameter.distribution:
+        case IntDistribution(low=low, high=high):
+            return end((low, high))
+        case CategoricalDistribution(choices=choices) if type(default) is int:
+            return end(int(choice) for choice in choices if choice is not None)
+    return _inside(parameter.distribution, default)
 
 
 def _inside(distribution: BaseDistribution, default: Any) -> Any:

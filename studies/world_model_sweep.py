@@ -16,8 +16,9 @@ from analysis import loss_curves, rollouts
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
 from studies.study import Study, StudyData, main
-from trainables.driving import DrivingTask, check_windows
+from trainables.driving import HORIZON, DrivingTask, check_windows, judged_horizon
 from trainables.models.world_model import WorldModelConfig, homework
+from trainables.rollout import CONTEXT
 
 
 def open_data(
@@ -28,14 +29,24 @@ def open_data(
     say: Callable[[str], None],
 ) -> StudyData:
     """The drives as a study's data."""
-    del say
     drives = open_drives(options, seed, cache, parallel)
+    horizon = judged_horizon(drives)
+    lengths = drives.recordings.lengths[drives.split.validation]
+    short = int((lengths < CONTEXT + horizon).sum())
+    if short:
+        say(
+            f"{short} of {len(lengths)} validation episodes are left out: they have less than "
+            f"{CONTEXT + horizon} frames"
+        )
+    if horizon < HORIZON:
+        say(f"trials are compared over {horizon} frames after the context, not {HORIZON}")
     return StudyData(
         make_task=partial(DrivingTask, drives),
         digest=drives.digest,
         check=partial(check_windows, drives),
         facts={
             "frames": len(drives.recordings.frames),
+            "horizon": horizon,
             "pixels": drives.recordings.size,
             "train": len(drives.split.train),
             "validation": len(drives.split.validation),

@@ -91,11 +91,16 @@ def test_the_numbers_are_those_of_the_rollouts(report: Path, folder: Path, uri: 
         rows = best[best["prediction"] == picture]
         error = kept.error(picture)
         np.testing.assert_allclose(rows["mse (squared pixel values)"], error.mean(axis=0))
-        np.testing.assert_allclose(rows["psnr (dB)"], -10 * np.log10(error.mean(axis=0)))
-        low, high = (np.asarray(rows[f"{end} mse of an episode"]) for end in ("lowest", "highest"))
-        assert np.all(low <= high)
-    share = kept.error("autoregressive").mean() / kept.error("freeze").mean()
-    assert f"| {share:.2f} " in (report / "rollouts.md").read_text()
+        np.testing.assert_allclose(rows["psnr (dB)"], (-10 * np.log10(error)).mean(axis=0))
+        np.testing.assert_allclose(rows["lowest mse of an episode"], error.min(axis=0))
+        np.testing.assert_allclose(rows["highest mse of an episode"], error.max(axis=0))
+    header, _, first, *_ = (report / "rollouts.md").read_text().splitlines()
+    names, cells = ([cell.strip() for cell in line.split("|")] for line in (header, first))
+    told = dict(zip(names, cells, strict=True))
+    free, forced = kept.error("autoregressive").mean(), kept.error("teacher_forced").mean()
+    assert told[f"mean 1 to {LENGTH - CONTEXT}"] == f"{free / kept.error('freeze').mean():.2f}"
+    assert told["of climatology"] == f"{free / kept.error('climatology').mean():.2f}"
+    assert told["of persistence"] == f"{forced / kept.error('persistence').mean():.3f}"
 
 
 def test_the_baselines_are_measured_on_the_test_episodes(

@@ -18,6 +18,7 @@ def row(experiment: str, config: WorldModelConfig, free_mean: float = 0.5) -> Ro
     return Row(
         experiment=experiment,
         split="random",
+        data="digest",
         core=config.core,
         decoder=config.decoder,
         seed=config.seed,

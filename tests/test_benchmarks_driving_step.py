@@ -53,9 +53,11 @@ def test_the_three_sides_are_measured() -> None:
 
 
 def test_errors_after_some_time_are_tabulated_for_both_sides() -> None:
-    rows = after_equal_time(striped_drives(), CPU, seconds=1)
+    rows = after_equal_time(striped_drives(), CPU, seconds=4)
     assert [row[0].startswith("ours") for row in rows] == [False, True]
     assert all(float(cell) > 0 for row in rows for cell in row[2:])
+    # A batch or an epoch more or less, and whatever else the machine does.
+    assert all(1 < float(row[1]) < 12 for row in rows)
 
 
 def test_torch_s_lstm_and_ours_learn_the_same() -> None:

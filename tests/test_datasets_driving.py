@@ -32,7 +32,6 @@ def test_drives_are_recorded_once_and_then_read(recorded: list[Any], tmp_path: P
     first, again = (open_drives(options, 0, tmp_path) for _ in range(2))
     assert recorded == [("pursuit", 20, 12, 32, driving.SEED)]
     assert first.digest == again.digest == stripes(20, 12).digest
-    assert first.shortest == 12
 
 
 @pytest.mark.parametrize(
@@ -118,3 +117,14 @@ def test_a_file_of_too_few_or_too_short_episodes_is_refused(tmp_path: Path) -> N
     write_recordings(stripes(20, 11), tmp_path / "short.arrow")
     with pytest.raises(InputError, match="an episode of 11 frames: expected at least 12"):
         open_drives(DrivingOptions(recordings=str(tmp_path / "short.arrow")), 0, tmp_path)
+
+
+def test_drives_in_which_nothing_moves_are_refused(tmp_path: Path) -> None:
+    """Freezing would be without error, and nothing could be said as a share of it."""
+    drives = stripes(20, 12)
+    split = split_episodes(20, "random", 0)
+    for episode in split.validation:
+        drives.frames[12 * episode : 12 * (episode + 1)] = drives.frames[12 * episode]
+    write_recordings(drives, tmp_path / "still.arrow")
+    with pytest.raises(InputError, match="frames of the validation episodes never change"):
+        open_drives(DrivingOptions(recordings=str(tmp_path / "still.arrow")), 0, tmp_path)

@@ -37,6 +37,7 @@ def drives(tmp_path: Path) -> Path:
         (["--noise", "-0.1"], "noise is -0.1: expected at least 0"),
         (["--hidden", "0"], "hidden is 0: expected at least 1"),
         (["--sequence-length", "4"], "context is 4: expected less than sequence_length"),
+        (["--context", "9"], "context is 9: expected less than sequence_length, which is 8"),
     ],
 )
 def test_what_cannot_be_is_refused(refused: Refused, arguments: list[str], said: str) -> None:

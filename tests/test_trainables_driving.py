@@ -1,5 +1,6 @@
 """The world model's task: windows, the loss, and the number that trials are compared by."""
 
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from datasets.driving import Drives
 from datasets.errors import InputError
+from datasets.recordings import Recordings
 from trainables import driving
 from trainables.driving import DrivingTask, Windows, freeze_errors, unroll
 from trainables.models.world_model import WorldModel, WorldModelConfig
@@ -218,3 +220,44 @@ def test_no_field_of_the_configuration_moves_the_objective(drives: Drives) -> No
     ):
         found = DrivingTask(drives, config_of(**changes), CPU).evaluate(model)
         assert found == expected, changes
+
+
+def test_one_short_episode_does_not_shorten_what_trials_are_compared_by() -> None:
+    """Twelve episodes of 40 frames, of which one of each part is cut to 13."""
+    whole = striped_drives()
+    recordings, split = whole.recordings, whole.split
+    cut = {int(part[0]) for part in (split.train, split.validation, split.test)}
+    episodes = [
+        replace(
+            recordings,
+            **{
+                name: getattr(recordings, name)[40 * e : 40 * e + (13 if e in cut else 40)]
+                for name in ("frames", "actions", "rewards", "ends")
+            },
+            offsets=np.array([0, 13 if e in cut else 40]),
+        )
+        for e in range(12)
+    ]
+    shortened = Recordings.of(episodes)
+    task = DrivingTask(Drives(shortened, split, "shortened"), config_of(), CPU)
+    assert task.horizon == 30
+    begins = {int(shortened.offsets[e]) for e in split.validation if e not in cut}
+    assert set(task.judged["validation"].tolist()) == begins
+    assert len(task.judged["train"]) == len(split.validation)
+
+
+def test_a_task_on_the_cpu_shares_the_memory_of_the_drives(drives: Drives) -> None:
+    task = DrivingTask(drives, config_of(), CPU)
+    assert np.shares_memory(task.frames.numpy(), drives.recordings.frames)
+    assert np.shares_memory(task.actions.numpy(), drives.recordings.actions)
+
+
+def test_drives_are_sent_to_a_trial_without_a_copy(drives: Drives) -> None:
+    """As Ray sends them: the arrays out of band."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(drives, protocol=5, buffer_callback=buffers.append)
+    back = pickle.loads(pickled, buffers=buffers)
+    for name in ("frames", "actions"):
+        found, sent = getattr(back.recordings, name), getattr(drives.recordings, name)
+        assert np.shares_memory(found, sent), name
+    assert len(pickled) < 2_000

@@ -25,7 +25,7 @@ from trainables.rollout import (
 from trainables.scheduled_sampling import sampling_rate
 
 HORIZON = 100
-"""Of the free-running error that trials are compared by, or as far as the episodes go."""
+"""Of the free-running error that trials are compared by."""
 
 STRIDE = 50
 """Frames between two of the windows that validate."""
@@ -60,8 +60,9 @@ class DrivingTask:
     once; where they begin is drawn anew in each.
 
     What trials are compared by is ``validation/skill``: 1 - the error of the free-running rollout
-    over the first `HORIZON` frames after a context of `CONTEXT`, as a share of freezing the
-    context's last frame, on windows that begin every `STRIDE` frames of the validation episodes.
+    over the first `HORIZON` frames after a context of `CONTEXT` (see `judged_horizon`), as a share
+    of freezing the context's last frame, on windows that begin every `STRIDE` frames of the
+    validation episodes; those that are shorter are left out.
 
     Raises:
         InputError: If no training episode is as long as a window.
@@ -77,8 +78,9 @@ class DrivingTask:
         self.starts = torch.from_numpy(data.recordings.window_starts(train, config.steps + 1))
         self.windows = -(-int(data.recordings.lengths[train].sum()) // (config.steps + 1))
         self.scale = self._scale(data).to(device)
-        self.horizon = min(HORIZON, data.shortest - CONTEXT)
-        few = train[: len(data.split.validation)]
+        self.horizon = judged_horizon(data)
+        long = train[data.recordings.lengths[train] >= CONTEXT + self.horizon]
+        few = long[: len(data.split.validation)]
         self.judged = {
             "train": self._starts_to_judge(data.recordings, few),
             "validation": self._starts_to_judge(data.recordings, data.split.validation),
@@ -151,6 +153,14 @@ class DrivingTask:
                 error = float(frame_mse(picture, truth).double().mean(dim=1).sum(dim=0))
                 sums[name] = sums.get(name, 0.0) + error
         return {name: total / len(starts) for name, total in sums.items()}
+
+
+def judged_horizon(data: Drives) -> int:
+    """How far the rollouts go by which trials are compared: `HORIZON`, or as far as the longest
+    episodes do, to train and to validate."""
+    lengths = data.recordings.lengths
+    longest = min(lengths[part].max() for part in (data.split.train, data.split.validation))
+    return min(HORIZON, int(longest) - CONTEXT)
 
 
 def check_windows(data: Drives, config: WorldModelConfig) -> None:
