@@ -243,11 +243,12 @@ def _paint_panel(axis: Axes, panel: Panel, errors: Errors) -> None:
         axis.text(0.5, 0.5, "no finished trial", transform=axis.transAxes, ha="center")
         return
     best, baseline = panel.best, panel.baseline
+    early, how = (0.5, "\n(mean over the epoch)") if errors.during else (0.0, "")
     is_baseline = baseline is not None and baseline.trial.number == best.trial.number
     axis.set_title(f"{family}, trial {best.trial.number}" + ", the baseline" * is_baseline)
     if baseline is not None and not is_baseline:
+        _line(axis, baseline.train, early, style.ORANGE, ":", f"baseline, train{how}")
         _line(axis, baseline.validation, 0, style.VERMILLION, "-.", "baseline, validation")
-    early, how = (0.5, "\n(mean over the epoch)") if errors.during else (0.0, "")
     _line(axis, best.train, early, style.SKY, "-", f"best trial, train{how}")
     _line(axis, best.validation, 0, style.BLUE, "-", "best trial, validation")
 

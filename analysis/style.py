@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 BLUE = "#0072B2"
 SKY = "#56B4E9"
 VERMILLION = "#D55E00"
+ORANGE = "#E69F00"
 GREY = "#555555"
 LIGHT = "#DDDDDD"
 

@@ -1,4 +1,4 @@
-"""Which molecules are trained on, chosen by, and kept for the end."""
+"""Which molecules or episodes are trained on, chosen by, and kept for the end."""
 
 from dataclasses import dataclass
 

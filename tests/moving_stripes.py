@@ -31,6 +31,6 @@ def stripes(episodes: int = 12, length: int = 40, seed: int = 0) -> Recordings:
 
 
 def striped_drives(episodes: int = 12, length: int = 40) -> Drives:
-    """The same, split 10 / 1 / 1 tenths."""
+    """The same, 0.6, 0.2 and 0.2 of them to train, validate and test."""
     recordings = stripes(episodes, length)
     return Drives(recordings, split_episodes(episodes, "random:0.6,0.2,0.2", 0), recordings.digest)

@@ -16,7 +16,6 @@ from datasets.car_racing import (
     record,
     record_episodes,
 )
-from datasets.errors import InputError
 from datasets.recordings import Recordings
 
 STEPS = 30
@@ -141,11 +140,3 @@ def test_a_mix_has_both_drivers_and_each_episode_a_track_of_its_own(
     second = slice(STEPS, 2 * STEPS)
     assert mixed.frames[second].tobytes() == drives["random"].frames.tobytes()
     assert len({mixed.frames[e * STEPS].tobytes() for e in range(4)}) == 4
-
-
-def test_an_unknown_driver_is_refused_before_anything_is_recorded() -> None:
-    def never(*arguments: Any) -> Any:
-        raise AssertionError("recorded")
-
-    with pytest.raises(InputError, match="unknown --driver sunday: expected one of pursuit, rand"):
-        record("sunday", 4, STEPS, 32, 0, never)  # pyright: ignore[reportArgumentType]

@@ -66,7 +66,7 @@ class FitConfig:
     safe, which is faster on a GPU. Predictions are always made in float32."""
 
     seed: int = 0
-    """Seeds the initial weights, the order of the samples and dropout."""
+    """Seeds the initial weights, the order of the samples and all else that training draws."""
 
     @property
     def title(self) -> str:

@@ -47,7 +47,8 @@ class Task(Protocol[Batch]):
         ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Metrics on the validation split, by name; draws no random number."""
+        """Metrics by name, those that trials are compared by on the validation split; draws no
+        random number."""
         ...
 
 

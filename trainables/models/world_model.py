@@ -154,7 +154,11 @@ def homework(core: Core) -> dict[str, object]:
 
     Pixels in a row and the action into an LSTM of width 128, a linear layer to the pixels, windows
     of 10, batches of 16, Adam at 3e-4. It trains as many epochs as any other trial; the homework's
-    own number is 50. Source: public solution repository liblaf/84100343-Deep-Learning, hw2.
+    own number is 50. It differs from the homework in two things: the optimiser takes one step a
+    window, through which gradients flow back, where the homework takes one after each time step
+    and cuts them there (as `benchmarks/driving_step.py` does); and windows of 10 steps begin
+    anywhere, where the homework cuts episodes into windows of 10 frames. Source: public solution
+    repository liblaf/84100343-Deep-Learning, hw2.
     """
     return {
         "core": core,
