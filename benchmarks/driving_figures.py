@@ -17,7 +17,7 @@ from statistics import mean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.markdown import table
 from analysis.style import BLUE, CORES, VERMILLION
@@ -164,7 +164,8 @@ def figure_of_ablations(rows: Sequence[Row], figure: Figure) -> None:
                 axis.axvline(mean(values), color=colour, lw=0.8, ls="--")
         axis.set_xscale("log")
         axis.set_xlabel(label)
-        axis.xaxis.set_major_formatter("{x:.2g}")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.grid(axis="x", which="both", alpha=0.3)
     panels[0].set_yticks(range(len(groups)), [name for name, _ in groups])
