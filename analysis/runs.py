@@ -40,7 +40,7 @@ PAGE = 1000
 NAMED = 8
 """Studies that are named to a user who asked for one that is not there."""
 
-State = Literal["running", "finished", "pruned", "failed", "stopped"]
+State = Literal["running", "finished", "pruned", "failed", "infeasible", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class TrialRun:
         name: Number and configuration at a glance.
         run_id: MLflow's.
         state: ``finished`` its whole budget; ``pruned``: stopped early by the scheduler;
-            ``failed``; ``stopped``: the session ended first; ``running``: not ended, as far as
-            MLflow was told.
+            ``failed``; ``infeasible``: it needs more memory than there is; ``stopped``: the
+            session ended first; ``running``: not ended, as far as MLflow was told.
         baseline: Whether it is the default (or preset) configuration of its group.
         params: Hyperparameter -> value as text.
         metrics: Name -> value after the last epoch, in the units of `trainables.fit`.

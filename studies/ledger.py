@@ -1,35 +1,55 @@
-"""What happens to each trial of a session, told once to Optuna, MLflow and the display.
+"""What happens to each trial of a session, told once to the records, Optuna, MLflow, the display.
 
-Both runners, Ray's and the one in this process, drive this object and nothing else.
+Both runners, Ray's and the one in this process, drive this object and nothing else. Two rules make
+a study survive a crash at any moment. An epoch counts once it is in a checkpoint: MLflow never
+knows more than the trial can go on from. An ending is written to the disk before anybody is told:
+who did not hear of it is told by the next session (studies/reconcile.py).
 """
 
 import platform
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+import torch
+
+from analysis.runs import State
+from studies.budgets import Budgets, Limits, Stop
+from studies.delivery import Delivery
+from studies.kept import Finished, kept, remove_others
 from studies.recording import Recorder
+from studies.records import Records, Row, Trial
 from studies.search import Proposal, Search
+from trainables import checkpoint
 from trainables.config import FitConfig
-
-State = Literal["running", "finished", "pruned", "failed", "stopped"]
 
 
 @dataclass
 class TrialRecord:
-    """One trial as far as it is known now.
+    """One trial of this session as far as it is known now.
 
     Attributes:
         number: Its number in the study.
         config: What it fits.
-        state: How it stands; ``stopped``: the session ended first, the next one goes on with it.
+        state: How it stands; see `analysis.runs.TrialRun`.
         epoch: Epochs done.
         value: The objective after them; None before the first.
         reason: Why it failed.
-        tags: Where it ran and, if it failed, why.
+        tags: Where it ran and, if it failed, what it said last.
         begun: ``time.monotonic()`` when it began in this session.
+        heard: The same of its last sign of life.
         seconds: Its wall time in this session, once it has ended.
+        baseline: Whether everything else is compared with it.
+        started_ms: When it first began; milliseconds since 1970.
+        ended_ms: When it ended.
+        rows: Its epochs, those of earlier sessions included.
+        saved: How many of them are in a checkpoint.
+        placed: Whether it has begun in this session.
+        leaving: Whether it is stopped only because the session ends.
     """
 
     number: int
@@ -40,7 +60,33 @@ class TrialRecord:
     reason: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    baseline: bool = False
+    started_ms: int = 0
+    ended_ms: int | None = None
+    rows: list[Row] = field(default_factory=list)
+    saved: int = 0
+    placed: bool = False
+    leaving: bool = False
+
+    @property
+    def name(self) -> str:
+        """Number and configuration at a glance."""
+        return f"{self.number:04d} {self.config.title}"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a study keeps its trials.
+
+    Attributes:
+        ledger: The ended ones, see `Records`.
+        sessions: Checkpoints, see `checkpoint.of_trial`.
+    """
+
+    ledger: Path
+    sessions: Path
 
 
 class Ledger:
@@ -49,9 +95,14 @@ class Ledger:
     Args:
         search: Where proposals come from and endings go.
         recorder: Where everything is recorded.
+        folders: Where trials are kept.
         objective: The metric that is maximised.
-        total: Trials in all, earlier sessions' included.
-        deadline: ``time.monotonic()`` after which the session stops; None: never.
+        by: The config field whose values are compared.
+        limits: When to stop.
+        keep: Checkpoints of how many finished trials are kept, the best of them; beside the
+            baselines and the best of each compared value, which the analyses look at.
+        max_failures: Times that a trial goes on from its checkpoint after its process died.
+        say: Where to say what the user should know at once.
         on_change: Told after every change.
     """
 
@@ -59,46 +110,126 @@ class Ledger:
         self,
         search: Search,
         recorder: Recorder,
+        folders: Folders,
         objective: str,
-        total: int,
-        deadline: float | None = None,
+        by: str,
+        limits: Limits,
+        keep: int,
+        max_failures: int = 0,
+        say: Callable[[str], None] = print,
         on_change: Callable[[TrialRecord], None] | None = None,
     ) -> None:
         self.search = search
         self.recorder = recorder
+        self.written = Records(folders.ledger)
+        self.sessions = folders.sessions
         self.objective = objective
-        self.total = total if search.largest is None else min(total, search.largest)
-        self.deadline = deadline
+        self.by = by
+        self.total = limits.trials
+        if search.largest is not None:
+            self.total = min(self.total, search.largest)
+        self.keep = keep
+        self.lock = threading.Lock()
+        self.say = say
         self.on_change = on_change
         self.records: dict[int, TrialRecord] = {}
+        self.stop: Stop | None = None
+        self.budgets = Budgets(limits, objective)
+        for told in sorted(search.told().values(), key=lambda told: told.ended):
+            if told.state != "running":
+                self.budgets.known(told.state, told.value)
+        self.finished = [
+            Finished(t.value, t.number, getattr(t.config, by), t.baseline)
+            for t in search.finished_trials()
+        ]
         room = max(0, self.total - search.ended)
-        self._unfinished = list(search.unfinished())[:room]
+        self.unfinished = list(search.unfinished())[:room]
+        self.alone = False
+        self.crowded: list[Proposal] = []
+        self.max_failures = max_failures
+        self.attempts: Counter[int] = Counter()
+        self.seconds = 0.0
+        self.delivery = Delivery(recorder, self.trial, say)
+
+    # What to run
 
     def next(self) -> Proposal | None:
         """A trial to run: first those that an earlier session left, then new ones."""
-        if self.out_of_time():
+        if self.should_stop():
             return None
-        if self._unfinished:
-            return self._unfinished.pop(0)
-        return None if self.is_done() else self.search.ask()
+        if self.unfinished:
+            return self.unfinished.pop(0)
+        return None if self.is_done() else self._timed(self.search.ask)
 
     def is_done(self) -> bool:
-        """Whether no trial is left to run."""
-        return not self._unfinished and self.search.asked >= self.total
+        """Whether no trial is left to begin."""
+        return not self.unfinished and self.search.asked >= self.total
 
-    def out_of_time(self) -> bool:
-        """Whether the session's time is up."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+    def is_under_way(self, placed: bool = False) -> bool:
+        """Whether a trial runs or, unless only `placed` ones count, waits for its place."""
+        running = (r for r in self.records.values() if r.state == "running")
+        return any(record.placed or not placed for record in running)
 
-    def started(self, proposal: Proposal) -> None:
-        """A trial has its place; told again when it goes on elsewhere."""
-        if proposal.number in self.records:
-            return
-        record = TrialRecord(proposal.number, proposal.config)
-        self.records[proposal.number] = record
-        name = f"{proposal.number:04d} {proposal.config.title}"
-        self.recorder.started(proposal.number, name, proposal.config, proposal.baseline)
-        self._changed(record)
+    def should_stop(self) -> bool:
+        """Whether the session ends although trials are left."""
+        if self.stop is None:
+            self.stop = self.budgets.stop()
+        return self.stop is not None
+
+    def was_interrupted(self) -> bool:
+        """Whether the user ended the session."""
+        return self.stop is not None and self.stop.kind == "interrupted"
+
+    def halt(self, stop: Stop) -> None:
+        """Ends the session: no trial is begun, those that run are left after their epoch."""
+        self.stop = self.stop or stop
+
+    def begin_alone(self) -> bool:
+        """Lets `next` give, one by one and for the last time, the trials that did not fit beside
+        others; returns whether there are any."""
+        self.alone = True
+        self.unfinished += self.crowded
+        self.crowded = []
+        return bool(self.unfinished) and not self.should_stop()
+
+    # What happened
+
+    def resume_from(self, proposal: Proposal) -> Path | None:
+        """Where a trial goes on from; None: from its beginning.
+
+        What the checkpoint knows of its epochs is recorded, should it not be: the session that
+        trained them may have died first.
+        """
+        folder = checkpoint.latest(self.sessions, proposal.number)
+        rows = checkpoint.load(folder, torch.device("cpu"))["history"] if folder else []
+        known = self.recorder.children.get(proposal.number)
+        now = time.time_ns() // 1_000_000
+        self.records[proposal.number] = TrialRecord(
+            number=proposal.number,
+            config=proposal.config,
+            epoch=len(rows),
+            value=rows[-1][self.objective] if rows else None,
+            baseline=proposal.baseline,
+            started_ms=known.started_ms if known else now,
+            rows=list(rows),
+            saved=len(rows),
+        )
+        return folder
+
+    def started(self, number: int, tags: Mapping[str, str] | None = None) -> None:
+        """A trial has its place; told again when it goes on elsewhere.
+
+        Args:
+            number: The trial.
+            tags: What to record of where it is.
+        """
+        record = self.records[number]
+        record.heard = time.monotonic()
+        record.tags |= tags or {}
+        if not record.placed:
+            record.placed, record.begun = True, record.heard
+            self.delivery.tell(number, soon=True)
+            self._changed(record)
 
     def epoch(self, number: int, result: Mapping[str, Any]) -> None:
         """A trial has done an epoch.
@@ -108,52 +239,191 @@ class Ledger:
             result: What `Stepper.step` returned; other keys, such as Tune's own, do not matter.
         """
         record = self.records[number]
-        if record.state != "running":
+        record.heard = time.monotonic()
+        epoch = result["epoch"]
+        if record.state != "running" or epoch <= record.saved:
             return
-        record.epoch, record.value = result["epoch"], result[self.objective]
-        metrics = {key: result[key] for key in result if "/" in key or key == "memory_gib"}
-        self.recorder.epoch(number, record.epoch, metrics)
-        record.tags = {
+        del record.rows[epoch - 1 :]  # done before, and lost with its process
+        kept = ("epoch", "unix_ms", "memory_gib")
+        record.rows.append({key: result[key] for key in result if "/" in key or key in kept})
+        record.epoch, record.value = epoch, result[self.objective]
+        record.tags |= {
             "orrery.device": result["device"],
             "orrery.node": result.get("hostname", platform.node()),
         }
         self._changed(record)
 
+    def saved(self, number: int) -> None:
+        """The epochs of a trial so far are in a checkpoint."""
+        record = self.records[number]
+        if record.state == "running":
+            record.saved = len(record.rows)
+            self.delivery.tell(number)
+            checkpoint.keep(self.sessions, number, checkpoint.KEPT)
+
+    def leave(self, number: int) -> None:
+        """A trial is being stopped because the session ends; the next one goes on with it."""
+        self.records[number].leaving = True
+
     def ended(self, number: int) -> None:
-        """A trial ended well: by itself after its last epoch, or by the scheduler before."""
+        """A trial ended well: after its last epoch, or by the scheduler before, or by `leave`."""
         record = self.records[number]
         if record.state != "running":
             return
-        assert record.value is not None
-        if record.epoch >= record.config.epochs:
-            self.search.finished(number, record.value)
-            self._close(record, "finished", "FINISHED")
+        if record.value is not None and record.epoch >= record.config.epochs:
+            self._close(record, "finished")
+        elif record.leaving or record.value is None:
+            self._close(record, "stopped")
         else:
-            self.search.pruned(number, record.value, record.epoch)
-            self._close(record, "pruned", "FINISHED")
+            self._close(record, "pruned")
 
-    def failed(self, number: int, reason: str) -> None:
-        """A trial has no result."""
+    def failed(self, number: int, reason: str, log: str = "") -> None:
+        """A trial has no result.
+
+        Args:
+            number: The trial.
+            reason: Why, in one line.
+            log: The last lines that its process wrote.
+        """
         record = self.records[number]
         if record.state != "running":
             return
         record.reason = reason
-        record.tags["orrery.reason"] = reason
-        self.search.failed(number, reason)
-        self._close(record, "failed", "FAILED")
+        if log:
+            record.tags["mlflow.note.content"] = f"{reason}\n\n```\n{log}\n```"
+        self._close(record, "failed")
 
-    def stop(self) -> None:
-        """The session ends: running trials are closed in MLflow and stay open in Optuna."""
+    def died(self, number: int, words: str, log: str) -> None:
+        """The process of a trial died: the trial goes on from its checkpoint, if it may.
+
+        Args:
+            number: The trial.
+            words: What there is to say of it, in one line.
+            log: The last lines that the process wrote.
+        """
+        record = self.records[number]
+        if record.state != "running":
+            return
+        self.attempts[number] += 1
+        times = self.attempts[number]
+        if times > self.max_failures:
+            self.failed(number, f"its process died {times} times: {words}", log)
+            return
+        self.say(
+            f"trial {number}: its process died after epoch {record.epoch}; it goes on from its "
+            f"checkpoint ({times} of {self.max_failures} times)"
+        )
+        self._propose_again(record, self.unfinished)
+
+    def place_again(self) -> None:
+        """All processes of trials are gone, and none of them is to blame."""
+        for record in [r for r in self.records.values() if r.state == "running"]:
+            self.attempts[record.number] += 1
+            self._propose_again(record, self.unfinished)
+
+    def _propose_again(self, record: TrialRecord, queue: list[Proposal]) -> None:
+        queue.append(Proposal(record.number, record.config, record.baseline))
+        self._close(record, "stopped")
+
+    def out_of_memory(self, number: int, reason: str) -> None:
+        """A trial asked for more memory than there was: it is tried again alone, if it was not."""
+        record = self.records[number]
+        if record.state != "running":
+            return
+        record.reason = reason
+        if self.alone:
+            self._close(record, "infeasible")
+            return
+        self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")
+        self.attempts[number] += 1
+        self._propose_again(record, self.crowded)
+
+    def trouble(self, error: BaseException) -> None:
+        """Something is wrong with the machine and not with a trial: the session ends."""
+        self.halt(Stop("trouble", described(error)))
+
+    def finish(self, patience: float) -> list[int]:
+        """The session ends: trials that still run are left, MLflow is told of everything.
+
+        Args:
+            patience: Seconds to wait for a tracking server that is away.
+
+        Returns:
+            The trials of which MLflow does not know everything.
+        """
         for record in self.records.values():
-            if record.state == "running":
-                self._close(record, "stopped", "KILLED")
+            if record.state == "running" and record.placed:
+                self._close(record, "stopped")
+        return self.delivery.finish(patience)
+
+    def trial(self, number: int) -> Trial | None:
+        """A trial as it is to be recorded; None if its file cannot be read. Any thread may ask."""
+        record = self.records[number]
+        with self.lock:
+            if record.state in ("running", "stopped"):
+                return self._snapshot(record, record.state, record.rows[: record.saved])
+        return self.written.read(number)
+
+    def _snapshot(self, record: TrialRecord, state: State, rows: list[Row]) -> Trial:
+        return Trial(
+            identity=self.search.key,
+            number=record.number,
+            name=record.name,
+            params=asdict(record.config),
+            baseline=record.baseline,
+            state=state,
+            epoch=len(rows),
+            value=record.value,
+            reason=record.reason,
+            tags=dict(record.tags),
+            started_ms=record.started_ms,
+            ended_ms=record.ended_ms,
+            rows=tuple(rows),
+        )
 
     def _changed(self, record: TrialRecord) -> None:
         if self.on_change is not None:
             self.on_change(record)
 
-    def _close(self, record: TrialRecord, state: State, status: str) -> None:
-        record.state = state
+    def _close(self, record: TrialRecord, state: State) -> None:
+        """A trial is over for this session: written down first, then told."""
         record.seconds = time.monotonic() - record.begun
-        self.recorder.ended(record.number, status, {**record.tags, "orrery.state": state})
+        record.ended_ms = time.time_ns() // 1_000_000
+        if state != "stopped":
+            try:
+                self._timed(lambda: self._tell(record, state))
+            except OSError as error:
+                self.trouble(error)
+                state = "stopped"
+        with self.lock:
+            record.state = state
+            record.rows = record.rows if state == "stopped" else []
+        self.delivery.tell(record.number, soon=True)
         self._changed(record)
+
+    def _tell(self, record: TrialRecord, state: State) -> None:
+        trial = self._snapshot(record, state, record.rows)
+        self.written.write(trial)
+        self.search.tell(trial.number, state, trial.value, trial.epoch, trial.reason)
+        self.budgets.ended(state, trial.value, trial.reason)
+        before = kept(self.finished, self.keep)
+        if state == "finished" and trial.value is not None:
+            group = getattr(record.config, self.by)
+            self.finished.append(Finished(trial.value, trial.number, group, trial.baseline))
+        left = before - kept(self.finished, self.keep)
+        remove_others(self.sessions, {trial.number, *left}, self.finished, self.keep)
+
+    def _timed(self, action: Callable[[], Any]) -> Any:
+        """Adds up what telling costs the driver."""
+        begun = time.perf_counter()
+        try:
+            return action()
+        finally:
+            self.seconds += time.perf_counter() - begun
+
+
+def described(error: BaseException) -> str:
+    """An error of the operating system in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return (str(error) or repr(error)).splitlines()[0]

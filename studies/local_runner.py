@@ -1,9 +1,9 @@
 """Runs trials one after the other in this process, without Ray: for a debugger.
 
-The same fits, records and checkpoints as on Ray; no trial is stopped early.
+The same fits, records and checkpoints as on Ray; no trial is stopped early, and none for taking
+long, since a breakpoint does.
 """
 
-import shutil
 from pathlib import Path
 
 from studies.ledger import Ledger
@@ -16,7 +16,7 @@ from trainables.stepper import Stepper, TaskFactory, TrialSpec
 def run_trials(
     ledger: Ledger, make_task: TaskFactory, sessions: Path, session: str, cpus: int, gpus: float
 ) -> None:
-    """Runs trials until the ledger has none left or its time is up.
+    """Runs trials until the ledger has none left or the session is to end.
 
     Args:
         ledger: Gives the trials and hears of them.
@@ -27,30 +27,30 @@ def run_trials(
         gpus: GPUs; above 0 trains on the first one.
     """
     device = pick_device(gpus, cpus)
+    ledger.begin_alone()  # as each of them is
     while (proposal := ledger.next()) is not None:
-        ledger.started(proposal)
-        resume = checkpoint.latest(sessions, proposal.number)
+        resume = ledger.resume_from(proposal)
         spec = TrialSpec(proposal.number, proposal.config, proposal.baseline, resume)
+        ledger.started(proposal.number)
         stepper = Stepper(spec, make_task, device)
         _run(ledger, proposal, stepper, sessions / session / checkpoint.trial_folder(spec.number))
 
 
 def _run(ledger: Ledger, proposal: Proposal, stepper: Stepper, folder: Path) -> None:
-    while not ledger.out_of_time():
+    number = proposal.number
+    while not ledger.should_stop():
         result = stepper.step()
         if "failure" in result:
-            ledger.failed(proposal.number, result["failure"])
+            ledger.failed(number, result["failure"])
             return
-        ledger.epoch(proposal.number, result)
-        _save(stepper, folder, result["epoch"])
+        if "out_of_memory" in result:
+            ledger.out_of_memory(number, result["out_of_memory"])
+            return
+        ledger.epoch(number, result)
+        target = folder / f"checkpoint_{result['epoch']:06d}"
+        target.mkdir(parents=True)
+        stepper.save(target)
+        ledger.saved(number)
         if result["done"]:
-            ledger.ended(proposal.number)
+            ledger.ended(number)
             return
-
-
-def _save(stepper: Stepper, folder: Path, epoch: int) -> None:
-    target = folder / f"checkpoint_{epoch:06d}"
-    target.mkdir(parents=True)
-    stepper.save(target)
-    for old in sorted(folder.glob("checkpoint_*"))[: -checkpoint.KEPT]:
-        shutil.rmtree(old)

@@ -23,7 +23,25 @@ class Options:
     """Trials in all, those of earlier sessions of the same study counted in."""
 
     time_budget: float | None = None
-    """Minutes of training after which this session stops; unfinished trials go on in the next."""
+    """Minutes of training after which this session stops, once the epochs under way are done;
+    unfinished trials go on in the next one."""
+
+    target_metric: float | None = None
+    """Value of the objective at which the study ends."""
+
+    plateau: int | None = None
+    """Trials without a better one after which the study ends."""
+
+    keep: int = 5
+    """Checkpoints of this many finished trials are kept, the best of them; beside those of the
+    baselines and of the best of each compared value, which the analyses look at."""
+
+    max_failures: int = 3
+    """Times that a trial goes on from its checkpoint after its process died."""
+
+    trial_timeout: float = 60.0
+    """Minutes without an epoch after which a trial is stopped as failed; not with --local, where
+    a breakpoint takes its time."""
 
     sampler: SamplerName = "tpe"
     """How Optuna proposes: tree of Parzen estimators, at random, or a Gaussian process."""
@@ -47,6 +65,9 @@ class Options:
     """Run the trials one by one in this process, without Ray, none stopped early: for a
     debugger."""
 
+    dry_run: bool = False
+    """Try the corners of the space, forecast time, memory and disk, and end there."""
+
     smoke: bool = False
     """A tiny study of everything, in about a minute: little data, 2 epochs, one trial each."""
 
@@ -61,6 +82,11 @@ class Options:
         at_least("--cpus-per-trial", self.cpus_per_trial, 1)
         if self.time_budget is not None:
             at_least("--time-budget", self.time_budget, 0, open_end=True)
+        if self.plateau is not None:
+            at_least("--plateau", self.plateau, 1)
+        at_least("--keep", self.keep, 0)
+        at_least("--max-failures", self.max_failures, 0)
+        at_least("--trial-timeout", self.trial_timeout, 0, open_end=True)
         if self.gpus_per_trial is not None:
             at_least("--gpus-per-trial", self.gpus_per_trial, 0)
         if self.max_concurrent is not None:

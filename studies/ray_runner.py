@@ -1,31 +1,44 @@
-"""Runs trials, and the heavy loops of the data sets, on Ray."""
+"""Runs trials, and the heavy loops of the data sets, on Ray.
+
+Tune places the trials and decides which are stopped early; it retries none and its snapshots are
+not used. A trial whose process died is proposed again, by the ledger, and goes on from its
+checkpoint as one of an earlier session does: there is one way to continue.
+"""
 
 import logging
 import os
+import pickle
+import re
+import signal
+import threading
+import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 # Read when Ray is imported: no loggers and no display of Tune's own beside ours, no complaint
-# about a result that carries a failure instead of the metric.
+# about a result that carries a failure instead of the metric, no handler of Ctrl-C before ours.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
+import psutil
 import ray
-from ray import tune
-from ray.exceptions import RayTaskError
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from studies.ledger import Ledger
 from studies.options import Options
-from studies.search import Proposal
 from trainables import checkpoint
+from trainables.device import ran_out_of_memory
 from trainables.stepper import TaskFactory, TrialSpec
 from trainables.trial import Trial
 
@@ -40,9 +53,8 @@ FIRST_RUNG = 1 / 5
 REDUCTION = 2
 """At each rung the better half goes on. With few trials a third would leave only the baselines."""
 
-RETRIES = 1
-"""Times that a trial whose process died is tried again, from its last checkpoint."""
-
+LOG_LINES = 30
+"""Of a process that died, what it wrote last."""
 
 TASKS_AHEAD = 4
 """Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
@@ -64,6 +76,8 @@ def start() -> None:
         logging_level=logging.ERROR,
         configure_logging=True,
     )
+    # Ray would print a paragraph for each process that dies; the ledger says it in a line.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
 
 
 def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
@@ -89,6 +103,10 @@ def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterab
         yield result
 
 
+class RayDied(Exception):
+    """The process that Ray's workers belong to is gone."""
+
+
 def run_trials(
     ledger: Ledger,
     make_task: TaskFactory,
@@ -97,7 +115,7 @@ def run_trials(
     options: Options,
     gpus: float,
 ) -> None:
-    """Runs trials until the ledger has none left or its time is up.
+    """Runs trials until the ledger has none left or the session is to end.
 
     Args:
         ledger: Gives the trials and hears of them.
@@ -107,40 +125,92 @@ def run_trials(
         options: Scheduler and resources.
         gpus: GPUs of each trial.
     """
-    start()
     # What went wrong in a trial is shown in one line; its traceback lies in the trial's folder.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    for attempt in count():
+        start()
+        try:
+            with _watched():
+                _run(ledger, make_task, sessions, f"{session}-{attempt:03d}", options, gpus)
+        except RayDied:
+            ledger.say("Ray died; it is started again, and the trials go on")
+            ray.shutdown()
+            ledger.place_again()
+            continue
+        if not ledger.begin_alone():
+            return
+
+
+def _run(
+    ledger: Ledger,
+    make_task: TaskFactory,
+    sessions: Path,
+    session: str,
+    options: Options,
+    gpus: float,
+) -> None:
+    """Runs trials side by side or, those that did not fit so, one by one."""
     shared = tune.with_parameters(
         Trial, make_task=make_task, cpus=options.cpus_per_trial, gpus=gpus
     )
     resources = {"cpu": options.cpus_per_trial, "gpu": gpus}
+    concurrent = options.max_concurrent or _concurrent(options, gpus)
+    if ledger.alone:
+        there = ray.cluster_resources()
+        resources = {"cpu": there["CPU"], "gpu": there.get("GPU", 0) if gpus else 0}
+        concurrent = 1
+    timeout = 60 * options.trial_timeout
     tune.Tuner(
         tune.with_resources(shared, resources),
         tune_config=tune.TuneConfig(
-            search_alg=_Proposals(ledger, sessions),
+            search_alg=_Proposals(ledger),
             scheduler=_scheduler(options, ledger),
             num_samples=-1,
-            max_concurrent_trials=options.max_concurrent or _concurrent(options, gpus),
+            max_concurrent_trials=concurrent,
             reuse_actors=True,
             trial_dirname_creator=_trial_folder,
         ),
-        run_config=_run_config(ledger, sessions, session),
+        run_config=tune.RunConfig(
+            name=session,
+            storage_path=str(sessions.resolve()),
+            callbacks=[_Reports(ledger, timeout)],
+            stop=_SessionEnd(ledger),
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(
+                num_to_keep=checkpoint.KEPT, checkpoint_frequency=1, checkpoint_at_end=False
+            ),
+            verbose=0,
+        ),
     ).fit()
 
 
-def _run_config(ledger: Ledger, sessions: Path, session: str) -> tune.RunConfig:
-    """Who hears of the trials, when they end and what is kept of them."""
-    return tune.RunConfig(
-        name=session,
-        storage_path=str(sessions.resolve()),
-        callbacks=[_Reports(ledger)],
-        stop=_Deadline(ledger),
-        failure_config=tune.FailureConfig(max_failures=RETRIES),
-        checkpoint_config=tune.CheckpointConfig(
-            num_to_keep=checkpoint.KEPT, checkpoint_frequency=1, checkpoint_at_end=False
-        ),
-        verbose=0,
-    )
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Raises RayDied in this thread, which has to be the main one, when Ray's raylet is gone; the
+    calls of Ray would wait for it, until the process is ended without a word.
+    """
+    children = psutil.Process().children()
+    raylet = next((child for child in children if child.name() == "raylet"), None)
+    over = threading.Event()
+
+    def watch() -> None:
+        while raylet is not None and not over.wait(0.5):
+            if not raylet.is_running() or raylet.status() == psutil.STATUS_ZOMBIE:
+                signal.raise_signal(signal.SIGUSR2)
+                return
+
+    def died(*_: object) -> None:
+        raise RayDied
+
+    before = signal.signal(signal.SIGUSR2, died)
+    thread = threading.Thread(target=watch, name="raylet", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR2, before)
 
 
 def _concurrent(options: Options, gpus: float) -> int:
@@ -153,7 +223,8 @@ def _concurrent(options: Options, gpus: float) -> int:
 
 
 def _trial_folder(trial: TuneTrial) -> str:
-    return checkpoint.trial_folder(_spec(trial).number)
+    spec = _spec(trial)
+    return checkpoint.trial_folder(spec.number, spec.attempt)
 
 
 def _spec(trial: TuneTrial) -> TrialSpec:
@@ -162,7 +233,7 @@ def _spec(trial: TuneTrial) -> TrialSpec:
 
 class _OfThisDriver:
     """Tune pickles its parts for a restore that this project does not use: the record of a study
-    is Optuna's journal, MLflow and the checkpoints. The ledger stays out of it."""
+    is its ledger, Optuna's journal, MLflow and the checkpoints. They stay out of it."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "ledger"}
@@ -171,18 +242,19 @@ class _OfThisDriver:
 class _Proposals(_OfThisDriver, Searcher):
     """The ledger as Tune's source of trials."""
 
-    def __init__(self, ledger: Ledger, sessions: Path) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(metric=ledger.objective, mode="max")
         self.ledger = ledger
-        self.sessions = sessions
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         proposal = self.ledger.next()
         if proposal is None:
-            return Searcher.FINISHED
-        resume = checkpoint.latest(self.sessions, proposal.number)
-        spec = TrialSpec(proposal.number, proposal.config, proposal.baseline, resume)
-        return {"trial": spec}
+            # One that is under way may die and be proposed again.
+            waiting = self.ledger.is_under_way() and not self.ledger.should_stop()
+            return None if waiting else Searcher.FINISHED
+        resume = self.ledger.resume_from(proposal)
+        number, attempt = proposal.number, self.ledger.attempts[proposal.number]
+        return {"trial": TrialSpec(number, proposal.config, proposal.baseline, resume, attempt)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -194,16 +266,23 @@ class _Proposals(_OfThisDriver, Searcher):
 
 
 class _Reports(_OfThisDriver, tune.Callback):
-    """What Tune says of the trials, passed on to the ledger."""
+    """What Tune says of the trials, passed on to the ledger.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Args:
+        ledger: Hears of them.
+        timeout: Seconds without a sign of life after which a trial is given up.
+    """
+
+    def __init__(self, ledger: Ledger, timeout: float) -> None:
         self.ledger = ledger
+        self.timeout = timeout
+        self.pids: dict[str, int] = {}
+        self.stuck: set[str] = set()
 
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        spec = _spec(trial)
-        self.ledger.started(Proposal(spec.number, spec.config, spec.baseline))
+        self.ledger.started(_spec(trial).number, {"orrery.tune_trial": trial.trial_id})
 
     def on_trial_result(
         self,
@@ -213,10 +292,19 @@ class _Reports(_OfThisDriver, tune.Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
+        number = _spec(trial).number
+        self.pids[trial.trial_id] = result["pid"]
         if "failure" in result:
-            self.ledger.failed(_spec(trial).number, result["failure"])
+            self.ledger.failed(number, result["failure"])
+        elif "out_of_memory" in result:
+            self.ledger.out_of_memory(number, result["out_of_memory"])
         else:
-            self.ledger.epoch(_spec(trial).number, result)
+            self.ledger.epoch(number, result)
+
+    def on_trial_save(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self.ledger.saved(_spec(trial).number)
 
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
@@ -226,32 +314,98 @@ class _Reports(_OfThisDriver, tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        self.on_trial_start(iteration, trials, trial)  # it may have died before it began
-        self.ledger.failed(_spec(trial).number, _last_words(trial))
+        number = _spec(trial).number
+        error, text = _error(trial)
+        words = _last_line(text)
+        log = _last_log(self.pids.get(trial.trial_id), text)
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if trial.trial_id in self.stuck:
+            minutes = f"{self.timeout / 60:g} minutes"
+            self.ledger.failed(number, f"no epoch for {minutes}: stopped (--trial-timeout)", log)
+        elif isinstance(cause, OSError):
+            self.ledger.leave(number)
+            self.ledger.ended(number)
+            self.ledger.trouble(cause)
+        elif "running low on memory" in text or ran_out_of_memory(cause or Exception(text)):
+            self.ledger.out_of_memory(number, words)
+        elif _process_died(error, text):
+            self.ledger.died(number, words, log)
+        else:
+            self.ledger.failed(number, words, log)
+
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        for trial in trials:
+            if trial.status != TuneTrial.RUNNING or trial.trial_id in self.stuck:
+                continue
+            heard = self.ledger.records[_spec(trial).number].heard
+            actor = trial.temporary_state.ray_actor
+            if time.monotonic() - heard > self.timeout and actor is not None:
+                self.stuck.add(trial.trial_id)
+                ray.kill(actor)  # what it is stuck in would not let it stop by itself
 
 
-def _last_words(trial: TuneTrial) -> str:
-    """The last line of a trial's error.
+def _error(trial: TuneTrial) -> tuple[Exception | None, str]:
+    """What ended a trial: the error, if it was kept, and the text of it.
 
     Read where the driver wrote it: `TuneTrial.get_error` reads the copy in the storage, which may
     not be there yet.
     """
     text = Path(trial.error_file).read_text() if trial.error_file else ""
+    error = None
+    if trial.pickled_error_file:
+        try:
+            error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        except (OSError, pickle.PickleError, AttributeError, ImportError):
+            error = None
+    return error, text
+
+
+def _process_died(error: Exception | None, text: str) -> bool:
+    """Whether a trial ended because its process did, and not by an error of its own; an error of
+    CUDA leaves a process that cannot be used any more."""
+    if "CUDA error" in text:
+        return True
+    return isinstance(error, RayActorError) and "raised in its creation task" not in text
+
+
+def _last_line(text: str) -> str:
+    """What there is to say of an error, in one line."""
+    detail = re.search(r"Worker exit detail: (.*?)(\. |$)", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "the trial's process died without a word"
+    return detail[1] if detail else lines[-1] if lines else "it died without a word"
 
 
-class _Deadline(_OfThisDriver, tune.Stopper):
-    """Ends the session when its time is up; running trials stay unfinished."""
+def _last_log(pid: int | None, text: str) -> str:
+    """The last lines that a trial's process wrote, if it was one of this machine; else those of
+    the error."""
+    named = re.search(r"pid[:=] ?(\d+)", text)
+    if pid is None and named:
+        pid = int(named[1])
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())  # pyright: ignore
+    written = [
+        line
+        for file in sorted(logs.glob(f"worker-*-{pid}.*"))
+        for line in file.read_text(errors="replace").splitlines()
+        if line.strip() and not line.startswith(":")  # Ray's own marks
+    ]
+    return "\n".join((written or text.splitlines())[-LOG_LINES:])
+
+
+class _SessionEnd(_OfThisDriver, tune.Stopper):
+    """Ends the session: trials that run are left after their epoch, and its checkpoint."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        if not self.ledger.should_stop() or result.get("done"):
+            return False
+        self.ledger.leave(result["config"]["trial"].number)
+        return True
 
     def stop_all(self) -> bool:
-        return self.ledger.out_of_time()
+        """Once nothing is left but trials that wait for their place."""
+        return self.ledger.should_stop() and not self.ledger.is_under_way(placed=True)
 
 
 class _SparesBaselines(AsyncHyperBandScheduler):

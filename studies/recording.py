@@ -1,40 +1,64 @@
 """The only writer to MLflow: one parent run a study, one child run a trial, from the driver.
 
-An experiment holds one study. Metrics are kept back and written in batches, because a write costs
-the driver about 10 ms whether it holds one metric or ten.
+An experiment holds one study. `Recorder.sync` brings a trial's run up to what is known of the
+trial, whatever stands there already, so that it serves a running study, one that goes on, and
+studies/doctor.py. A write costs about 10 ms whether it holds one metric or ten, hence the batches.
 """
 
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
+from mlflow.environment_variables import (
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+)
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import BASELINE, KIND, NUMBER, STATE, connect
-from trainables.config import FitConfig
-
-PATIENCE = 5.0
-"""Seconds that metrics are kept back at most."""
+from analysis.runs import BASELINE, KIND, NUMBER, STATE, State, connect
+from studies.records import Row, Trial
 
 BATCH = 500
 """Metrics in one write; MLflow takes at most 1,000."""
 
 IDENTITY = "orrery.identity"
+KEEP = "orrery.keep"
 
 LONGEST_TAG = 5_000
 """Characters; MLflow refuses a longer value."""
 
+STATUS: Mapping[State, str] = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "infeasible": "FAILED",
+    "stopped": "KILLED",
+}
+"""How a trial stands -> MLflow's word for it; KILLED for one that can go on later."""
+
+ANSWER = 15
+"""Seconds that a server may take for one answer."""
+
+
+class NotRecorded(Exception):
+    """The tracking store did not take it; nothing is lost by trying again."""
+
 
 @dataclass
 class _Child:
-    """One trial's run and the metrics not written yet."""
+    """What stands in MLflow of a trial."""
 
     run_id: str
-    last_epoch: int
-    waiting: list[Metric] = field(default_factory=list)
-    written: float = field(default_factory=time.monotonic)
+    last_epoch: int = 0
+    started_ms: int = 0
+    status: str = ""
+    tags: Mapping[str, str] | None = None
+    params: bool = False
 
 
 class Recorder:
@@ -50,14 +74,21 @@ class Recorder:
     """
 
     def __init__(self, uri: str, study: str, artifacts: Path) -> None:
+        # The study does not wait for MLflow, and who does has its own patience.
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
+        MLFLOW_HTTP_REQUEST_TIMEOUT.set(ANSWER)
         self.client = connect(uri)
         self.study = study
-        self.children: dict[int, _Child] = {}
         self.experiment = self._experiment(study, artifacts if uri.startswith("sqlite") else None)
         known = self._runs(f"tags.`{KIND}` = 'study'")
+        self.parent_run = known[0] if known else None
         self.parent = known[0].info.run_id if known else ""
         self.identity = known[0].data.tags.get(IDENTITY) if known else None
         self.trial_tags: dict[str, str] = {}
+        self.children: dict[int, _Child] = {}
+        self.unsure: set[int] = set()
+        for run in self.trial_runs():
+            self.adopt(run)
 
     def _experiment(self, study: str, artifacts: Path | None) -> str:
         known = self.client.get_experiment_by_name(study)
@@ -90,106 +121,187 @@ class Recorder:
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
         else:
-            self.parent = self._create(
-                self.study, {KIND: "study", IDENTITY: identity, "mlflow.note.content": question}
-            )
+            first = {KIND: "study", IDENTITY: identity, "mlflow.note.content": question}
+            self.parent = self.client.create_run(
+                self.experiment, run_name=self.study, tags=first
+            ).info.run_id
+        known = self.parent_run.data.params if self.parent_run else {}
+        if not known:  # also where a crash came between the run and what it is
             name, digest = data
             entity = Dataset(name=name, digest=digest, source_type="local", source=name)
             self.client.log_inputs(self.parent, [DatasetInput(entity)])
-            self.client.log_batch(
-                self.parent, params=[Param(key, str(value)) for key, value in params.items()]
-            )
+            values = [Param(key, str(value)) for key, value in params.items()]
+            self.client.log_batch(self.parent, params=values)
         self.client.log_batch(self.parent, tags=_tags(tags))
-        for run in self._runs(f"tags.`{KIND}` = 'trial'"):
-            last = int(run.data.metrics.get("epoch", 0))
-            self.children[int(run.data.tags[NUMBER])] = _Child(run.info.run_id, last)
-
-    def _create(self, name: str, tags: Mapping[str, str]) -> str:
-        created = self.client.create_run(self.experiment, run_name=name, tags=dict(tags))
-        return created.info.run_id
 
     def _runs(self, filter_string: str) -> list[Run]:
         runs, token = [], None
         while True:
             page = self.client.search_runs(
-                [self.experiment], filter_string, max_results=1000, page_token=token
+                [self.experiment],
+                filter_string,
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
             )
             runs += page
             token = page.token
             if not token:
                 return runs
 
-    def started(self, number: int, name: str, config: FitConfig, baseline: bool) -> None:
-        """Begins a trial's run, or goes on with the one that an earlier session began."""
-        if number in self.children:
-            run_id = self.children[number].run_id
-            self.client.update_run(run_id, status="RUNNING")
-            self.client.set_tag(run_id, STATE, "running")
-            return
+    def trial_runs(self) -> list[Run]:
+        """The runs of all trials as they stand, the oldest first."""
+        return self._runs(f"tags.`{KIND}` = 'trial'")
+
+    def adopt(self, run: Run) -> None:
+        """Takes a run as that of its trial."""
+        self.children[int(run.data.tags[NUMBER])] = _Child(
+            run_id=run.info.run_id,
+            last_epoch=int(run.data.metrics.get("epoch", 0)),
+            started_ms=run.info.start_time,
+            status=run.info.status,
+            tags=run.data.tags,
+            params=bool(run.data.params),
+        )
+
+    def sync(self, trial: Trial) -> None:
+        """Brings the run of a trial up to what is known of the trial.
+
+        An epoch that is there already is passed over; writing one twice, when the answer to the
+        first time was lost, leaves it there once, since time and value are the same.
+
+        Raises:
+            NotRecorded: If the store does not take it, or not all of it.
+        """
+        with _not_recorded():
+            child = self.children.get(trial.number) or self._begin(trial)
+            if not child.params:
+                params = [Param(key, str(value)) for key, value in trial.params.items()]
+                self.client.log_batch(child.run_id, params=params)
+                child.params = True
+            rows = [row for row in trial.rows if row["epoch"] > child.last_epoch]
+            for metrics in _batches(rows):
+                self.client.log_batch(child.run_id, metrics=metrics)
+                child.last_epoch = metrics[-1].step
+            self._set_state(child, trial)
+
+    def _begin(self, trial: Trial) -> _Child:
+        """The trial's run; a new one, unless one was begun and the answer lost."""
+        if trial.number in self.unsure:
+            for run in self._runs(f"tags.`{NUMBER}` = '{trial.number}'"):
+                self.adopt(run)
+                return self.children[trial.number]
+        self.unsure.add(trial.number)
         tags = {
             "mlflow.parentRunId": self.parent,
             KIND: "trial",
-            NUMBER: str(number),
+            NUMBER: str(trial.number),
+            IDENTITY: trial.identity,
             STATE: "running",
-            BASELINE: str(baseline).lower(),
+            BASELINE: str(trial.baseline).lower(),
             **self.trial_tags,
         }
-        run_id = self._create(name, tags)
-        params = [Param(key, str(value)) for key, value in asdict(config).items()]
-        self.client.log_batch(run_id, params=params)
-        self.children[number] = _Child(run_id, last_epoch=0)
+        run = self.client.create_run(
+            self.experiment, start_time=trial.started_ms, run_name=trial.name, tags=tags
+        )
+        child = _Child(run.info.run_id, started_ms=trial.started_ms, status="RUNNING", tags=tags)
+        self.children[trial.number] = child
+        self.unsure.discard(trial.number)
+        return child
 
-    def epoch(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Keeps an epoch's metrics, and writes them with others before long.
+    def _set_state(self, child: _Child, trial: Trial) -> None:
+        tags = {**trial.tags, STATE: trial.state}
+        if trial.reason:
+            tags["orrery.reason"] = trial.reason
+        tags = {key: value[:LONGEST_TAG] for key, value in tags.items()}
+        known = child.tags or {}
+        if new := {key: value for key, value in tags.items() if known.get(key) != value}:
+            self.client.log_batch(child.run_id, tags=_tags(new))
+            child.tags = {**known, **new}
+        if child.status != (status := STATUS[trial.state]):
+            if status == "RUNNING":
+                self.client.update_run(child.run_id, status=status)
+            else:
+                self.client.set_terminated(child.run_id, status, trial.ended_ms)
+            child.status = status
 
-        An epoch that is there already, because the trial went on from an older checkpoint, is
-        passed over.
-        """
-        child = self.children[number]
-        if epoch <= child.last_epoch:
-            return
-        child.last_epoch = epoch
-        now = int(time.time() * 1000)
-        values = {**metrics, "epoch": epoch}
-        child.waiting += [Metric(name, value, now, epoch) for name, value in values.items()]
-        if len(child.waiting) >= BATCH or time.monotonic() - child.written > PATIENCE:
-            self._write(child)
+    def stopped(self, number: int) -> None:
+        """Closes the run of a trial whose session died."""
+        with _not_recorded():
+            child = self.children[number]
+            self.client.set_tag(child.run_id, STATE, "stopped")
+            self.client.set_terminated(child.run_id, STATUS["stopped"])
+            child.tags, child.status = {**(child.tags or {}), STATE: "stopped"}, STATUS["stopped"]
 
-    def _write(self, child: _Child) -> None:
-        for first in range(0, len(child.waiting), BATCH):
-            self.client.log_batch(child.run_id, metrics=child.waiting[first : first + BATCH])
-        child.waiting = []
-        child.written = time.monotonic()
+    def history(self, number: int) -> list[tuple[int, float]]:
+        """The epochs of a trial as they stand, and the value that was written with each."""
+        run_id = self.children[number].run_id
+        points = self.client.get_metric_history(run_id, "epoch")
+        return sorted((point.step, point.value) for point in points)
 
-    def ended(self, number: int, status: str, tags: Mapping[str, str]) -> None:
-        """Writes what is left and closes the run.
+    def rows(self, run: Run) -> list[Row]:
+        """The epochs of a run as they stand, all metrics of them."""
+        rows: dict[int, dict[str, Any]] = {}
+        for metric in run.data.metrics:
+            for point in self.client.get_metric_history(run.info.run_id, metric):
+                row = rows.setdefault(point.step, {"unix_ms": point.timestamp})
+                row[metric] = int(point.value) if metric == "epoch" else point.value
+        return [{**row, "epoch": epoch} for epoch, row in sorted(rows.items())]
 
-        Args:
-            number: The trial.
-            status: MLflow's: FINISHED, FAILED, or KILLED for a trial that can go on later.
-            tags: Its state, reason, node and device.
-        """
-        child = self.children[number]
-        self._write(child)
-        self.client.log_batch(child.run_id, tags=_tags(tags))
-        self.client.set_terminated(child.run_id, status)
+    def discard(self, run_id: str) -> None:
+        """Moves a run to MLflow's deleted ones, from which it can be restored."""
+        self.client.delete_run(run_id)
+        self.children = {n: child for n, child in self.children.items() if child.run_id != run_id}
 
     def attach(self, number: int, folder: Path) -> None:
-        """Copies a folder into a trial's artifacts."""
-        self.client.log_artifacts(self.children[number].run_id, str(folder), folder.name)
+        """Copies a folder into a trial's artifacts.
 
-    def abort(self) -> None:
-        """Closes the parent run after something that nobody foresaw."""
-        self.client.set_terminated(self.parent, "KILLED")
+        Raises:
+            NotRecorded: If the store does not take it.
+        """
+        with _not_recorded():
+            self.client.log_artifacts(self.children[number].run_id, str(folder), folder.name)
 
     def close(
         self, status: str, tags: Mapping[str, str], metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Closes the parent run with what the study has come to."""
-        now = int(time.time() * 1000)
-        values = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
-        self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
-        self.client.set_terminated(self.parent, status)
+        """Closes the parent run with what the study has come to.
+
+        Raises:
+            NotRecorded: If the store does not take it.
+        """
+        with _not_recorded():
+            values = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items()]
+            self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
+            self.client.set_terminated(self.parent, status)
+
+
+@contextmanager
+def _not_recorded() -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise NotRecorded(str(error).splitlines()[0][:300]) from error
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[list[Metric]]:
+    """Whole epochs together, as many as fit. The metric named ``epoch`` is the last of each: where
+    it stands, the others do."""
+    batch: list[Metric] = []
+    for row in rows:
+        names = [key for key in row if key not in ("epoch", "unix_ms") and row[key] is not None]
+        epoch = [
+            Metric(name, row[name], row["unix_ms"], row["epoch"]) for name in (*names, "epoch")
+        ]
+        if batch and len(batch) + len(epoch) > BATCH:
+            yield batch
+            batch = []
+        while len(epoch) > BATCH:
+            yield epoch[:BATCH]
+            epoch = epoch[BATCH:]
+        batch += epoch
+    if batch:
+        yield batch
 
 
 def _tags(tags: Mapping[str, str]) -> list[RunTag]:

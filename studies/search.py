@@ -2,13 +2,14 @@
 
 Each ending has its own state: finished COMPLETE with its value; stopped early PRUNED with the
 value it had at its budget, so that no sampler takes it for a result of the whole budget; crashed
-or non-finite FAIL with the reason. A trial that nothing was told of stays RUNNING: the next
-session of the study goes on with it.
+or non-finite FAIL with the reason; too large for the memory PRUNED and infeasible, which samplers
+keep away from. A trial that nothing was told of stays RUNNING: the next session of the study goes
+on with it.
 """
 
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from analysis.runs import State
 from datasets.errors import InputError
 from studies.space import Space
 from trainables.config import FitConfig
@@ -30,6 +32,9 @@ STARTUP = 8
 """Trials before TPE begins to learn, after the baselines some at random."""
 
 REASON = "reason"
+
+MEMORY = "memory"
+"""Name of the constraint that an infeasible trial violates."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,154 @@ class FinishedTrial(Proposal):
     value: float
 
 
-class Search:
-    """One study in Optuna.
+@dataclass(frozen=True)
+class Told:
+    """What Optuna was told of a trial.
+
+    Attributes:
+        number: Its number in the study.
+        state: How it ended; ``running`` if nothing was told.
+        value: The objective; None without a result.
+        epoch: After which a pruned trial had it.
+        reason: Why a failed one has none.
+        ended: When Optuna heard of it, in seconds since 1970.
+    """
+
+    number: int
+    state: State
+    value: float | None
+    epoch: int | None
+    reason: str
+    ended: float
+
+
+def mend(journal: Path) -> list[str]:
+    """Removes what a process that was killed while it wrote left of Optuna's journal: half a line,
+    on which the next one would be appended, and the lock. Only for who holds the study's lock.
+
+    Returns:
+        What was mended.
+    """
+    said = []
+    lock = journal.with_name(f"{journal.name}.lock")
+    if lock.is_symlink() or lock.exists():
+        lock.unlink()
+        said.append("the lock of Optuna's journal was held by a process that is gone: removed")
+    content = journal.read_bytes() if journal.is_file() else b""
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with journal.open("r+b") as file:
+            file.truncate(whole)
+        said.append("Optuna's journal ended in half a line: removed")
+    return said
+
+
+class Journal:
+    """What Optuna knows of a study, and how it is told.
+
+    Args:
+        path: The journal file; created if it is not there.
+        name: The study's name.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        # Loading a study as if it were created would write into its journal.
+        if name in optuna.get_all_study_names(storage):
+            self.study = optuna.load_study(study_name=name, storage=storage)
+        else:
+            self.study = optuna.create_study(
+                study_name=name, storage=storage, direction="maximize"
+            )
+
+    @property
+    def identity(self) -> str | None:
+        """What tells this study from another one of the same name; None before it is begun."""
+        return self.study.user_attrs.get(IDENTITY)
+
+    def told(self) -> dict[int, Told]:
+        """What it was told of each trial that was begun, by number."""
+        begun = (t for t in self._trials() if t.state is not TrialState.WAITING)
+        return {trial.number: _told(trial) for trial in begun}
+
+    @property
+    def ended(self) -> int:
+        """Number of trials that ended, whatever came of them."""
+        return sum(trial.state.is_finished() for trial in self._trials())
+
+    @property
+    def asked(self) -> int:
+        """Number of trials begun so far, whatever became of them."""
+        return sum(t.state is not TrialState.WAITING for t in self._trials())
+
+    def finished(self, number: int, value: float) -> None:
+        """Tells that a trial used its whole budget."""
+        self.study.tell(number, value)
+
+    def pruned(self, number: int, value: float, epoch: int) -> None:
+        """Tells that a trial was stopped early, with the value it had after `epoch`."""
+        if epoch not in self._trials()[number].intermediate_values:
+            self._trial(number).report(value, epoch)
+        self.study.tell(number, state=TrialState.PRUNED)
+
+    def failed(self, number: int, reason: str) -> None:
+        """Tells that a trial has no value, and why."""
+        self._trial(number).set_user_attr(REASON, reason)
+        self.study.tell(number, state=TrialState.FAIL)
+
+    def infeasible(self, number: int, reason: str) -> None:
+        """Tells that a trial cannot be run for want of memory: no bad value, no value at all."""
+        trial = self._trial(number)
+        trial.set_user_attr(REASON, reason)
+        if not trial.constraints:
+            trial.set_constraint(MEMORY, 1.0)
+        self.study.tell(number, state=TrialState.PRUNED)
+
+    def tell(
+        self, number: int, state: State, value: float | None, epoch: int, reason: str
+    ) -> None:
+        """Tells how a trial ended."""
+        match state:
+            case "finished" if value is not None:
+                self.finished(number, value)
+            case "pruned" if value is not None:
+                self.pruned(number, value, epoch)
+            case "failed":
+                self.failed(number, reason)
+            case "infeasible":
+                self.infeasible(number, reason)
+            case _:
+                raise ValueError(f"trial {number} has not ended: {state}, value {value}")
+
+    def _trial(self, number: int) -> optuna.trial.Trial:
+        return optuna.trial.Trial(self.study, self._trials()[number]._trial_id)
+
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+
+def _told(trial: optuna.trial.FrozenTrial) -> Told:
+    states: Mapping[TrialState, State] = {
+        TrialState.RUNNING: "running",
+        TrialState.COMPLETE: "finished",
+        TrialState.PRUNED: "infeasible" if trial.constraints else "pruned",
+        TrialState.FAIL: "failed",
+    }
+    epoch = max(trial.intermediate_values, default=None)
+    early = None if epoch is None else trial.intermediate_values[epoch]
+    return Told(
+        number=trial.number,
+        state=states[trial.state],
+        value=trial.value if trial.state is TrialState.COMPLETE else early,
+        epoch=epoch,
+        reason=trial.user_attrs.get(REASON, ""),
+        ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
+    )
+
+
+class Search(Journal):
+    """One study in Optuna, and its search space.
 
     Args:
         journal: The journal file; created if it is not there.
@@ -78,18 +229,10 @@ class Search:
         seed: int,
         spec: dict[str, Any],
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        super().__init__(journal, name)
         self.space = space
         self.sampler: SamplerName = sampler
         self.seed = seed
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        # Loading a study as if it were created would write into its journal.
-        if name in optuna.get_all_study_names(storage):
-            self.study = optuna.load_study(study_name=name, storage=storage)
-        else:
-            self.study = optuna.create_study(
-                study_name=name, storage=storage, direction="maximize"
-            )
         known = self.study.user_attrs.get(SPEC)
         if known is None:
             for parameters in space.first():
@@ -99,80 +242,53 @@ class Search:
         else:
             _refuse_another(name, known, spec)
 
+    @property
+    def key(self) -> str:
+        """Its identity, which it has."""
+        return self.study.user_attrs[IDENTITY]
+
     def unfinished(self) -> Iterator[Proposal]:
-        """Trials that an earlier session began and did not end, with their configuration."""
+        """Trials that an earlier session began and did not end, with their configuration.
+
+        Of one that was cut off while its configuration was drawn, the rest is drawn.
+        """
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._seed(frozen.number)
             yield self._proposal(optuna.trial.Trial(self.study, frozen._trial_id))
 
     def ask(self) -> Proposal:
         """A new configuration; baselines and defaults come first."""
-        # A sampler of its own for each trial: what it proposes then depends on the seed and on
-        # what is known, not on how often the study was stopped and continued.
-        self.study.sampler = _sampler(self.sampler, (self.seed + 7919 * self.asked) % 2**32)
+        self._seed(self.asked)
         return self._proposal(self.study.ask())
 
-    def _proposal(self, trial: optuna.trial.Trial) -> Proposal:
+    def _seed(self, number: int) -> None:
+        """A sampler of its own for each trial: what it proposes then depends on the seed and on
+        what is known, not on how often the study was stopped and continued."""
+        self.study.sampler = _sampler(self.sampler, (self.seed + 7919 * number) % 2**32)
+
+    def _proposal(self, trial: optuna.trial.BaseTrial) -> Proposal:
         config = self.space.suggest(trial)
         return Proposal(trial.number, config, self.space.is_baseline(trial.number))
-
-    @property
-    def identity(self) -> str:
-        """What tells this study from another one of the same name."""
-        return self.study.user_attrs[IDENTITY]
-
-    def reasons(self) -> set[str]:
-        """Why trials failed."""
-        return {t.user_attrs[REASON] for t in self._trials() if REASON in t.user_attrs}
 
     @property
     def largest(self) -> int | None:
         """How many trials make sense: a study of presets has one for each; None: any number."""
         return len(self.space.compared) if self.space.preset else None
 
-    @property
-    def ended(self) -> int:
-        """Number of trials that finished, were pruned or failed."""
-        return sum(trial.state.is_finished() for trial in self._trials())
-
     def finished_trials(self) -> list[FinishedTrial]:
         """The trials that used their whole budget, the best last."""
         finished = []
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            proposal = self._proposal(optuna.trial.Trial(self.study, frozen._trial_id))
+            known = self._proposal(optuna.trial.FixedTrial(frozen.params, frozen.number))
             assert frozen.value is not None
             finished.append(
-                FinishedTrial(proposal.number, proposal.config, proposal.baseline, frozen.value)
+                FinishedTrial(known.number, known.config, known.baseline, frozen.value)
             )
         return sorted(finished, key=lambda trial: trial.value)
 
     def best(self) -> FinishedTrial | None:
         """The best of them."""
         return next(reversed(self.finished_trials()), None)
-
-    @property
-    def asked(self) -> int:
-        """Number of trials begun so far, whatever became of them."""
-        return sum(t.state is not TrialState.WAITING for t in self._trials())
-
-    def finished(self, number: int, value: float) -> None:
-        """Tells that a trial used its whole budget."""
-        self.study.tell(number, value)
-
-    def pruned(self, number: int, value: float, epoch: int) -> None:
-        """Tells that a trial was stopped early, with the value it had after `epoch`."""
-        self._trial(number).report(value, epoch)
-        self.study.tell(number, state=TrialState.PRUNED)
-
-    def failed(self, number: int, reason: str) -> None:
-        """Tells that a trial has no value, and why."""
-        self._trial(number).set_user_attr(REASON, reason)
-        self.study.tell(number, state=TrialState.FAIL)
-
-    def _trial(self, number: int) -> optuna.trial.Trial:
-        return optuna.trial.Trial(self.study, self._trials()[number]._trial_id)
-
-    def _trials(self) -> list[optuna.trial.FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
 
 
 def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:

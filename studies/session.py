@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -27,12 +27,17 @@ from rich.console import Console
 from analysis.runs import check_answers
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
+from studies.budgets import Limits, Stop
 from studies.command_line import CommandLine
 from studies.display import Display, with_progress
-from studies.ledger import Ledger
+from studies.interrupts import interruptible
+from studies.ledger import Folders, Ledger
 from studies.options import Options
-from studies.recording import Recorder
-from studies.search import Search
+from studies.reconcile import Memories
+from studies.reconcile import mend as mend_memories
+from studies.recording import KEEP, NotRecorded, Recorder
+from studies.records import Records
+from studies.search import Search, mend
 from studies.space import Space
 from studies.study import Study, StudyData
 from trainables import checkpoint
@@ -41,6 +46,12 @@ RESERVED = ("artifacts", "mlflow.db", "default")
 """Names in the runs folder, and of experiments, that are no study's."""
 
 JOURNAL = "optuna.log"
+LEDGER = "ledger"
+SESSIONS = "trials"
+"""What a study's folder holds: Optuna's journal, the ended trials, the checkpoints by session."""
+
+PATIENCE = 20.0
+"""Seconds to wait at the end for a tracking server that is away."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,7 +89,8 @@ class Session:
             )
         self.name = self.options.name or self._default_name()
         self.folder = self.options.runs_dir / self.name
-        self.sessions = self.folder / "trials"
+        self.sessions = self.folder / SESSIONS
+        self.seconds = {"reconciling": 0.0, "recording": 0.0}
         self._space({})
         _check_writable(self.options.runs_dir)
         _check_writable(self.options.data_dir)
@@ -112,13 +124,16 @@ class Session:
             space = self._space(data.decided)
             for value in space.compared:
                 data.check(space.corner(value, max))
+        begun = time.monotonic()
         with self._locked():
             search, recorder = self._open(data)
             try:
-                ledger = self._run_trials(data, search, recorder)
-                return self._conclude(search, recorder, ledger)
+                ledger, undelivered = self._run_trials(data, search, recorder)
+                self.seconds["all"] = time.monotonic() - begun
+                return self._conclude(search, recorder, ledger, undelivered)
             except BaseException:
-                recorder.abort()
+                with suppress(NotRecorded):
+                    recorder.close("KILLED", {})
                 raise
 
     def _parallel(self) -> ParallelMap:
@@ -163,13 +178,38 @@ class Session:
         )
         if recorder.identity is not None and not (self.folder / JOURNAL).is_file():
             raise another
+        for said in mend(self.folder / JOURNAL):
+            self.console.print(said)
         search = self._search(data)
         if recorder.identity is None and search.ended:
             raise another
-        if recorder.identity not in (None, search.identity):
+        if recorder.identity not in (None, search.key):
             raise another
+        self._reconcile(search, recorder)
         self._begin_recording(recorder, search, data)
         return search, recorder
+
+    def _reconcile(self, search: Search, recorder: Recorder) -> None:
+        """Repairs what an earlier session left when it died, and says so."""
+        begun = time.monotonic()
+        mended, left = mend_memories(
+            Memories(
+                search,
+                Records(self.folder / LEDGER),
+                recorder,
+                self.sessions,
+                self.study.objective,
+                self.study.by,
+                self.options.keep,
+            )
+        )
+        for finding in (*mended, *left):
+            trial = "the study" if finding.trial is None else f"trial {finding.trial}"
+            self._say(f"{trial}: {finding.what}; {finding.cure}")
+        self.seconds["reconciling"] = time.monotonic() - begun
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False)
 
     def _search(self, data: StudyData) -> Search:
         return Search(
@@ -183,7 +223,7 @@ class Session:
 
     def _begin_recording(self, recorder: Recorder, search: Search, data: StudyData) -> None:
         recorder.open(
-            identity=search.identity,
+            identity=search.key,
             question=self.study.question,
             params={
                 "study": self.study.key,
@@ -199,6 +239,7 @@ class Session:
             },
             tags={
                 "orrery.command": self.command,
+                KEEP: str(self.options.keep),
                 "orrery.scheduler": "none" if self.options.local else self.options.scheduler,
                 "mlflow.source.name": self.script,
                 "mlflow.source.git.commit": _commit(),
@@ -212,78 +253,161 @@ class Session:
             },
         )
 
-    def _run_trials(self, data: StudyData, search: Search, recorder: Recorder) -> Ledger:
-        budget = self.options.time_budget
+    def _run_trials(
+        self, data: StudyData, search: Search, recorder: Recorder
+    ) -> tuple[Ledger, list[int]]:
+        """Runs what is left to run; also returns the trials that MLflow does not know wholly."""
         ledger = Ledger(
             search,
             recorder,
+            Folders(self.folder / LEDGER, self.sessions),
             objective=self.study.objective,
-            total=self.options.trials,
-            deadline=None if budget is None else time.monotonic() + 60 * budget,
+            by=self.study.by,
+            limits=Limits(
+                self.options.trials,
+                self.options.time_budget,
+                self.options.target_metric,
+                self.options.plateau,
+            ),
+            keep=self.options.keep,
+            max_failures=self.options.max_failures,
+            say=self._say,
         )
         display = Display(
             self.console, self.study.objective, ledger.total, search.ended, search.best()
         )
         ledger.on_change = display.changed
-        session = f"{datetime.now():%Y%m%d-%H%M%S-%f}"
-        self.console.print(f"study {self.name}: {search.ended} of {ledger.total} trials done")
-        if ledger.is_done():
-            return ledger
+        self._say(f"study {self.name}: {search.ended} of {ledger.total} trials done")
         try:
-            with display:
-                if self.options.local:
-                    from studies import local_runner
-
-                    local_runner.run_trials(
-                        ledger,
-                        data.make_task,
-                        self.sessions,
-                        session,
-                        self.options.cpus_per_trial,
-                        self.gpus,
-                    )
-                else:
-                    from studies import ray_runner
-
-                    ray_runner.run_trials(
-                        ledger, data.make_task, self.sessions, session, self.options, self.gpus
-                    )
+            if not ledger.is_done() and not ledger.should_stop():
+                with display, interruptible(ledger, self._say):
+                    self._run(ledger, data)
         except KeyboardInterrupt:
-            pass  # `stop` below closes what was running, the same as when the time is up
+            ledger.halt(Stop("interrupted", "interrupted"))
+        except OSError as error:
+            ledger.trouble(error)
         finally:
-            ledger.stop()
-        return ledger
+            patience = 0.0 if ledger.was_interrupted() else PATIENCE
+            undelivered = ledger.finish(patience)
+            self.seconds["recording"] = ledger.seconds + ledger.delivery.seconds
+        return ledger, undelivered
 
-    def _conclude(self, search: Search, recorder: Recorder, ledger: Ledger) -> int:
+    def _run(self, ledger: Ledger, data: StudyData) -> None:
+        session = f"{datetime.now():%Y%m%d-%H%M%S-%f}"
+        make_task, options = data.make_task, self.options
+        if options.local:
+            from studies import local_runner
+
+            local_runner.run_trials(
+                ledger, make_task, self.sessions, session, options.cpus_per_trial, self.gpus
+            )
+        else:
+            from studies import ray_runner
+
+            ray_runner.run_trials(ledger, make_task, self.sessions, session, options, self.gpus)
+
+    def _conclude(
+        self, search: Search, recorder: Recorder, ledger: Ledger, undelivered: Sequence[int]
+    ) -> int:
         """Closes the parent run and says what was found, or why nothing was."""
-        left = max(0, ledger.total - search.ended)
         best = search.best()
         outcome = {"orrery.trials": str(search.ended)}
-        if left:
-            recorder.close("KILLED", outcome)
-            self.console.print(
-                f"stopped after {search.ended} of {ledger.total} trials; the same command goes "
-                f"on:\n  {self.command}\nwith --trials {search.ended} it ends here and is analysed"
-            )
-            return 0 if ledger.out_of_time() else 130
+        stop = ledger.stop
+        answered = search.ended >= ledger.total or (stop is not None and stop.is_answer)
+        if stop is not None and (stop.kind == "trouble" or not answered):
+            return self._stopped(stop, search, recorder, ledger, undelivered)
         if best is None:
-            recorder.close("FAILED", outcome)
-            reasons = sorted(search.reasons())
+            self._close(recorder, "FAILED", outcome, undelivered)
+            reasons = sorted({told.reason for told in search.told().values() if told.reason})
             print(f"no trial of {self.name} finished: {'; '.join(reasons)}", file=sys.stderr)
             return 1
-        self._keep_weights(search, recorder)
         score = f"{self.study.objective} {best.value:.4f}"
         summary = (
             f"best of {search.ended} trials: trial {best.number}, {best.config.title}, {score}"
         )
+        ended_by = stop.text if stop else f"all {search.ended} trials are done"
         outcome |= {
             "orrery.best_trial": str(best.number),
+            "orrery.ended_by": ended_by,
             "mlflow.note.content": f"**{summary}**\n\n{self.study.question}",
         }
-        recorder.close("FINISHED", outcome, {f"best/{self.study.objective}": best.value})
-        self.console.print(f"\n{summary}\n")
+        with self._delivering(undelivered):
+            if not undelivered:
+                self._keep_weights(search, recorder)
+                value = {f"best/{self.study.objective}": best.value}
+                recorder.close("FINISHED", outcome, value)
+        self._say(f"\n{summary}\nended because {ended_by}{self._cost()}\n")
+        if undelivered or self.undelivered:
+            return 0
         self._analyse()
         return 0
+
+    def _stopped(
+        self,
+        stop: Stop,
+        search: Search,
+        recorder: Recorder,
+        ledger: Ledger,
+        undelivered: Sequence[int],
+    ) -> int:
+        """The session ended before the study did."""
+        ended = search.ended
+        self._close(recorder, "KILLED", {"orrery.trials": str(ended)}, undelivered)
+        if stop.kind in ("trouble", "failures"):
+            print(
+                f"error: {stop.text}; {ended} of {ledger.total} trials are done; once the cause "
+                f"is gone, the same command goes on: {self.command}",
+                file=sys.stderr,
+            )
+            return 2 if stop.kind == "trouble" else 1
+        self._say(
+            f"{stop.text} after {ended} of {ledger.total} trials{self._cost()}; the same command "
+            f"goes on:\n  {self.command}\nwith --trials {ended} it ends here and is analysed"
+        )
+        return 0 if stop.kind == "time" else 130
+
+    def _close(
+        self,
+        recorder: Recorder,
+        status: str,
+        outcome: Mapping[str, str],
+        undelivered: Sequence[int],
+    ) -> None:
+        with self._delivering(undelivered):
+            if not undelivered:
+                recorder.close(status, outcome)
+
+    @contextmanager
+    def _delivering(self, undelivered: Sequence[int]) -> Iterator[None]:
+        """Names what MLflow did not take, and the command that delivers it."""
+        self.undelivered = bool(undelivered)
+        try:
+            yield
+        except NotRecorded:
+            self.undelivered = True
+        if self.undelivered:
+            doctor = shlex.join(
+                ["python", "studies/doctor.py", self.name, "--repair"]
+                + (["--runs-dir", str(self.options.runs_dir)] * (self._elsewhere()))
+            )
+            trials = ", ".join(map(str, undelivered)) or "none"
+            self._say(
+                f"the tracking server does not answer; not delivered: how the study ended, trials "
+                f"{trials}; nothing is lost, once it answers this delivers them:\n  {doctor}\n"
+                f"and this makes the figures:\n  {self.command}"
+            )
+
+    def _elsewhere(self) -> bool:
+        return self.options.runs_dir != Path("runs")
+
+    def _cost(self) -> str:
+        """What keeping the records straight cost."""
+        recording, reconciling = self.seconds["recording"], self.seconds["reconciling"]
+        share = (recording + reconciling) / max(self.seconds["all"], 1e-9)
+        return (
+            f" (recording {recording:.1f} s and reconciling {reconciling:.1f} s of "
+            f"{self.seconds['all']:.0f} s: {share:.1%})"
+        )
 
     def _analyse(self) -> None:
         report = self.folder / "report"

@@ -46,7 +46,7 @@ class Parameter:
         """Whether it means something, given the values of the fields it may depend on."""
         return self.when is None or values[self.when.field] in self.when.values
 
-    def suggest(self, trial: optuna.trial.Trial) -> Any:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Any:
         """Draws a value, or returns the one that the trial already has."""
         match self.distribution:
             case CategoricalDistribution(choices=choices):
@@ -155,7 +155,7 @@ class Space:
         """What every trial's budget is; it is never searched."""
         return self.default(self.compared[0]).epochs
 
-    def suggest(self, trial: optuna.trial.Trial) -> FitConfig:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> FitConfig:
         """Draws a configuration, asking Optuna only for the parameters that apply.
 
         The first trials are the baselines, which may set fields that are not searched.

@@ -62,11 +62,11 @@ class FakeTask:
         return 1
 
     def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
+        self.epoch = epoch
         time.sleep(self.config.seconds)
         yield torch.rand(1, 1, generator=generator)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
-        self.epoch += 1
         if self.epoch > 1 and self.config.ending == "raises":
             raise RuntimeError("planted: the trial raises")
         if self.epoch > 1 and self.config.ending == "dies":
@@ -77,8 +77,8 @@ class FakeTask:
         return loss
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        del model
-        good = self.config.level + 1e-3 * self.epoch
+        weight = float(next(model.parameters()).detach().abs().sum()) % 1e-4
+        good = self.config.level + 1e-3 * self.epoch + weight
         return {"validation/score": good if self.config.ending != "bad" else good - 100}
 
 

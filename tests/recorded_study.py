@@ -1,10 +1,14 @@
 """Records invented studies through the project's own recorder: for the tests of the analyses."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
+from analysis.runs import State
 from studies.recording import Recorder
+from studies.records import Trial
 from trainables.models.gnn import Family, GNNConfig
 
 VALIDATION_VARIANCE = 4.0
@@ -46,6 +50,31 @@ def metrics(r2: float, standardize: bool) -> dict[str, float]:
     }
 
 
+def invented(
+    number: int,
+    config: GNNConfig,
+    epochs: Sequence[Mapping[str, float]],
+    state: str = "finished",
+    baseline: bool = False,
+) -> Trial:
+    """An invented trial, as the ledger has it: its epochs' metrics and how it ended."""
+    now = time.time_ns() // 1_000_000
+    rows = [{**row, "epoch": epoch, "unix_ms": now} for epoch, row in enumerate(epochs, start=1)]
+    return Trial(
+        identity="x",
+        number=number,
+        name=f"{number:04d} {config.title}",
+        params=asdict(config),
+        baseline=baseline,
+        state=cast(State, state),
+        epoch=len(rows),
+        value=epochs[-1]["validation/r2"] if epochs else None,
+        started_ms=now,
+        ended_ms=now,
+        rows=tuple(rows),
+    )
+
+
 def record(uri: str, folder: Path, study: str, told: Sequence[Told]) -> Recorder:
     """Records a study of these trials, and returns its recorder."""
     recorder = Recorder(uri, study, folder / "artifacts")
@@ -53,12 +82,9 @@ def record(uri: str, folder: Path, study: str, told: Sequence[Told]) -> Recorder
     recorder.open(
         "Which?", params, {"orrery.host": "here"}, ("gfn2-mu", "0123"), identity="x", trial_tags={}
     )
-    for number, trial in enumerate(told):
-        config = GNNConfig(family=trial.family, standardize=trial.standardize)
-        recorder.started(number, f"{number:04d} {config.title}", config, trial.baseline)
-        for epoch, r2 in enumerate(trial.r2, start=1):
-            recorder.epoch(number, epoch, metrics(r2, trial.standardize))
-        status = {"failed": "FAILED", "stopped": "KILLED"}.get(trial.state, "FINISHED")
-        recorder.ended(number, status, {"orrery.state": trial.state})
+    for number, one in enumerate(told):
+        config = GNNConfig(family=one.family, standardize=one.standardize)
+        epochs = [metrics(r2, one.standardize) for r2 in one.r2]
+        recorder.sync(invented(number, config, epochs, one.state, one.baseline))
     recorder.close("FINISHED", {"orrery.trials": str(len(told))})
     return recorder

@@ -14,7 +14,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
-from recorded_study import Told, metrics, record
+from recorded_study import Told, invented, metrics, record
 
 from analysis import predictions, r2_table, style
 from analysis.predictions import Predictions
@@ -229,9 +229,8 @@ def test_pruned_and_failed_trials_never_stand_for_a_family(study: Study) -> None
     recorder = studied.recorder()
     promising: list[tuple[Family, str]] = [("gcn", "pruned"), ("gat", "pruned"), ("gat", "failed")]
     for number, (family, state) in enumerate(promising, start=5):
-        recorder.started(number, "promising", GNNConfig(family=family), baseline=number == 6)
-        recorder.epoch(number, 1, metrics(0.99, standardize=True))
-        recorder.ended(number, "FINISHED", {"orrery.state": state})
+        epochs = [metrics(0.99, standardize=True)]
+        recorder.sync(invented(number, GNNConfig(family=family), epochs, state, number == 6))
     recorder.close("FINISHED", {})
     table = studied.analyse()
     assert table["gcn"]["trial"] < 5
@@ -246,9 +245,7 @@ def test_a_best_trial_without_weights_is_said_to_have_none(study: Study) -> None
     studied = study("lost")
     runs = studied.runs
     recorder = studied.recorder()
-    recorder.started(5, "0005", GNNConfig(family="gcn"), baseline=False)
-    recorder.epoch(5, 1, metrics(0.99, standardize=True))
-    recorder.ended(5, "FINISHED", {"orrery.state": "finished"})
+    recorder.sync(invented(5, GNNConfig(family="gcn"), [metrics(0.99, standardize=True)]))
     recorder.close("FINISHED", {})
     row = studied.analyse()["gcn"]
     assert row["note"] == "the weights of trial 5 were not kept"
@@ -400,8 +397,7 @@ def test_a_study_without_a_finished_trial_is_refused(studied: Studied) -> None:
     recorder = Recorder(studied.uri, "hopeless", studied.folder / "artifacts")
     params = {"objective": "validation/r2", "by": "family", "data.target": "mu"}
     recorder.open("Which?", params, {}, ("gfn2-mu", ""), identity="x", trial_tags={})
-    recorder.started(0, "0000", GNNConfig(), baseline=True)
-    recorder.ended(0, "FAILED", {"orrery.state": "failed"})
+    recorder.sync(invented(0, GNNConfig(), [], "failed", baseline=True))
     recorder.close("FAILED", {})
     with pytest.raises(InputError, match="no trial of hopeless finished"):
         replace(studied, name="hopeless").analyse()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from recorded_study import Told, record
+from recorded_study import Told, invented, metrics, record
 
 from analysis import runs
 from analysis.runs import StudyRuns, TrackingStore
@@ -120,7 +120,7 @@ def test_a_trial_that_a_later_session_goes_on_with_is_running(
     record(uri, folder, "continued", [Told("gcn", [0.5], state="stopped")])
     again = Recorder(uri, "continued", folder)
     again.open("Which?", {}, {}, ("gfn2-mu", "0123"), identity="x", trial_tags={})
-    again.started(0, "0000", GNNConfig(), baseline=False)
+    again.sync(invented(0, GNNConfig(), [metrics(0.5, standardize=True)], "running"))
     study = store.study("continued")
     assert study.status == "RUNNING"
     assert study.trials[0].state == "running"

@@ -2,16 +2,21 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from recorded_study import invented
 
 from analysis.runs import check_answers
 from datasets.errors import InputError
 from studies import recording
-from studies.recording import Recorder
+from studies.recording import NotRecorded, Recorder
 from trainables.models.gnn import GNNConfig
 
 
@@ -32,58 +37,107 @@ def client_of(folder: Path) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
 
 
-def test_metrics_wait_and_are_written_when_the_trial_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recording, "PATIENCE", 1e9)
+def epochs(*values: float) -> list[dict[str, float]]:
+    return [{"validation/r2": value} for value in values]
+
+
+def history(folder: Path, run: str, metric: str) -> list[tuple[int, float]]:
+    points = client_of(folder).get_metric_history(run, metric)
+    return [(point.step, point.value) for point in points]
+
+
+def test_a_run_follows_what_is_known_of_its_trial(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
-    recorder.started(0, "first", GNNConfig(), baseline=True)
+    recorder.sync(invented(0, GNNConfig(), epochs(0.5), "running"))
     run = recorder.children[0].run_id
-    recorder.epoch(0, 1, {"validation/r2": 0.5})
-    assert client_of(tmp_path).get_run(run).data.metrics == {}
-    recorder.ended(0, "FINISHED", {})
-    assert client_of(tmp_path).get_run(run).data.metrics == {"validation/r2": 0.5, "epoch": 1}
+    begun = client_of(tmp_path).get_run(run)
+    assert (begun.info.status, begun.data.tags["orrery.state"]) == ("RUNNING", "running")
+    assert begun.data.params["family"] == "gcn"
+    assert begun.data.tags["orrery.data"] == "digest"
+    recorder.sync(invented(0, GNNConfig(), epochs(0.5, 0.6), "finished"))
+    ended = client_of(tmp_path).get_run(run)
+    assert (ended.info.status, ended.data.tags["orrery.state"]) == ("FINISHED", "finished")
+    assert history(tmp_path, run, "validation/r2") == [(1, 0.5), (2, 0.6)]
 
 
-def test_metrics_wait_no_longer_than_the_patience(
+def test_what_stands_there_already_is_not_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "PATIENCE", 0.0)
     recorder = recorder_in(tmp_path)
-    recorder.started(0, "first", GNNConfig(), baseline=True)
-    recorder.epoch(0, 1, {"validation/r2": 0.5})
-    run = client_of(tmp_path).get_run(recorder.children[0].run_id)
-    assert run.data.metrics["validation/r2"] == 0.5
+    recorder.sync(invented(0, GNNConfig(), epochs(0.5), "finished"))
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise AssertionError("nothing is new")
+
+    for name in ("log_batch", "create_run", "set_terminated", "update_run"):
+        monkeypatch.setattr(mlflow.MlflowClient, name, refuse)
+    recorder.sync(invented(0, GNNConfig(), epochs(0.5), "finished"))
 
 
 def test_more_metrics_than_mlflow_takes_at_once_are_written_in_parts(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
-    recorder.started(0, "first", GNNConfig(), baseline=True)
-    for epoch in range(1, 4):
-        recorder.epoch(0, epoch, {f"m/{place}": float(epoch) for place in range(700)})
-    recorder.ended(0, "FINISHED", {})
-    history = client_of(tmp_path).get_metric_history(recorder.children[0].run_id, "m/699")
-    assert [(point.step, point.value) for point in history] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    wide = [{"validation/r2": 0.5, **{f"m/{place}": 1.0 for place in range(1400)}}] * 3
+    recorder.sync(invented(0, GNNConfig(), wide))
+    run = recorder.children[0].run_id
+    assert history(tmp_path, run, "m/1399") == [(1, 1.0), (2, 1.0), (3, 1.0)]
+    assert history(tmp_path, run, "epoch") == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
 
 def test_a_continued_trial_keeps_its_run_and_records_no_epoch_twice(tmp_path: Path) -> None:
     first = recorder_in(tmp_path)
-    first.started(0, "first", GNNConfig(), baseline=False)
-    for epoch in (1, 2, 3):
-        first.epoch(0, epoch, {"validation/r2": epoch / 10})
-    first.ended(0, "KILLED", {"orrery.state": "stopped"})
+    first.sync(invented(0, GNNConfig(), epochs(0.1, 0.2, 0.3), "stopped"))
+    assert client_of(tmp_path).get_run(first.children[0].run_id).info.status == "KILLED"
     second = recorder_in(tmp_path)
     assert second.parent == first.parent
-    second.started(0, "first", GNNConfig(), baseline=False)
-    for epoch in (3, 4):  # the last checkpoint was that of epoch 2
-        second.epoch(0, epoch, {"validation/r2": epoch / 10})
-    second.ended(0, "FINISHED", {"orrery.state": "finished"})
+    second.sync(invented(0, GNNConfig(), epochs(0.1, 0.2, 0.3, 0.4), "finished"))
     run_id = first.children[0].run_id
     assert second.children[0].run_id == run_id
-    history = client_of(tmp_path).get_metric_history(run_id, "validation/r2")
-    assert [point.step for point in history] == [1, 2, 3, 4]
+    assert [step for step, _ in history(tmp_path, run_id, "validation/r2")] == [1, 2, 3, 4]
     run = client_of(tmp_path).get_run(run_id)
     assert (run.info.status, run.data.tags["orrery.state"]) == ("FINISHED", "finished")
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "set_terminated", "update_run"])
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_lost_answer_leaves_one_run_and_each_epoch_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, arrived: bool
+) -> None:
+    """Whether the server had done it or not is not known to who waited for the answer."""
+    recorder = recorder_in(tmp_path)
+    recorder.sync(invented(1, GNNConfig(), epochs(0.1), "stopped"))
+    told = [
+        invented(1, GNNConfig(), epochs(0.1, 0.2), "running"),
+        invented(1, GNNConfig(), epochs(0.1, 0.2, 0.3), "finished"),
+        invented(0, GNNConfig(), epochs(0.1, 0.2), "finished"),
+    ]
+    real = getattr(mlflow.MlflowClient, call)
+    calls = count()
+
+    def every_other_fails(*arguments: Any, **more: Any) -> Any:
+        if next(calls) % 2 == 0:
+            if arrived:
+                real(*arguments, **more)
+            raise MlflowException("planted: the connection was lost")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(mlflow.MlflowClient, call, every_other_fails)
+    lost = 0
+    for one in told:
+        for _ in range(10):
+            try:
+                recorder.sync(one)
+                break
+            except NotRecorded as error:
+                lost += 1
+                assert "planted" in str(error)
+    assert lost
+    monkeypatch.undo()
+    runs = recorder_in(tmp_path).trial_runs()
+    assert sorted(run.data.tags["orrery.trial"] for run in runs) == ["0", "1"]
+    for run in runs:
+        epochs_there = [step for step, _ in history(tmp_path, run.info.run_id, "validation/r2")]
+        assert epochs_there == list(range(1, len(epochs_there) + 1))
+        assert run.info.status == "FINISHED"
 
 
 def test_a_study_of_more_trials_than_a_page_is_found_again_whole(tmp_path: Path) -> None:
@@ -96,8 +150,7 @@ def test_a_study_of_more_trials_than_a_page_is_found_again_whole(tmp_path: Path)
 
 def test_a_long_reason_is_cut_to_what_mlflow_takes(tmp_path: Path) -> None:
     recorder = recorder_in(tmp_path)
-    recorder.started(0, "first", GNNConfig(), baseline=False)
-    recorder.ended(0, "FAILED", {"orrery.reason": "x" * 20_000})
+    recorder.sync(replace(invented(0, GNNConfig(), [], "failed"), reason="x" * 20_000))
     run = client_of(tmp_path).get_run(recorder.children[0].run_id)
     assert len(run.data.tags["orrery.reason"]) == recording.LONGEST_TAG
 

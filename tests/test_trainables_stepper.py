@@ -22,7 +22,7 @@ SPEC = TrialSpec(number=4, config=CONFIG)
 RESULT = {
     *("validation/loss", "validation/mse", "validation/mae", "validation/r2"),
     *("train/loss", "train/seconds", "train/learning_rate"),
-    *("memory_gib", "epoch", "device", "done"),
+    *("memory_gib", "epoch", "unix_ms", "device", "done"),
 }
 
 
@@ -33,9 +33,8 @@ def make_task(molecules) -> TaskFactory:
 
 def of_the_fit(result: dict[str, Any]) -> dict[str, Any]:
     """What the fit alone decides, and no clock or memory."""
-    return {
-        key: value for key, value in result.items() if key not in ("train/seconds", "memory_gib")
-    }
+    clocks = ("train/seconds", "memory_gib", "unix_ms")
+    return {key: value for key, value in result.items() if key not in clocks}
 
 
 class DivergesInEpoch2(MoleculeTask):
@@ -93,14 +92,40 @@ def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(make_task,
     assert [of_the_fit(resumed.step()) for _ in range(3 - stop)] == expected[stop:]
 
 
-def test_a_trial_goes_back_to_a_checkpoint_after_its_process_was_lost(make_task, tmp_path):
-    """What Tune asks of a trial that is already set up: `Trial.load_checkpoint`."""
+def test_a_checkpoint_knows_every_epoch_so_far(make_task, tmp_path):
+    """Whoever waited for the results may have died before the process that made them."""
     stepper = Stepper(SPEC, make_task, CPU)
-    stepper.step()
+    told = [stepper.step() for _ in range(2)]
     stepper.save(tmp_path)
-    second = of_the_fit(stepper.step())
-    stepper.go_on_from(tmp_path)
-    assert of_the_fit(stepper.step()) == second
+    history = checkpoint.load(tmp_path, CPU)["history"]
+    kept = [{k: v for k, v in row.items() if k not in ("device", "done")} for row in told]
+    assert history == kept
+    resumed = Stepper(replace(SPEC, resume=tmp_path), make_task, CPU)
+    resumed.step()
+    assert resumed.history[:2] == kept
+    assert [row["epoch"] for row in resumed.history] == [1, 2, 3]
+
+
+class NeedsMore(MoleculeTask):
+    """Asks the allocator for a pebibyte."""
+
+    def loss(self, model: torch.nn.Module, batch: GraphBatch) -> torch.Tensor:
+        return torch.empty(2**48).sum()
+
+
+def no_room_for_the_data(config: Any, device: torch.device) -> MoleculeTask:
+    raise MemoryError
+
+
+def test_a_lack_of_memory_is_reported_and_not_raised(molecules, tmp_path):
+    for task in (partial(NeedsMore, molecules), no_room_for_the_data):
+        stepper = Stepper(SPEC, task, CPU)
+        result = stepper.step()
+        assert set(result) == {"out_of_memory", "done"}
+        assert result["done"] is True
+        assert result["out_of_memory"]
+        stepper.save(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trial_that_had_done_all_its_epochs_is_done_when_it_is_resumed(make_task, tmp_path):

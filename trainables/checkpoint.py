@@ -1,7 +1,13 @@
-"""The state of a fit <-> one file, whole or absent."""
+"""The state of a fit <-> one file, whole or absent.
+
+The file is torch's zip archive, which holds a CRC-32 of each of its records: one that was cut off
+or changed since is told by it, and counts as absent.
+"""
 
 import os
+import shutil
 import zipfile
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +19,11 @@ FILE = "state.pt"
 WEIGHTS = "weights.pt"
 
 KEPT = 2
-"""Checkpoints of a trial: the newest may be half-written when the machine dies."""
+"""Checkpoints of a running trial: the newest may be half-written when the machine dies."""
+
+
+class Damaged(ValueError):
+    """A checkpoint is not what was written."""
 
 
 def save(folder: Path, state: State) -> None:
@@ -25,7 +35,12 @@ def load(folder: Path, device: torch.device) -> State:
     """Reads what `save` wrote; nothing but tensors and plain values is unpickled.
 
     Random states stay on the CPU, where torch wants them.
+
+    Raises:
+        Damaged: If the file was cut off or changed since.
     """
+    if not is_whole(folder):
+        raise Damaged(f"the checkpoint {folder} is damaged: it was cut off or changed")
     state = torch.load(folder / FILE, map_location="cpu", weights_only=True)
     state["model"] = {name: tensor.to(device) for name, tensor in state["model"].items()}
     return state
@@ -43,20 +58,44 @@ def load_weights(folder: Path) -> dict[str, Any]:
     return torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
 
 
-def trial_folder(number: int) -> str:
-    """Name of a trial's folder; sorts by number."""
-    return f"trial-{number:05d}"
+def trial_folder(number: int, attempt: int = 0) -> str:
+    """Name of a trial's folder; sorts by number and attempt."""
+    return f"trial-{number:05d}" + (f"-{attempt:03d}" if attempt else "")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint as it was written, by the checksums in it."""
+    try:
+        with zipfile.ZipFile(folder / FILE) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError):
+        return False
+
+
+def of_trial(sessions: Path, number: int) -> list[Path]:
+    """The checkpoint folders of a trial, ``SESSION/trial-NUMBER[-ATTEMPT]/checkpoint_N``, the
+    newest first.
+
+    Sessions, attempts and checkpoints are named so that they sort by age.
+    """
+    trial = trial_folder(number)
+    names = (trial, f"{trial}-*")
+    found = (sessions.glob(f"*/{name}/checkpoint_*/{FILE}") for name in names)
+    return sorted((file.parent for file in chain.from_iterable(found)), reverse=True)
 
 
 def latest(sessions: Path, number: int) -> Path | None:
-    """The newest whole checkpoint of a trial, ``SESSION/trial-NUMBER/checkpoint_N``.
+    """The newest whole checkpoint of a trial; None if there is none."""
+    return next((folder for folder in of_trial(sessions, number) if is_whole(folder)), None)
 
-    Sessions and checkpoints are named so that they sort by age. A file that was cut off while Ray
-    copied it has no zip directory, which torch writes last: the one before it is taken.
-    """
-    pattern = f"*/{trial_folder(number)}/checkpoint_*/{FILE}"
-    newest_first = sorted(sessions.glob(pattern), reverse=True)
-    return next((file.parent for file in newest_first if zipfile.is_zipfile(file)), None)
+
+def keep(sessions: Path, number: int, count: int) -> None:
+    """Removes all but the newest whole checkpoints of a trial."""
+    for folder in of_trial(sessions, number):
+        if count and is_whole(folder):
+            count -= 1
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -45,6 +45,13 @@ def memory_gib(device: torch.device) -> float:
     return psutil.Process().memory_info().rss / 2**30
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was not as much memory as was asked for, on the GPU or for
+    the CPU, whose allocator raises nothing of its own kind."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+
+
 def device_name(device: torch.device) -> str:
     """What the GPU calls itself, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

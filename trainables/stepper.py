@@ -1,5 +1,6 @@
 """A trial's fit, one epoch at a time and saved in between; the same with and without Ray."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 from trainables import checkpoint
 from trainables.config import FitConfig
-from trainables.device import device_name, memory_gib
+from trainables.device import device_name, memory_gib, ran_out_of_memory
 from trainables.fit import Diverged, Epoch, Task, fit
 
 TaskFactory = Callable[[Any, torch.device], Task[Any]]
@@ -25,12 +26,14 @@ class TrialSpec:
         config: What to fit.
         baseline: Whether it is the default of its family, which is never stopped early.
         resume: Folder of the checkpoint to go on from, if the trial was begun before.
+        attempt: Counts the processes in which this session began it, from 0.
     """
 
     number: int
     config: FitConfig
     baseline: bool = False
     resume: Path | None = None
+    attempt: int = 0
 
 
 class Stepper:
@@ -40,6 +43,9 @@ class Stepper:
         spec: The trial.
         make_task: See `TaskFactory`.
         device: Where it trains.
+
+    Raises:
+        Damaged: If the checkpoint to go on from is.
     """
 
     def __init__(self, spec: TrialSpec, make_task: TaskFactory, device: torch.device) -> None:
@@ -47,36 +53,59 @@ class Stepper:
         self.device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        self.task = make_task(spec.config, device)
         self.latest: Epoch | None = None
-        self.go_on_from(spec.resume)
-
-    def go_on_from(self, folder: Path | None) -> None:
-        """Continues after the epoch of a checkpoint; None: from the beginning."""
-        state = checkpoint.load(folder, self.device) if folder else None
-        self.epochs = fit(self.task, self.spec.config, self.device, state)
+        self.no_room: Exception | None = None
+        try:
+            self.task = make_task(spec.config, device)
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            self.no_room = error
+            return
+        state = checkpoint.load(spec.resume, device) if spec.resume else None
+        self.history: list[dict[str, Any]] = state["history"] if state else []
+        self.epochs = fit(self.task, spec.config, device, state)
 
     def step(self) -> dict[str, Any]:
         """Does one epoch.
 
         Returns:
-            Its metrics, ``epoch``, ``device`` and ``done``; or, where the fit diverged,
-            ``failure``, the reason, and ``done``.
+            Its metrics, ``epoch``, ``unix_ms`` when it ended, ``device`` and ``done``. Where the
+            fit has no further epoch: ``done`` and the reason, as ``failure`` if it diverged, as
+            ``out_of_memory`` if it asked for more than there is.
         """
+        if self.no_room is not None:
+            return self._without_result("out_of_memory", self.no_room)
         try:
             self.latest = next(self.epochs)
         except Diverged as error:
-            self.latest = None  # the weights are past saving
-            return {"failure": str(error), "done": True}
+            return self._without_result("failure", error)
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            return self._without_result("out_of_memory", error)
+        if not self.history or self.history[-1]["epoch"] < self.latest.number:
+            self.history.append(self._row(self.latest))
         return {
-            **self.latest.metrics,
-            "memory_gib": memory_gib(self.device),
-            "epoch": self.latest.number,
+            **self.history[-1],
             "device": device_name(self.device),
             "done": self.latest.number == self.spec.config.epochs,
         }
 
+    def _row(self, epoch: Epoch) -> dict[str, Any]:
+        return {
+            **epoch.metrics,
+            "memory_gib": memory_gib(self.device),
+            "epoch": epoch.number,
+            "unix_ms": time.time_ns() // 1_000_000,
+        }
+
+    def _without_result(self, reason: str, error: Exception) -> dict[str, Any]:
+        self.latest = None  # the weights are past saving
+        return {reason: (str(error) or repr(error)).splitlines()[0], "done": True}
+
     def save(self, folder: Path) -> None:
-        """Writes the state after the latest epoch into a folder, if there was one."""
+        """Writes the state after the latest epoch into a folder, if there was one, and with it the
+        results of all epochs so far."""
         if self.latest is not None:
-            checkpoint.save(folder, self.latest.state())
+            checkpoint.save(folder, {**self.latest.state(), "history": self.history})

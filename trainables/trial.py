@@ -40,7 +40,3 @@ class Trial(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the state after the latest epoch."""
         self.stepper.save(Path(checkpoint_dir))
-
-    def load_checkpoint(self, checkpoint: str) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Goes on from a checkpoint, after this trial's process or node was lost."""
-        self.stepper.go_on_from(Path(checkpoint))

@@ -1,0 +1,136 @@
+"""Whether the three records of a study agree: Tune's trials, Optuna's journal and MLflow's runs.
+
+They are joined by the number of the trial in the study, which is its id in all three. Everything
+is read, every epoch of every trial; nothing is changed without --repair. Every start of a study
+looks as well, less thoroughly, and repairs what it finds.
+
+Exit code: 0 if they agree, 1 if they do not, 2 for bad input.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import filelock
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from analysis.command_line import answer, parser
+from analysis.runs import TrackingStore
+from datasets.errors import InputError
+from studies.reconcile import Finding, Memories, agreement, examine
+from studies.recording import KEEP, Recorder
+from studies.records import Records
+from studies.search import Journal, mend
+from studies.session import JOURNAL, LEDGER, SESSIONS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Examines a study from the command line; returns the exit code."""
+    line = parser((__doc__ or "").split("\n\n")[0])
+    line.add_argument("--repair", action="store_true", help="repair what can be repaired")
+    agreed = False
+
+    def look(typed, uri: str, report: Path) -> str:
+        nonlocal agreed
+        agreed = examined(typed.study, uri, report.parent, typed.repair, Console(soft_wrap=True))
+        return ""
+
+    code = answer(line, argv, look)
+    return code or (0 if agreed else 1)
+
+
+def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) -> bool:
+    """Examines a study, and repairs it if asked to; returns whether all agrees at the end.
+
+    Args:
+        name: The study's.
+        uri: MLflow's tracking URI.
+        folder: The study's own.
+        repair: Whether to repair.
+        console: Where the tables are printed.
+
+    Raises:
+        InputError: If there is no such study, or it is running.
+    """
+    study = TrackingStore(uri).study(name)
+    journal = folder / JOURNAL
+    if not journal.is_file():
+        raise InputError(f"no {journal}: expected the --runs-dir that the study {name} ran with")
+    try:
+        with filelock.FileLock(folder / "lock", timeout=0):
+            return _examined(name, uri, folder, study.params, study.tags, repair, console)
+    except filelock.Timeout:
+        raise InputError(
+            f"the study {name} is running: its records agree when it has ended"
+        ) from None
+
+
+def _examined(
+    name: str,
+    uri: str,
+    folder: Path,
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+    repair: bool,
+    console: Console,
+) -> bool:
+    for said in mend(folder / JOURNAL) if repair else ():
+        console.print(said)
+
+    def memories() -> Memories:
+        """Read anew: what was repaired is to be seen, and not remembered."""
+        return Memories(
+            Journal(folder / JOURNAL, name),
+            Records(folder / LEDGER),
+            Recorder(uri, name, folder.parent / "artifacts"),
+            folder / SESSIONS,
+            objective=params["objective"],
+            by=params["by"],
+            keep=int(tags[KEEP]),
+        )
+
+    now = memories()
+    if now.recorder.identity != now.journal.identity:
+        raise InputError(
+            f"{uri} and {folder} do not know the same study {name}: one of them is another one's"
+        )
+    found = examine(now, thorough=True)
+    _show(agreement(now), found, console)
+    repairable = [finding for finding in found if finding.repair is not None]
+    if repair and repairable:
+        for finding in repairable:
+            assert finding.repair is not None
+            finding.repair()
+        now = memories()
+        found = examine(now, thorough=True)
+        console.print(f"\n{len(repairable)} repaired; read again:\n")
+        _show(agreement(now), found, console)
+    elif repairable:
+        console.print("\n--repair does what the last column says")
+    return not found
+
+
+def _show(known: Mapping[str, Counter[str]], found: Sequence[Finding], console: Console) -> None:
+    """Prints how many trials are in which state, and what does not agree."""
+    states = dict.fromkeys(state for counts in known.values() for state in counts)
+    table = Table("trials", *known, box=None, padding=(0, 2), pad_edge=False)
+    for state in states:
+        table.add_row(state, *(str(counts[state]) for counts in known.values()))
+    table.add_row("all", *(str(counts.total()) for counts in known.values()))
+    console.print(table)
+    if not found:
+        console.print("\nthe three agree")
+        return
+    table = Table("trial", "what does not agree", "cure", box=None, padding=(0, 2), pad_edge=False)
+    for finding in found:
+        trial = "study" if finding.trial is None else str(finding.trial)
+        table.add_row(trial, escape(finding.what), escape(finding.cure))
+    console.print()
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Ctrl-C once ends a session well, twice at once."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from studies.budgets import Stop
+from studies.ledger import Ledger
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible(ledger: Ledger, say: Callable[[str], None]) -> Iterator[None]:
+    """While trials run: the first signal lets the epochs under way end, the second one raises.
+
+    Args:
+        ledger: The trials.
+        say: Where to say that the signal was heard.
+
+    Raises:
+        KeyboardInterrupt: On the second signal.
+    """
+
+    def at_once(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def well(*_: object) -> None:
+        for each in ENDING:
+            signal.signal(each, at_once)
+        ledger.halt(Stop("interrupted", "interrupted"))
+        say("ending after the epochs under way; Ctrl-C again ends at once")
+
+    before = {each: signal.signal(each, well) for each in ENDING}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
