@@ -22,7 +22,11 @@ def interruptible(ledger: Ledger, say: Callable[[str], None]) -> Iterator[None]:
         KeyboardInterrupt: On the second signal.
     """
 
+    twice = False
+
     def at_once(*_: object) -> None:
+        nonlocal twice
+        twice = True
         raise KeyboardInterrupt
 
     def well(*_: object) -> None:
@@ -34,6 +38,10 @@ def interruptible(ledger: Ledger, say: Callable[[str], None]) -> Iterator[None]:
     before = {each: signal.signal(each, well) for each in ENDING}
     try:
         yield
+    except Exception as error:  # a call of Ray makes a SystemError of it
+        if twice:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -35,6 +35,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from datasets.errors import InputError
+from studies.budgets import Stop
 from studies.ledger import Ledger
 from studies.options import Options
 from trainables import checkpoint
@@ -60,8 +62,16 @@ TASKS_AHEAD = 4
 """Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
 
 
+class RayDied(InputError):
+    """Ray's own processes are gone, or did not start."""
+
+
 def start() -> None:
-    """Starts Ray on this machine, unless it runs."""
+    """Starts Ray on this machine, unless it runs.
+
+    Raises:
+        RayDied: If it does not start.
+    """
     if ray.is_initialized():
         return
     # Workers import by this path, not by the driver's `sys.path` (see studies/__init__.py).
@@ -69,13 +79,17 @@ def start() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     # Ray would otherwise write a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-    )
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    except Exception as error:  # it raises this very class
+        reason = str(error).splitlines()[0]
+        raise RayDied(f"Ray does not start ({reason}); the same command tries again") from error
     # Ray would print a paragraph for each process that dies; the ledger says it in a line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
 
@@ -103,10 +117,6 @@ def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterab
         yield result
 
 
-class RayDied(Exception):
-    """The process that Ray's workers belong to is gone."""
-
-
 def run_trials(
     ledger: Ledger,
     make_task: TaskFactory,
@@ -128,13 +138,16 @@ def run_trials(
     # What went wrong in a trial is shown in one line; its traceback lies in the trial's folder.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     for attempt in count():
-        start()
         try:
+            start()
             with _watched():
                 _run(ledger, make_task, sessions, f"{session}-{attempt:03d}", options, gpus)
         except RayDied:
-            ledger.say("Ray died; it is started again, and the trials go on")
             ray.shutdown()
+            if attempt >= options.max_failures:
+                ledger.halt(Stop("trouble", f"Ray died {attempt + 1} times"))
+                return
+            ledger.say("Ray died; it is started again, and the trials go on")
             ledger.place_again()
             continue
         if not ledger.begin_alone():
@@ -153,7 +166,7 @@ def _run(
     shared = tune.with_parameters(
         Trial, make_task=make_task, cpus=options.cpus_per_trial, gpus=gpus
     )
-    resources = {"cpu": options.cpus_per_trial, "gpu": gpus}
+    resources: dict[str, float] = {"cpu": options.cpus_per_trial, "gpu": gpus}
     concurrent = options.max_concurrent or _concurrent(options, gpus)
     if ledger.alone:
         there = ray.cluster_resources()
@@ -191,11 +204,12 @@ def _watched() -> Iterator[None]:
     """
     children = psutil.Process().children()
     raylet = next((child for child in children if child.name() == "raylet"), None)
-    over = threading.Event()
+    over, dead = threading.Event(), threading.Event()
 
     def watch() -> None:
         while raylet is not None and not over.wait(0.5):
             if not raylet.is_running() or raylet.status() == psutil.STATUS_ZOMBIE:
+                dead.set()
                 signal.raise_signal(signal.SIGUSR2)
                 return
 
@@ -207,6 +221,10 @@ def _watched() -> Iterator[None]:
     thread.start()
     try:
         yield
+    except Exception as error:  # a call of Ray makes a SystemError of it
+        if dead.is_set():
+            raise RayDied from error
+        raise
     finally:
         over.set()
         thread.join()

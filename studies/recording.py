@@ -281,7 +281,10 @@ def _not_recorded() -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise NotRecorded(str(error).splitlines()[0][:300]) from error
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        raise NotRecorded(str(cause).splitlines()[0][:200]) from error
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[Metric]]:

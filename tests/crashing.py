@@ -1,0 +1,119 @@
+"""A driver that is killed at a named moment, in a process of its own."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import optuna
+import torch
+from fake_study import FAKE
+
+from studies.ledger import Ledger
+from studies.records import Records
+from studies.search import Journal, Search
+from studies.study import main
+
+
+def dies() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str, call: int = 1) -> None:
+    """Dies when a function is called for the so-manieth time."""
+    _trap(owner, name, call, done_first=False)
+
+
+def after(owner: Any, name: str, call: int = 1) -> None:
+    """Dies when that call has done its work."""
+    _trap(owner, name, call, done_first=True)
+
+
+def _trap(owner: Any, name: str, call: int, done_first: bool) -> None:
+    real = getattr(owner, name)
+    calls = 0
+
+    def trapped(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call and not done_first:
+            dies()
+        result = real(*arguments, **more)
+        if calls == call and done_first:
+            dies()
+        return result
+
+    setattr(owner, name, trapped)
+
+
+def half_a_checkpoint(call: int) -> None:
+    """Dies when half of a state is in the file."""
+    real, calls = torch.save, 0
+
+    def half(content: Any, file: Any) -> None:
+        nonlocal calls
+        calls += 1
+        real(content, file)
+        if calls == call:
+            file.truncate(file.tell() // 2)
+            dies()
+
+    torch.save = half
+
+
+def half_a_line_in_the_journal(call: int) -> None:
+    """Dies when half of a line is in Optuna's journal, which is locked then."""
+    backend = optuna.storages.journal.JournalFileBackend
+    real, calls = backend.append_logs, 0
+
+    def append(self: Any, logs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            self._lock.acquire()
+            with Path(self._file_path).open("ab") as file:
+                file.write(b'{"op_code":6,"worker_id"')
+            dies()
+        real(self, logs)
+
+    backend.append_logs = append
+
+
+MOMENTS: dict[str, Callable[[], None]] = {
+    "before the first trial": lambda: before(Ledger, "next"),
+    "while a configuration is drawn": lambda: after(optuna.trial.Trial, "suggest_float", 3),
+    "between ask and start": lambda: after(Search, "ask", 2),
+    "in the middle of a checkpoint": lambda: half_a_checkpoint(6),
+    "between an epoch and its checkpoint": lambda: before(torch, "save", 7),
+    "after the last epoch": lambda: before(Records, "write", 2),
+    "before Optuna's tell": lambda: before(Journal, "tell", 2),
+    "after Optuna's tell": lambda: after(Journal, "tell", 2),
+    "while Optuna's journal is written": lambda: half_a_line_in_the_journal(20),
+    "while MLflow begins the study": lambda: after(mlflow.MlflowClient, "create_run", 1),
+    "while MLflow begins a trial": lambda: after(mlflow.MlflowClient, "create_run", 3),
+    "while MLflow is written": lambda: after(mlflow.MlflowClient, "log_batch", 6),
+    "before MLflow closes a trial": lambda: before(mlflow.MlflowClient, "set_terminated", 2),
+    "during the final analysis": lambda: None,
+}
+"""Name of a moment -> sets the trap."""
+
+
+def run(moment: str, arguments: Sequence[str]) -> None:
+    """Asks the fake study, and dies."""
+    MOMENTS[moment]()
+    analyses = (lambda *_: dies(),) if moment == "during the final analysis" else ()
+    main(replace(FAKE, analyses=analyses), arguments)  # pyright: ignore[reportArgumentType]
+
+
+def killed(moment: str, arguments: Sequence[str]) -> bool:
+    """Whether the driver was killed at that moment; False if it never came to it."""
+    clean = multiprocessing.get_context("forkserver")
+    clean.set_forkserver_preload(["warm", "crashing"])
+    process = clean.Process(target=run, args=(moment, list(arguments)))
+    process.start()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
