@@ -14,7 +14,6 @@ from pathlib import Path
 
 import filelock
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from analysis.command_line import answer, parser
@@ -78,7 +77,7 @@ def _examined(
     console: Console,
 ) -> bool:
     for said in mend(folder / JOURNAL) if repair else ():
-        console.print(said)
+        console.print(said, markup=False)
 
     def memories() -> Memories:
         """Read anew: what was repaired is to be seen, and not remembered."""
@@ -109,7 +108,7 @@ def _examined(
         console.print(f"\n{len(repairable)} repaired; read again:\n")
         _show(agreement(now), found, console)
     elif repairable:
-        console.print("\n--repair does what the last column says")
+        console.print("\n--repair does it")
     return not found
 
 
@@ -124,12 +123,10 @@ def _show(known: Mapping[str, Counter[str]], found: Sequence[Finding], console: 
     if not found:
         console.print("\nthe three agree")
         return
-    table = Table("trial", "what does not agree", "cure", box=None, padding=(0, 2), pad_edge=False)
-    for finding in found:
-        trial = "study" if finding.trial is None else str(finding.trial)
-        table.add_row(trial, escape(finding.what), escape(finding.cure))
     console.print()
-    console.print(table)
+    for finding in found:
+        trial = "the study" if finding.trial is None else f"trial {finding.trial}"
+        console.print(f"{trial}: {finding.what}; to repair: {finding.cure}", markup=False)
 
 
 if __name__ == "__main__":

@@ -330,8 +330,8 @@ class Ledger:
         record = self.records[number]
         if record.state != "running":
             return
-        record.reason = reason
         if self.alone:
+            record.reason = reason
             self._close(record, "infeasible")
             return
         self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")

@@ -263,7 +263,7 @@ class _Examination:
         if epochs > outline.epoch or (complete and epochs and value != outline.value):
             what = f"its run has {epochs} epochs up to {value}, the ledger {outline.epoch} up to "
             return Finding(number, f"{what}{outline.value}", "record it anew", anew)
-        if self.thorough and complete and (gap := self._gap(number, epochs)):
+        if self.thorough and complete and (gap := self._gap(run)):
             return Finding(number, gap, "record it anew from the ledger", anew)
         if not complete:
             missing = f"MLflow has {epochs} of its {outline.epoch} epochs"
@@ -276,10 +276,10 @@ class _Examination:
             return Finding(number, lacking, "record them", bring)
         return None
 
-    def _gap(self, number: int, epochs: int) -> str | None:
-        if number not in self.recorder.children:
-            return None
-        steps = [step for step, _ in self.recorder.history(number)]
+    def _gap(self, run: Run) -> str | None:
+        """Whether every epoch of a run is there once."""
+        epochs = int(run.data.metrics.get("epoch", 0))
+        steps = self.recorder.epochs(run)
         if steps == [*range(1, epochs + 1)]:
             return None
         twice = sorted({step for step in steps if steps.count(step) > 1})
@@ -362,8 +362,7 @@ class _Examination:
                 self.records.path(number).unlink,
             )
         if run is not None:
-            gap = self._gap(number, int(run.data.metrics.get("epoch", 0)))
-            if gap:
+            if gap := self._gap(run):
                 yield Finding(
                     number,
                     gap,
@@ -390,7 +389,9 @@ class _Examination:
     # Checkpoints
 
     def _leftovers(self) -> Iterator[Finding]:
-        ended = {n: o for n, o in self.outlines.items() if o is not None and n in self.told}
+        if any(n not in self.told or o is None for n, o in self.outlines.items()):
+            return  # first it has to be known which trials are the best
+        ended = {number: outline for number, outline in self.outlines.items() if outline}
         staying = kept(self._finished(ended), self.all.keep)
         for number in ended:
             folders = checkpoint.of_trial(self.all.sessions, number)
@@ -404,8 +405,11 @@ class _Examination:
                 )
 
     def _finished(self, ended: Mapping[int, Trial]) -> Sequence[Finished]:
-        return [
-            Finished(trial.value, number, str(trial.params[self.all.by]), trial.baseline)
-            for number, trial in ended.items()
-            if trial.state == "finished" and trial.value is not None
-        ]
+        found = []
+        for number, trial in ended.items():
+            told = self.told[number]
+            known = trial if told.state == "running" else told
+            if known.state == "finished" and known.value is not None:
+                group = str(trial.params[self.all.by])
+                found.append(Finished(known.value, number, group, trial.baseline))
+        return found

@@ -233,11 +233,10 @@ class Recorder:
             self.client.set_terminated(child.run_id, STATUS["stopped"])
             child.tags, child.status = {**(child.tags or {}), STATE: "stopped"}, STATUS["stopped"]
 
-    def history(self, number: int) -> list[tuple[int, float]]:
-        """The epochs of a trial as they stand, and the value that was written with each."""
-        run_id = self.children[number].run_id
-        points = self.client.get_metric_history(run_id, "epoch")
-        return sorted((point.step, point.value) for point in points)
+    def epochs(self, run: Run) -> list[int]:
+        """The epochs of a run as they stand."""
+        points = self.client.get_metric_history(run.info.run_id, "epoch")
+        return sorted(point.step for point in points)
 
     def rows(self, run: Run) -> list[Row]:
         """The epochs of a run as they stand, all metrics of them."""

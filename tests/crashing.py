@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import mlflow
 import optuna
+import pytest
 import torch
 from fake_study import FAKE
 
@@ -114,6 +116,9 @@ def killed(moment: str, arguments: Sequence[str]) -> bool:
     clean = multiprocessing.get_context("forkserver")
     clean.set_forkserver_preload(["warm", "crashing"])
     process = clean.Process(target=run, args=(moment, list(arguments)))
-    process.start()
+    with pytest.MonkeyPatch.context() as patch:
+        # Where the server that the process is forked from finds what it loads beforehand.
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        process.start()
     process.join()
     return process.exitcode == -signal.SIGKILL

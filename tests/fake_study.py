@@ -1,9 +1,11 @@
 """A study whose trials take milliseconds and end as they are told: for the tests of the engine."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
@@ -13,7 +15,18 @@ from torch import Tensor, nn
 from studies.study import Study, StudyData
 from trainables.config import FitConfig, When
 
-Ending = Literal["good", "bad", "non_finite", "raises", "dies", "no_start"]
+Ending = Literal[
+    "good",
+    "bad",
+    "non_finite",
+    "raises",
+    "dies",
+    "no_start",
+    "memory",
+    "crowded",
+    "stuck",
+    "trouble",
+]
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,10 @@ class FakeConfig(FitConfig):
 
     seconds: float = 0.0
     """Of each epoch."""
+
+    marker: str = ""
+    """A file that stands for the world: a crowded trial finds memory the second time, when the
+    file is there; in trouble is one for as long as it is there."""
 
     @property
     def title(self) -> str:
@@ -67,14 +84,31 @@ class FakeTask:
         yield torch.rand(1, 1, generator=generator)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
-        if self.epoch > 1 and self.config.ending == "raises":
-            raise RuntimeError("planted: the trial raises")
-        if self.epoch > 1 and self.config.ending == "dies":
-            os._exit(1)
+        if self.epoch > 1:
+            self._end()
         loss = (model(batch) ** 2).sum()
         if self.epoch > 1 and self.config.ending == "non_finite":
             loss = loss * torch.nan
         return loss
+
+    def _end(self) -> None:
+        marker = Path(self.config.marker)
+        match self.config.ending:
+            case "raises":
+                raise RuntimeError("planted: the trial raises")
+            case "dies":
+                print("planted: last words", file=sys.stderr, flush=True)
+                os._exit(1)
+            case "memory":
+                torch.empty(2**48)
+            case "crowded" if not marker.exists():
+                marker.touch()
+                raise torch.OutOfMemoryError("CUDA out of memory: planted")
+            case "stuck":
+                time.sleep(3600)
+            case "trouble" if marker.exists():
+                code = int(marker.read_text())
+                raise OSError(code, os.strerror(code), str(marker))
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         weight = float(next(model.parameters()).detach().abs().sum()) % 1e-4

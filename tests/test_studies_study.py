@@ -1,5 +1,6 @@
 """Whole studies, on Ray and without: what reaches Optuna and MLflow, and how a study goes on."""
 
+import errno
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import mlflow
 import optuna
@@ -22,9 +24,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from studies import budgets
+from studies import budgets, doctor
 from studies.budgets import Stop
 from studies.ledger import Ledger
+from studies.records import Records
+from studies.search import Journal
 from studies.study import main
 
 Ask = Callable[..., int]
@@ -81,27 +85,150 @@ def stopping_when(condition: Callable[[Ledger], bool]) -> Callable[[Ledger], boo
     return should_stop
 
 
+ENDINGS = {
+    "good": ("finished", ""),
+    "non_finite": ("failed", r"loss nan in epoch 2, batch 1 of 1; last finite loss: none"),
+    "raises": ("failed", r"RuntimeError: planted: the trial raises$"),
+    "dies": ("failed", r"its process died 2 times: Worker unexpectedly exits"),
+    "no_start": ("failed", r"RuntimeError: planted: the trial does not even begin$"),
+    "memory": ("infeasible", r".*can't allocate memory: you tried to allocate \d+ bytes"),
+    "crowded": ("finished", ""),
+    "stuck": ("failed", r"no epoch for 0.15 minutes: stopped \(--trial-timeout\)$"),
+}
+"""How a trial ends -> what it is told as, and why."""
+
+
 @pytest.mark.ray
-def test_every_ending_reaches_optuna_and_mlflow_as_what_it_is(ask: Ask, tmp_path: Path) -> None:
-    endings = ["good", "non_finite", "raises", "dies", "no_start"]
-    assert ask("--trials", "5", "--epochs", "4", "--ending", *endings) == 0
-    told = trials_in_optuna(tmp_path)
+@pytest.mark.slow
+def test_every_ending_reaches_optuna_and_mlflow_as_what_it_is(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ["--max-failures", "1", "--trial-timeout", "0.15", "--trials", str(len(ENDINGS))]
+    marker = ["--marker", str(tmp_path / "marker")]
+    assert ask("--epochs", "4", "--ending", *ENDINGS, *limits, *marker) == 0
+    said = capsys.readouterr().out
+    journal = Journal(tmp_path / "runs" / "s" / "optuna.log", "s")
+    told = journal.told()
     recorded = runs_in_mlflow(tmp_path)
-    assert [trial.state for trial in told] == [TrialState.COMPLETE, *[TrialState.FAIL] * 4]
     assert told[0].value == pytest.approx(0.504, abs=1e-4)
-    statuses = [recorded[number].info.status for number in range(5)]
-    assert statuses == ["FINISHED", *["FAILED"] * 4]
-    assert recorded[0].data.tags["orrery.state"] == "finished"
-    reasons = [recorded[number].data.tags["orrery.reason"] for number in range(1, 5)]
-    assert reasons == [told[number].user_attrs["reason"] for number in range(1, 5)]
-    assert re.match(r"loss nan in epoch 2, batch 1 of 1; last finite loss", reasons[0])
-    assert "planted: the trial raises" in reasons[1]
-    assert "died" in reasons[2]
-    assert "planted: the trial does not even begin" in reasons[3]
+    for number, (state, reason) in enumerate(ENDINGS.values()):
+        run = recorded[number]
+        assert (told[number].state, run.data.tags["orrery.state"]) == (state, state)
+        assert run.info.status == ("FINISHED" if state == "finished" else "FAILED")
+        assert re.match(reason, told[number].reason), told[number].reason
+        assert run.data.tags.get("orrery.reason", "") == told[number].reason
+        assert run.data.tags["mlflow.parentRunId"] == recorded[-1].info.run_id
     assert recorded[-1].info.status == "FINISHED"
-    assert {recorded[n].data.tags["mlflow.parentRunId"] for n in range(5)} == {
-        recorded[-1].info.run_id
+    assert "planted: last words" in recorded[3].data.tags["mlflow.note.content"]
+    assert "its process died after epoch 1; it goes on from its checkpoint (1 of 1 times)" in said
+    assert said.count("it will be tried again alone, with the whole device") == 2
+    (infeasible,) = (t for t in journal.study.get_trials() if t.constraints)
+    assert (infeasible.number, infeasible.state) == (5, TrialState.PRUNED)
+    assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "place"),
+    [
+        (errno.ENOSPC, ["--local"]),
+        (errno.EROFS, ["--local"]),
+        (errno.ENOENT, ["--local"]),
+        pytest.param(errno.ENOSPC, [], marks=pytest.mark.ray),
+    ],
+)
+def test_trouble_with_the_machine_ends_the_session_and_no_trial(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, place: list[str]
+) -> None:
+    """A full disk, a folder that cannot be written any more, a cache that is gone."""
+    marker = tmp_path / "marker"
+    marker.write_text(str(code))
+    common = [*place, "--epochs", "3", "--ending", "good", "trouble", "--trials", "3"]
+    assert ask(*common, "--marker", str(marker)) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.match(f"error: {os.strerror(code)}: {marker}; [01] of 3 trials are done; once", said)
+    states = [trial.state for trial in trials_in_optuna(tmp_path)]
+    assert TrialState.FAIL not in states
+    marker.unlink()
+    assert ask(*common, "--marker", str(marker)) == 0
+    assert {t.state for t in trials_in_optuna(tmp_path)} <= {
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
     }
+    run = runs_in_mlflow(tmp_path)[1]
+    assert epochs_in_mlflow(tmp_path, run, "validation/score") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Records, "write"), (JournalFileBackend, "append_logs")]
+)
+def test_a_full_disk_under_the_study_itself_loses_nothing(
+    ask: Ask,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+) -> None:
+    common = ("--local", "--epochs", "2", "--ending", "good", "--trials", "3")
+    assert ask(*common[:-1], "1") == 0
+    calls = count()
+    real = getattr(owner, name)
+
+    def full(self: Any, *arguments: Any) -> None:
+        if next(calls) < 1:
+            real(self, *arguments)
+        else:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, full)
+        assert ask(*common) == 2
+    assert "error: No space left on device: runs; " in capsys.readouterr().err
+    assert ask(*common) == 0
+    assert [t.state for t in trials_in_optuna(tmp_path)] == [TrialState.COMPLETE] * 3
+    assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
+
+
+def test_a_session_whose_first_five_trials_fail_is_given_up(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask("--local", "--epochs", "2", "--ending", "non_finite", "--trials", "9") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the first 5 trials failed: loss nan in epoch 2")
+    assert len(trials_in_optuna(tmp_path)) == 5
+    assert runs_in_mlflow(tmp_path)[-1].info.status == "KILLED"
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason", "trials"),
+    [
+        ([], "all 12 trials are done", 12),
+        (["--target-metric", "0.8"], r"validation/score 0\.\d+ reached the target of 0.8", None),
+        (["--plateau", "4"], "no better trial among the last 4", None),
+    ],
+)
+def test_the_study_says_which_budget_ended_it(
+    ask: Ask,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    limit: list[str],
+    reason: str,
+    trials: int | None,
+) -> None:
+    common = ["--local", "--epochs", "1", "--ending", "good", "--trials", "12", *limit]
+    assert ask(*common) == 0
+    assert re.search(f"ended because {reason}", capsys.readouterr().out)
+    values = [trial.value or 0.0 for trial in trials_in_optuna(tmp_path)]
+    assert len(values) < 12 or len(values) == trials
+    if "--target-metric" in limit:
+        assert values[-1] >= 0.8 > max(values[:-1])
+    if "--plateau" in limit:
+        assert values.index(max(values)) == len(values) - 1 - 4
+    parent = runs_in_mlflow(tmp_path)[-1]
+    assert parent.info.status == "FINISHED"
+    assert re.match(reason, parent.data.tags["orrery.ended_by"])
+    assert ask(*common) == 0
+    assert len(trials_in_optuna(tmp_path)) == len(values), "what has ended has ended"
 
 
 @pytest.mark.ray
