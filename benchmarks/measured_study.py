@@ -10,10 +10,11 @@ import sys
 from benchmarks.measured_trial import MeasuredTrial
 from benchmarks.spans import span, timed
 from studies import ray_runner
+from studies.conclusion import Conclusion
 from studies.gnn_sweep import STUDY
 from studies.recording import Recorder
+from studies.records import Records
 from studies.search import Search
-from studies.session import Session
 from studies.study import main
 
 
@@ -21,10 +22,11 @@ def instrument() -> None:
     """Notes what the driver and the trials do; changes nothing of it."""
     timed(ray_runner, "start", "ray")
     timed(ray_runner, "run_trials", "trials")
-    timed(Session, "_analyse", "analysis")
-    for name in ("ask", "finished", "pruned", "failed"):
+    timed(Conclusion, "_analyse", "analysis")
+    for name in ("ask", "tell"):
         timed(Search, name, "search")
-    for name in ("__init__", "open", "started", "epoch", "ended", "attach", "close"):
+    timed(Records, "write", "recording")
+    for name in ("__init__", "open", "sync", "attach", "close"):
         timed(Recorder, name, "recording")
     ray_runner.Trial = MeasuredTrial
 

@@ -6,9 +6,11 @@ Both record the same trials and epochs on a fresh sqlite database each, in turn,
 no trial trains. The ledger's figures include Optuna (ask, tell, journal on disk), the other's do
 not. Ray's callback is handed what Tune hands it: the result with Tune's own entries filled in.
 
-The recorder writes a trial's metrics together, every few seconds and when the trial ends; here,
-where no time passes between two epochs, that is once a trial. The row "at once" writes after every
-epoch, the most that recording can cost, as when an epoch takes longer than those seconds.
+The ledger tells MLflow in the background, several epochs together, every few seconds and when a
+trial ends; a report costs the driver a list entry. Here, where no time passes between two epochs,
+the background is waited for at the end of each trial and counted with its end. The row "at once"
+waits for it after every epoch, the most that recording can cost, as when an epoch takes longer
+than those seconds.
 """
 
 import argparse
@@ -23,8 +25,8 @@ from typing import Any
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-from studies import recording
-from studies.ledger import Ledger
+from studies.budgets import Limits
+from studies.ledger import Folders, Ledger
 from studies.recording import Recorder
 from studies.search import Search
 from studies.space import Space
@@ -77,9 +79,8 @@ class FakeTrial:
         return f"trial_{self.trial_id}"
 
 
-def ours(folder: Path, trials: int, epochs: int, patience: float) -> tuple[float, float]:
+def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, float]:
     """Seconds in reports, and in beginnings and endings of trials, ours."""
-    recording.PATIENCE = patience
     folder.mkdir()
     space = Space.of(GNNConfig, "family", {"epochs": [epochs]})
     search = Search(folder / "optuna.log", "cost", space, "tpe", seed=0, spec={})
@@ -92,19 +93,39 @@ def ours(folder: Path, trials: int, epochs: int, patience: float) -> tuple[float
         identity="x",
         trial_tags={},
     )
-    ledger = Ledger(search, recorder, "validation/r2", total=trials)
+    folders = Folders(folder / "ledger", folder / "trials")
+    limits = Limits(trials)
+    ledger = Ledger(search, recorder, folders, "validation/r2", "family", limits, keep=5)
     reports, lives = Stopwatch(), Stopwatch()
     for _ in range(trials):
         with lives.running():
             proposal = ledger.next()
             assert proposal is not None
-            ledger.started(proposal)
+            ledger.resume_from(proposal)
+            ledger.started(proposal.number)
+            _delivered(ledger)
         for epoch in range(1, epochs + 1):
+            told = {**METRICS, "epoch": epoch, "unix_ms": epoch, "device": "cpu"}
             with reports.running():
-                ledger.epoch(proposal.number, {**METRICS, "epoch": epoch, "device": "cpu"})
+                ledger.epoch(proposal.number, told)
+                ledger.saved(proposal.number)
+                if at_once:
+                    _delivered(ledger)
         with lives.running():
             ledger.ended(proposal.number)
+            _delivered(ledger)
+    ledger.finish(patience=0)
     return reports.seconds, lives.seconds
+
+
+def _delivered(ledger: Ledger) -> None:
+    """Waits until MLflow knows everything."""
+    delivery = ledger.delivery
+    with delivery.wake:
+        delivery.soon = True
+        delivery.wake.notify()
+    while delivery.waiting or delivery.busy:
+        time.sleep(1e-4)
 
 
 def rays(folder: Path, trials: int, epochs: int) -> tuple[float, float]:
@@ -136,8 +157,8 @@ def main() -> None:
     arguments = parser.parse_args()
     reports = arguments.trials * arguments.epochs
     measures = {
-        "ours": partial(ours, patience=recording.PATIENCE),
-        "ours, at once": partial(ours, patience=0.0),
+        "ours": partial(ours, at_once=False),
+        "ours, at once": partial(ours, at_once=True),
         "MLflowLoggerCallback": rays,
     }
     table = {name: [] for name in measures}

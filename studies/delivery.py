@@ -43,7 +43,7 @@ class Delivery:
         self.waiting: dict[int, None] = {}
         self.error: BaseException | None = None
         self.wake = threading.Condition()
-        self.soon = False
+        self.soon = self.busy = False
         self.deadline: float | None = None
         self.thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self.thread.start()
@@ -89,6 +89,7 @@ class Delivery:
 
     def _deliver(self) -> None:
         begun = time.perf_counter()
+        self.busy = True
         for number in list(self.waiting):
             with self.wake:
                 self.waiting.pop(number, None)  # before it is read: what comes later counts anew
@@ -110,4 +111,5 @@ class Delivery:
             if self.problem:
                 self.problem = ""
                 self.say("the tracking server is back; what waited is being delivered")
+        self.busy = False
         self.seconds += time.perf_counter() - begun

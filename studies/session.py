@@ -29,9 +29,10 @@ from datasets.errors import InputError
 from datasets.parallel import ParallelMap
 from studies.budgets import Limits, Stop
 from studies.command_line import CommandLine
+from studies.conclusion import Conclusion
 from studies.display import Display, with_progress
 from studies.interrupts import interruptible
-from studies.ledger import Folders, Ledger
+from studies.ledger import Folders, Ledger, described
 from studies.options import Options
 from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
@@ -40,7 +41,6 @@ from studies.records import Records
 from studies.search import Search, mend
 from studies.space import Space
 from studies.study import Study, StudyData
-from trainables import checkpoint
 
 RESERVED = ("artifacts", "mlflow.db", "default")
 """Names in the runs folder, and of experiments, that are no study's."""
@@ -50,7 +50,7 @@ LEDGER = "ledger"
 SESSIONS = "trials"
 """What a study's folder holds: Optuna's journal, the ended trials, the checkpoints by session."""
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds to wait at the end for a tracking server that is away."""
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +90,7 @@ class Session:
         self.name = self.options.name or self._default_name()
         self.folder = self.options.runs_dir / self.name
         self.sessions = self.folder / SESSIONS
-        self.seconds = {"reconciling": 0.0, "recording": 0.0}
+        self.reconciling = 0.0
         self._space({})
         _check_writable(self.options.runs_dir)
         _check_writable(self.options.data_dir)
@@ -127,14 +127,35 @@ class Session:
         begun = time.monotonic()
         with self._locked():
             search, recorder = self._open(data)
+            conclusion = Conclusion(
+                self.study,
+                self.options,
+                self.folder,
+                self.sessions,
+                self.command,
+                self.console,
+                search,
+                recorder,
+            )
             try:
                 ledger, undelivered = self._run_trials(data, search, recorder)
-                self.seconds["all"] = time.monotonic() - begun
-                return self._conclude(search, recorder, ledger, undelivered)
-            except BaseException:
+                cost = self._cost(ledger, time.monotonic() - begun)
+                return conclusion.conclude(ledger, undelivered, cost)
+            except BaseException as error:
                 with suppress(NotRecorded):
                     recorder.close("KILLED", {})
+                if isinstance(error, OSError):
+                    raise InputError(f"{described(error)}; the same command goes on") from error
                 raise
+
+    def _cost(self, ledger: Ledger, seconds: float) -> str:
+        """What it cost to keep the records, and to keep them straight."""
+        recording = ledger.seconds + ledger.delivery.seconds
+        share = (recording + self.reconciling) / seconds
+        return (
+            f"recording {recording:.1f} s and reconciling {self.reconciling:.1f} s of "
+            f"{seconds:.0f} s: {share:.1%}"
+        )
 
     def _parallel(self) -> ParallelMap:
         if self.options.local:
@@ -206,7 +227,7 @@ class Session:
         for finding in (*mended, *left):
             trial = "the study" if finding.trial is None else f"trial {finding.trial}"
             self._say(f"{trial}: {finding.what}; {finding.cure}")
-        self.seconds["reconciling"] = time.monotonic() - begun
+        self.reconciling = time.monotonic() - begun
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False)
@@ -289,7 +310,6 @@ class Session:
         finally:
             patience = 0.0 if ledger.was_interrupted() else PATIENCE
             undelivered = ledger.finish(patience)
-            self.seconds["recording"] = ledger.seconds + ledger.delivery.seconds
         return ledger, undelivered
 
     def _run(self, ledger: Ledger, data: StudyData) -> None:
@@ -305,137 +325,6 @@ class Session:
             from studies import ray_runner
 
             ray_runner.run_trials(ledger, make_task, self.sessions, session, options, self.gpus)
-
-    def _conclude(
-        self, search: Search, recorder: Recorder, ledger: Ledger, undelivered: Sequence[int]
-    ) -> int:
-        """Closes the parent run and says what was found, or why nothing was."""
-        best = search.best()
-        outcome = {"orrery.trials": str(search.ended)}
-        stop = ledger.stop
-        answered = search.ended >= ledger.total or (stop is not None and stop.is_answer)
-        if stop is not None and (stop.kind == "trouble" or not answered):
-            return self._stopped(stop, search, recorder, ledger, undelivered)
-        if best is None:
-            self._close(recorder, "FAILED", outcome, undelivered)
-            reasons = sorted({told.reason for told in search.told().values() if told.reason})
-            print(f"no trial of {self.name} finished: {'; '.join(reasons)}", file=sys.stderr)
-            return 1
-        score = f"{self.study.objective} {best.value:.4f}"
-        summary = (
-            f"best of {search.ended} trials: trial {best.number}, {best.config.title}, {score}"
-        )
-        ended_by = stop.text if stop else f"all {search.ended} trials are done"
-        outcome |= {
-            "orrery.best_trial": str(best.number),
-            "orrery.ended_by": ended_by,
-            "mlflow.note.content": f"**{summary}**\n\n{self.study.question}",
-        }
-        with self._delivering(undelivered):
-            if not undelivered:
-                self._keep_weights(search, recorder)
-                value = {f"best/{self.study.objective}": best.value}
-                recorder.close("FINISHED", outcome, value)
-        self._say(f"\n{summary}\nended because {ended_by}{self._cost()}\n")
-        if undelivered or self.undelivered:
-            return 0
-        self._analyse()
-        return 0
-
-    def _stopped(
-        self,
-        stop: Stop,
-        search: Search,
-        recorder: Recorder,
-        ledger: Ledger,
-        undelivered: Sequence[int],
-    ) -> int:
-        """The session ended before the study did."""
-        ended = search.ended
-        self._close(recorder, "KILLED", {"orrery.trials": str(ended)}, undelivered)
-        if stop.kind in ("trouble", "failures"):
-            print(
-                f"error: {stop.text}; {ended} of {ledger.total} trials are done; once the cause "
-                f"is gone, the same command goes on: {self.command}",
-                file=sys.stderr,
-            )
-            return 2 if stop.kind == "trouble" else 1
-        self._say(
-            f"{stop.text} after {ended} of {ledger.total} trials{self._cost()}; the same command "
-            f"goes on:\n  {self.command}\nwith --trials {ended} it ends here and is analysed"
-        )
-        return 0 if stop.kind == "time" else 130
-
-    def _close(
-        self,
-        recorder: Recorder,
-        status: str,
-        outcome: Mapping[str, str],
-        undelivered: Sequence[int],
-    ) -> None:
-        with self._delivering(undelivered):
-            if not undelivered:
-                recorder.close(status, outcome)
-
-    @contextmanager
-    def _delivering(self, undelivered: Sequence[int]) -> Iterator[None]:
-        """Names what MLflow did not take, and the command that delivers it."""
-        self.undelivered = bool(undelivered)
-        try:
-            yield
-        except NotRecorded:
-            self.undelivered = True
-        if self.undelivered:
-            doctor = shlex.join(
-                ["python", "studies/doctor.py", self.name, "--repair"]
-                + (["--runs-dir", str(self.options.runs_dir)] * (self._elsewhere()))
-            )
-            trials = ", ".join(map(str, undelivered)) or "none"
-            self._say(
-                f"the tracking server does not answer; not delivered: how the study ended, trials "
-                f"{trials}; nothing is lost, once it answers this delivers them:\n  {doctor}\n"
-                f"and this makes the figures:\n  {self.command}"
-            )
-
-    def _elsewhere(self) -> bool:
-        return self.options.runs_dir != Path("runs")
-
-    def _cost(self) -> str:
-        """What keeping the records straight cost."""
-        recording, reconciling = self.seconds["recording"], self.seconds["reconciling"]
-        share = (recording + reconciling) / max(self.seconds["all"], 1e-9)
-        return (
-            f" (recording {recording:.1f} s and reconciling {reconciling:.1f} s of "
-            f"{self.seconds['all']:.0f} s: {share:.1%})"
-        )
-
-    def _analyse(self) -> None:
-        report = self.folder / "report"
-        uri = self.options.tracking_uri
-        for analyse in self.study.analyses:
-            self.console.print(analyse(self.name, uri, self.options.data_dir, report))
-        ui = (
-            "make ui"
-            if self.options.runs_dir == Path("runs") and "sqlite" in uri
-            else f"mlflow ui --backend-store-uri {uri}"
-        )
-        self.console.print(f"\nfigures and tables: {report}\nbrowse the trials: {ui}")
-
-    def _keep_weights(self, search: Search, recorder: Recorder) -> None:
-        """Puts the weights that the analyses look at into MLflow: per value of `by` the best
-        finished trial's and the baseline's."""
-        finished = search.finished_trials()
-        baselines = [trial for trial in finished if trial.baseline]
-        best = {getattr(trial.config, self.study.by): trial for trial in finished}
-        for trial in {t.number: t for t in (*baselines, *best.values())}.values():
-            folder = checkpoint.latest(self.sessions, trial.number)
-            if folder is None:
-                self.console.print(f"trial {trial.number}: its checkpoint is gone")
-                continue
-            with tempfile.TemporaryDirectory() as scratch:
-                weights = Path(scratch) / "weights"
-                checkpoint.export_weights(folder, weights)
-                recorder.attach(trial.number, weights)
 
 
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:

@@ -75,7 +75,8 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
     """Asks a study from the command line.
 
     Returns:
-        The exit code: 0; 1 if no trial finished; 2 for bad input; 130 after Ctrl-C.
+        The exit code: 0; 1 if no trial finished, or not all of it could be recorded; 2 for bad
+        input, or a machine that cannot go on; 130 after Ctrl-C.
     """
     from studies.command_line import parse
     from studies.session import Session

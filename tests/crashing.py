@@ -14,6 +14,7 @@ import optuna
 import pytest
 import torch
 from fake_study import FAKE
+from optuna.storages.journal import JournalFileBackend
 
 from studies.ledger import Ledger
 from studies.records import Records
@@ -69,7 +70,7 @@ def half_a_checkpoint(call: int) -> None:
 
 def half_a_line_in_the_journal(call: int) -> None:
     """Dies when half of a line is in Optuna's journal, which is locked then."""
-    backend = optuna.storages.journal.JournalFileBackend
+    backend = JournalFileBackend
     real, calls = backend.append_logs, 0
 
     def append(self: Any, logs: Any) -> None:

@@ -1,0 +1,173 @@
+"""How a session ends: MLflow is told, the user is told, and a study that has ended is analysed."""
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from studies.budgets import Stop
+from studies.ledger import Ledger
+from studies.options import Options
+from studies.recording import NotRecorded, Recorder
+from studies.search import FinishedTrial, Search
+from studies.study import Study
+from trainables import checkpoint
+
+
+class Conclusion:
+    """The end of a session.
+
+    Args:
+        study: What was asked.
+        options: How.
+        folder: Of the study.
+        sessions: Folder of checkpoints.
+        command: As it was typed.
+        console: Where results are shown.
+        search: What Optuna knows.
+        recorder: MLflow's, used here alone.
+    """
+
+    def __init__(
+        self,
+        study: Study[Any],
+        options: Options,
+        folder: Path,
+        sessions: Path,
+        command: str,
+        console: Console,
+        search: Search,
+        recorder: Recorder,
+    ) -> None:
+        self.study = study
+        self.options = options
+        self.folder = folder
+        self.sessions = sessions
+        self.command = command
+        self.console = console
+        self.search = search
+        self.recorder = recorder
+
+    def conclude(self, ledger: Ledger, undelivered: Sequence[int], cost: str) -> int:
+        """Says what was found, or why nothing was.
+
+        Args:
+            ledger: The trials of the session.
+            undelivered: Those of which MLflow does not know everything.
+            cost: What keeping the records took.
+
+        Returns:
+            The exit code: 0; 1 without a finished trial, or where not all is recorded; 2 where
+            something is wrong with the machine; 130 after Ctrl-C.
+        """
+        stop, ended = ledger.stop, self.search.ended
+        answered = ended >= ledger.total or (stop is not None and stop.is_answer)
+        if stop is not None and (stop.kind == "trouble" or not answered):
+            return self._stopped(stop, ended, ledger.total, undelivered, cost)
+        best = self.search.best()
+        if best is None:
+            reasons = sorted({t.reason for t in self.search.told().values() if t.reason})
+            self._tell(undelivered, lambda: self._close("FAILED", {}))
+            print(f"no trial of {self._name} finished: {'; '.join(reasons)}", file=sys.stderr)
+            return 1
+        score = f"{self.study.objective} {best.value:.4f}"
+        summary = f"best of {ended} trials: trial {best.number}, {best.config.title}, {score}"
+        ended_by = stop.text if stop else f"all {ended} trials are done"
+        self._say(f"\n{summary}\nended because {ended_by} ({cost})\n")
+        if not self._tell(undelivered, lambda: self._finish(best, summary, ended_by)):
+            return 1
+        self._analyse()
+        return 0
+
+    def _stopped(
+        self, stop: Stop, ended: int, total: int, undelivered: Sequence[int], cost: str
+    ) -> int:
+        """The session ended before the study did."""
+        told = self._tell(undelivered, lambda: self._close("KILLED", {}))
+        if stop.kind in ("trouble", "failures"):
+            print(
+                f"error: {stop.text}; {ended} of {total} trials are done; once the cause is gone, "
+                f"the same command goes on: {self.command}",
+                file=sys.stderr,
+            )
+            return 2 if stop.kind == "trouble" else 1
+        self._say(
+            f"{stop.text} after {ended} of {total} trials ({cost}); the same command goes on:\n"
+            f"  {self.command}\nwith --trials {ended} it ends here and is analysed"
+        )
+        return 130 if stop.kind == "interrupted" else 0 if told else 1
+
+    def _finish(self, best: FinishedTrial, summary: str, ended_by: str) -> None:
+        self._keep_weights()
+        outcome = {
+            "orrery.best_trial": str(best.number),
+            "orrery.ended_by": ended_by,
+            "mlflow.note.content": f"**{summary}**\n\n{self.study.question}",
+        }
+        self._close("FINISHED", outcome, {f"best/{self.study.objective}": best.value})
+
+    def _close(
+        self, status: str, outcome: Mapping[str, str], values: Mapping[str, float] | None = None
+    ) -> None:
+        self.recorder.close(status, {"orrery.trials": str(self.search.ended), **outcome}, values)
+
+    def _tell(self, undelivered: Sequence[int], tell: Callable[[], None]) -> bool:
+        """Tells MLflow how the study ended, once it knows how the trials did; says what it does
+        not know, and by which command it will."""
+        try:
+            if not undelivered:
+                tell()
+                return True
+        except NotRecorded:
+            pass
+        doctor = ["python", "studies/doctor.py", self._name, "--repair"]
+        if self._elsewhere:
+            doctor += ["--runs-dir", str(self.options.runs_dir)]
+        trials = f"trials {', '.join(map(str, undelivered))} and " if undelivered else ""
+        print(
+            f"error: the tracking server does not answer and does not know {trials}how the study "
+            f"ended; nothing is lost: once it answers, {shlex.join(doctor)} delivers the trials, "
+            f"and the same command all of it: {self.command}",
+            file=sys.stderr,
+        )
+        return False
+
+    @property
+    def _name(self) -> str:
+        return self.folder.name
+
+    @property
+    def _elsewhere(self) -> bool:
+        return self.options.runs_dir != Path("runs")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def _analyse(self) -> None:
+        report = self.folder / "report"
+        uri = self.options.tracking_uri
+        for analyse in self.study.analyses:
+            self._say(analyse(self._name, uri, self.options.data_dir, report))
+        here = not self._elsewhere and "sqlite" in uri
+        browse = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
+        self._say(f"\nfigures and tables: {report}\nbrowse the trials: {browse}")
+
+    def _keep_weights(self) -> None:
+        """Puts the weights that the analyses look at into MLflow: per value of `by` the best
+        finished trial's and the baseline's."""
+        finished = self.search.finished_trials()
+        baselines = [trial for trial in finished if trial.baseline]
+        best = {getattr(trial.config, self.study.by): trial for trial in finished}
+        for trial in {t.number: t for t in (*baselines, *best.values())}.values():
+            folder = checkpoint.latest(self.sessions, trial.number)
+            if folder is None:
+                self._say(f"trial {trial.number}: its checkpoint is gone")
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                weights = Path(scratch) / "weights"
+                checkpoint.export_weights(folder, weights)
+                self.recorder.attach(trial.number, weights)
