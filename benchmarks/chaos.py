@@ -19,6 +19,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -353,10 +354,14 @@ def run(base: Path, runs: int, seed: int, only: str | None) -> int:
     for number in range(runs):
         rng = random.Random(f"{seed} {number}")
         victim = only or VICTIMS[number % len(VICTIMS)]
-        outcome = Outcome(victim, rng.uniform(0.1, 0.95) * seconds)
         scheduler = rng.choice(["none", "asha"])
+        outcome = Outcome(victim, rng.uniform(0.1, 0.95) * seconds)
         folder = base / f"run-{number:03d}"
         uri = disturbed(folder, outcome, scheduler, rng.randrange(2**32))
+        while not outcome.killed:  # it had ended before, or had no such process any more
+            outcome = Outcome(victim, outcome.moment * 0.7)
+            shutil.rmtree(folder)
+            uri = disturbed(folder, outcome, scheduler, rng.randrange(2**32))
         outcome.violations += violations(folder, uri, known)
         lost += len(outcome.violations)
         print(

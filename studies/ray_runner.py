@@ -30,7 +30,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 import psutil
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -40,7 +40,9 @@ from studies.budgets import Stop
 from studies.ledger import Ledger
 from studies.options import Options
 from trainables import checkpoint
+from trainables.config import FitConfig
 from trainables.device import ran_out_of_memory
+from trainables.rehearsal import Rehearsal, rehearse
 from trainables.stepper import TaskFactory, TrialSpec
 from trainables.trial import Trial
 
@@ -117,6 +119,32 @@ def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterab
         yield result
 
 
+def rehearse_all(
+    configs: Sequence[FitConfig], make_task: TaskFactory, cpus: int, gpus: float
+) -> list[Rehearsal]:
+    """Rehearses configurations with the resources of a trial each; see `rehearse`.
+
+    Raises:
+        RayDied: If Ray does not start.
+    """
+    start()
+    data = ray.put(make_task)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(rehearse)
+    rehearsed = []
+    for under_way in [task.remote(config, data, cpus, gpus) for config in configs]:
+        try:
+            rehearsed.append(ray.get(under_way))
+        except RayError as error:  # its process died, for want of memory most likely
+            rehearsed.append(Rehearsal(problem=_last_line(str(error))))
+    return rehearsed
+
+
+def concurrent_trials(options: Options, gpus: float) -> int:
+    """How many trials run at once."""
+    start()
+    return options.max_concurrent or _concurrent(options, gpus)
+
+
 def run_trials(
     ledger: Ledger,
     make_task: TaskFactory,
@@ -167,7 +195,7 @@ def _run(
         Trial, make_task=make_task, cpus=options.cpus_per_trial, gpus=gpus
     )
     resources: dict[str, float] = {"cpu": options.cpus_per_trial, "gpu": gpus}
-    concurrent = options.max_concurrent or _concurrent(options, gpus)
+    concurrent = concurrent_trials(options, gpus)
     if ledger.alone:
         there = ray.cluster_resources()
         resources = {"cpu": there["CPU"], "gpu": there.get("GPU", 0) if gpus else 0}

@@ -27,6 +27,7 @@ from rich.console import Console
 from analysis.runs import check_answers
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
+from studies import preflight
 from studies.budgets import Limits, Stop
 from studies.command_line import CommandLine
 from studies.conclusion import Conclusion
@@ -41,6 +42,7 @@ from studies.records import Records
 from studies.search import Search, mend
 from studies.space import Space
 from studies.study import Study, StudyData
+from trainables.rehearsal import rehearse, room_gib
 
 RESERVED = ("artifacts", "mlflow.db", "default")
 """Names in the runs folder, and of experiments, that are no study's."""
@@ -124,6 +126,10 @@ class Session:
             space = self._space(data.decided)
             for value in space.compared:
                 data.check(space.corner(value, max))
+        if self._is_rehearsed():
+            self._rehearse(data)
+            if self.options.dry_run:
+                return 0
         begun = time.monotonic()
         with self._locked():
             search, recorder = self._open(data)
@@ -147,6 +153,37 @@ class Session:
                 if isinstance(error, OSError):
                     raise InputError(f"{described(error)}; the same command goes on") from error
                 raise
+
+    def _is_rehearsed(self) -> bool:
+        """Whether there is a pre-flight: before the first trial, and whenever it is asked for; not
+        for a debugger's sake, nor for a study that takes no longer than its pre-flight."""
+        quick = self.options.local or self.options.smoke
+        return self.options.dry_run or not (quick or (self.folder / JOURNAL).is_file())
+
+    def _rehearse(self, data: StudyData) -> None:
+        cpus, gpus = self.options.cpus_per_trial, self.gpus
+        space = self._space(data.decided)
+        begun = time.monotonic()
+        configs = preflight.corners(space)
+        if self.options.local:
+            concurrent = 1
+            done = [rehearse(config, data.make_task, cpus, gpus) for config in configs]
+        else:
+            from studies import ray_runner
+
+            concurrent = ray_runner.concurrent_trials(self.options, gpus)
+            done = ray_runner.rehearse_all(configs, data.make_task, cpus, gpus)
+        forecast = preflight.Forecast(
+            space,
+            dict(zip(configs, done, strict=True)),
+            trials=self.options.trials,
+            concurrent=concurrent,
+            keep=self.options.keep,
+            memory=room_gib(gpus, concurrent),
+        )
+        self.console.print(forecast.table())
+        self._say(f"{forecast.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
+        forecast.check(self.options.runs_dir)
 
     def _cost(self, ledger: Ledger, seconds: float) -> str:
         """What it cost to keep the records, and to keep them straight."""

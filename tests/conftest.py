@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import ray
 import torch
 
 from datasets.molecules import read_table
@@ -21,6 +22,16 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def workers_find_the_fake_study() -> Iterator[None]:
+    """Ray's workers import `fake_study` by the path that they inherit."""
+    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

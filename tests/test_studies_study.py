@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,6 @@ from typing import Any
 import mlflow
 import optuna
 import pytest
-import ray
 from fake_study import FAKE, FakeTask
 from mlflow.entities import Run
 from optuna.storages import JournalStorage
@@ -34,14 +33,7 @@ from studies.study import main
 Ask = Callable[..., int]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def workers_find_the_fake_study() -> Iterator[None]:
-    """Ray's workers import `fake_study` by the path that they inherit."""
-    ray.shutdown()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("workers_find_the_fake_study")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -100,6 +101,36 @@ def fit(
             yield training.epoch(done, resume["metrics"])
     for number in range(done + 1, config.epochs + 1):
         yield training.epoch(number, training.train(number))
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """How a fit begins.
+
+    Attributes:
+        step_seconds: Of a step of the optimiser, after a first one that warms up.
+        evaluation_seconds: Of the evaluation at the end of an epoch.
+        state: What `Epoch.state` would give.
+    """
+
+    step_seconds: float
+    evaluation_seconds: float
+    state: State
+
+
+def first_steps(task: Task[Batch], config: FitConfig, device: torch.device) -> FirstSteps:
+    """Takes two steps and evaluates, to see what a fit will take; what is learned is of no use."""
+    training = _Training(task, config, device)
+    training.model.train()
+    moments = [time.perf_counter()]
+    for batch in islice(task.training_batches(training.order, 1), 2):
+        float(training._step(batch))  # waits for a GPU
+        moments.append(time.perf_counter())
+    training.predictor.eval()
+    with torch.no_grad():
+        task.evaluate(training.predictor)
+    evaluated = time.perf_counter() - moments[-1]
+    return FirstSteps(moments[-1] - moments[-2], evaluated, training.state(0, {}))
 
 
 class _Training(Generic[Batch]):

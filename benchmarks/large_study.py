@@ -1,0 +1,113 @@
+"""How long a study of many recorded trials takes to start, its records reconciled.
+
+    python benchmarks/large_study.py
+
+Records trials that nobody trained, through the study's own engine: Optuna asked and told, each
+trial in the ledger and in MLflow. Then types the study's command with one trial more and measures
+until it begins with it, imports, data and doctor included; and how long the doctor takes that
+reads every epoch.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rounds import positive
+from studies import local_runner
+from studies.gnn_sweep import STUDY
+from studies.ledger import Ledger
+from studies.study import main as study_main
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "large"
+ALLOWED = 15.0
+"""Seconds until the study begins that the project allows itself."""
+
+
+def untrained(ledger: Ledger, *_: Any) -> None:
+    """Stands for `local_runner.run_trials`: a result for each epoch, none of them trained."""
+    while (proposal := ledger.next()) is not None:
+        number = proposal.number
+        ledger.resume_from(proposal)
+        ledger.started(number)
+        for epoch in range(1, proposal.config.epochs + 1):
+            score = 1 - 1 / (1 + epoch + number % 17)
+            metrics = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
+            metrics |= {"validation/r2": score, "train/loss": 0.3, "train/seconds": 1.0}
+            told = {**metrics, "memory_gib": 0.5, "epoch": epoch, "unix_ms": epoch}
+            ledger.epoch(number, {**told, "device": "cpu"})
+        ledger.saved(number)
+        ledger.ended(number)
+
+
+def command(folder: Path, trials: int) -> list[str]:
+    """The study with so many trials."""
+    return [
+        *("--molecules", "300", "--trials", str(trials), "--name", NAME, "--local"),
+        *("--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")),
+    ]
+
+
+def begun_after(folder: Path, trials: int) -> float:
+    """Seconds from typing the command to the line that it begins with."""
+    script = str(ROOT / "studies" / "gnn_sweep.py")
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, script, *command(folder, trials)],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(f"study {NAME}: {trials - 1} of {trials} trials done"):
+            seconds = time.perf_counter() - begun
+            process.kill()
+            process.wait()
+            return seconds
+    raise RuntimeError("the study did not begin")
+
+
+def main() -> int:
+    """Prints the seconds; returns 1 if they are more than allowed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trials", type=positive, default=1000)
+    parser.add_argument("--rounds", type=positive, default=3)
+    typed = parser.parse_args()
+    local_runner.run_trials = untrained
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        study = replace(STUDY, analyses=())
+        begun = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            code = study_main(study, command(folder, typed.trials))
+        if code != 0:
+            return code
+        print(f"recorded {typed.trials} trials in {time.perf_counter() - begun:.0f} s")
+        seconds = sorted(begun_after(folder, typed.trials + 1) for _ in range(typed.rounds))
+        median = seconds[len(seconds) // 2]
+        print(
+            f"a study of {typed.trials} recorded trials begins after {median:.1f} s "
+            f"({seconds[0]:.1f} to {seconds[-1]:.1f}); allowed: {ALLOWED:g} s"
+        )
+        doctor = [str(ROOT / "studies" / "doctor.py"), NAME, "--repair"]
+        doctor += ["--runs-dir", str(folder / "runs")]
+        begun = time.perf_counter()
+        code = subprocess.run([sys.executable, *doctor]).returncode
+        print(
+            f"the doctor reads every epoch twice, and closes what the measurement killed, in "
+            f"{time.perf_counter() - begun:.1f} s; it ends with {code}"
+        )
+    return 0 if median <= ALLOWED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Before a study starts: the corners of its space, the forecast, and what is refused."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from fake_study import FAKE
+
+from datasets.errors import InputError
+from datasets.sources import MoleculeSet
+from studies.preflight import Forecast, corners
+from studies.space import Space
+from studies.study import main
+from trainables import rehearsal
+from trainables.models.gnn import GNNConfig
+from trainables.molecules import MoleculeTask
+from trainables.rehearsal import Rehearsal, rehearse
+
+SPACE = Space.of(GNNConfig, "family", {"family": ["gcn", "gat"], "epochs": [10]})
+
+
+def forecast(**changed: Any) -> Forecast:
+    """Of invented rehearsals: 1, 2 and 4 seconds an epoch, 1, 2 and 4 GiB, 1 MiB."""
+    rehearsed = dict(zip(corners(SPACE), (1, 1, 2, 2, 4, 4), strict=True))
+    known = {
+        "rehearsed": {c: Rehearsal(s, float(s), 2**20) for c, s in rehearsed.items()},
+        "trials": 12,
+        "concurrent": 2,
+        "keep": 3,
+        "memory": 8.0,
+    }
+    return Forecast(SPACE, **{**known, **changed})
+
+
+def test_the_corners_are_the_smallest_the_default_and_the_largest_of_each_group() -> None:
+    found = [(c.family, c.width, c.depth, c.heads) for c in cast(Any, corners(SPACE))]
+    assert found == [
+        ("gcn", 32, 2, 2),
+        ("gat", 32, 2, 1),
+        ("gcn", 64, 3, 2),
+        ("gat", 64, 3, 2),
+        ("gcn", 128, 6, 2),
+        ("gat", 128, 6, 4),
+    ]
+
+
+def test_a_rehearsal_says_what_an_epoch_takes(molecules: MoleculeSet) -> None:
+    config = GNNConfig(width=32, depth=2, batch_size=32)
+    done = rehearse(config, partial(MoleculeTask, molecules), cpus=1, gpus=0)
+    assert done.problem == ""
+    assert 0 < done.epoch_seconds < 60
+    assert 0.01 < done.memory_gib < 20
+    weights = sum(w.numel() for w in MoleculeTask(molecules, config, CPU).model().parameters())
+    assert done.checkpoint_bytes > 3 * 4 * weights, "weights and both moments of the optimiser"
+
+
+CPU = torch.device("cpu")
+
+
+def test_a_rehearsal_that_fails_says_why() -> None:
+    def no_room(config: Any, device: torch.device) -> Any:
+        return torch.empty(2**50)
+
+    done = rehearse(GNNConfig(), no_room, cpus=1, gpus=0)
+    assert done.no_room
+    assert "can't allocate memory" in done.problem
+
+
+def test_the_forecast_counts_trials_epochs_and_slots() -> None:
+    said = forecast().text()
+    assert said.startswith("forecast: 12 trials of 10 epochs, 2 at a time: 2 min as the default")
+    assert "60 s to 4 min by size" in said
+    kept = 3 + 2 * 2 + 3 * 2  # the best, what the analyses look at, what runs
+    assert forecast().bytes() == kept * 2**20 + 12 * 10 * 3000
+    assert "\n" not in said
+
+
+def test_the_forecast_names_what_will_not_fit() -> None:
+    known = forecast().rehearsed
+    largest = corners(SPACE)[-1]
+    crowded = forecast(memory=3.0).text()
+    assert "the largest gat takes 4.0 GiB, there are 3.0 for a trial" in crowded
+    failing = {**known, largest: Rehearsal(problem="CUDA out of memory", no_room=True)}
+    assert (
+        "the largest gat cannot be trained: CUDA out of memory"
+        in forecast(rehearsed=failing).text()
+    )
+
+
+def test_a_study_that_cannot_be_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = dict.fromkeys(corners(SPACE), Rehearsal(problem="ValueError: planted"))
+    with pytest.raises(InputError, match="no corner of the space can be trained: ValueError"):
+        forecast(rehearsed=failing).check(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    with pytest.raises(InputError, match=r"may take 13 MiB in .*, where 1 are free"):
+        forecast().check(tmp_path)
+
+
+pytestmark = pytest.mark.usefixtures("workers_find_the_fake_study")
+
+
+def ask(folder: Path, *arguments: str) -> int:
+    where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+    return main(FAKE, [*where, "--name", "s", "--dry-run", "--epochs", "3", *arguments])
+
+
+@pytest.mark.parametrize("place", [["--local"], pytest.param([], marks=pytest.mark.ray)])
+def test_a_dry_run_ends_with_the_forecast_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: list[str]
+) -> None:
+    assert ask(tmp_path, *place, "--ending", "good", "no_start", "--trials", "4") == 0
+    said = capsys.readouterr().out
+    assert "forecast: 4 trials of 3 epochs" in said
+    assert "the smallest no_start cannot be trained: RuntimeError: planted" in said
+    assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
+
+
+def test_a_space_without_a_corner_that_can_be_trained_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "first_steps", None)
+    assert ask(tmp_path, "--local", "--ending", "good") == 2
+    assert "error: no corner of the space can be trained: " in capsys.readouterr().err
+    assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
