@@ -16,7 +16,7 @@ from typing import cast
 
 from analysis.runs import NUMBER, STATE, State
 from studies.kept import Finished, kept
-from studies.recording import IDENTITY, STATUS, Recorder, Run
+from studies.recording import IDENTITY, PARENT, STATUS, Recorder, Run
 from studies.records import Records, Trial
 from studies.search import Journal, Told
 from trainables import checkpoint
@@ -271,10 +271,23 @@ class _Examination:
         if tags[STATE] != outline.state or run.info.status != STATUS[outline.state]:
             known = f"it is {outline.state}, in MLflow {tags[STATE]} and {run.info.status}"
             return Finding(number, known, "correct MLflow", bring)
+        if self._is_orphan(run):
+            return self._orphan(run, number)
         if not run.data.params:
             lacking = "its run lacks its hyperparameters"
             return Finding(number, lacking, "record them", bring)
         return None
+
+    def _is_orphan(self, run: Run) -> bool:
+        return run.data.tags.get(PARENT) != self.recorder.parent
+
+    def _orphan(self, run: Run, number: int) -> Finding:
+        return Finding(
+            number,
+            "its run does not hang under the study's",
+            "hang it there",
+            partial(self.recorder.attach_run, run.info.run_id),
+        )
 
     def _gap(self, run: Run) -> str | None:
         """Whether every epoch of a run is there once."""
@@ -376,6 +389,8 @@ class _Examination:
                     "close it as KILLED: it goes on in the same run",
                     partial(self.recorder.stopped, number),
                 )
+            elif self._is_orphan(run):
+                yield self._orphan(run, number)
         for folder in checkpoint.of_trial(self.all.sessions, number):
             if checkpoint.is_whole(folder):
                 break

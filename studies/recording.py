@@ -27,6 +27,7 @@ BATCH = 500
 
 IDENTITY = "orrery.identity"
 KEEP = "orrery.keep"
+PARENT = "mlflow.parentRunId"
 
 LONGEST_TAG = 5_000
 """Characters; MLflow refuses a longer value."""
@@ -193,7 +194,7 @@ class Recorder:
                 return self.children[trial.number]
         self.unsure.add(trial.number)
         tags = {
-            "mlflow.parentRunId": self.parent,
+            PARENT: self.parent,
             KIND: "trial",
             NUMBER: str(trial.number),
             IDENTITY: trial.identity,
@@ -232,6 +233,11 @@ class Recorder:
             self.client.set_tag(child.run_id, STATE, "stopped")
             self.client.set_terminated(child.run_id, STATUS["stopped"])
             child.tags, child.status = {**(child.tags or {}), STATE: "stopped"}, STATUS["stopped"]
+
+    def attach_run(self, run_id: str) -> None:
+        """Hangs a run under the study's."""
+        with _not_recorded():
+            self.client.set_tag(run_id, PARENT, self.parent)
 
     def epochs(self, run: Run) -> list[int]:
         """The epochs of a run as they stand."""

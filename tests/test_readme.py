@@ -22,7 +22,13 @@ COMMANDS = [
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
 ]
-STUDIES = [command for command in COMMANDS if command.startswith("python studies/")]
+DOCTOR = [command for command in COMMANDS if command.startswith("python studies/doctor.py")]
+DRY_RUNS = [command for command in COMMANDS if "--dry-run" in command]
+STUDIES = [
+    command
+    for command in COMMANDS
+    if command.startswith("python studies/") and command not in (*DOCTOR, *DRY_RUNS)
+]
 ANALYSES = [command for command in COMMANDS if command.startswith("python analysis/")]
 BENCHMARKS = [command for command in COMMANDS if command.startswith("python benchmarks/")]
 NAMED = {
@@ -39,7 +45,11 @@ LITTLE = {
 }
 """What makes a benchmark short."""
 
-ELSEWHERE = {"benchmarks/plain_study.py": "test_benchmarks_plain_study.py"}
+ELSEWHERE = {
+    "benchmarks/plain_study.py": "test_benchmarks_plain_study.py",
+    "benchmarks/chaos.py": "test_benchmarks_chaos.py",
+    "benchmarks/large_study.py": "test_benchmarks_chaos.py",
+}
 """Benchmarks that a test of their own runs."""
 
 MAKE = [command for command in COMMANDS if command.startswith("make ")]
@@ -67,7 +77,9 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_of_a_kind_that_is_executed() -> None:
-    assert sorted(COMMANDS) == sorted([*STUDIES, *ANALYSES, *BENCHMARKS, *MAKE])
+    kinds = [*STUDIES, *DRY_RUNS, *DOCTOR, *ANALYSES, *BENCHMARKS, *MAKE]
+    assert sorted(COMMANDS) == sorted(kinds)
+    assert {command.split()[-1] for command in DOCTOR} <= {*NAMED.values()}
     assert STUDIES
     assert {command.split()[-1] for command in ANALYSES} == {*NAMED.values()}
     assert BENCHMARKS
@@ -86,6 +98,23 @@ def test_a_study_command_runs(command: str, where: Path) -> None:
     printed = executed(command, where, "--smoke", *name)
     assert "best of" in printed
     assert "figures and tables: runs/" in printed
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("command", DRY_RUNS)
+def test_a_dry_run_forecasts(command: str, where: Path) -> None:
+    printed = executed(command, where, "--smoke", "--name", "dry")
+    assert "forecast: " in printed
+    assert not (where / "runs" / "dry").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", DOCTOR)
+def test_the_doctor_finds_a_study_in_order(command: str, where: Path) -> None:
+    if not (where / "runs" / command.split()[-1]).is_dir():
+        pytest.skip("examines the study of test_a_study_command_runs, which did not run")
+    assert "the three agree" in executed(command, where)
 
 
 @pytest.mark.slow

@@ -136,6 +136,10 @@ def wrong_state(planted: Planted) -> None:
     planted.client.set_terminated(run.info.run_id, "FAILED")
 
 
+def orphan(planted: Planted) -> None:
+    planted.client.set_tag(planted.run(3).info.run_id, "mlflow.parentRunId", "another")
+
+
 def epoch_twice(planted: Planted) -> None:
     run = planted.run(planted.number("finished"))
     again = [Metric("epoch", 2, 1, 2), Metric("validation/score", 0.1, 1, 2)]
@@ -203,6 +207,7 @@ PLANTED: dict[Callable[[Planted], None], str] = {
     two_runs: "MLflow has another run of it",
     run_of_nobody: "MLflow has a run of it, Optuna does not know it",
     wrong_state: "it is finished, in MLflow failed and FAILED",
+    orphan: "its run does not hang under the study's",
     epoch_twice: "MLflow has epochs [2] twice",
     epochs_missing: "MLflow has 1 of its 3 epochs",
     other_value_in_mlflow: "its run has 3 epochs up to 0.999",

@@ -79,7 +79,10 @@ def stopping_when(condition: Callable[[Ledger], bool]) -> Callable[[Ledger], boo
 
 ENDINGS = {
     "good": ("finished", ""),
-    "non_finite": ("failed", r"loss nan in epoch 2, batch 1 of 1; last finite loss: none"),
+    "non_finite": (
+        "failed",
+        r"loss nan in epoch 2, batch 1 of 1; last finite loss: \d\S*, the mean of epoch 1$",
+    ),
     "raises": ("failed", r"RuntimeError: planted: the trial raises$"),
     "dies": ("failed", r"its process died 2 times: Worker unexpectedly exits"),
     "no_start": ("failed", r"RuntimeError: planted: the trial does not even begin$"),

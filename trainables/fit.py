@@ -153,6 +153,7 @@ class _Training(Generic[Batch]):
         steps = config.epochs * task.steps_per_epoch()
         self.schedule = LambdaLR(self.optimizer, Course(config.schedule, config.warmup, steps))
         self.average = Average(self.model, config.averaging * steps) if config.averaging else None
+        self.last_loss: float | None = None
 
     @property
     def predictor(self) -> nn.Module:
@@ -160,6 +161,7 @@ class _Training(Generic[Batch]):
         return self.model if self.average is None else self.average.model
 
     def restore(self, state: State) -> None:
+        self.last_loss = state["metrics"]["train/loss"]
         self.model.load_state_dict(state["trained"] or state["model"])
         if self.average is not None:
             self.average.model.load_state_dict(state["model"])
@@ -191,7 +193,7 @@ class _Training(Generic[Batch]):
         self.model.train()
         batches = self.task.training_batches(self.order, epoch)
         losses = torch.stack([self._step(batch) for batch in batches])
-        train_loss = _mean_finite_loss(losses, epoch)
+        train_loss = self.last_loss = _mean_finite_loss(losses, epoch, self.last_loss)
         seconds = time.perf_counter() - started
         if self.average is not None:
             self.average.copy_buffers(self.model)
@@ -269,12 +271,25 @@ class Average:
             mine.copy_(its)
 
 
-def _mean_finite_loss(losses: Tensor, epoch: int) -> float:
-    """The mean over the batches; looked at once an epoch, so that a GPU never waits."""
+def _mean_finite_loss(losses: Tensor, epoch: int, before: float | None) -> float:
+    """The mean over the batches; looked at once an epoch, so that a GPU never waits.
+
+    Args:
+        losses: Of each batch.
+        epoch: For the message.
+        before: The mean of the epoch before; None if this is the first.
+
+    Raises:
+        Diverged: If one of them is not finite.
+    """
     finite = torch.isfinite(losses)
     if not finite.all():
         batch = int(torch.argmin(finite.int()))
-        last = f"{float(losses[batch - 1]):.4g}" if batch else "none in this epoch"
+        last = "none"
+        if batch:
+            last = f"{float(losses[batch - 1]):.4g}"
+        elif before is not None:
+            last = f"{before:.4g}, the mean of epoch {epoch - 1}"
         raise Diverged(
             f"loss {float(losses[batch])} in epoch {epoch}, batch {batch + 1} of {len(losses)}; "
             f"last finite loss: {last}"
