@@ -12,7 +12,7 @@ from rich.console import Console
 from studies.budgets import Stop
 from studies.ledger import Ledger
 from studies.options import Options
-from studies.recording import NotRecorded, Recorder
+from studies.recording import NotRecorded, Recorder, not_recorded
 from studies.search import FinishedTrial, Search
 from studies.study import Study
 from trainables import checkpoint
@@ -80,8 +80,7 @@ class Conclusion:
         self._say(f"\n{summary}\nended because {ended_by} ({cost})\n")
         if not self._tell(undelivered, lambda: self._finish(best, summary, ended_by)):
             return 1
-        self._analyse()
-        return 0
+        return 0 if self._tell((), self._analyse) else 1
 
     def _stopped(
         self, stop: Stop, ended: int, total: int, undelivered: Sequence[int], cost: str
@@ -127,11 +126,13 @@ class Conclusion:
         doctor = ["python", "studies/doctor.py", self._name, "--repair"]
         if self._elsewhere:
             doctor += ["--runs-dir", str(self.options.runs_dir)]
-        trials = f"trials {', '.join(map(str, undelivered))} and " if undelivered else ""
+        missing = ""
+        if undelivered:
+            trials = ", ".join(map(str, undelivered))
+            missing = f" trials {trials} are not delivered: {shlex.join(doctor)} does it;"
         print(
-            f"error: the tracking server does not answer and does not know {trials}how the study "
-            f"ended; nothing is lost: once it answers, {shlex.join(doctor)} delivers the trials, "
-            f"and the same command all of it: {self.command}",
+            f"error: the tracking server does not answer; nothing is lost; once it does,{missing} "
+            f"the same command ends the study as it should: {self.command}",
             file=sys.stderr,
         )
         return False
@@ -151,7 +152,9 @@ class Conclusion:
         report = self.folder / "report"
         uri = self.options.tracking_uri
         for analyse in self.study.analyses:
-            self._say(analyse(self._name, uri, self.options.data_dir, report))
+            with not_recorded(network=False):
+                said = analyse(self._name, uri, self.options.data_dir, report)
+            self._say(said)
         here = not self._elsewhere and "sqlite" in uri
         browse = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
         self._say(f"\nfigures and tables: {report}\nbrowse the trials: {browse}")

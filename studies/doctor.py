@@ -20,7 +20,7 @@ from analysis.command_line import answer, parser
 from analysis.runs import TrackingStore
 from datasets.errors import InputError
 from studies.reconcile import Finding, Memories, agreement, examine
-from studies.recording import KEEP, Recorder
+from studies.recording import KEEP, NotRecorded, Recorder
 from studies.records import Records
 from studies.search import Journal, mend
 from studies.session import JOURNAL, LEDGER, SESSIONS
@@ -61,6 +61,8 @@ def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) 
     try:
         with filelock.FileLock(folder / "lock", timeout=0):
             return _examined(name, uri, folder, study.params, study.tags, repair, console)
+    except NotRecorded as error:
+        raise InputError(f"the tracking store {uri} does not answer ({error})") from error
     except filelock.Timeout:
         raise InputError(
             f"the study {name} is running: its records agree when it has ended"

@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import BASELINE, KIND, NUMBER, STATE, State, connect
+from datasets.errors import InputError
 from studies.records import Row, Trial
 
 BATCH = 500
@@ -46,8 +47,8 @@ ANSWER = 15
 """Seconds that a server may take for one answer."""
 
 
-class NotRecorded(Exception):
-    """The tracking store did not take it; nothing is lost by trying again."""
+class NotRecorded(InputError):
+    """The tracking store did not answer, or did not take it; nothing is lost by trying again."""
 
 
 @dataclass
@@ -80,15 +81,18 @@ class Recorder:
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(ANSWER)
         self.client = connect(uri)
         self.study = study
-        self.experiment = self._experiment(study, artifacts if uri.startswith("sqlite") else None)
-        known = self._runs(f"tags.`{KIND}` = 'study'")
+        local = artifacts if uri.startswith("sqlite") else None
+        with not_recorded():
+            self.experiment = self._experiment(study, local)
+            known = self._runs(f"tags.`{KIND}` = 'study'")
+            trials = self.trial_runs()
         self.parent_run = known[0] if known else None
         self.parent = known[0].info.run_id if known else ""
         self.identity = known[0].data.tags.get(IDENTITY) if known else None
         self.trial_tags: dict[str, str] = {}
         self.children: dict[int, _Child] = {}
         self.unsure: set[int] = set()
-        for run in self.trial_runs():
+        for run in trials:
             self.adopt(run)
 
     def _experiment(self, study: str, artifacts: Path | None) -> str:
@@ -117,8 +121,22 @@ class Recorder:
             data: Name and digest of the data set.
             identity: Tells this study from another one of the same name.
             trial_tags: What to say of the data with every trial.
+
+        Raises:
+            NotRecorded: If the store does not take it.
         """
         self.trial_tags = dict(trial_tags)
+        with not_recorded():
+            self._open(question, params, tags, data, identity)
+
+    def _open(
+        self,
+        question: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        data: tuple[str, str],
+        identity: str,
+    ) -> None:
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
         else:
@@ -174,7 +192,7 @@ class Recorder:
         Raises:
             NotRecorded: If the store does not take it, or not all of it.
         """
-        with _not_recorded():
+        with not_recorded():
             child = self.children.get(trial.number) or self._begin(trial)
             if not child.params:
                 params = [Param(key, str(value)) for key, value in trial.params.items()]
@@ -228,7 +246,7 @@ class Recorder:
 
     def stopped(self, number: int) -> None:
         """Closes the run of a trial whose session died."""
-        with _not_recorded():
+        with not_recorded():
             child = self.children[number]
             self.client.set_tag(child.run_id, STATE, "stopped")
             self.client.set_terminated(child.run_id, STATUS["stopped"])
@@ -236,26 +254,38 @@ class Recorder:
 
     def attach_run(self, run_id: str) -> None:
         """Hangs a run under the study's."""
-        with _not_recorded():
+        with not_recorded():
             self.client.set_tag(run_id, PARENT, self.parent)
 
     def epochs(self, run: Run) -> list[int]:
-        """The epochs of a run as they stand."""
-        points = self.client.get_metric_history(run.info.run_id, "epoch")
+        """The epochs of a run as they stand.
+
+        Raises:
+            NotRecorded: If the store does not answer.
+        """
+        with not_recorded():
+            points = self.client.get_metric_history(run.info.run_id, "epoch")
         return sorted(point.step for point in points)
 
     def rows(self, run: Run) -> list[Row]:
-        """The epochs of a run as they stand, all metrics of them."""
+        """The epochs of a run as they stand, all metrics of them.
+
+        Raises:
+            NotRecorded: If the store does not answer.
+        """
         rows: dict[int, dict[str, Any]] = {}
         for metric in run.data.metrics:
-            for point in self.client.get_metric_history(run.info.run_id, metric):
+            with not_recorded():
+                points = self.client.get_metric_history(run.info.run_id, metric)
+            for point in points:
                 row = rows.setdefault(point.step, {"unix_ms": point.timestamp})
                 row[metric] = int(point.value) if metric == "epoch" else point.value
         return [{**row, "epoch": epoch} for epoch, row in sorted(rows.items())]
 
     def discard(self, run_id: str) -> None:
         """Moves a run to MLflow's deleted ones, from which it can be restored."""
-        self.client.delete_run(run_id)
+        with not_recorded():
+            self.client.delete_run(run_id)
         self.children = {n: child for n, child in self.children.items() if child.run_id != run_id}
 
     def attach(self, number: int, folder: Path) -> None:
@@ -264,7 +294,7 @@ class Recorder:
         Raises:
             NotRecorded: If the store does not take it.
         """
-        with _not_recorded():
+        with not_recorded():
             self.client.log_artifacts(self.children[number].run_id, str(folder), folder.name)
 
     def close(
@@ -275,21 +305,28 @@ class Recorder:
         Raises:
             NotRecorded: If the store does not take it.
         """
-        with _not_recorded():
+        with not_recorded():
             values = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items()]
             self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
             self.client.set_terminated(self.parent, status)
 
 
 @contextmanager
-def _not_recorded() -> Iterator[None]:
+def not_recorded(*, network: bool = True) -> Iterator[None]:
+    """Makes `NotRecorded` of what MLflow raises, with the innermost reason.
+
+    Args:
+        network: Also of errors of the operating system, where they can only be the network's.
+    """
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        if isinstance(error, OSError) and not network:
+            raise
         cause: BaseException = error
         while cause.__context__ is not None:
             cause = cause.__context__
-        raise NotRecorded(str(cause).splitlines()[0][:200]) from error
+        raise NotRecorded((str(cause) or repr(cause)).splitlines()[0][:200]) from error
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[Metric]]:

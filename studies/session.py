@@ -132,7 +132,13 @@ class Session:
                 return 0
         begun = time.monotonic()
         with self._locked():
-            search, recorder = self._open(data)
+            try:
+                search, recorder = self._open(data)
+            except NotRecorded as error:
+                raise InputError(
+                    f"the tracking store {self.options.tracking_uri} does not answer ({error}); "
+                    "the same command tries again"
+                ) from error
             conclusion = Conclusion(
                 self.study,
                 self.options,
@@ -227,7 +233,11 @@ class Session:
         }
 
     def _open(self, data: StudyData) -> tuple[Search, Recorder]:
-        """Optuna's journal and MLflow's runs, if they are of one study."""
+        """Optuna's journal and MLflow's runs, if they are of one study.
+
+        Raises:
+            InputError: If they are not, or MLflow's store does not answer.
+        """
         uri = self.options.tracking_uri
         recorder = Recorder(uri, self.name, self.options.runs_dir / "artifacts")
         another = InputError(

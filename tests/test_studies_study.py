@@ -81,7 +81,7 @@ ENDINGS = {
     "good": ("finished", ""),
     "non_finite": (
         "failed",
-        r"loss nan in epoch 2, batch 1 of 1; last finite loss: \d\S*, the mean of epoch 1$",
+        r"loss nan in epoch 2, batch 1 of 1; last finite loss: \d\S*, the mean",
     ),
     "raises": ("failed", r"RuntimeError: planted: the trial raises$"),
     "dies": ("failed", r"its process died 2 times: Worker unexpectedly exits"),
@@ -429,6 +429,30 @@ def test_ctrl_c_closes_the_runs_and_the_same_command_goes_on(ask: Ask, tmp_path:
     assert ask(*common) == 0
     run = runs_in_mlflow(tmp_path)[0]
     assert epochs_in_mlflow(tmp_path, run, "validation/score") == list(range(1, 26))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ctrl_c_twice_does_not_wait_for_the_epoch(tmp_path: Path) -> None:
+    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    hour = ["--ending", "good", "--epochs", "2", "--seconds", "3600", "--trials", "1"]
+    (tmp_path / "runs" / "s").mkdir(parents=True)
+    (tmp_path / "runs" / "s" / "optuna.log").touch()  # no pre-flight, which would take the hour
+    process = _in_another_process([*where, "--name", "s", *hour])
+    assert process.stdout is not None
+    while not list((tmp_path / "runs" / "s" / "trials").glob("*/trial-00000")):
+        assert process.poll() is None
+        time.sleep(0.2)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    for line in process.stdout:
+        if line.startswith("ending after the epochs under way; Ctrl-C again ends at once"):
+            break
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    assert "the same command goes on" in printed
+    assert {run.info.status for run in runs_in_mlflow(tmp_path).values()} == {"KILLED"}
 
 
 def test_a_trial_whose_last_epoch_nobody_heard_of_ends_without_training_again(

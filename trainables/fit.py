@@ -285,7 +285,7 @@ def _mean_finite_loss(losses: Tensor, epoch: int, before: float | None) -> float
     finite = torch.isfinite(losses)
     if not finite.all():
         batch = int(torch.argmin(finite.int()))
-        last = "none"
+        last = "none in this epoch"
         if batch:
             last = f"{float(losses[batch - 1]):.4g}"
         elif before is not None:
