@@ -19,6 +19,7 @@ PARTS = (
     "imports of the driver",
     "opening data and records",
     "starting Ray",
+    "pre-flight",
     STARTED,
     "preparing molecules and network",
     "training",
@@ -107,18 +108,31 @@ class Run:
 
     def parts(self) -> dict[str, float]:
         """Seconds of wall time in each of `PARTS`."""
-        main, ray, trials = (self._of_driver(name) for name in ("main", "ray", "trials"))
-        begin = max(ray.end, trials.begin)
+        main, trials = self._of_driver("main"), self._of_driver("trials")
+        ray = [span for span in self.spans if span.name == "ray"]
+        begin = max([trials.begin, *(span.end for span in ray)])
+        starting = sum(span.seconds for span in ray)
+        preflight = self._preflight(ray)
         parts = {
             "imports of the driver": main.begin - self.launched,
-            "opening data and records": min(ray.begin, trials.begin) - main.begin,
-            "starting Ray": begin - min(ray.begin, trials.begin),
+            "opening data and records": begin - main.begin - starting - preflight,
+            "starting Ray": starting,
+            "pre-flight": preflight,
             "analysis and weights at the end": main.end - trials.end,
             "leaving": self.ended - main.end,
         }
         slots = self._in_slots(begin, trials.end)
         parts |= {name: seconds / self.slots for name, seconds in slots.items()}
         return {name: parts.get(name, 0.0) for name in PARTS}
+
+    def _preflight(self, ray: Sequence[Span]) -> float:
+        """Seconds of the pre-flight, but for those in which Ray was started for it."""
+        seconds = 0.0
+        for span in self.spans:
+            if span.name == "preflight":
+                inside = (r.seconds for r in ray if span.begin <= r.begin <= span.end)
+                seconds += span.seconds - sum(inside)
+        return seconds
 
     def _of_driver(self, name: str) -> Span:
         """From the first to the last span of a name."""

@@ -15,6 +15,7 @@ from studies.gnn_sweep import STUDY
 from studies.recording import Recorder
 from studies.records import Records
 from studies.search import Search
+from studies.session import Session
 from studies.study import main
 
 
@@ -22,6 +23,7 @@ def instrument() -> None:
     """Notes what the driver and the trials do; changes nothing of it."""
     timed(ray_runner, "start", "ray")
     timed(ray_runner, "run_trials", "trials")
+    timed(Session, "_rehearse", "preflight")
     timed(Conclusion, "_analyse", "analysis")
     for name in ("ask", "tell"):
         timed(Search, name, "search")

@@ -147,6 +147,7 @@ class Ledger:
         self.alone = False
         self.crowded: list[Proposal] = []
         self.max_failures = max_failures
+        self.deaths: Counter[int] = Counter()
         self.attempts: Counter[int] = Counter()
         self.seconds = 0.0
         self.delivery = Delivery(recorder, self.trial, say)
@@ -304,8 +305,8 @@ class Ledger:
         record = self.records[number]
         if record.state != "running":
             return
-        self.attempts[number] += 1
-        times = self.attempts[number]
+        self.deaths[number] += 1
+        times = self.deaths[number]
         if times > self.max_failures:
             self.failed(number, f"its process died {times} times: {words}", log)
             return
@@ -318,10 +319,10 @@ class Ledger:
     def place_again(self) -> None:
         """All processes of trials are gone, and none of them is to blame."""
         for record in [r for r in self.records.values() if r.state == "running"]:
-            self.attempts[record.number] += 1
             self._propose_again(record, self.unfinished)
 
     def _propose_again(self, record: TrialRecord, queue: list[Proposal]) -> None:
+        self.attempts[record.number] += 1
         queue.append(Proposal(record.number, record.config, record.baseline))
         self._close(record, "stopped")
 
@@ -335,7 +336,6 @@ class Ledger:
             self._close(record, "infeasible")
             return
         self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")
-        self.attempts[number] += 1
         self._propose_again(record, self.crowded)
 
     def trouble(self, error: BaseException) -> None:

@@ -65,6 +65,13 @@ def test_a_second_of_a_slot_belongs_to_what_its_trial_did() -> None:
     assert parts["leaving"] == 2
 
 
+def test_ray_that_is_started_for_the_preflight_is_no_part_of_it() -> None:
+    parts = run(trial(0, 7), [Span("preflight", 2, 5, {})]).parts()
+    assert parts["pre-flight"] == 1
+    assert parts["starting Ray"] == 2
+    assert parts["opening data and records"] == 1
+
+
 def test_an_epoch_of_ours_is_training_and_evaluation() -> None:
     spans = [
         Span("preparing", 7, 8, {"trial": 0, "config": {}}),
