@@ -7,7 +7,7 @@ studies/doctor.py. A write costs about 10 ms whether it holds one metric or ten,
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class _Child:
     last_epoch: int = 0
     started_ms: int = 0
     status: str = ""
-    tags: Mapping[str, str] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
     params: bool = False
 
 
@@ -149,8 +149,7 @@ class Recorder:
             name, digest = data
             entity = Dataset(name=name, digest=digest, source_type="local", source=name)
             self.client.log_inputs(self.parent, [DatasetInput(entity)])
-            values = [Param(key, str(value)) for key, value in params.items()]
-            self.client.log_batch(self.parent, params=values)
+            self.client.log_batch(self.parent, params=_params(params))
         self.client.log_batch(self.parent, tags=_tags(tags))
 
     def _runs(self, filter_string: str) -> list[Run]:
@@ -194,15 +193,20 @@ class Recorder:
         """
         with not_recorded():
             child = self.children.get(trial.number) or self._begin(trial)
-            if not child.params:
-                params = [Param(key, str(value)) for key, value in trial.params.items()]
-                self.client.log_batch(child.run_id, params=params)
-                child.params = True
+            params = [] if child.params else _params(trial.params)
+            tags = _news(child, trial)
             rows = [row for row in trial.rows if row["epoch"] > child.last_epoch]
-            for metrics in _batches(rows):
+            *batches, last = [*_batches(rows)] or [[]]
+            for metrics in batches:
                 self.client.log_batch(child.run_id, metrics=metrics)
                 child.last_epoch = metrics[-1].step
-            self._set_state(child, trial)
+            if last or params or tags:
+                self.client.log_batch(child.run_id, last, params, _tags(tags))
+            child.last_epoch = last[-1].step if last else child.last_epoch
+            child.params = True
+            child.tags = {**child.tags, **tags}
+            if child.status != (status := STATUS[trial.state]):
+                self._set_status(child, status, trial.ended_ms)
 
     def _begin(self, trial: Trial) -> _Child:
         """The trial's run; a new one, unless one was begun and the answer lost."""
@@ -228,21 +232,12 @@ class Recorder:
         self.unsure.discard(trial.number)
         return child
 
-    def _set_state(self, child: _Child, trial: Trial) -> None:
-        tags = {**trial.tags, STATE: trial.state}
-        if trial.reason:
-            tags["orrery.reason"] = trial.reason
-        tags = {key: value[:LONGEST_TAG] for key, value in tags.items()}
-        known = child.tags or {}
-        if new := {key: value for key, value in tags.items() if known.get(key) != value}:
-            self.client.log_batch(child.run_id, tags=_tags(new))
-            child.tags = {**known, **new}
-        if child.status != (status := STATUS[trial.state]):
-            if status == "RUNNING":
-                self.client.update_run(child.run_id, status=status)
-            else:
-                self.client.set_terminated(child.run_id, status, trial.ended_ms)
-            child.status = status
+    def _set_status(self, child: _Child, status: str, ended_ms: int | None) -> None:
+        if status == "RUNNING":
+            self.client.update_run(child.run_id, status=status)
+        else:
+            self.client.set_terminated(child.run_id, status, ended_ms)
+        child.status = status
 
     def stopped(self, number: int) -> None:
         """Closes the run of a trial whose session died."""
@@ -250,7 +245,7 @@ class Recorder:
             child = self.children[number]
             self.client.set_tag(child.run_id, STATE, "stopped")
             self.client.set_terminated(child.run_id, STATUS["stopped"])
-            child.tags, child.status = {**(child.tags or {}), STATE: "stopped"}, STATUS["stopped"]
+            child.tags, child.status = {**child.tags, STATE: "stopped"}, STATUS["stopped"]
 
     def attach_run(self, run_id: str) -> None:
         """Hangs a run under the study's."""
@@ -347,6 +342,19 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[Metric]]:
         batch += epoch
     if batch:
         yield batch
+
+
+def _news(child: _Child, trial: Trial) -> dict[str, str]:
+    """The tags of a trial that its run does not have."""
+    tags = {**trial.tags, STATE: trial.state}
+    if trial.reason:
+        tags["orrery.reason"] = trial.reason
+    cut = {key: value[:LONGEST_TAG] for key, value in tags.items()}
+    return {key: value for key, value in cut.items() if child.tags.get(key) != value}
+
+
+def _params(params: Mapping[str, Any]) -> list[Param]:
+    return [Param(key, str(value)) for key, value in params.items()]
 
 
 def _tags(tags: Mapping[str, str]) -> list[RunTag]:
