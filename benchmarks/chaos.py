@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -54,6 +55,7 @@ STUDY = [
     *("--molecules", "300", "--epochs", "12", "--width", "32", "--depth", "3"),
     *("--trials", str(TRIALS), "--name", NAME),
 ]
+WORKER = re.compile(r"ray::(?!\w+Agent)")
 VICTIMS = ("driver", "a worker", "all workers", "raylet", "MLflow")
 AWAY = 20.0
 """Seconds that the tracking server stays away."""
@@ -121,7 +123,9 @@ def victims(driver: int, kind: str, rng: random.Random) -> list[psutil.Process]:
         children = process.children(recursive=True)
         if kind == "raylet":
             return [child for child in children if child.name() == "raylet"]
-        workers = [child for child in children if "ray::" in "".join(child.cmdline()[:1])]
+        titles = {child: "".join(child.cmdline()[:1]) for child in children}
+        # Ray's agents call themselves so too; the raylet ends itself where it has lost one.
+        workers = [child for child in children if WORKER.match(titles[child])]
     except psutil.NoSuchProcess:
         return []
     if kind == "a worker" and workers:

@@ -1,4 +1,4 @@
-"""Runs trials, and the heavy loops of the data sets, on Ray.
+"""Runs trials on Ray.
 
 Tune places the trials and decides which are stopped early; it retries none and its snapshots are
 not used. A trial whose process died is proposed again, by the ledger, and goes on from its
@@ -9,47 +9,42 @@ import logging
 import os
 import pickle
 import re
-import signal
-import threading
 import time
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count, islice
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-# Read when Ray is imported: no loggers and no display of Tune's own beside ours, no complaint
+# Read when Tune is imported: no loggers and no display of Tune's own beside ours, no complaint
 # about a result that carries a failure instead of the metric, no handler of Ctrl-C before ours.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
-import psutil
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from datasets.errors import InputError
 from studies.budgets import Stop
 from studies.ledger import Ledger
 from studies.options import Options
+from studies.ray_cluster import RayDied, start, surviving
 from trainables import checkpoint
 from trainables.config import FitConfig
 from trainables.device import ran_out_of_memory
 from trainables.rehearsal import Rehearsal, rehearse
 from trainables.stepper import TaskFactory, TrialSpec
 from trainables.trial import Trial
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 FIRST_RUNG = 1 / 5
 """Share of its epochs after which a trial is first looked at; then after 2/5 and 4/5."""
@@ -60,83 +55,37 @@ REDUCTION = 2
 LOG_LINES = 30
 """Of a process that died, what it wrote last."""
 
-TASKS_AHEAD = 4
-"""Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
-
-
-class RayDied(InputError):
-    """Ray's own processes are gone, or did not start."""
-
-
-def start() -> None:
-    """Starts Ray on this machine, unless it runs.
-
-    Raises:
-        RayDied: If it does not start.
-    """
-    if ray.is_initialized():
-        return
-    # Workers import by this path, not by the driver's `sys.path` (see studies/__init__.py).
-    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-    # Ray would otherwise write a token into the home folder.
-    os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
-    try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
-    except Exception as error:  # it raises this very class
-        reason = str(error).splitlines()[0]
-        raise RayDied(f"Ray does not start ({reason}); the same command tries again") from error
-    # Ray would print a paragraph for each process that dies; the ledger says it in a line.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
-
-
-def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
-    """The builtin ``map``, a Ray task an item; see `datasets.parallel.ParallelMap`.
-
-    A window of tasks is under way at once: items and results of gigabytes in all do not fill the
-    object store, and little work is left running when one item fails.
-
-    Raises:
-        Exception: What the function raised, as itself.
-    """
-    start()
-    task = ray.remote(num_cpus=1)(function)
-    waiting = iter(items)
-    window = TASKS_AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    under_way = deque(task.remote(item) for item in islice(waiting, window))
-    while under_way:
-        try:
-            result = ray.get(under_way.popleft())
-        except RayTaskError as error:
-            raise error.cause from None
-        under_way.extend(task.remote(item) for item in islice(waiting, 1))
-        yield result
-
 
 def rehearse_all(
-    configs: Sequence[FitConfig], make_task: TaskFactory, cpus: int, gpus: float
+    configs: Sequence[FitConfig],
+    make_task: TaskFactory,
+    options: Options,
+    gpus: float,
+    say: Callable[[str], None],
 ) -> list[Rehearsal]:
     """Rehearses configurations with the resources of a trial each; see `rehearse`.
 
     Raises:
-        RayDied: If Ray does not start.
+        RayDied: If Ray does not stay alive.
     """
-    start()
-    data = ray.put(make_task)
-    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(rehearse)
-    rehearsed = []
-    for under_way in [task.remote(config, data, cpus, gpus) for config in configs]:
-        try:
-            rehearsed.append(ray.get(under_way))
-        except RayError as error:  # its process died, for want of memory most likely
-            rehearsed.append(Rehearsal(problem=_last_line(str(error))))
-    return rehearsed
+
+    def all_of_them() -> list[Rehearsal]:
+        data = ray.put(make_task)
+        cpus = options.cpus_per_trial
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(rehearse)
+        under_way = [task.remote(config, data, cpus, gpus) for config in configs]
+        return [_rehearsed(each) for each in under_way]
+
+    return surviving(all_of_them, options.max_failures, say)
+
+
+def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
+    try:
+        return ray.get(under_way)
+    except (LocalRayletDiedError, NodeDiedError) as error:
+        raise RayDied("Ray died") from error
+    except RayError as error:  # its process died, for want of memory most likely
+        return Rehearsal(problem=_last_line(str(error)))
 
 
 def concurrent_trials(options: Options, gpus: float) -> int:
@@ -165,44 +114,39 @@ def run_trials(
     """
     # What went wrong in a trial is shown in one line; its traceback lies in the trial's folder.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    for attempt in count():
-        try:
-            start()
-            with _watched():
-                _run(ledger, make_task, sessions, f"{session}-{attempt:03d}", options, gpus)
-        except RayDied:
-            ray.shutdown()
-            if attempt >= options.max_failures:
-                ledger.halt(Stop("trouble", f"Ray died {attempt + 1} times"))
-                return
-            ledger.say("Ray died; it is started again, and the trials go on")
-            ledger.place_again()
-            continue
-        if not ledger.begin_alone():
-            return
+    folders = (sessions.resolve() / f"{session}-{attempt:03d}" for attempt in count())
+
+    def run() -> None:
+        ledger.place_again()
+        trainable = tune.with_parameters(
+            Trial, make_task=make_task, cpus=options.cpus_per_trial, gpus=gpus
+        )
+        resources: dict[str, float] = {"cpu": options.cpus_per_trial, "gpu": gpus}
+        concurrent = concurrent_trials(options, gpus)
+        if ledger.alone:
+            there = ray.cluster_resources()
+            resources = {"cpu": there["CPU"], "gpu": there.get("GPU", 0) if gpus else 0}
+            concurrent = 1
+        trainable = tune.with_resources(trainable, resources)
+        _tuner(trainable, concurrent, next(folders), ledger, options).fit()
+
+    try:
+        surviving(run, options.max_failures, ledger.say)
+        while ledger.begin_alone():
+            surviving(run, options.max_failures, ledger.say)
+    except RayDied as error:
+        ledger.halt(Stop("trouble", str(error)))
 
 
-def _run(
+def _tuner(
+    trainable: type[tune.Trainable],
+    concurrent: int,
+    folder: Path,
     ledger: Ledger,
-    make_task: TaskFactory,
-    sessions: Path,
-    session: str,
     options: Options,
-    gpus: float,
-) -> None:
-    """Runs trials side by side or, those that did not fit so, one by one."""
-    shared = tune.with_parameters(
-        Trial, make_task=make_task, cpus=options.cpus_per_trial, gpus=gpus
-    )
-    resources: dict[str, float] = {"cpu": options.cpus_per_trial, "gpu": gpus}
-    concurrent = concurrent_trials(options, gpus)
-    if ledger.alone:
-        there = ray.cluster_resources()
-        resources = {"cpu": there["CPU"], "gpu": there.get("GPU", 0) if gpus else 0}
-        concurrent = 1
-    timeout = 60 * options.trial_timeout
-    tune.Tuner(
-        tune.with_resources(shared, resources),
+) -> tune.Tuner:
+    return tune.Tuner(
+        trainable,
         tune_config=tune.TuneConfig(
             search_alg=_Proposals(ledger),
             scheduler=_scheduler(options, ledger),
@@ -212,9 +156,9 @@ def _run(
             trial_dirname_creator=_trial_folder,
         ),
         run_config=tune.RunConfig(
-            name=session,
-            storage_path=str(sessions.resolve()),
-            callbacks=[_Reports(ledger, timeout)],
+            name=folder.name,
+            storage_path=str(folder.parent),
+            callbacks=[_Reports(ledger, timeout=60 * options.trial_timeout)],
             stop=_SessionEnd(ledger),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(
@@ -222,41 +166,7 @@ def _run(
             ),
             verbose=0,
         ),
-    ).fit()
-
-
-@contextmanager
-def _watched() -> Iterator[None]:
-    """Raises RayDied in this thread, which has to be the main one, when Ray's raylet is gone; the
-    calls of Ray would wait for it, until the process is ended without a word.
-    """
-    children = psutil.Process().children()
-    raylet = next((child for child in children if child.name() == "raylet"), None)
-    over, dead = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while raylet is not None and not over.wait(0.5):
-            if not raylet.is_running() or raylet.status() == psutil.STATUS_ZOMBIE:
-                dead.set()
-                signal.raise_signal(signal.SIGUSR2)
-                return
-
-    def died(*_: object) -> None:
-        raise RayDied
-
-    before = signal.signal(signal.SIGUSR2, died)
-    thread = threading.Thread(target=watch, name="raylet", daemon=True)
-    thread.start()
-    try:
-        yield
-    except Exception as error:  # a call of Ray makes a SystemError of it
-        if dead.is_set():
-            raise RayDied from error
-        raise
-    finally:
-        over.set()
-        thread.join()
-        signal.signal(signal.SIGUSR2, before)
+    )
 
 
 def _concurrent(options: Options, gpus: float) -> int:

@@ -177,8 +177,8 @@ class Session:
         else:
             from studies import ray_runner
 
+            done = ray_runner.rehearse_all(configs, data.make_task, self.options, gpus, self._say)
             concurrent = ray_runner.concurrent_trials(self.options, gpus)
-            done = ray_runner.rehearse_all(configs, data.make_task, cpus, gpus)
         forecast = preflight.Forecast(
             space,
             dict(zip(configs, done, strict=True)),
@@ -203,7 +203,7 @@ class Session:
     def _parallel(self) -> ParallelMap:
         if self.options.local:
             return map
-        from studies.ray_runner import ray_map
+        from studies.ray_cluster import ray_map
 
         return ray_map
 

@@ -79,12 +79,15 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
         input, or a machine that cannot go on; 130 after Ctrl-C.
     """
     from studies.command_line import parse
+    from studies.last_words import last_words
     from studies.session import Session
 
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         typed = parse(arguments, study.question, study.data_options, study.config)
-        return Session(study, typed, arguments, Console(soft_wrap=True, highlight=False)).run()
+        console = Console(soft_wrap=True, highlight=False)
+        with last_words():
+            return Session(study, typed, arguments, console).run()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,155 @@
+"""Ray on this machine: started, watched, started again; and the heavy loops of the data sets."""
+
+import logging
+import os
+import signal
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count, islice
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from datasets.errors import InputError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LOOKS_A_SECOND = 2
+"""At whether the raylet lives."""
+
+LOGS = "/tmp/ray/session_latest/logs"
+
+TASKS_AHEAD = 4
+"""Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
+
+
+class RayDied(InputError):
+    """Ray's own processes are gone, or did not start."""
+
+
+def start() -> None:
+    """Starts Ray on this machine, unless it runs.
+
+    Raises:
+        RayDied: If it does not start.
+    """
+    if ray.is_initialized():
+        return
+    # Workers import by this path, not by the driver's `sys.path` (see studies/__init__.py).
+    path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    # Ray would otherwise write a token into the home folder.
+    os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    except Exception as error:  # it raises this very class
+        reason = str(error).splitlines()[0]
+        raise RayDied(f"Ray does not start ({reason})") from error
+    # Ray would print a paragraph for each process that dies; the ledger says it in a line.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
+
+
+def surviving(
+    action: Callable[[], Result], max_failures: int, say: Callable[[str], None]
+) -> Result:
+    """Does something on Ray, in the main thread, and again from its beginning when Ray dies.
+
+    Args:
+        action: What to do.
+        max_failures: Times that Ray is started again.
+        say: Where to say so.
+
+    Raises:
+        RayDied: If it died once more.
+    """
+    for deaths in count(1):
+        try:
+            start()
+            with _watched():
+                return action()
+        except RayDied as error:
+            ray.shutdown()
+            if deaths > max_failures:
+                raise RayDied(f"{error}, {deaths} times; its logs are in {LOGS}") from error
+            say(f"{error}; it is started again")
+    raise AssertionError
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Raises RayDied in this thread, which has to be the main one, when Ray's raylet is gone; the
+    calls of Ray would wait for it, until the process is ended without a word.
+    """
+    children = psutil.Process().children()
+    raylet = next((child for child in children if child.name() == "raylet"), None)
+    over, dead, main = threading.Event(), threading.Event(), threading.get_ident()
+
+    def watch() -> None:
+        while not over.wait(1 / LOOKS_A_SECOND):
+            if raylet is None or not _lives(raylet):
+                dead.set()
+                signal.pthread_kill(main, signal.SIGUSR2)
+                return
+
+    def died(*_: object) -> None:
+        raise RayDied("Ray died")
+
+    before = signal.signal(signal.SIGUSR2, died)
+    thread = threading.Thread(target=watch, name="raylet", daemon=True)
+    thread.start()
+    try:
+        yield
+    except Exception as error:  # a call of Ray makes a SystemError of it
+        if dead.is_set():
+            raise RayDied("Ray died") from error
+        raise
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR2, before)
+
+
+def _lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+    """The builtin ``map``, a Ray task an item; see `datasets.parallel.ParallelMap`.
+
+    A window of tasks is under way at once: items and results of gigabytes in all do not fill the
+    object store, and little work is left running when one item fails.
+
+    Raises:
+        RayDied: If Ray does not start, or dies.
+        Exception: What the function raised, as itself.
+    """
+    start()
+    task = ray.remote(num_cpus=1)(function)
+    waiting = iter(items)
+    window = TASKS_AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    under_way = deque(task.remote(item) for item in islice(waiting, window))
+    while under_way:
+        try:
+            result = ray.get(under_way.popleft())
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayError as error:  # it was tried again, in other processes
+            line = str(error).splitlines()[0]
+            raise RayDied(f"Ray died ({line}); the same command begins again") from error
+        under_way.extend(task.remote(item) for item in islice(waiting, 1))
+        yield result
