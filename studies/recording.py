@@ -51,6 +51,24 @@ class NotRecorded(InputError):
     """The tracking store did not answer, or did not take it; nothing is lost by trying again."""
 
 
+@contextmanager
+def not_recorded(*, network: bool = True) -> Iterator[None]:
+    """Makes `NotRecorded` of what MLflow raises, with the innermost reason.
+
+    Args:
+        network: Also of errors of the operating system, where they can only be the network's.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if isinstance(error, OSError) and not network:
+            raise
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        raise NotRecorded((str(cause) or repr(cause)).splitlines()[0][:200]) from error
+
+
 @dataclass
 class _Child:
     """What stands in MLflow of a trial."""
@@ -102,6 +120,7 @@ class Recorder:
         location = artifacts.resolve().as_uri() if artifacts else None
         return self.client.create_experiment(study, artifact_location=location)
 
+    @not_recorded()
     def open(
         self,
         question: str,
@@ -126,17 +145,6 @@ class Recorder:
             NotRecorded: If the store does not take it.
         """
         self.trial_tags = dict(trial_tags)
-        with not_recorded():
-            self._open(question, params, tags, data, identity)
-
-    def _open(
-        self,
-        question: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-        data: tuple[str, str],
-        identity: str,
-    ) -> None:
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
         else:
@@ -182,6 +190,7 @@ class Recorder:
             params=bool(run.data.params),
         )
 
+    @not_recorded()
     def sync(self, trial: Trial) -> None:
         """Brings the run of a trial up to what is known of the trial.
 
@@ -191,22 +200,21 @@ class Recorder:
         Raises:
             NotRecorded: If the store does not take it, or not all of it.
         """
-        with not_recorded():
-            child = self.children.get(trial.number) or self._begin(trial)
-            params = [] if child.params else _params(trial.params)
-            tags = _news(child, trial)
-            rows = [row for row in trial.rows if row["epoch"] > child.last_epoch]
-            *batches, last = [*_batches(rows)] or [[]]
-            for metrics in batches:
-                self.client.log_batch(child.run_id, metrics=metrics)
-                child.last_epoch = metrics[-1].step
-            if last or params or tags:
-                self.client.log_batch(child.run_id, last, params, _tags(tags))
-            child.last_epoch = last[-1].step if last else child.last_epoch
-            child.params = True
-            child.tags = {**child.tags, **tags}
-            if child.status != (status := STATUS[trial.state]):
-                self._set_status(child, status, trial.ended_ms)
+        child = self.children.get(trial.number) or self._begin(trial)
+        params = [] if child.params else _params(trial.params)
+        tags = _news(child, trial)
+        rows = [row for row in trial.rows if row["epoch"] > child.last_epoch]
+        *batches, last = [*_batches(rows)] or [[]]
+        for metrics in batches:
+            self.client.log_batch(child.run_id, metrics=metrics)
+            child.last_epoch = metrics[-1].step
+        if last or params or tags:
+            self.client.log_batch(child.run_id, last, params, _tags(tags))
+        child.last_epoch = last[-1].step if last else child.last_epoch
+        child.params = True
+        child.tags = {**child.tags, **tags}
+        if child.status != (status := STATUS[trial.state]):
+            self._set_status(child, status, trial.ended_ms)
 
     def _begin(self, trial: Trial) -> _Child:
         """The trial's run; a new one, unless one was begun and the answer lost."""
@@ -239,29 +247,30 @@ class Recorder:
             self.client.set_terminated(child.run_id, status, ended_ms)
         child.status = status
 
+    @not_recorded()
     def stopped(self, number: int) -> None:
         """Closes the run of a trial whose session died."""
-        with not_recorded():
-            child = self.children[number]
-            self.client.set_tag(child.run_id, STATE, "stopped")
-            self.client.set_terminated(child.run_id, STATUS["stopped"])
-            child.tags, child.status = {**child.tags, STATE: "stopped"}, STATUS["stopped"]
+        child = self.children[number]
+        self.client.set_tag(child.run_id, STATE, "stopped")
+        self.client.set_terminated(child.run_id, STATUS["stopped"])
+        child.tags, child.status = {**child.tags, STATE: "stopped"}, STATUS["stopped"]
 
+    @not_recorded()
     def attach_run(self, run_id: str) -> None:
         """Hangs a run under the study's."""
-        with not_recorded():
-            self.client.set_tag(run_id, PARENT, self.parent)
+        self.client.set_tag(run_id, PARENT, self.parent)
 
+    @not_recorded()
     def epochs(self, run: Run) -> list[int]:
         """The epochs of a run as they stand.
 
         Raises:
             NotRecorded: If the store does not answer.
         """
-        with not_recorded():
-            points = self.client.get_metric_history(run.info.run_id, "epoch")
+        points = self.client.get_metric_history(run.info.run_id, "epoch")
         return sorted(point.step for point in points)
 
+    @not_recorded()
     def rows(self, run: Run) -> list[Row]:
         """The epochs of a run as they stand, all metrics of them.
 
@@ -270,28 +279,28 @@ class Recorder:
         """
         rows: dict[int, dict[str, Any]] = {}
         for metric in run.data.metrics:
-            with not_recorded():
-                points = self.client.get_metric_history(run.info.run_id, metric)
+            points = self.client.get_metric_history(run.info.run_id, metric)
             for point in points:
                 row = rows.setdefault(point.step, {"unix_ms": point.timestamp})
                 row[metric] = int(point.value) if metric == "epoch" else point.value
         return [{**row, "epoch": epoch} for epoch, row in sorted(rows.items())]
 
+    @not_recorded()
     def discard(self, run_id: str) -> None:
         """Moves a run to MLflow's deleted ones, from which it can be restored."""
-        with not_recorded():
-            self.client.delete_run(run_id)
+        self.client.delete_run(run_id)
         self.children = {n: child for n, child in self.children.items() if child.run_id != run_id}
 
+    @not_recorded()
     def attach(self, number: int, folder: Path) -> None:
         """Copies a folder into a trial's artifacts.
 
         Raises:
             NotRecorded: If the store does not take it.
         """
-        with not_recorded():
-            self.client.log_artifacts(self.children[number].run_id, str(folder), folder.name)
+        self.client.log_artifacts(self.children[number].run_id, str(folder), folder.name)
 
+    @not_recorded()
     def close(
         self, status: str, tags: Mapping[str, str], metrics: Mapping[str, float] | None = None
     ) -> None:
@@ -300,28 +309,9 @@ class Recorder:
         Raises:
             NotRecorded: If the store does not take it.
         """
-        with not_recorded():
-            values = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items()]
-            self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
-            self.client.set_terminated(self.parent, status)
-
-
-@contextmanager
-def not_recorded(*, network: bool = True) -> Iterator[None]:
-    """Makes `NotRecorded` of what MLflow raises, with the innermost reason.
-
-    Args:
-        network: Also of errors of the operating system, where they can only be the network's.
-    """
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        if isinstance(error, OSError) and not network:
-            raise
-        cause: BaseException = error
-        while cause.__context__ is not None:
-            cause = cause.__context__
-        raise NotRecorded((str(cause) or repr(cause)).splitlines()[0][:200]) from error
+        values = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items()]
+        self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
+        self.client.set_terminated(self.parent, status)
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[Metric]]:

@@ -90,8 +90,11 @@ def latest(sessions: Path, number: int) -> Path | None:
 
 
 def keep(sessions: Path, number: int, count: int) -> None:
-    """Removes all but the newest whole checkpoints of a trial."""
-    for folder in of_trial(sessions, number):
+    """Removes all but the newest whole checkpoints of a trial, where there are more than these."""
+    folders = of_trial(sessions, number)
+    if len(folders) <= count:
+        return  # without reading them
+    for folder in folders:
         if count and is_whole(folder):
             count -= 1
         else:
