@@ -5,12 +5,14 @@ trial, whatever stands there already, so that it serves a running study, one tha
 studies/doctor.py. A write costs about 10 ms whether it holds one metric or ten, hence the batches.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import filelock
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
@@ -97,6 +99,8 @@ class Recorder:
         # The study does not wait for MLflow, and who does has its own patience.
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(ANSWER)
+        if uri.startswith("sqlite:///"):
+            _make_database(Path(uri.removeprefix("sqlite:///")))
         self.client = connect(uri)
         self.study = study
         local = artifacts if uri.startswith("sqlite") else None
@@ -312,6 +316,21 @@ class Recorder:
         values = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items()]
         self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
         self.client.set_terminated(self.parent, status)
+
+
+def _make_database(file: Path) -> None:
+    """Makes a local database, whole or not at all; MLflow itself cannot go on with half of one."""
+    with filelock.FileLock(f"{file}.lock"):
+        if file.is_file():
+            return
+        partial = file.with_name(f"{file.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            connect(f"sqlite:///{partial / file.name}")
+            (partial / file.name).rename(file)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[list[Metric]]:

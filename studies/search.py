@@ -9,12 +9,14 @@ on with it.
 
 import uuid
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -264,7 +266,7 @@ class Search(Journal):
     def _seed(self, number: int) -> None:
         """A sampler of its own for each trial: what it proposes then depends on the seed and on
         what is known, not on how often the study was stopped and continued."""
-        self.study.sampler = _sampler(self.sampler, (self.seed + 7919 * number) % 2**32)
+        self.study.sampler = _Sampler(self.sampler, (self.seed + 7919 * number) % 2**32)
 
     def _proposal(self, trial: optuna.trial.BaseTrial) -> Proposal:
         config = self.space.suggest(trial)
@@ -289,6 +291,44 @@ class Search(Journal):
     def best(self) -> FinishedTrial | None:
         """The best of them."""
         return next(reversed(self.finished_trials()), None)
+
+
+class _Sampler(optuna.samplers.BaseSampler):
+    """The sampler of one trial, with random numbers of their own for each parameter that is drawn
+    by itself: the rest of a configuration that was cut off is drawn as it would have been.
+
+    Args:
+        name: Which sampler.
+        seed: Of the trial.
+    """
+
+    def __init__(self, name: SamplerName, seed: int) -> None:
+        self.name: SamplerName = name
+        self.seed = seed
+        self.whole = _sampler(name, seed)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self.whole.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        return self.whole.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        own = _sampler(self.name, zlib.crc32(f"{self.seed} {param_name}".encode()))
+        return own.sample_independent(study, trial, param_name, param_distribution)
 
 
 def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:

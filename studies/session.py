@@ -44,7 +44,7 @@ from studies.space import Space
 from studies.study import Study, StudyData
 from trainables.rehearsal import rehearse, room_gib
 
-RESERVED = ("artifacts", "mlflow.db", "default")
+RESERVED = ("artifacts", "mlflow.db", "mlflow.db.lock", "mlflow.db.partial", "default")
 """Names in the runs folder, and of experiments, that are no study's."""
 
 JOURNAL = "optuna.log"

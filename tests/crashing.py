@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import alembic.op
 import mlflow
-import optuna
 import pytest
 import torch
 from fake_study import FAKE
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from studies.ledger import Ledger
@@ -86,9 +87,26 @@ def half_a_line_in_the_journal(call: int) -> None:
     backend.append_logs = append
 
 
+def in_the_middle_of_the_proposal(number: int) -> None:
+    """Dies when the journal has two parameters of a trial."""
+    real = JournalStorage.set_trial_param
+
+    def two(
+        self: Any, trial_id: int, param_name: str, param_value_internal: float, distribution: Any
+    ) -> None:
+        real(self, trial_id, param_name, param_value_internal, distribution)
+        trial = self.get_trial(trial_id)
+        if trial.number == number and len(trial.params) == 2:
+            dies()
+
+    JournalStorage.set_trial_param = two
+
+
 MOMENTS: dict[str, Callable[[], None]] = {
     "before the first trial": lambda: before(Ledger, "next"),
-    "while a configuration is drawn": lambda: after(optuna.trial.Trial, "suggest_float", 3),
+    "while MLflow's database is made": lambda: after(alembic.op, "create_table", 2),
+    "while a random configuration is drawn": lambda: in_the_middle_of_the_proposal(5),
+    "while TPE's configuration is drawn": lambda: in_the_middle_of_the_proposal(9),
     "between ask and start": lambda: after(Search, "ask", 2),
     "in the middle of a checkpoint": lambda: half_a_checkpoint(6),
     "between an epoch and its checkpoint": lambda: before(torch, "save", 7),
