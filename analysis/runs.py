@@ -296,6 +296,8 @@ def connect(uri: str) -> mlflow.MlflowClient:
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # it is a bar a file, and they are tiny
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It prints the traceback of what it raises besides.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         client = mlflow.MlflowClient(uri)
         client.search_experiments(max_results=1)

@@ -7,3 +7,10 @@ class InputError(ValueError):
     The message is one line that says what was expected, what came and what to do; the command
     lines print it alone, without a traceback, and exit with code 2.
     """
+
+
+def described(error: BaseException) -> str:
+    """An error of the operating system in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return (str(error) or repr(error)).splitlines()[0]

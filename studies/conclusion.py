@@ -76,7 +76,7 @@ class Conclusion:
             return 1
         score = f"{self.study.objective} {best.value:.4f}"
         summary = f"best of {ended} trials: trial {best.number}, {best.config.title}, {score}"
-        ended_by = stop.text if stop else f"all {ended} trials are done"
+        ended_by = stop.text if stop and stop.is_answer else f"all {ended} trials are done"
         self._say(f"\n{summary}\nended because {ended_by} ({cost})\n")
         if not self._tell(undelivered, lambda: self._finish(best, summary, ended_by)):
             return 1
@@ -131,7 +131,7 @@ class Conclusion:
             trials = ", ".join(map(str, undelivered))
             missing = f" trials {trials} are not delivered: {shlex.join(doctor)} does it;"
         print(
-            f"error: the tracking server does not answer; nothing is lost; once it does,{missing} "
+            f"error: MLflow cannot be told; nothing is lost; once it can be,{missing} "
             f"the same command ends the study as it should: {self.command}",
             file=sys.stderr,
         )
@@ -173,4 +173,7 @@ class Conclusion:
             with tempfile.TemporaryDirectory() as scratch:
                 weights = Path(scratch) / "weights"
                 checkpoint.export_weights(folder, weights)
+                if checkpoint.load_weights(weights)["epoch"] != trial.config.epochs:
+                    self._say(f"trial {trial.number}: the checkpoint of its last epoch is gone")
+                    continue
                 self.recorder.attach(trial.number, weights)

@@ -103,13 +103,13 @@ class Delivery:
                     self.waiting[number] = None
                 if not self.problem:
                     self.say(
-                        f"the tracking server does not answer ({error}); the study goes on, and "
+                        f"MLflow cannot be told ({error}); the study goes on, and "
                         "what it has to record waits in its ledger"
                     )
                 self.problem = str(error)
                 break
             if self.problem:
                 self.problem = ""
-                self.say("the tracking server is back; what waited is being delivered")
+                self.say("MLflow can be told again; what waited is being delivered")
         self.busy = False
         self.seconds += time.perf_counter() - begun

@@ -76,7 +76,7 @@ class Display:
             self.live.update(self._table(), refresh=True)
 
     def _line(self, record: TrialRecord) -> str:
-        outcome = escape(record.reason) if record.state == "failed" else self._value(record)
+        outcome = escape(record.reason) if record.reason else self._value(record)
         done = self.known + self._counts()["ended"]
         return (
             f"[dim]{done:>3}/{self.total}[/]  trial {record.number:<4} {record.state:<8}  "
@@ -90,7 +90,7 @@ class Display:
 
     def _counts(self) -> Counter[str]:
         counts = Counter(record.state for record in self.records.values())
-        counts["ended"] = counts["finished"] + counts["pruned"] + counts["failed"]
+        counts["ended"] = counts.total() - counts["running"] - counts["stopped"]
         return counts
 
     def _table(self) -> Table:

@@ -20,7 +20,7 @@ from analysis.command_line import answer, parser
 from analysis.runs import TrackingStore
 from datasets.errors import InputError
 from studies.reconcile import Finding, Memories, agreement, examine
-from studies.recording import KEEP, NotRecorded, Recorder
+from studies.recording import KEEP, NotRecorded, Recorder, not_recorded
 from studies.records import Records
 from studies.search import Journal, mend
 from studies.session import JOURNAL, LEDGER, SESSIONS
@@ -54,11 +54,16 @@ def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) 
     Raises:
         InputError: If there is no such study, or it is running.
     """
-    study = TrackingStore(uri).study(name)
     journal = folder / JOURNAL
-    if not journal.is_file():
-        raise InputError(f"no {journal}: expected the --runs-dir that the study {name} ran with")
     try:
+        with not_recorded():
+            study = TrackingStore(uri).study(name)
+        if not journal.is_file():
+            raise InputError(
+                f"no {journal}: expected the --runs-dir that the study {name} ran with"
+            )
+        if "objective" not in study.params or KEEP not in study.tags:
+            raise InputError(f"the study {name} was hardly begun: its own command goes on")
         with filelock.FileLock(folder / "lock", timeout=0):
             return _examined(name, uri, folder, study.params, study.tags, repair, console)
     except NotRecorded as error:

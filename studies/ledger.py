@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from analysis.runs import State
+from datasets.errors import described
 from studies.budgets import Budgets, Limits, Stop
 from studies.delivery import Delivery
 from studies.kept import Finished, kept, remove_others
@@ -26,6 +27,9 @@ from studies.records import Records, Row, Trial
 from studies.search import Proposal, Search
 from trainables import checkpoint
 from trainables.config import FitConfig
+
+LONGEST_LOG = 4_000
+"""Characters, counted from its end, of what a process wrote."""
 
 
 @dataclass
@@ -126,8 +130,8 @@ class Ledger:
         self.objective = objective
         self.by = by
         self.total = limits.trials
-        if search.largest is not None:
-            self.total = min(self.total, search.largest)
+        if search.space.largest is not None:
+            self.total = min(self.total, search.space.largest)
         self.keep = keep
         self.lock = threading.Lock()
         self.say = say
@@ -177,13 +181,15 @@ class Ledger:
             self.stop = self.budgets.stop()
         return self.stop is not None
 
-    def was_interrupted(self) -> bool:
-        """Whether the user ended the session."""
-        return self.stop is not None and self.stop.kind == "interrupted"
+    def was_cut_short(self) -> bool:
+        """Whether the user ended the session, or the machine."""
+        return self.stop is not None and self.stop.kind in ("interrupted", "trouble")
 
     def halt(self, stop: Stop) -> None:
-        """Ends the session: no trial is begun, those that run are left after their epoch."""
-        self.stop = self.stop or stop
+        """Ends the session: no trial is begun, those that run are left after their epoch. Trouble
+        is said, whatever else ends it."""
+        if self.stop is None or stop.kind == "trouble":
+            self.stop = stop
 
     def begin_alone(self) -> bool:
         """Lets `next` give, one by one and for the last time, the trials that did not fit beside
@@ -202,6 +208,11 @@ class Ledger:
         trained them may have died first.
         """
         folder = checkpoint.latest(self.sessions, proposal.number)
+        for damaged in checkpoint.of_trial(self.sessions, proposal.number):
+            if damaged == folder:
+                break
+            name = damaged.relative_to(self.sessions)
+            self.say(f"trial {proposal.number}: its checkpoint {name} is damaged or cut off")
         rows = checkpoint.load(folder, torch.device("cpu"))["history"] if folder else []
         known = self.recorder.children.get(proposal.number)
         now = time.time_ns() // 1_000_000
@@ -271,10 +282,10 @@ class Ledger:
         record = self.records[number]
         if record.state != "running":
             return
-        if record.value is not None and record.epoch >= record.config.epochs:
-            self._close(record, "finished")
-        elif record.leaving or record.value is None:
+        if record.leaving or record.value is None:
             self._close(record, "stopped")
+        elif record.epoch >= record.config.epochs:
+            self._close(record, "finished")
         else:
             self._close(record, "pruned")
 
@@ -291,7 +302,7 @@ class Ledger:
             return
         record.reason = reason
         if log:
-            record.tags["mlflow.note.content"] = f"{reason}\n\n```\n{log}\n```"
+            record.tags["mlflow.note.content"] = f"{reason}\n\n```\n{log[-LONGEST_LOG:]}\n```"
         self._close(record, "failed")
 
     def died(self, number: int, words: str, log: str) -> None:
@@ -352,7 +363,8 @@ class Ledger:
             The trials of which MLflow does not know everything.
         """
         for record in self.records.values():
-            if record.state == "running" and record.placed:
+            known = record.placed or record.number in self.recorder.children
+            if record.state == "running" and known:
                 self._close(record, "stopped")
         return self.delivery.finish(patience)
 
@@ -389,6 +401,8 @@ class Ledger:
         """A trial is over for this session: written down first, then told."""
         record.seconds = time.monotonic() - record.begun
         record.ended_ms = time.time_ns() // 1_000_000
+        if self.stop is not None and self.stop.kind == "trouble":
+            state = "stopped"  # the next session tells how it ended
         if state != "stopped":
             try:
                 self._timed(lambda: self._tell(record, state))
@@ -420,10 +434,3 @@ class Ledger:
             return action()
         finally:
             self.seconds += time.perf_counter() - begun
-
-
-def described(error: BaseException) -> str:
-    """An error of the operating system in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return (str(error) or repr(error)).splitlines()[0]

@@ -4,6 +4,7 @@ For each compared value three configurations: the smallest, the default, the lar
 space allows between them takes something between.
 """
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ class Forecast:
         them can be trained."""
         seconds = [self.of(value, corner) for value in self.space.compared]
         epochs = [each.epoch_seconds for each in seconds if not each.problem]
-        rounds = self.trials / min(self.concurrent, self.trials)
+        rounds = math.ceil(self.trials / self.concurrent)
         return fmean(epochs) * self.space.epochs * rounds / 3600 if epochs else float("nan")
 
     def bytes(self) -> int:

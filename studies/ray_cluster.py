@@ -49,6 +49,7 @@ def start() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     # Ray would otherwise write a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
+    terminated = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address="local",
@@ -60,6 +61,8 @@ def start() -> None:
     except Exception as error:  # it raises this very class
         reason = str(error).splitlines()[0]
         raise RayDied(f"Ray does not start ({reason})") from error
+    finally:
+        signal.signal(signal.SIGTERM, terminated)  # Ray has set one of its own
     # Ray would print a paragraph for each process that dies; the ledger says it in a line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
 
@@ -90,6 +93,20 @@ def surviving(
     raise AssertionError
 
 
+class _Interruption(BaseException):
+    """The raylet is gone. No ``except Exception`` on the way, such as Tune's, is to take it."""
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Holds back for a moment that the raylet is gone: what is written down is written whole."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def _watched() -> Iterator[None]:
     """Raises RayDied in this thread, which has to be the main one, when Ray's raylet is gone; the
@@ -107,20 +124,22 @@ def _watched() -> Iterator[None]:
                 return
 
     def died(*_: object) -> None:
-        raise RayDied("Ray died")
+        raise _Interruption
 
     before = signal.signal(signal.SIGUSR2, died)
     thread = threading.Thread(target=watch, name="raylet", daemon=True)
     thread.start()
     try:
         yield
-    except Exception as error:  # a call of Ray makes a SystemError of it
-        if dead.is_set():
+    except BaseException as error:  # a call of Ray makes a SystemError of it
+        if dead.is_set() or raylet is None or not _lives(raylet):
             raise RayDied("Ray died") from error
         raise
     finally:
-        over.set()
-        thread.join()
+        with undisturbed():
+            over.set()
+            thread.join()
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one that is on its way is for nobody
         signal.signal(signal.SIGUSR2, before)
 
 

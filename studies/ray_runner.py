@@ -38,7 +38,7 @@ from ray.tune.search import Searcher
 from studies.budgets import Stop
 from studies.ledger import Ledger
 from studies.options import Options
-from studies.ray_cluster import RayDied, start, surviving
+from studies.ray_cluster import RayDied, start, surviving, undisturbed
 from trainables import checkpoint
 from trainables.config import FitConfig
 from trainables.device import ran_out_of_memory
@@ -85,7 +85,8 @@ def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
     except (LocalRayletDiedError, NodeDiedError) as error:
         raise RayDied("Ray died") from error
     except RayError as error:  # its process died, for want of memory most likely
-        return Rehearsal(problem=_last_line(str(error)))
+        no_room = "running low on memory" in str(error)
+        return Rehearsal(problem=_last_line(str(error)), no_room=no_room)
 
 
 def concurrent_trials(options: Options, gpus: float) -> int:
@@ -128,7 +129,13 @@ def run_trials(
             resources = {"cpu": there["CPU"], "gpu": there.get("GPU", 0) if gpus else 0}
             concurrent = 1
         trainable = tune.with_resources(trainable, resources)
-        _tuner(trainable, concurrent, next(folders), ledger, options).fit()
+        try:
+            _tuner(trainable, concurrent, next(folders), ledger, options).fit()
+        except Exception as error:  # where Tune itself cannot write, it stumbles in several ways
+            if (trouble := _of_the_machine(error)) is not None:
+                ledger.trouble(trouble)
+            elif not ledger.was_cut_short():
+                raise
 
     try:
         surviving(run, options.max_failures, ledger.say)
@@ -162,7 +169,7 @@ def _tuner(
             stop=_SessionEnd(ledger),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(
-                num_to_keep=checkpoint.KEPT, checkpoint_frequency=1, checkpoint_at_end=False
+                checkpoint_frequency=1, checkpoint_at_end=False
             ),
             verbose=0,
         ),
@@ -202,6 +209,7 @@ class _Proposals(_OfThisDriver, Searcher):
         super().__init__(metric=ledger.objective, mode="max")
         self.ledger = ledger
 
+    @undisturbed()
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         proposal = self.ledger.next()
         if proposal is None:
@@ -235,11 +243,13 @@ class _Reports(_OfThisDriver, tune.Callback):
         self.pids: dict[str, int] = {}
         self.stuck: set[str] = set()
 
+    @undisturbed()
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.ledger.started(_spec(trial).number, {"orrery.tune_trial": trial.trial_id})
 
+    @undisturbed()
     def on_trial_result(
         self,
         iteration: int,
@@ -257,16 +267,19 @@ class _Reports(_OfThisDriver, tune.Callback):
         else:
             self.ledger.epoch(number, result)
 
+    @undisturbed()
     def on_trial_save(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.ledger.saved(_spec(trial).number)
 
+    @undisturbed()
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.ledger.ended(_spec(trial).number)
 
+    @undisturbed()
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
@@ -278,17 +291,18 @@ class _Reports(_OfThisDriver, tune.Callback):
         if trial.trial_id in self.stuck:
             minutes = f"{self.timeout / 60:g} minutes"
             self.ledger.failed(number, f"no epoch for {minutes}: stopped (--trial-timeout)", log)
+        elif "running low on memory" in text or ran_out_of_memory(cause or Exception(text)):
+            self.ledger.out_of_memory(number, words)
         elif isinstance(cause, OSError):
             self.ledger.leave(number)
             self.ledger.ended(number)
             self.ledger.trouble(cause)
-        elif "running low on memory" in text or ran_out_of_memory(cause or Exception(text)):
-            self.ledger.out_of_memory(number, words)
         elif _process_died(error, text):
             self.ledger.died(number, words, log)
         else:
             self.ledger.failed(number, words, log)
 
+    @undisturbed()
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         for trial in trials:
             if trial.status != TuneTrial.RUNNING or trial.trial_id in self.stuck:
@@ -316,12 +330,22 @@ def _error(trial: TuneTrial) -> tuple[Exception | None, str]:
     return error, text
 
 
+def _of_the_machine(error: BaseException) -> OSError | None:
+    """The error of the operating system that an error came from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(cause, ConnectionError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def _process_died(error: Exception | None, text: str) -> bool:
     """Whether a trial ended because its process did, and not by an error of its own; an error of
     CUDA leaves a process that cannot be used any more."""
     if "CUDA error" in text:
         return True
-    return isinstance(error, RayActorError) and "raised in its creation task" not in text
+    return isinstance(error, RayActorError)
 
 
 def _last_line(text: str) -> str:

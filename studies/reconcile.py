@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from analysis.runs import NUMBER, STATE, State
+from datasets.errors import InputError
 from studies.kept import Finished, kept
 from studies.recording import IDENTITY, PARENT, STATUS, Recorder, Run
 from studies.records import Records, Trial
@@ -23,6 +24,8 @@ from trainables import checkpoint
 
 OPEN = "open"
 """Of a trial that was begun and has not ended."""
+
+OLDER = "none: Optuna's journal is an older one; put back the right one"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,14 @@ def mend(memories: Memories) -> tuple[list[Finding], list[Finding]]:
 
     Returns:
         What was repaired, and what could not be.
+
+    Raises:
+        InputError: If going on would mix trials up.
     """
     found = examine(memories, thorough=False)
+    older = [finding for finding in found if finding.cure == OLDER]
+    if older:
+        raise InputError(f"trial {older[0].trial}: {older[0].what}; {OLDER}")
     for finding in found:
         if finding.repair is not None:
             finding.repair()
@@ -137,6 +146,11 @@ class _Examination:
         return number not in self.runs and self.state_in_ledger(number) == OPEN
 
     def findings(self) -> Iterator[Finding]:
+        unknown = sorted(self.outlines.keys() - self.told.keys())
+        if unknown:
+            for number in unknown:
+                yield Finding(number, "the ledger has it, Optuna does not know it", OLDER, None)
+            return  # all else may follow from that
         yield from self._study()
         for number, runs in sorted(self.runs.items()):
             if number not in self.told:
@@ -147,16 +161,8 @@ class _Examination:
                         "move the run to MLflow's deleted ones",
                         partial(self.recorder.discard, run.info.run_id),
                     )
-        for number in sorted({*self.told, *self.outlines}):
-            told = self.told.get(number)
-            if told is None:
-                yield Finding(
-                    number,
-                    "the ledger has it, Optuna does not know it",
-                    "none: the journal is an older one; put back the right one",
-                    None,
-                )
-            elif number in self.outlines and (outline := self.outlines[number]) is not None:
+        for number, told in sorted(self.told.items()):
+            if (outline := self.outlines.get(number)) is not None:
                 yield from self._ended(told, outline)
             else:
                 yield from self._without_record(told)

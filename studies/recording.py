@@ -179,6 +179,7 @@ class Recorder:
             if not token:
                 return runs
 
+    @not_recorded()
     def trial_runs(self) -> list[Run]:
         """The runs of all trials as they stand, the oldest first."""
         return self._runs(f"tags.`{KIND}` = 'trial'")

@@ -272,11 +272,6 @@ class Search(Journal):
         config = self.space.suggest(trial)
         return Proposal(trial.number, config, self.space.is_baseline(trial.number))
 
-    @property
-    def largest(self) -> int | None:
-        """How many trials make sense: a study of presets has one for each; None: any number."""
-        return len(self.space.compared) if self.space.preset else None
-
     def finished_trials(self) -> list[FinishedTrial]:
         """The trials that used their whole budget, the best last."""
         finished = []

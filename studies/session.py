@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from studies.command_line import CommandLine
 from studies.conclusion import Conclusion
 from studies.display import Display, with_progress
 from studies.interrupts import interruptible
-from studies.ledger import Folders, Ledger, described
+from studies.ledger import Folders, Ledger
 from studies.options import Options
 from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
@@ -153,11 +152,9 @@ class Session:
                 ledger, undelivered = self._run_trials(data, search, recorder)
                 cost = self._cost(ledger, time.monotonic() - begun)
                 return conclusion.conclude(ledger, undelivered, cost)
-            except BaseException as error:
+            except BaseException:
                 with suppress(NotRecorded):
                     recorder.close("KILLED", {})
-                if isinstance(error, OSError):
-                    raise InputError(f"{described(error)}; the same command goes on") from error
                 raise
 
     def _is_rehearsed(self) -> bool:
@@ -182,7 +179,7 @@ class Session:
         forecast = preflight.Forecast(
             space,
             dict(zip(configs, done, strict=True)),
-            trials=self.options.trials,
+            trials=min(self.options.trials, space.largest or self.options.trials),
             concurrent=concurrent,
             keep=self.options.keep,
             memory=room_gib(gpus, concurrent),
@@ -355,12 +352,13 @@ class Session:
         except OSError as error:
             ledger.trouble(error)
         finally:
-            patience = 0.0 if ledger.was_interrupted() else PATIENCE
-            undelivered = ledger.finish(patience)
+            undelivered = ledger.finish(patience=0.0 if ledger.was_cut_short() else PATIENCE)
         return ledger, undelivered
 
     def _run(self, ledger: Ledger, data: StudyData) -> None:
-        session = f"{datetime.now():%Y%m%d-%H%M%S-%f}"
+        # Counted: the clock may have gone back since the last one, and names tell the age.
+        earlier = [int(folder.name.split("-")[1]) for folder in self.sessions.glob("session-*")]
+        session = f"session-{max(earlier, default=0) + 1:04d}"
         make_task, options = data.make_task, self.options
         if options.local:
             from studies import local_runner

@@ -151,6 +151,11 @@ class Space:
         return searched.distribution.choices
 
     @property
+    def largest(self) -> int | None:
+        """How many trials make sense: a study of presets has one for each; None: any number."""
+        return len(self.compared) if self.preset else None
+
+    @property
     def epochs(self) -> int:
         """What every trial's budget is; it is never searched."""
         return self.default(self.compared[0]).epochs

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
-from datasets.errors import InputError
+from datasets.errors import InputError, described
 from datasets.parallel import ParallelMap
 from trainables.config import FitConfig
 from trainables.stepper import TaskFactory
@@ -90,6 +90,12 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
             return Session(study, typed, arguments, console).run()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"error: {described(error)}; once the cause is gone, the same command goes on",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)

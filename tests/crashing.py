@@ -56,17 +56,17 @@ def _trap(owner: Any, name: str, call: int, done_first: bool) -> None:
 
 def half_a_checkpoint(call: int) -> None:
     """Dies when half of a state is in the file."""
-    real, calls = torch.save, 0
+    real, calls = os.fsync, 0
 
-    def half(content: Any, file: Any) -> None:
+    def half(file: int) -> None:
         nonlocal calls
-        calls += 1
-        real(content, file)
+        calls += "state.pt" in str(Path(f"/proc/self/fd/{file}").readlink())
         if calls == call:
-            file.truncate(file.tell() // 2)
+            os.ftruncate(file, os.fstat(file).st_size // 2)
             dies()
+        real(file)
 
-    torch.save = half
+    os.fsync = half
 
 
 def half_a_line_in_the_journal(call: int) -> None:

@@ -55,8 +55,8 @@ def test_the_study_goes_on_while_the_server_is_away_and_it_is_told_afterwards(
     monkeypatch.setattr(Recorder, "sync", away_at_first)
     assert ask(tmp_path) == 0
     said = capsys.readouterr().out
-    assert said.count("the tracking server does not answer (Connection refused)") == 1
-    assert said.count("the tracking server is back") == 1
+    assert said.count("MLflow cannot be told (Connection refused)") == 1
+    assert said.count("MLflow can be told again") == 1
     assert epochs_in_mlflow(tmp_path) == ALL
 
 
@@ -97,7 +97,7 @@ def test_what_was_not_delivered_is_named_with_the_command_that_delivers_it(
     assert "best of 4 trials" in said.out
     runs = str(tmp_path / "runs")
     command = f"python studies/doctor.py s --repair --runs-dir {runs}"
-    assert said.err.startswith("error: the tracking server does not answer; nothing is lost; ")
+    assert said.err.startswith("error: MLflow cannot be told; nothing is lost; ")
     assert f"trials 0, 1, 2, 3 are not delivered: {command} does it" in said.err
     told = Journal(tmp_path / "runs" / "s" / "optuna.log", "s").told()
     assert [each.state for each in told.values()] == ["finished"] * 4

@@ -79,6 +79,12 @@ def test_the_forecast_counts_trials_epochs_and_slots() -> None:
     assert "\n" not in said
 
 
+def test_a_slot_that_is_left_over_takes_a_round_of_its_own() -> None:
+    assert forecast(trials=13).hours("default") == pytest.approx(
+        forecast(trials=14).hours("default")
+    )
+
+
 def test_the_forecast_names_what_will_not_fit() -> None:
     known = forecast().rehearsed
     largest = corners(SPACE)[-1]

@@ -3,12 +3,13 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies import budgets, doctor
 from studies.budgets import Stop
+from studies.interrupts import ENDING
 from studies.ledger import Ledger
 from studies.records import Records
 from studies.search import Journal
@@ -140,7 +142,9 @@ def test_trouble_with_the_machine_ends_the_session_and_no_trial(
     common = [*place, "--epochs", "3", "--ending", "good", "trouble", "--trials", "3"]
     assert ask(*common, "--marker", str(marker)) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.match(f"error: {os.strerror(code)}: {marker}; [01] of 3 trials are done; once", said)
+    assert re.match(
+        f"error: {os.strerror(code)}: {marker}; [012] of 3 trials are done; once", said
+    )
     states = [trial.state for trial in trials_in_optuna(tmp_path)]
     assert TrialState.FAIL not in states
     marker.unlink()
@@ -182,6 +186,46 @@ def test_a_full_disk_under_the_study_itself_loses_nothing(
     assert ask(*common) == 0
     assert [t.state for t in trials_in_optuna(tmp_path)] == [TrialState.COMPLETE] * 3
     assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 32 MiB, on ``runs``."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only who may mount a file system can fill one up")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("place", [["--local"], pytest.param([], marks=pytest.mark.ray)])
+def test_a_disk_that_is_really_full_loses_nothing(
+    ask: Ask,
+    tmp_path: Path,
+    small_disk: Path,
+    capsys: pytest.CaptureFixture[str],
+    place: list[str],
+) -> None:
+    common = [*place, "--epochs", "4", "--ending", "good", "bad"]
+    assert ask(*common, "--trials", "2") == 0
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 40 * 2**10))
+    capsys.readouterr()
+    assert ask(*common, "--trials", "6") == 2
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "Traceback" not in said
+    assert ask(*common, "--trials", "6") == 2, "it is still full"
+    assert "Traceback" not in capsys.readouterr().err
+    filler.unlink()
+    assert ask(*common, "--trials", "6") == 0
+    assert {t.state for t in trials_in_optuna(tmp_path)} <= {
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+    }
+    assert doctor.main(["s", "--runs-dir", str(small_disk)]) == 0
 
 
 def test_a_session_whose_first_five_trials_fail_is_given_up(
@@ -410,17 +454,27 @@ def _in_another_process(arguments: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
+def _without_a_preflight(folder: Path) -> None:
+    """Ray starts with the trials then, as it does when a study goes on."""
+    (folder / "runs" / "s").mkdir(parents=True)
+    (folder / "runs" / "s" / "optuna.log").touch()
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_ctrl_c_closes_the_runs_and_the_same_command_goes_on(ask: Ask, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ENDING, ids=lambda ending: ending.name)
+def test_a_signal_closes_the_runs_and_the_same_command_goes_on(
+    ask: Ask, tmp_path: Path, ending: signal.Signals
+) -> None:
     common = ["--ending", "good", "--epochs", "25", "--seconds", "0.2", "--trials", "1"]
+    _without_a_preflight(tmp_path)
     where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
     process = _in_another_process([*where, "--name", "s", *common])
     checkpoints = tmp_path / "runs" / "s" / "trials"
     deadline = time.monotonic() + 60
     while not list(checkpoints.glob("*/*/checkpoint_*/state.pt")) and time.monotonic() < deadline:
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130, printed
     assert "the same command goes on" in printed
@@ -436,8 +490,7 @@ def test_ctrl_c_closes_the_runs_and_the_same_command_goes_on(ask: Ask, tmp_path:
 def test_ctrl_c_twice_does_not_wait_for_the_epoch(tmp_path: Path) -> None:
     where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
     hour = ["--ending", "good", "--epochs", "2", "--seconds", "3600", "--trials", "1"]
-    (tmp_path / "runs" / "s").mkdir(parents=True)
-    (tmp_path / "runs" / "s" / "optuna.log").touch()  # no pre-flight, which would take the hour
+    _without_a_preflight(tmp_path)  # it would take the hour
     process = _in_another_process([*where, "--name", "s", *hour])
     assert process.stdout is not None
     while not list((tmp_path / "runs" / "s" / "trials").glob("*/trial-00000")):

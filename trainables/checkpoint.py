@@ -4,6 +4,8 @@ The file is torch's zip archive, which holds a CRC-32 of each of its records: on
 or changed since is told by it, and counts as absent.
 """
 
+import errno
+import io
 import os
 import shutil
 import zipfile
@@ -64,24 +66,32 @@ def trial_folder(number: int, attempt: int = 0) -> str:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint as it was written, by the checksums in it."""
+    """Whether a folder holds a checkpoint as it was written, by the checksums in it.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
     try:
         with zipfile.ZipFile(folder / FILE) as archive:
             return archive.testzip() is None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError):
+    except (FileNotFoundError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError):
+        return False
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # it cannot be read now; that does not make it damaged
+            raise
         return False
 
 
 def of_trial(sessions: Path, number: int) -> list[Path]:
-    """The checkpoint folders of a trial, ``SESSION/trial-NUMBER[-ATTEMPT]/checkpoint_N``, the
-    newest first.
+    """The checkpoint folders of a trial, ``SESSION/trial-NUMBER[-ATTEMPT]/checkpoint_N``, whole
+    or not, the newest first.
 
     Sessions, attempts and checkpoints are named so that they sort by age.
     """
     trial = trial_folder(number)
     names = (trial, f"{trial}-*")
-    found = (sessions.glob(f"*/{name}/checkpoint_*/{FILE}") for name in names)
-    return sorted((file.parent for file in chain.from_iterable(found)), reverse=True)
+    found = (sessions.glob(f"*/{name}/checkpoint_*/{FILE}*") for name in names)
+    return sorted({file.parent for file in chain.from_iterable(found)}, reverse=True)
 
 
 def latest(sessions: Path, number: int) -> Path | None:
@@ -102,9 +112,11 @@ def keep(sessions: Path, number: int, count: int) -> None:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
+    written = io.BytesIO()  # on a full disk torch would raise something that does not say so
+    torch.save(content, written)
     beside = path.with_name(f"{path.name}.partial")
     with beside.open("wb") as file:
-        torch.save(content, file)
+        file.write(written.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     beside.rename(path)

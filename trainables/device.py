@@ -1,6 +1,7 @@
 """Where a fit runs, and how much memory it took there."""
 
 import ctypes
+import errno
 import sys
 
 import psutil
@@ -11,6 +12,10 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 LARGEST_MMAP_THRESHOLD = 32 * 2**20
 MOST_KEPT = 2**30
+
+NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""What torch says where it raises nothing of its own kind: the CPU's allocator, a CUDA context
+that finds the GPU full, a library of CUDA's."""
 
 
 def pick_device(gpus: float, cpus: float) -> torch.device:
@@ -47,9 +52,10 @@ def memory_gib(device: torch.device) -> float:
 
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there was not as much memory as was asked for, on the GPU or for
-    the CPU, whose allocator raises nothing of its own kind."""
+    the CPU."""
     kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+    no_room = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return isinstance(error, kinds) or no_room or any(words in str(error) for words in NO_ROOM)
 
 
 def device_name(device: torch.device) -> str:

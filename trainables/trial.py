@@ -6,7 +6,7 @@ from typing import Any
 from ray import tune
 
 from trainables.device import pick_device
-from trainables.stepper import Stepper, TaskFactory
+from trainables.stepper import Stepper, TaskFactory, TrialSpec
 
 
 class Trial(tune.Trainable):
@@ -15,7 +15,7 @@ class Trial(tune.Trainable):
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, config: dict[str, Any], make_task: TaskFactory, cpus: int, gpus: float
     ) -> None:
-        """Begins a trial.
+        """Takes a trial.
 
         Args:
             config: ``{"trial": TrialSpec}``.
@@ -28,15 +28,20 @@ class Trial(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begins another trial in the same process."""
-        self.stepper = Stepper(new_config["trial"], self.make_task, self.device)
+        """Takes another trial in the same process. It begins with its first step: of that, Tune
+        hears how long it takes and why it fails."""
+        self.spec: TrialSpec = new_config["trial"]
+        self.stepper: Stepper | None = None
         return True
 
     def step(self) -> dict[str, Any]:
         """One epoch. A diverged fit reports its failure and does not raise: Tune would try the
         same numbers again."""
+        if self.stepper is None:
+            self.stepper = Stepper(self.spec, self.make_task, self.device)
         return self.stepper.step()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes the state after the latest epoch."""
-        self.stepper.save(Path(checkpoint_dir))
+        if self.stepper is not None:
+            self.stepper.save(Path(checkpoint_dir))
