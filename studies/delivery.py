@@ -13,7 +13,7 @@ from collections.abc import Callable
 from studies.recording import NotRecorded, Recorder
 from studies.records import Trial
 
-PATIENCE = 10.0
+PATIENCE = 15.0
 """Seconds that epochs are kept back, so that several are written together."""
 
 AGAIN = 5.0

@@ -240,7 +240,7 @@ class Ledger:
         record.tags |= tags or {}
         if not record.placed:
             record.placed, record.begun = True, record.heard
-            self.delivery.tell(number, soon=True)
+            self.delivery.tell(number)
             self._changed(record)
 
     def epoch(self, number: int, result: Mapping[str, Any]) -> None:

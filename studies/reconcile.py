@@ -131,7 +131,7 @@ class _Examination:
         known = self.records.read if thorough else self.records.outline
         self.outlines = {number: known(number) for number in self.records.numbers()}
         self.runs: dict[int, list[Run]] = defaultdict(list)
-        for run in self.recorder.trial_runs():
+        for run in self.recorder.trial_runs:
             self.runs[int(run.data.tags.get(NUMBER, -1))].append(run)
 
     def state_in_ledger(self, number: int) -> str:

@@ -91,6 +91,9 @@ class Recorder:
         study: Name of the study, and of the experiment.
         artifacts: Folder for artifacts, used where the tracking store is a local database.
 
+    Attributes:
+        trial_runs: The runs of all trials as they stood at first, the oldest first.
+
     Raises:
         InputError: If the tracking store cannot be used.
     """
@@ -107,14 +110,14 @@ class Recorder:
         with not_recorded():
             self.experiment = self._experiment(study, local)
             known = self._runs(f"tags.`{KIND}` = 'study'")
-            trials = self.trial_runs()
+            self.trial_runs = self._runs(f"tags.`{KIND}` = 'trial'")
         self.parent_run = known[0] if known else None
         self.parent = known[0].info.run_id if known else ""
         self.identity = known[0].data.tags.get(IDENTITY) if known else None
         self.trial_tags: dict[str, str] = {}
         self.children: dict[int, _Child] = {}
         self.unsure: set[int] = set()
-        for run in trials:
+        for run in self.trial_runs:
             self.adopt(run)
 
     def _experiment(self, study: str, artifacts: Path | None) -> str:
@@ -178,11 +181,6 @@ class Recorder:
             token = page.token
             if not token:
                 return runs
-
-    @not_recorded()
-    def trial_runs(self) -> list[Run]:
-        """The runs of all trials as they stand, the oldest first."""
-        return self._runs(f"tags.`{KIND}` = 'trial'")
 
     def adopt(self, run: Run) -> None:
         """Takes a run as that of its trial."""

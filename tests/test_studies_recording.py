@@ -132,7 +132,7 @@ def test_a_lost_answer_leaves_one_run_and_each_epoch_once(
                 assert "planted" in str(error)
     assert lost
     monkeypatch.undo()
-    runs = recorder_in(tmp_path).trial_runs()
+    runs = recorder_in(tmp_path).trial_runs
     assert sorted(run.data.tags["orrery.trial"] for run in runs) == ["0", "1"]
     for run in runs:
         epochs_there = [step for step, _ in history(tmp_path, run.info.run_id, "validation/r2")]
