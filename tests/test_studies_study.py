@@ -90,7 +90,7 @@ ENDINGS = {
     "no_start": ("failed", r"RuntimeError: planted: the trial does not even begin$"),
     "memory": ("infeasible", r".*can't allocate memory: you tried to allocate \d+ bytes"),
     "crowded": ("finished", ""),
-    "stuck": ("failed", r"no epoch for 0.15 minutes: stopped \(--trial-timeout\)$"),
+    "stuck": ("failed", r"no epoch for 0.3 minutes: stopped \(--trial-timeout\)$"),
 }
 """How a trial ends -> what it is told as, and why."""
 
@@ -100,7 +100,7 @@ ENDINGS = {
 def test_every_ending_reaches_optuna_and_mlflow_as_what_it_is(
     ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    limits = ["--max-failures", "1", "--trial-timeout", "0.15", "--trials", str(len(ENDINGS))]
+    limits = ["--max-failures", "1", "--trial-timeout", "0.3", "--trials", str(len(ENDINGS))]
     marker = ["--marker", str(tmp_path / "marker")]
     assert ask("--epochs", "4", "--ending", *ENDINGS, *limits, *marker) == 0
     said = capsys.readouterr().out
