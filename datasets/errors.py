@@ -1,4 +1,4 @@
-"""The one exception that means: what the user gave cannot be used."""
+"""What the user is told of errors, in one line each."""
 
 
 class InputError(ValueError):
@@ -10,7 +10,7 @@ class InputError(ValueError):
 
 
 def described(error: BaseException) -> str:
-    """An error of the operating system in one line."""
+    """Any error in one line; one of the operating system with its file."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return (str(error) or repr(error)).splitlines()[0]

@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import BASELINE, KIND, NUMBER, STATE, State, connect
-from datasets.errors import InputError
+from datasets.errors import InputError, described
 from studies.records import Row, Trial
 
 BATCH = 500
@@ -68,7 +68,7 @@ def not_recorded(*, network: bool = True) -> Iterator[None]:
         cause: BaseException = error
         while cause.__context__ is not None:
             cause = cause.__context__
-        raise NotRecorded((str(cause) or repr(cause)).splitlines()[0][:200]) from error
+        raise NotRecorded(described(cause)[:200]) from error
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from datasets.errors import described
 from trainables import checkpoint
 from trainables.config import FitConfig
 from trainables.device import memory_gib, pick_device, ran_out_of_memory
@@ -59,9 +60,8 @@ def rehearse(config: FitConfig, make_task: TaskFactory, cpus: int, gpus: float) 
         seconds = task.steps_per_epoch() * begun.step_seconds + begun.evaluation_seconds
         return Rehearsal(seconds, memory_gib(device), size)
     except Exception as error:
-        line = (str(error) or repr(error)).splitlines()[0]
-        room = ran_out_of_memory(error)
-        return Rehearsal(problem=f"{type(error).__name__}: {line}", no_room=room)
+        problem = f"{type(error).__name__}: {described(error)}"
+        return Rehearsal(problem=problem, no_room=ran_out_of_memory(error))
 
 
 def room_gib(gpus: float, trials: int) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from datasets.errors import described
 from trainables import checkpoint
 from trainables.config import FitConfig
 from trainables.device import device_name, memory_gib, ran_out_of_memory
@@ -102,7 +103,7 @@ class Stepper:
 
     def _without_result(self, reason: str, error: Exception) -> dict[str, Any]:
         self.latest = None  # the weights are past saving
-        return {reason: (str(error) or repr(error)).splitlines()[0], "done": True}
+        return {reason: described(error), "done": True}
 
     def save(self, folder: Path) -> None:
         """Writes the state after the latest epoch into a folder, if there was one, and with it the
