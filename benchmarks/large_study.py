@@ -44,7 +44,7 @@ def untrained(ledger: Ledger, *_: Any) -> None:
             metrics |= {"validation/r2": score, "train/loss": 0.3, "train/seconds": 1.0}
             told = {**metrics, "memory_gib": 0.5, "epoch": epoch, "unix_ms": epoch}
             ledger.epoch(number, {**told, "device": "cpu"})
-        ledger.saved(number)
+        ledger.saved(number, f"session-0001/trial-{number:05d}/checkpoint_000000")
         ledger.ended(number)
 
 

@@ -26,9 +26,12 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from studies.budgets import Limits
-from studies.ledger import Folders, Ledger
+from studies.checkpoints import Checkpoints, opened
+from studies.ledger import Keeping, Ledger
 from studies.recording import Recorder
+from studies.records import Records
 from studies.search import Search
+from studies.shared_copy import SharedCopy
 from studies.space import Space
 from trainables.models.gnn import GNNConfig
 
@@ -93,9 +96,14 @@ def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, 
         identity="x",
         trial_tags={},
     )
-    folders = Folders(folder / "ledger", folder / "trials")
+    records, journal = Records(folder / "ledger"), folder / "optuna.log"
+    keeping = Keeping(
+        records,
+        Checkpoints(opened(str(folder / "trials"))),
+        SharedCopy(None, journal, records.folder),
+    )
     limits = Limits(trials)
-    ledger = Ledger(search, recorder, folders, "validation/r2", "family", limits, keep=5)
+    ledger = Ledger(search, recorder, keeping, "validation/r2", "family", limits, keep=5)
     reports, lives = Stopwatch(), Stopwatch()
     for _ in range(trials):
         with lives.running():
@@ -108,7 +116,7 @@ def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, 
             told = {**METRICS, "epoch": epoch, "unix_ms": epoch, "device": "cpu"}
             with reports.running():
                 ledger.epoch(proposal.number, told)
-                ledger.saved(proposal.number)
+                ledger.saved(proposal.number, f"s/trial-0/checkpoint_{epoch}")
                 if at_once:
                     _delivered(ledger)
         with lives.running():

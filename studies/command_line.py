@@ -1,6 +1,7 @@
 """A command line read off dataclasses: a field is a flag, its docstring the help."""
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from types import NoneType, UnionType
@@ -81,14 +82,15 @@ def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: type) -
     if hint is bool:
         group.add_argument(_flag(field.name), action="store_true", help=text, default=False)
         return
-    default = "" if field.default is None else " (default: %(default)s)"
+    default = os.environ.get(f"ORRERY_{field.name.upper()}", field.default)
+    text += "" if default is None else " (default: %(default)s)"
     group.add_argument(
         _flag(field.name),
         type=hint,
         choices=choices,
-        default=field.default,
+        default=default,
         metavar=None if choices else _metavar(hint),
-        help=text + default,
+        help=text,
     )
 
 

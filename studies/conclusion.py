@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from studies.budgets import Stop
+from studies.checkpoints import Checkpoints
 from studies.ledger import Ledger
 from studies.options import Options
 from studies.recording import NotRecorded, Recorder, not_recorded
@@ -25,7 +26,7 @@ class Conclusion:
         study: What was asked.
         options: How.
         folder: Of the study.
-        sessions: Folder of checkpoints.
+        checkpoints: Of the study.
         command: As it was typed.
         console: Where results are shown.
         search: What Optuna knows.
@@ -37,7 +38,7 @@ class Conclusion:
         study: Study[Any],
         options: Options,
         folder: Path,
-        sessions: Path,
+        checkpoints: Checkpoints,
         command: str,
         console: Console,
         search: Search,
@@ -46,7 +47,7 @@ class Conclusion:
         self.study = study
         self.options = options
         self.folder = folder
-        self.sessions = sessions
+        self.checkpoints = checkpoints
         self.command = command
         self.console = console
         self.search = search
@@ -166,7 +167,7 @@ class Conclusion:
         baselines = [trial for trial in finished if trial.baseline]
         best = {getattr(trial.config, self.study.by): trial for trial in finished}
         for trial in {t.number: t for t in (*baselines, *best.values())}.values():
-            folder = checkpoint.latest(self.sessions, trial.number)
+            folder = self.checkpoints.latest(trial.number)
             if folder is None:
                 self._say(f"trial {trial.number}: its checkpoint is gone")
                 continue

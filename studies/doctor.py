@@ -19,8 +19,9 @@ from rich.table import Table
 from analysis.command_line import answer, parser
 from analysis.runs import TrackingStore
 from datasets.errors import InputError
+from studies.checkpoints import Checkpoints, opened
 from studies.reconcile import Finding, Memories, agreement, examine
-from studies.recording import KEEP, NotRecorded, Recorder, not_recorded
+from studies.recording import KEEP, STORAGE, NotRecorded, Recorder, not_recorded
 from studies.records import Records
 from studies.search import Journal, mend
 from studies.session import JOURNAL, LEDGER, SESSIONS
@@ -92,7 +93,7 @@ def _examined(
             Journal(folder / JOURNAL, name),
             Records(folder / LEDGER),
             Recorder(uri, name, folder.parent / "artifacts"),
-            folder / SESSIONS,
+            Checkpoints(opened(tags.get(STORAGE) or str(folder / SESSIONS))),
             objective=params["objective"],
             by=params["by"],
             keep=int(tags[KEEP]),

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from trainables import checkpoint
+from studies.checkpoints import Checkpoints
 
 
 @dataclass(frozen=True, order=True)
@@ -37,16 +36,16 @@ def kept(finished: Iterable[Finished], count: int) -> set[int]:
 
 
 def remove_others(
-    sessions: Path, ended: Iterable[int], finished: Sequence[Finished], count: int
+    checkpoints: Checkpoints, ended: Iterable[int], finished: Sequence[Finished], count: int
 ) -> None:
     """Of ended trials, removes the checkpoints that are not kept.
 
     Args:
-        sessions: Folder of all checkpoints.
+        checkpoints: Of the study.
         ended: The trials to look at.
         finished: All that finished.
         count: See `kept`.
     """
     staying = kept(finished, count)
     for number in ended:
-        checkpoint.keep(sessions, number, 1 if number in staying else 0)
+        checkpoints.keep(number, 1 if number in staying else 0)

@@ -12,19 +12,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import torch
+from upath import UPath
 
 from analysis.runs import State
 from datasets.errors import described
 from studies.budgets import Budgets, Limits, Stop
+from studies.checkpoints import Checkpoints
 from studies.delivery import Delivery
 from studies.kept import Finished, kept, remove_others
 from studies.recording import Recorder
 from studies.records import Records, Row, Trial
 from studies.search import Proposal, Search
+from studies.shared_copy import SharedCopy
 from trainables import checkpoint
 from trainables.config import FitConfig
 
@@ -81,16 +82,18 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
-class Folders:
+class Keeping:
     """Where a study keeps its trials.
 
     Attributes:
-        ledger: The ended ones, see `Records`.
-        sessions: Checkpoints, see `checkpoint.of_trial`.
+        records: The ended ones.
+        checkpoints: Of all of them.
+        copy: Of the records, in the shared storage.
     """
 
-    ledger: Path
-    sessions: Path
+    records: Records
+    checkpoints: Checkpoints
+    copy: SharedCopy
 
 
 class Ledger:
@@ -99,7 +102,7 @@ class Ledger:
     Args:
         search: Where proposals come from and endings go.
         recorder: Where everything is recorded.
-        folders: Where trials are kept.
+        keeping: Where trials are kept.
         objective: The metric that is maximised.
         by: The config field whose values are compared.
         limits: When to stop.
@@ -114,7 +117,7 @@ class Ledger:
         self,
         search: Search,
         recorder: Recorder,
-        folders: Folders,
+        keeping: Keeping,
         objective: str,
         by: str,
         limits: Limits,
@@ -125,8 +128,9 @@ class Ledger:
     ) -> None:
         self.search = search
         self.recorder = recorder
-        self.written = Records(folders.ledger)
-        self.sessions = folders.sessions
+        self.written = keeping.records
+        self.checkpoints = keeping.checkpoints
+        self.copy = keeping.copy
         self.objective = objective
         self.by = by
         self.total = limits.trials
@@ -137,6 +141,7 @@ class Ledger:
         self.say = say
         self.on_change = on_change
         self.records: dict[int, TrialRecord] = {}
+        self.live: dict[int, TrialRecord] = {}
         self.stop: Stop | None = None
         self.budgets = Budgets(limits, objective)
         for told in sorted(search.told().values(), key=lambda told: told.ended):
@@ -164,7 +169,12 @@ class Ledger:
             return None
         if self.unfinished:
             return self.unfinished.pop(0)
-        return None if self.is_done() else self._timed(self.search.ask)
+        return None if self.is_done() else self._timed(self._ask)
+
+    def _ask(self) -> Proposal:
+        proposal = self.search.ask()
+        self.copy.journal()  # before the trial leaves anything that has its number
+        return proposal
 
     def is_done(self) -> bool:
         """Whether no trial is left to begin."""
@@ -172,8 +182,7 @@ class Ledger:
 
     def is_under_way(self, placed: bool = False) -> bool:
         """Whether a trial runs or, unless only `placed` ones count, waits for its place."""
-        running = (r for r in self.records.values() if r.state == "running")
-        return any(record.placed or not placed for record in running)
+        return any(record.placed or not placed for record in self.live.values())
 
     def should_stop(self) -> bool:
         """Whether the session ends although trials are left."""
@@ -201,22 +210,25 @@ class Ledger:
 
     # What happened
 
-    def resume_from(self, proposal: Proposal) -> Path | None:
+    def resume_from(self, proposal: Proposal) -> UPath | None:
         """Where a trial goes on from; None: from its beginning.
 
         What the checkpoint knows of its epochs is recorded, should it not be: the session that
         trained them may have died first.
         """
-        folder = checkpoint.latest(self.sessions, proposal.number)
-        for damaged in checkpoint.of_trial(self.sessions, proposal.number):
-            if damaged == folder:
+        if proposal.number in self.records:
+            self.checkpoints.look_again(proposal.number)
+        folder, rows = None, []
+        for each in self.checkpoints.of_trial(proposal.number):
+            state = checkpoint.read(each)
+            if state is not None:
+                folder, rows = each, state["history"]
                 break
-            name = damaged.relative_to(self.sessions)
+            name = self.checkpoints.name(each)
             self.say(f"trial {proposal.number}: its checkpoint {name} is damaged or cut off")
-        rows = checkpoint.load(folder, torch.device("cpu"))["history"] if folder else []
         known = self.recorder.children.get(proposal.number)
         now = time.time_ns() // 1_000_000
-        self.records[proposal.number] = TrialRecord(
+        record = self.records[proposal.number] = TrialRecord(
             number=proposal.number,
             config=proposal.config,
             epoch=len(rows),
@@ -226,6 +238,7 @@ class Ledger:
             rows=list(rows),
             saved=len(rows),
         )
+        self.live[record.number] = record
         return folder
 
     def started(self, number: int, tags: Mapping[str, str] | None = None) -> None:
@@ -265,13 +278,13 @@ class Ledger:
         }
         self._changed(record)
 
-    def saved(self, number: int) -> None:
-        """The epochs of a trial so far are in a checkpoint."""
+    def saved(self, number: int, name: str) -> None:
+        """The epochs of a trial so far are in a checkpoint of this name, see `Checkpoints`."""
         record = self.records[number]
+        self.checkpoints.saved(number, name)
         if record.state == "running":
             record.saved = len(record.rows)
             self.delivery.tell(number)
-            checkpoint.keep(self.sessions, number, checkpoint.KEPT)
 
     def leave(self, number: int) -> None:
         """A trial is being stopped because the session ends; the next one goes on with it."""
@@ -327,9 +340,19 @@ class Ledger:
         )
         self._propose_again(record, self.unfinished)
 
+    def moved(self, number: int) -> None:
+        """The node of a trial is gone: the trial goes on elsewhere, as often as that happens."""
+        record = self.records[number]
+        if record.state == "running":
+            self.say(
+                f"trial {number}: its node is gone after epoch {record.epoch}; it goes on from "
+                f"its checkpoint of epoch {record.saved}"
+            )
+            self._propose_again(record, self.unfinished)
+
     def place_again(self) -> None:
         """All processes of trials are gone, and none of them is to blame."""
-        for record in [r for r in self.records.values() if r.state == "running"]:
+        for record in list(self.live.values()):
             self._propose_again(record, self.unfinished)
 
     def _propose_again(self, record: TrialRecord, queue: list[Proposal]) -> None:
@@ -362,9 +385,8 @@ class Ledger:
         Returns:
             The trials of which MLflow does not know everything.
         """
-        for record in self.records.values():
-            known = record.placed or record.number in self.recorder.children
-            if record.state == "running" and known:
+        for record in list(self.live.values()):
+            if record.placed or record.number in self.recorder.children:
                 self._close(record, "stopped")
         return self.delivery.finish(patience)
 
@@ -399,6 +421,7 @@ class Ledger:
 
     def _close(self, record: TrialRecord, state: State) -> None:
         """A trial is over for this session: written down first, then told."""
+        self.live.pop(record.number, None)
         record.seconds = time.monotonic() - record.begun
         record.ended_ms = time.time_ns() // 1_000_000
         if self.stop is not None and self.stop.kind == "trouble":
@@ -418,14 +441,16 @@ class Ledger:
     def _tell(self, record: TrialRecord, state: State) -> None:
         trial = self._snapshot(record, state, record.rows)
         self.written.write(trial)
+        self.copy.trial(self.written.path(trial.number))
         self.search.tell(trial.number, state, trial.value, trial.epoch, trial.reason)
+        self.copy.journal()
         self.budgets.ended(state, trial.value, trial.reason)
         before = kept(self.finished, self.keep)
         if state == "finished" and trial.value is not None:
             group = getattr(record.config, self.by)
             self.finished.append(Finished(trial.value, trial.number, group, trial.baseline))
         left = before - kept(self.finished, self.keep)
-        remove_others(self.sessions, {trial.number, *left}, self.finished, self.keep)
+        remove_others(self.checkpoints, {trial.number, *left}, self.finished, self.keep)
 
     def _timed(self, action: Callable[[], Any]) -> Any:
         """Adds up what telling costs the driver."""

@@ -1,5 +1,10 @@
-"""What a study's user decides, apart from the hyperparameters."""
+"""What a study's user decides, apart from the hyperparameters.
 
+The default of an option that takes a value may be set by the environment, as ORRERY_RUNS_DIR sets
+that of --runs-dir; so a cluster tells its studies where they are.
+"""
+
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,7 +64,16 @@ class Options:
     """GPUs of each trial; a fraction shares one. By default 1 where there is a GPU, else 0."""
 
     max_concurrent: int | None = None
-    """Trials at once; by default as many as the resources allow."""
+    """Trials at once; by default as many as the resources allow, on a cluster as many as it can
+    grow to."""
+
+    address: str | None = None
+    """Ray cluster to run on: auto on one of its nodes, else HOST:PORT. By default RAY_ADDRESS, and
+    without that Ray is started on this machine."""
+
+    storage: str | None = None
+    """Where the nodes of a cluster share checkpoints and prepared data: s3://BUCKET/FOLDER, or a
+    folder that all of them mount. What the runs folder has of a study is copied there."""
 
     local: bool = False
     """Run the trials one by one in this process, without Ray, none stopped early: for a
@@ -96,6 +110,11 @@ class Options:
                 f"--name {self.name!r}: expected letters, digits, '-', '_' and '.', as it names a "
                 "folder"
             )
+
+    @property
+    def cluster(self) -> str | None:
+        """Address of the cluster that the trials run on; None: they run on this machine."""
+        return None if self.local else self.address or os.environ.get("RAY_ADDRESS")
 
     @property
     def tracking_uri(self) -> str:

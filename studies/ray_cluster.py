@@ -1,13 +1,14 @@
-"""Ray on this machine: started, watched, started again; and the heavy loops of the data sets."""
+"""Ray: joined, or on this machine started, watched and started again; and a parallel map on it."""
 
 import logging
 import os
 import signal
+import socket
 import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -17,14 +18,22 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from datasets.errors import InputError
+from datasets.parallel import ParallelMap
+from studies import nodes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+PACKAGES = ("analysis", "datasets", "studies", "trainables")
+"""What a trial may import of this project."""
+
 LOOKS_A_SECOND = 2
 """At whether the raylet lives."""
+
+ANSWER = 5.0
+"""Seconds that a cluster's head may take to answer at first."""
 
 TASKS_AHEAD = 4
 """Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
@@ -34,20 +43,36 @@ class RayDied(InputError):
     """Ray's own processes are gone, or did not start."""
 
 
-def start() -> None:
-    """Starts Ray on this machine, unless it runs.
+def start(address: str | None = None) -> None:
+    """Joins a cluster, or starts Ray on this machine; does nothing where that was done.
+
+    Args:
+        address: Of the cluster; None: Ray is started.
 
     Raises:
         RayDied: If it does not start.
+        InputError: If there is no such cluster, or it is of another version.
     """
     if ray.is_initialized():
         return
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        if address is None:
+            _start_here()
+        else:
+            _join(address)
+    finally:
+        signal.signal(signal.SIGTERM, terminated)  # Ray has set one of its own
+    # Ray would print a paragraph for each process that dies; the ledger says it in a line.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
+
+
+def _start_here() -> None:
     # Workers import by this path, not by the driver's `sys.path` (see studies/__init__.py).
     path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     # Ray would otherwise write a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
-    terminated = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address="local",
@@ -59,20 +84,40 @@ def start() -> None:
     except Exception as error:  # it raises this very class
         reason = str(error).splitlines()[0]
         raise RayDied(f"Ray does not start ({reason})") from error
-    finally:
-        signal.signal(signal.SIGTERM, terminated)  # Ray has set one of its own
-    # Ray would print a paragraph for each process that dies; the ledger says it in a line.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
+
+
+def _join(address: str) -> None:
+    """The trials run this very code, whatever is installed on their nodes."""
+    code = {"py_modules": [str(ROOT / package) for package in PACKAGES]}
+    try:
+        if address != "auto":
+            host, _, port = address.rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=ANSWER):
+                pass  # Ray itself would wait for minutes
+        ray.init(
+            address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"--address {address}: cannot join a Ray cluster there ({reason}); on a node of one "
+            "it is `auto`, `ray up cluster.yaml` starts one"
+        ) from error
 
 
 def surviving(
-    action: Callable[[], Result], max_failures: int, say: Callable[[str], None]
+    action: Callable[[], Result],
+    address: str | None,
+    max_failures: int,
+    say: Callable[[str], None],
 ) -> Result:
-    """Does something on Ray, in the main thread, and again from its beginning when Ray dies.
+    """Does something on Ray, in the main thread, and again from its beginning when Ray dies, or a
+    node of the cluster while something is done that cannot go on elsewhere.
 
     Args:
         action: What to do.
-        max_failures: Times that Ray is started again.
+        address: See `start`.
+        max_failures: Times that it is done again.
         say: Where to say so.
 
     Raises:
@@ -81,15 +126,16 @@ def surviving(
     deaths = 0
     while True:
         try:
-            start()
-            with _watched():
+            start(address)
+            with _watched() if address is None else nullcontext():
                 return action()
         except RayDied as error:
             deaths += 1
-            ray.shutdown()
+            if address is None:
+                ray.shutdown()
             if deaths > max_failures:
                 raise RayDied(f"{error}, {deaths} times") from error
-            say(f"{error}; it is started again")
+            say(f"{error}; it is {'started' if address is None else 'tried'} again")
 
 
 class _Interruption(BaseException):
@@ -146,28 +192,35 @@ def _lives(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def ray_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+def ray_map(address: str | None = None) -> ParallelMap:
     """The builtin ``map``, a Ray task an item; see `datasets.parallel.ParallelMap`.
 
     A window of tasks is under way at once: items and results of gigabytes in all do not fill the
     object store, and little work is left running when one item fails.
 
-    Raises:
-        RayDied: If Ray does not start, or dies.
-        Exception: What the function raised, as itself.
+    Args:
+        address: See `start`.
+
+    Returns:
+        The map. It raises what the function raises, as itself, and RayDied if Ray does not start
+        or dies.
     """
-    start()
-    task = ray.remote(num_cpus=1)(function)
-    waiting = iter(items)
-    window = TASKS_AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    under_way = deque(task.remote(item) for item in islice(waiting, window))
-    while under_way:
-        try:
-            result = ray.get(under_way.popleft())
-        except RayTaskError as error:
-            raise error.cause from None
-        except RayError as error:  # it was tried again, in other processes
-            line = str(error).splitlines()[0]
-            raise RayDied(f"Ray died ({line}); the same command begins again") from error
-        under_way.extend(task.remote(item) for item in islice(waiting, 1))
-        yield result
+
+    def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
+        start(address)
+        task = ray.remote(num_cpus=1)(function)
+        waiting = iter(items)
+        window = TASKS_AHEAD * max(1, nodes.places(cpus=1, gpus=0))
+        under_way = deque(task.remote(item) for item in islice(waiting, window))
+        while under_way:
+            try:
+                result = ray.get(under_way.popleft())
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayError as error:  # it was tried again, in other processes
+                line = str(error).splitlines()[0]
+                raise RayDied(f"Ray died ({line}); the same command begins again") from error
+            under_way.extend(task.remote(item) for item in islice(waiting, 1))
+            yield result
+
+    return mapped

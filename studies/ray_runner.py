@@ -11,8 +11,9 @@ import pickle
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 # Read when Tune is imported: no loggers and no display of Tune's own beside ours, no complaint
@@ -35,16 +36,19 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from studies import nodes
 from studies.budgets import Stop
+from studies.checkpoints import DEPTH
 from studies.ledger import Ledger
 from studies.options import Options
 from studies.ray_cluster import RayDied, start, surviving, undisturbed
-from trainables import checkpoint
 from trainables.config import FitConfig
 from trainables.device import ran_out_of_memory
-from trainables.rehearsal import Rehearsal, rehearse
-from trainables.stepper import TaskFactory, TrialSpec
+from trainables.rehearsal import Rehearsal, rehearse, room_gib
+from trainables.stepper import TaskFactory
 from trainables.trial import Trial
+from trainables.trial_spec import TrialSpec, trial_folder
+from trainables.versions import versions
 
 FIRST_RUNG = 1 / 5
 """Share of its epochs after which a trial is first looked at; then after 2/5 and 4/5."""
@@ -54,6 +58,15 @@ REDUCTION = 2
 
 LOG_LINES = 30
 """Of a process that died, what it wrote last."""
+
+LOOK = 2.0
+"""Seconds between two looks at which nodes there are."""
+
+NODE_DIED = "its node has died"
+"""What Ray says of an actor on a node that is gone."""
+
+MANY = 10_000
+"""More trials at once than there will be; `_Proposals` gives no more than there is room for."""
 
 
 def rehearse_all(
@@ -76,7 +89,7 @@ def rehearse_all(
         under_way = [task.remote(config, data, cpus, gpus) for config in configs]
         return [_rehearsed(each) for each in under_way]
 
-    return surviving(all_of_them, options.max_failures, say)
+    return surviving(all_of_them, options.cluster, options.max_failures, say)
 
 
 def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
@@ -90,15 +103,24 @@ def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
 
 
 def concurrent_trials(options: Options, gpus: float) -> int:
-    """How many trials run at once."""
-    start()
-    return options.max_concurrent or _concurrent(options, gpus)
+    """How many trials run at once, on a cluster once it has grown. Tune itself would only ever ask
+    a searcher for one ahead."""
+    start(options.cluster)
+    return options.max_concurrent or nodes.places(options.cpus_per_trial, gpus)
+
+
+def memory_of_a_trial(options: Options, gpus: float) -> float:
+    """GiB that there are for each trial on a node that takes trials; see `room_gib`."""
+    start(options.cluster)
+    cpus = options.cpus_per_trial
+    most = max((node.holds(cpus, gpus) for node in nodes.alive()), default=1)
+    together = max(1, min(most, concurrent_trials(options, gpus)))
+    return ray.get(ray.remote(num_cpus=cpus, num_gpus=gpus)(room_gib).remote(gpus, together))
 
 
 def run_trials(
     ledger: Ledger,
     make_task: TaskFactory,
-    sessions: Path,
     session: str,
     options: Options,
     gpus: float,
@@ -107,30 +129,33 @@ def run_trials(
 
     Args:
         ledger: Gives the trials and hears of them.
-        make_task: See `TaskFactory`; put once into the object store.
-        sessions: Folder of all sessions' checkpoints.
-        session: Name of this one.
+        make_task: See `TaskFactory`; put once into the object store, of which each node that runs
+            trials takes one copy.
+        session: Name of this session.
         options: Scheduler and resources.
         gpus: GPUs of each trial.
     """
     # What went wrong in a trial is shown in one line; its traceback lies in the trial's folder.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    folders = (sessions.resolve() / f"{session}-{attempt:03d}" for attempt in count())
+    names = (f"{session}-{attempt:03d}" for attempt in count())
 
     def run() -> None:
         ledger.place_again()
         trainable = tune.with_parameters(
-            Trial, make_task=make_task, cpus=options.cpus_per_trial, gpus=gpus
+            Trial,
+            make_task=make_task,
+            cpus=options.cpus_per_trial,
+            gpus=gpus,
+            versions=versions(),
         )
         resources: dict[str, float] = {"cpu": options.cpus_per_trial, "gpu": gpus}
-        concurrent = concurrent_trials(options, gpus)
         if ledger.alone:
-            there = ray.cluster_resources()
-            resources = {"cpu": there["CPU"], "gpu": there.get("GPU", 0) if gpus else 0}
-            concurrent = 1
+            node = nodes.largest(gpus)
+            resources = {"cpu": node.cpus, "gpu": node.gpus if gpus else 0}
         trainable = tune.with_resources(trainable, resources)
+        cluster = _Cluster(ledger, options, gpus)
         try:
-            _tuner(trainable, concurrent, next(folders), ledger, options).fit()
+            _tuner(trainable, cluster, next(names), ledger, options).fit()
         except Exception as error:  # where Tune itself cannot write, it stumbles in several ways
             if (trouble := _of_the_machine(error)) is not None:
                 ledger.trouble(trouble)
@@ -138,34 +163,34 @@ def run_trials(
                 raise
 
     try:
-        surviving(run, options.max_failures, ledger.say)
+        surviving(run, options.cluster, options.max_failures, ledger.say)
         while ledger.begin_alone():
-            surviving(run, options.max_failures, ledger.say)
+            surviving(run, options.cluster, options.max_failures, ledger.say)
     except RayDied as error:
         ledger.halt(Stop("trouble", str(error)))
 
 
 def _tuner(
     trainable: type[tune.Trainable],
-    concurrent: int,
-    folder: Path,
+    cluster: "_Cluster",
+    name: str,
     ledger: Ledger,
     options: Options,
 ) -> tune.Tuner:
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=_Proposals(ledger),
+            search_alg=_Proposals(ledger, cluster),
             scheduler=_scheduler(options, ledger),
             num_samples=-1,
-            max_concurrent_trials=concurrent,
+            max_concurrent_trials=MANY,
             reuse_actors=True,
             trial_dirname_creator=_trial_folder,
         ),
         run_config=tune.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent),
-            callbacks=[_Reports(ledger, timeout=60 * options.trial_timeout)],
+            name=name,
+            storage_path=str(ledger.checkpoints.root),
+            callbacks=[_Reports(ledger, cluster, timeout=60 * options.trial_timeout)],
             stop=_SessionEnd(ledger),
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(
@@ -176,18 +201,42 @@ def _tuner(
     )
 
 
-def _concurrent(options: Options, gpus: float) -> int:
-    """As many trials as fit. Tune itself would only ever ask a searcher for one ahead."""
-    there = ray.cluster_resources()
-    fit = there.get("CPU", 1) // options.cpus_per_trial
-    if gpus > 0:
-        fit = min(fit, there.get("GPU", 0) // gpus)
-    return int(fit)
+class _Cluster:
+    """The nodes, looked at now and then.
+
+    Args:
+        ledger: Whose user hears who joins and who leaves.
+        options: Resources of a trial; whether there is a cluster at all.
+        gpus: GPUs of each trial.
+    """
+
+    def __init__(self, ledger: Ledger, options: Options, gpus: float) -> None:
+        self.say = ledger.say
+        self.options = options
+        self.gpus = gpus
+        self.alone = ledger.alone
+        self.roll = nodes.Roll() if options.cluster is not None else None
+        self.places = self._places()
+        self.looked = time.monotonic()
+        if self.roll is not None:
+            self.say(f"nodes: {self.roll.text()}; room for {self.places} trials at once")
+
+    def _places(self) -> int:
+        return 1 if self.alone else concurrent_trials(self.options, self.gpus)
+
+    def look(self) -> None:
+        """Looks who is there, if it is time to."""
+        if self.roll is None or time.monotonic() - self.looked < LOOK:
+            return
+        self.looked = time.monotonic()
+        for change in self.roll.changes():
+            self.say(change)
+            self.places = self._places()
 
 
 def _trial_folder(trial: TuneTrial) -> str:
     spec = _spec(trial)
-    return checkpoint.trial_folder(spec.number, spec.attempt)
+    return trial_folder(spec.number, spec.attempt)
 
 
 def _spec(trial: TuneTrial) -> TrialSpec:
@@ -199,18 +248,21 @@ class _OfThisDriver:
     is its ledger, Optuna's journal, MLflow and the checkpoints. They stay out of it."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "ledger"}
+        return {}
 
 
 class _Proposals(_OfThisDriver, Searcher):
     """The ledger as Tune's source of trials."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, cluster: _Cluster) -> None:
         super().__init__(metric=ledger.objective, mode="max")
         self.ledger = ledger
+        self.cluster = cluster
 
     @undisturbed()
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if len(self.ledger.live) >= self.cluster.places and not self.ledger.should_stop():
+            return None
         proposal = self.ledger.next()
         if proposal is None:
             # One that is under way may die and be proposed again.
@@ -218,7 +270,8 @@ class _Proposals(_OfThisDriver, Searcher):
             return None if waiting else Searcher.FINISHED
         resume = self.ledger.resume_from(proposal)
         number, attempt = proposal.number, self.ledger.attempts[proposal.number]
-        return {"trial": TrialSpec(number, proposal.config, proposal.baseline, resume, attempt)}
+        resumed = str(resume) if resume else None
+        return {"trial": TrialSpec(number, proposal.config, proposal.baseline, resumed, attempt)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -234,19 +287,23 @@ class _Reports(_OfThisDriver, tune.Callback):
 
     Args:
         ledger: Hears of them.
+        cluster: Is looked at on the way.
         timeout: Seconds without a sign of life after which a trial is given up.
     """
 
-    def __init__(self, ledger: Ledger, timeout: float) -> None:
+    def __init__(self, ledger: Ledger, cluster: _Cluster, timeout: float) -> None:
         self.ledger = ledger
+        self.cluster = cluster
         self.timeout = timeout
-        self.pids: dict[str, int] = {}
+        self.places: dict[str, _Place] = {}
+        self.running: dict[str, TuneTrial] = {}
         self.stuck: set[str] = set()
 
     @undisturbed()
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
+        self.running[trial.trial_id] = trial
         self.ledger.started(_spec(trial).number, {"orrery.tune_trial": trial.trial_id})
 
     @undisturbed()
@@ -259,7 +316,7 @@ class _Reports(_OfThisDriver, tune.Callback):
         **info: Any,
     ) -> None:
         number = _spec(trial).number
-        self.pids[trial.trial_id] = result["pid"]
+        self.places[trial.trial_id] = _Place(result["node_ip"], result["pid"])
         if "failure" in result:
             self.ledger.failed(number, result["failure"])
         elif "out_of_memory" in result:
@@ -271,12 +328,15 @@ class _Reports(_OfThisDriver, tune.Callback):
     def on_trial_save(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        self.ledger.saved(_spec(trial).number)
+        assert trial.checkpoint is not None
+        name = "/".join(PurePosixPath(trial.checkpoint.path).parts[-DEPTH:])
+        self.ledger.saved(_spec(trial).number, name)
 
     @undisturbed()
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
+        self.running.pop(trial.trial_id, None)
         self.ledger.ended(_spec(trial).number)
 
     @undisturbed()
@@ -284,9 +344,10 @@ class _Reports(_OfThisDriver, tune.Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         number = _spec(trial).number
+        self.running.pop(trial.trial_id, None)
         error, text = _error(trial)
         words = _last_line(text)
-        log = _last_log(self.pids.get(trial.trial_id), text)
+        log = _last_log(self.places.pop(trial.trial_id, None), text)
         cause = error.cause if isinstance(error, RayTaskError) else error
         if trial.trial_id in self.stuck:
             minutes = f"{self.timeout / 60:g} minutes"
@@ -297,6 +358,8 @@ class _Reports(_OfThisDriver, tune.Callback):
             self.ledger.leave(number)
             self.ledger.ended(number)
             self.ledger.trouble(cause)
+        elif NODE_DIED in text:
+            self.ledger.moved(number)
         elif _process_died(error, text):
             self.ledger.died(number, words, log)
         else:
@@ -304,7 +367,8 @@ class _Reports(_OfThisDriver, tune.Callback):
 
     @undisturbed()
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        for trial in trials:
+        self.cluster.look()
+        for trial in self.running.values():
             if trial.status != TuneTrial.RUNNING or trial.trial_id in self.stuck:
                 continue
             heard = self.ledger.records[_spec(trial).number].heard
@@ -355,20 +419,42 @@ def _last_line(text: str) -> str:
     return detail[1] if detail else lines[-1] if lines else "it died without a word"
 
 
-def _last_log(pid: int | None, text: str) -> str:
-    """The last lines that a trial's process wrote, if it was one of this machine; else those of
-    the error."""
-    named = re.search(r"pid[:=] ?(\d+)", text)
-    if pid is None and named:
-        pid = int(named[1])
+@dataclass(frozen=True)
+class _Place:
+    """Where a trial runs.
+
+    Attributes:
+        ip: Of the node.
+        pid: Of the process.
+    """
+
+    ip: str
+    pid: int
+
+
+def _last_log(place: _Place | None, text: str) -> str:
+    """The last lines that a trial's process wrote, if its node is there; else those of the
+    error."""
+    if place is None and (named := re.search(r"pid[:=] ?(\d+)", text)):
+        ip = re.search(r"\bip[:=] ?([\d.]+)", text)
+        place = _Place(ip[1] if ip else ray.util.get_node_ip_address(), int(named[1]))
+    written = []
+    if place is not None and place.ip == ray.util.get_node_ip_address():
+        written = _written_by(place.pid)
+    elif place is not None:
+        written = nodes.on_ip(place.ip, _written_by, place.pid) or []
+    return "\n".join((written or text.splitlines())[-LOG_LINES:])
+
+
+def _written_by(pid: int) -> list[str]:
+    """The lines that a process of Ray's on this node wrote."""
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())  # pyright: ignore
-    written = [
+    return [
         line
         for file in sorted(logs.glob(f"worker-*-{pid}.*"))
         for line in file.read_text(errors="replace").splitlines()
         if line.strip() and not line.startswith(":")  # Ray's own marks
     ]
-    return "\n".join((written or text.splitlines())[-LOG_LINES:])
 
 
 class _SessionEnd(_OfThisDriver, tune.Stopper):

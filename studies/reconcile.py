@@ -6,16 +6,15 @@ hear of an ending, it is told again. A trial that Optuna knows as begun and the 
 is open: the study goes on with it, from its checkpoint.
 """
 
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 from analysis.runs import NUMBER, STATE, State
 from datasets.errors import InputError
+from studies.checkpoints import Checkpoints
 from studies.kept import Finished, kept
 from studies.recording import IDENTITY, PARENT, STATUS, Recorder, Run
 from studies.records import Records, Trial
@@ -53,7 +52,7 @@ class Memories:
         journal: Optuna's.
         records: What Tune did.
         recorder: MLflow's.
-        sessions: Folder of checkpoints.
+        checkpoints: All of them.
         objective: The metric that was maximised.
         by: The hyperparameter whose values are compared.
         keep: Of how many finished trials a checkpoint is kept.
@@ -62,7 +61,7 @@ class Memories:
     journal: Journal
     records: Records
     recorder: Recorder
-    sessions: Path
+    checkpoints: Checkpoints
     objective: str
     by: str
     keep: int
@@ -397,14 +396,14 @@ class _Examination:
                 )
             elif self._is_orphan(run):
                 yield self._orphan(run, number)
-        for folder in checkpoint.of_trial(self.all.sessions, number):
+        for folder in self.all.checkpoints.of_trial(number):
             if checkpoint.is_whole(folder):
                 break
             yield Finding(
                 number,
-                f"its checkpoint {folder.relative_to(self.all.sessions)} is damaged or cut off",
+                f"its checkpoint {self.all.checkpoints.name(folder)} is damaged or cut off",
                 "remove it: the trial goes on from the one before",
-                partial(shutil.rmtree, folder),
+                partial(self.all.checkpoints.remove, number, folder),
             )
 
     # Checkpoints
@@ -415,14 +414,14 @@ class _Examination:
         ended = {number: outline for number, outline in self.outlines.items() if outline}
         staying = kept(self._finished(ended), self.all.keep)
         for number in ended:
-            folders = checkpoint.of_trial(self.all.sessions, number)
+            folders = self.all.checkpoints.of_trial(number)
             allowed = 1 if number in staying else 0
             if len(folders) > allowed:
                 yield Finding(
                     number,
                     f"{len(folders)} checkpoints are left of it, {allowed} is to be kept",
                     "remove the others",
-                    partial(checkpoint.keep, self.all.sessions, number, allowed),
+                    partial(self.all.checkpoints.keep, number, allowed),
                 )
 
     def _finished(self, ended: Mapping[int, Trial]) -> Sequence[Finished]:

@@ -30,6 +30,7 @@ BATCH = 500
 
 IDENTITY = "orrery.identity"
 KEEP = "orrery.keep"
+STORAGE = "orrery.storage"
 PARENT = "mlflow.parentRunId"
 
 LONGEST_TAG = 5_000

@@ -7,7 +7,6 @@ again from it. Tune's own snapshot is ten seconds old when the machine dies and 
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.runs import State
-from trainables.checkpoint import trial_folder
+from datasets.files import write_whole
+from trainables.trial_spec import trial_folder
 
 FORMAT = b"orrery.trial"
 """Key of the metadata of a file."""
@@ -76,23 +76,19 @@ class Records:
         return self.folder / f"{trial_folder(number)}.parquet"
 
     def write(self, trial: Trial) -> None:
-        """Writes an ended trial: beside, flushed to the disk, then renamed.
+        """Writes an ended trial, whole or not at all.
 
         Raises:
             OSError: If the disk does not take it; an earlier file of the trial is then as before.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         facts = asdict(replace(trial, rows=()))
         del facts["rows"]
         columns = list(dict.fromkeys(key for row in trial.rows for key in row))
         table = pa.table({key: [row.get(key) for row in trial.rows] for key in columns})
         table = table.replace_schema_metadata({FORMAT: json.dumps(facts).encode()})
-        beside = self.path(trial.number).with_suffix(".partial")
-        with beside.open("wb") as file:
-            pq.write_table(table, file, write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(self.path(trial.number))
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content, write_page_checksum=True)
+        write_whole(self.path(trial.number), memoryview(content.getvalue()))
 
     def read(self, number: int) -> Trial | None:
         """A trial with its epochs; None if it has no whole file."""

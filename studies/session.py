@@ -22,23 +22,26 @@ from typing import Any
 import filelock
 import torch
 from rich.console import Console
+from upath import UPath
 
 from analysis.runs import check_answers
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
 from studies import preflight
 from studies.budgets import Limits, Stop
+from studies.checkpoints import Checkpoints, opened
 from studies.command_line import CommandLine
 from studies.conclusion import Conclusion
 from studies.display import Display, with_progress
 from studies.interrupts import interruptible
-from studies.ledger import Folders, Ledger
+from studies.ledger import Keeping, Ledger
 from studies.options import Options
 from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
-from studies.recording import KEEP, NotRecorded, Recorder
+from studies.recording import KEEP, STORAGE, NotRecorded, Recorder
 from studies.records import Records
 from studies.search import Search, mend
+from studies.shared_copy import SharedCopy
 from studies.space import Space
 from studies.study import Study, StudyData
 from trainables.rehearsal import rehearse, room_gib
@@ -50,6 +53,9 @@ JOURNAL = "optuna.log"
 LEDGER = "ledger"
 SESSIONS = "trials"
 """What a study's folder holds: Optuna's journal, the ended trials, the checkpoints by session."""
+
+STUDIES = "studies"
+"""Folder of all studies in the shared storage."""
 
 PATIENCE = 30.0
 """Seconds to wait at the end for a tracking server that is away."""
@@ -82,15 +88,8 @@ class Session:
         self.command = shlex.join(["python", self.script, *arguments])
         self.console = console
         self.seed = int(self.given.get("seed", [0])[0])
-        self.gpus = _gpus(self.options)
-        cores = os.cpu_count() or 1
-        if self.options.cpus_per_trial > cores:
-            raise InputError(
-                f"--cpus-per-trial {self.options.cpus_per_trial}: this machine has {cores} cores"
-            )
         self.name = self.options.name or self._default_name()
         self.folder = self.options.runs_dir / self.name
-        self.sessions = self.folder / SESSIONS
         self.reconciling = 0.0
         self._space({})
         _check_writable(self.options.runs_dir)
@@ -98,6 +97,39 @@ class Session:
         check_answers(self.options.tracking_uri)
         if self.name.lower() in RESERVED:
             raise InputError(f"--name {self.name} is taken by MLflow's own files: choose another")
+        self.storage = self._shared()
+        store = self.storage / STUDIES / self.name if self.storage else None
+        self.sessions = store / SESSIONS if store else opened(str(self.folder / SESSIONS))
+        self.copy = SharedCopy(store, self.folder / JOURNAL, self.folder / LEDGER)
+        self.gpus = self._resources()
+
+    def _shared(self) -> UPath | None:
+        if self.options.storage is None:
+            return None
+        from studies.storage import open_storage
+
+        return open_storage(self.options.storage)
+
+    def _resources(self) -> float:
+        """GPUs of each trial, once it is known that there is room for one."""
+        if self.options.cluster is None:
+            cores = os.cpu_count() or 1
+            if self.options.cpus_per_trial > cores:
+                raise InputError(
+                    f"--cpus-per-trial {self.options.cpus_per_trial}: this machine has {cores} "
+                    "cores"
+                )
+            return _gpus(self.options, torch.cuda.device_count())
+        from studies import nodes
+        from studies.ray_cluster import start
+        from studies.storage import check_nodes
+
+        start(self.options.cluster)
+        check_nodes(self.storage)
+        most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
+        gpus = _gpus(self.options, int(most))
+        nodes.check_room(self.options.cpus_per_trial, gpus)
+        return gpus
 
     def _default_name(self) -> str:
         parts = [self.study.key, self.study.data_title(self.data_options)]
@@ -131,8 +163,10 @@ class Session:
                 return 0
         begun = time.monotonic()
         with self._locked():
+            self._take()
+            checkpoints = Checkpoints(self.sessions)
             try:
-                search, recorder = self._open(data)
+                search, recorder = self._open(data, checkpoints)
             except NotRecorded as error:
                 raise InputError(
                     f"the tracking store {self.options.tracking_uri} does not answer ({error}); "
@@ -142,14 +176,14 @@ class Session:
                 self.study,
                 self.options,
                 self.folder,
-                self.sessions,
+                checkpoints,
                 self.command,
                 self.console,
                 search,
                 recorder,
             )
             try:
-                ledger, undelivered = self._run_trials(data, search, recorder)
+                ledger, undelivered = self._run_trials(data, search, recorder, checkpoints)
                 cost = self._cost(ledger, time.monotonic() - begun)
                 return conclusion.conclude(ledger, undelivered, cost)
             except BaseException:
@@ -169,20 +203,21 @@ class Session:
         begun = time.monotonic()
         configs = preflight.corners(space)
         if self.options.local:
-            concurrent = 1
+            concurrent, memory = 1, room_gib(gpus, 1)
             done = [rehearse(config, data.make_task, cpus, gpus) for config in configs]
         else:
             from studies import ray_runner
 
             done = ray_runner.rehearse_all(configs, data.make_task, self.options, gpus, self._say)
             concurrent = ray_runner.concurrent_trials(self.options, gpus)
+            memory = ray_runner.memory_of_a_trial(self.options, gpus)
         forecast = preflight.Forecast(
             space,
             dict(zip(configs, done, strict=True)),
             trials=min(self.options.trials, space.largest or self.options.trials),
             concurrent=concurrent,
             keep=self.options.keep,
-            memory=room_gib(gpus, concurrent),
+            memory=memory,
         )
         self.console.print(forecast.table())
         self._say(f"{forecast.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
@@ -202,7 +237,7 @@ class Session:
             return map
         from studies.ray_cluster import ray_map
 
-        return ray_map
+        return ray_map(self.options.cluster)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -227,9 +262,15 @@ class Session:
             "sampler": self.options.sampler,
             "space": self._space(data.decided).describe(),
             "version": version("orrery"),
+            **({"storage": str(self.storage)} if self.storage else {}),
         }
 
-    def _open(self, data: StudyData) -> tuple[Search, Recorder]:
+    def _take(self) -> None:
+        """The study as the shared storage knows it, if this disk does not."""
+        if (taken := self.copy.take()) is not None:
+            self._say(f"study {self.name}: {taken}")
+
+    def _open(self, data: StudyData, checkpoints: Checkpoints) -> tuple[Search, Recorder]:
         """Optuna's journal and MLflow's runs, if they are of one study.
 
         Raises:
@@ -250,11 +291,12 @@ class Session:
             raise another
         if recorder.identity not in (None, search.key):
             raise another
-        self._reconcile(search, recorder)
+        self._reconcile(search, recorder, checkpoints)
+        self.copy.bring_up()
         self._begin_recording(recorder, search, data)
         return search, recorder
 
-    def _reconcile(self, search: Search, recorder: Recorder) -> None:
+    def _reconcile(self, search: Search, recorder: Recorder, checkpoints: Checkpoints) -> None:
         """Repairs what an earlier session left when it died, and says so."""
         begun = time.monotonic()
         mended, left = mend_memories(
@@ -262,7 +304,7 @@ class Session:
                 search,
                 Records(self.folder / LEDGER),
                 recorder,
-                self.sessions,
+                checkpoints,
                 self.study.objective,
                 self.study.by,
                 self.options.keep,
@@ -305,6 +347,7 @@ class Session:
             tags={
                 "orrery.command": self.command,
                 KEEP: str(self.options.keep),
+                STORAGE: str(self.sessions) if self.storage else "",
                 "orrery.scheduler": "none" if self.options.local else self.options.scheduler,
                 "mlflow.source.name": self.script,
                 "mlflow.source.git.commit": _commit(),
@@ -319,13 +362,13 @@ class Session:
         )
 
     def _run_trials(
-        self, data: StudyData, search: Search, recorder: Recorder
+        self, data: StudyData, search: Search, recorder: Recorder, checkpoints: Checkpoints
     ) -> tuple[Ledger, list[int]]:
         """Runs what is left to run; also returns the trials that MLflow does not know wholly."""
         ledger = Ledger(
             search,
             recorder,
-            Folders(self.folder / LEDGER, self.sessions),
+            Keeping(Records(self.folder / LEDGER), checkpoints, self.copy),
             objective=self.study.objective,
             by=self.study.by,
             limits=Limits(
@@ -357,19 +400,18 @@ class Session:
 
     def _run(self, ledger: Ledger, data: StudyData) -> None:
         # Counted: the clock may have gone back since the last one, and names tell the age.
-        earlier = [int(folder.name.split("-")[1]) for folder in self.sessions.glob("session-*")]
+        names = ledger.checkpoints.sessions
+        earlier = [int(name.split("-")[1]) for name in names if name.startswith("session-")]
         session = f"session-{max(earlier, default=0) + 1:04d}"
         make_task, options = data.make_task, self.options
         if options.local:
             from studies import local_runner
 
-            local_runner.run_trials(
-                ledger, make_task, self.sessions, session, options.cpus_per_trial, self.gpus
-            )
+            local_runner.run_trials(ledger, make_task, session, options.cpus_per_trial, self.gpus)
         else:
             from studies import ray_runner
 
-            ray_runner.run_trials(ledger, make_task, self.sessions, session, options, self.gpus)
+            ray_runner.run_trials(ledger, make_task, session, options, self.gpus)
 
 
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
@@ -381,15 +423,14 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 
 
-def _gpus(options: Options) -> float:
-    """GPUs of each trial: as asked for, else one where there is one."""
-    there = torch.cuda.device_count()
+def _gpus(options: Options, there: int) -> float:
+    """GPUs of each trial: as asked for, else one where a machine has one."""
     if options.gpus_per_trial is None:
         return 1.0 if there else 0.0
     if options.gpus_per_trial > there:
         raise InputError(
-            f"--gpus-per-trial {options.gpus_per_trial:g}: this machine has {there} GPUs that "
-            "torch can use; leave the option out to train on the CPU"
+            f"--gpus-per-trial {options.gpus_per_trial:g}: there are {there} GPUs in a "
+            "machine that torch can use; leave the option out to train on the CPU"
         )
     if options.gpus_per_trial > 1 and options.gpus_per_trial % 1:
         raise InputError(

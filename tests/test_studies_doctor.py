@@ -31,8 +31,8 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
     epoch = Ledger.saved
 
-    def interrupted(self: Ledger, number: int) -> None:
-        epoch(self, number)
+    def interrupted(self: Ledger, number: int, name: str) -> None:
+        epoch(self, number, name)
         if number == OPEN:
             raise KeyboardInterrupt
 

@@ -26,8 +26,8 @@ def test_results_come_in_the_order_of_the_items_however_few_are_under_way(monkey
     def squared(item: int) -> int:
         return item**2
 
-    assert list(ray_map(squared, range(50))) == [item**2 for item in range(50)]
-    assert list(ray_map(squared, [])) == []
+    assert list(ray_map()(squared, range(50))) == [item**2 for item in range(50)]
+    assert list(ray_map()(squared, [])) == []
 
 
 @pytest.mark.ray
@@ -44,7 +44,7 @@ def test_only_a_window_of_items_is_under_way_at_once(monkeypatch):
                 taken.append(item)
                 yield item
 
-    next(iter(ray_map(same, Items())))
+    next(iter(ray_map()(same, Items())))
     assert len(taken) == 1 + int(ray.cluster_resources()["CPU"])
 
 
@@ -54,7 +54,7 @@ def test_what_the_function_raises_comes_as_itself():
         raise InputError(f"row {item} cannot be")
 
     with pytest.raises(InputError, match=r"^row 3 cannot be$"):
-        list(ray_map(refuse, [3]))
+        list(ray_map()(refuse, [3]))
 
 
 LOSES_ITS_RAYLET = """
@@ -81,7 +81,7 @@ def loses_its_raylet():
 for losses, allowed in ((1, 1), (3, 1)):
     times = 0
     try:
-        print(surviving(loses_its_raylet, allowed, print), "after", times)
+        print(surviving(loses_its_raylet, None, allowed, print), "after", times)
     except RayDied as error:
         print(error)
 """

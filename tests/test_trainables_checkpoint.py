@@ -123,35 +123,6 @@ def test_exported_weights_are_a_checkpoint_without_what_only_training_needs(tmp_
     assert flat(back) == flat({key: state[key] for key in ("epoch", "config", "model")})
 
 
-def make(sessions: Path, *parts: str) -> Path:
-    folder = sessions.joinpath(*parts)
-    folder.mkdir(parents=True)
-    checkpoint.save(folder, {"epoch": 1})
-    return folder
-
-
-def test_the_latest_checkpoint_is_that_of_the_last_session_then_of_the_last_epoch(tmp_path):
-    make(tmp_path, "session-0001", "trial-00003", "checkpoint_000009")
-    make(tmp_path, "session-0002", "trial-00003", "checkpoint_000002")
-    newest = make(tmp_path, "session-0002", "trial-00003", "checkpoint_000010")
-    make(tmp_path, "session-0003", "trial-00030", "checkpoint_000011")
-    assert checkpoint.latest(tmp_path, 3) == newest
-
-
-def test_a_checkpoint_that_was_not_finished_is_not_the_latest(tmp_path):
-    whole = make(tmp_path, "a", "trial-00000", "checkpoint_000001")
-    unfinished = make(tmp_path, "a", "trial-00000", "checkpoint_000002") / checkpoint.FILE
-    unfinished.rename(unfinished.with_name("state.pt.partial"))
-    assert checkpoint.latest(tmp_path, 0) == whole
-
-
-def test_a_checkpoint_that_was_cut_off_is_not_the_latest(tmp_path):
-    whole = make(tmp_path, "a", "trial-00000", "checkpoint_000001")
-    cut_off = make(tmp_path, "b", "trial-00000", "checkpoint_000002") / checkpoint.FILE
-    cut_off.write_bytes(cut_off.read_bytes()[:-50])
-    assert checkpoint.latest(tmp_path, 0) == whole
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
 def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path):
     checkpoint.save(tmp_path, {"epoch": 1, "model": {}})
@@ -159,28 +130,3 @@ def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path):
     with pytest.raises(OSError, match="No space left on device"):
         checkpoint.save(tmp_path, {"epoch": 2, "model": {"w": torch.zeros(10_000)}})
     assert checkpoint.load(tmp_path, CPU)["epoch"] == 1
-
-
-def test_where_there_are_more_the_newest_whole_ones_are_kept(tmp_path):
-    for epoch in (1, 2, 3, 4):
-        make(tmp_path, "a", "trial-00000", f"checkpoint_{epoch:06d}")
-    cut_off = tmp_path / "a" / "trial-00000" / "checkpoint_000003" / checkpoint.FILE
-    cut_off.write_bytes(cut_off.read_bytes()[:-50])
-    unfinished = make(tmp_path, "b", "trial-00000", "checkpoint_000005") / checkpoint.FILE
-    unfinished.rename(unfinished.with_name("state.pt.partial"))
-    checkpoint.keep(tmp_path, 0, 2)
-    left = [folder.name for folder in checkpoint.of_trial(tmp_path, 0)]
-    assert left == ["checkpoint_000004", "checkpoint_000002"]
-
-
-def test_a_trial_without_checkpoint_has_no_latest(tmp_path):
-    assert checkpoint.latest(tmp_path / "absent", 0) is None
-    make(tmp_path, "a", "trial-00001", "checkpoint_000001")
-    assert checkpoint.latest(tmp_path, 0) is None
-
-
-def test_folders_of_trials_sort_by_number():
-    folders = [checkpoint.trial_folder(number) for number in (0, 9, 10, 99_999)]
-    assert (
-        folders == sorted(folders) == ["trial-00000", "trial-00009", "trial-00010", "trial-99999"]
-    )

@@ -2,39 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from upath import UPath
 
 from datasets.errors import described
+from datasets.files import AnyPath
 from trainables import checkpoint
-from trainables.config import FitConfig
 from trainables.device import device_name, memory_gib, ran_out_of_memory
 from trainables.fit import Diverged, Epoch, Task, fit
+from trainables.trial_spec import TrialSpec
 
 TaskFactory = Callable[[Any, torch.device], Task[Any]]
 """Brings a configuration and the study's data together; picklable, data and all."""
-
-
-@dataclass(frozen=True)
-class TrialSpec:
-    """What a trial needs to know.
-
-    Attributes:
-        number: Its number in the study.
-        config: What to fit.
-        baseline: Whether it is the default of its family, which is never stopped early.
-        resume: Folder of the checkpoint to go on from, if the trial was begun before.
-        attempt: Counts the processes in which this session began it, from 0.
-    """
-
-    number: int
-    config: FitConfig
-    baseline: bool = False
-    resume: Path | None = None
-    attempt: int = 0
 
 
 class Stepper:
@@ -63,7 +44,7 @@ class Stepper:
                 raise
             self.no_room = error
             return
-        state = checkpoint.load(spec.resume, device) if spec.resume else None
+        state = checkpoint.load(UPath(spec.resume), device) if spec.resume else None
         self.history: list[dict[str, Any]] = state["history"] if state else []
         self.epochs = fit(self.task, spec.config, device, state)
 
@@ -105,7 +86,7 @@ class Stepper:
         self.latest = None  # the weights are past saving
         return {reason: described(error), "done": True}
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: AnyPath) -> None:
         """Writes the state after the latest epoch into a folder, if there was one, and with it the
         results of all epochs so far."""
         if self.latest is not None:

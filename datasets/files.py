@@ -1,0 +1,31 @@
+"""Files that are whole or absent, on a disk or in an object store."""
+
+import os
+from pathlib import Path
+
+from upath import UPath
+
+AnyPath = Path | UPath
+"""On a disk, or an address such as ``s3://BUCKET/KEY``."""
+
+
+def write_whole(path: AnyPath, content: bytes | memoryview) -> None:
+    """Writes a file: on a disk beside, flushed, then renamed; an object store does as much itself.
+
+    Args:
+        path: Where to, folders that are not there included.
+        content: All of it.
+
+    Raises:
+        OSError: If it cannot be written; an earlier file is then as before.
+    """
+    if not isinstance(path, Path):
+        path.write_bytes(bytes(content))
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.partial")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(path)

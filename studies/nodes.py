@@ -1,0 +1,176 @@
+"""The nodes of a Ray cluster: which there are, what they have, and what it can grow to."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+import yaml
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from datasets.errors import InputError
+
+Result = TypeVar("Result")
+
+LAUNCHED = Path("~/ray_bootstrap_config.yaml").expanduser()
+"""Where Ray's cluster launcher leaves, on the head, what it was asked for."""
+
+PATIENCE = 30.0
+"""Seconds that a node may take to answer."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster, or a kind of which it can have some.
+
+    Attributes:
+        name: Of the host, or of the kind.
+        ip: Its address in the cluster; empty for a kind.
+        key: Ray's id of it; empty for a kind.
+        cpus: Cores that trials may use.
+        gpus: GPUs that trials may use.
+    """
+
+    name: str
+    ip: str
+    key: str
+    cpus: float
+    gpus: float
+
+    def holds(self, cpus: float, gpus: float) -> int:
+        """How many trials of so many cores and GPUs fit on it at once."""
+        by_cpus = self.cpus // cpus
+        if gpus == 0:
+            return int(by_cpus)
+        # Several GPUs of a trial are of one node; a fraction is of one GPU.
+        by_gpus = self.gpus // gpus if gpus >= 1 else self.gpus * (1 // gpus)
+        return int(min(by_cpus, by_gpus))
+
+
+def alive() -> list[Node]:
+    """The nodes that there are now, by name."""
+    found = [
+        Node(
+            name=node["NodeManagerHostname"],
+            ip=node["NodeManagerAddress"],
+            key=node["NodeID"],
+            cpus=node["Resources"].get("CPU", 0),
+            gpus=node["Resources"].get("GPU", 0),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    return sorted(found, key=lambda node: (node.name, node.key))
+
+
+def to_come() -> list[Node]:
+    """The kinds of node that the cluster can grow by, one entry for each it may have at most.
+
+    Empty where nothing is known of that: on one machine, on machines that are there already, and
+    from a driver that does not run on the head.
+    """
+    if not LAUNCHED.is_file():
+        return []
+    config: dict[str, Any] = yaml.safe_load(LAUNCHED.read_text())
+    most = config.get("max_workers", 0)
+    kinds = []
+    for name, kind in config.get("available_node_types", {}).items():
+        if name == config.get("head_node_type"):
+            continue
+        has = kind.get("resources", {})
+        node = Node(name, "", "", has.get("CPU", 0), has.get("GPU", 0))
+        kinds += [node] * min(kind.get("max_workers", 0), most)
+    return kinds
+
+
+def places(cpus: float, gpus: float) -> int:
+    """How many trials run at once: on the nodes that there are, or on as many of the best kinds as
+    the cluster can grow to, if these are more."""
+    now = sum(node.holds(cpus, gpus) for node in alive())
+    kinds = sorted((kind.holds(cpus, gpus) for kind in to_come()), reverse=True)
+    return max(now, sum(kinds[: most_workers()]))
+
+
+def most_workers() -> int:
+    """Nodes beside the head that the cluster can grow to; 0 where that is not known."""
+    if not LAUNCHED.is_file():
+        return 0
+    return yaml.safe_load(LAUNCHED.read_text()).get("max_workers", 0)
+
+
+def check_room(cpus: float, gpus: float) -> None:
+    """Checks that a trial of so many cores and GPUs fits on a node, or on one to come.
+
+    Raises:
+        InputError: If it does not.
+    """
+    there = (*alive(), *to_come())
+    if not any(node.holds(cpus, gpus) for node in there):
+        known = sorted({f"{node.name} ({_what_it_has(node)})" for node in there})
+        raise InputError(
+            f"no node holds a trial of {cpus:g} CPU and {gpus:g} GPU: there are, or can be, "
+            f"{', '.join(known)}; lower --cpus-per-trial or --gpus-per-trial"
+        )
+
+
+def largest(gpus: float) -> Node:
+    """The node with the most cores; where GPUs are wanted, of those with the most of these."""
+    return max(alive(), key=lambda node: (node.gpus if gpus else 0, node.cpus))
+
+
+def on_each(function: Callable[..., Result], *arguments: Any) -> Iterator[tuple[Node, Result]]:
+    """What a function returns on each node, whatever else runs there.
+
+    Raises:
+        GetTimeoutError: If a node does not answer.
+        RayError: If one dies meanwhile.
+    """
+    asked = [(node, _ask(node, function, *arguments)) for node in alive()]
+    for node, answer in asked:
+        yield node, ray.get(answer, timeout=PATIENCE)
+
+
+def on_ip(ip: str, function: Callable[..., Result], *arguments: Any) -> Result | None:
+    """What a function returns on one node; None if the node does not answer."""
+    node = next((node for node in alive() if node.ip == ip), None)
+    if node is None:
+        return None
+    try:
+        return ray.get(_ask(node, function, *arguments), timeout=PATIENCE)
+    except RayError:
+        return None
+
+
+def _ask(node: Node, function: Callable[..., Any], *arguments: Any) -> ray.ObjectRef:
+    here = NodeAffinitySchedulingStrategy(node.key, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0)(function)
+    return task.options(scheduling_strategy=here).remote(*arguments)
+
+
+class Roll:
+    """Who has joined and who has left since the last look."""
+
+    def __init__(self) -> None:
+        self.known = {node.key: node for node in alive()}
+
+    def changes(self) -> Iterator[str]:
+        """A line for each node that joined or left."""
+        now = {node.key: node for node in alive()}
+        for key, node in now.items():
+            if key not in self.known:
+                yield f"node {node.name} joined: {_what_it_has(node)}"
+        for key, node in self.known.items():
+            if key not in now:
+                yield f"node {node.name} is gone"
+        self.known = now
+
+    def text(self) -> str:
+        """The nodes now, in a line."""
+        return ", ".join(f"{node.name} ({_what_it_has(node)})" for node in self.known.values())
+
+
+def _what_it_has(node: Node) -> str:
+    gpus = f", {node.gpus:g} GPU" if node.gpus else ""
+    return f"{node.cpus:g} CPU{gpus}" if node.cpus or node.gpus else "no trials"

@@ -1,0 +1,64 @@
+"""A study whose trials say on which node they run and where in its memory their data lie."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from fake_study import FAKE, FakeConfig, FakeTask
+
+from studies.study import StudyData
+
+
+@dataclass(frozen=True)
+class SpreadOptions:
+    """What it learns from."""
+
+    marks: str = ""
+    """Folder that the trials write into."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Eight million bytes, far more than what is sent with a task."""
+
+    numbers: np.ndarray
+    marks: Path
+
+
+class SpreadTask(FakeTask):
+    """Leaves a file that is named after the node, and where the numbers are: the file that is
+    mapped, which is the node's object store, and the place in it."""
+
+    def __init__(self, data: Data, config: FakeConfig, device: torch.device) -> None:
+        super().__init__(config, device)
+        node = ray.get_runtime_context().get_node_id()
+        (data.marks / f"{node}_{_place(data.numbers)}").touch()
+
+
+def _place(numbers: np.ndarray) -> str:
+    address = numbers.__array_interface__["data"][0]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, offset, _, inode = line.split()[:5]
+        begin, end = (int(bound, 16) for bound in span.split("-"))
+        if begin <= address < end:
+            return f"{inode}_{int(offset, 16) + address - begin}"
+    raise AssertionError("every address is mapped")
+
+
+def open_spread(options: SpreadOptions, *arguments: Any) -> StudyData:
+    del arguments
+    data = Data(np.arange(1_000_000, dtype=np.float64), Path(options.marks))
+    return StudyData(make_task=partial(SpreadTask, data), digest="spread", facts={"train": 1})
+
+
+SPREAD = replace(
+    FAKE,
+    key="spread",
+    data_options=SpreadOptions,
+    open_data=open_spread,
+    data_title=lambda _: "nodes",
+)
