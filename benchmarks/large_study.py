@@ -18,12 +18,11 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.rounds import positive
-from studies import local_runner
 from studies.gnn_sweep import STUDY
 from studies.ledger import Ledger
+from studies.local_runner import LocalRunner
 from studies.study import main as study_main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,8 +31,9 @@ ALLOWED = 15.0
 """Seconds until the study begins that the project allows itself."""
 
 
-def untrained(ledger: Ledger, *_: Any) -> None:
-    """Stands for `local_runner.run_trials`: a result for each epoch, none of them trained."""
+def untrained(self: LocalRunner, ledger: Ledger, session: str) -> None:
+    """Stands for `LocalRunner.run_trials`: a result for each epoch, none of them trained."""
+    del self
     while (proposal := ledger.next()) is not None:
         number = proposal.number
         ledger.resume_from(proposal)
@@ -44,7 +44,7 @@ def untrained(ledger: Ledger, *_: Any) -> None:
             metrics |= {"validation/r2": score, "train/loss": 0.3, "train/seconds": 1.0}
             told = {**metrics, "memory_gib": 0.5, "epoch": epoch, "unix_ms": epoch}
             ledger.epoch(number, {**told, "device": "cpu"})
-        ledger.saved(number, f"session-0001/trial-{number:05d}/checkpoint_000000")
+        ledger.saved(number, f"{session}/trial-{number:05d}/checkpoint_000000")
         ledger.ended(number)
 
 
@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("--trials", type=positive, default=1000)
     parser.add_argument("--rounds", type=positive, default=3)
     typed = parser.parse_args()
-    local_runner.run_trials = untrained
+    LocalRunner.run_trials = untrained
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         study = replace(STUDY, analyses=())

@@ -69,29 +69,6 @@ MANY = 10_000
 """More trials at once than there will be; `_Proposals` gives no more than there is room for."""
 
 
-def rehearse_all(
-    configs: Sequence[FitConfig],
-    make_task: TaskFactory,
-    options: Options,
-    gpus: float,
-    say: Callable[[str], None],
-) -> list[Rehearsal]:
-    """Rehearses configurations with the resources of a trial each; see `rehearse`.
-
-    Raises:
-        RayDied: If Ray does not stay alive.
-    """
-
-    def all_of_them() -> list[Rehearsal]:
-        data = ray.put(make_task)
-        cpus = options.cpus_per_trial
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(rehearse)
-        under_way = [task.remote(config, data, cpus, gpus) for config in configs]
-        return [_rehearsed(each) for each in under_way]
-
-    return surviving(all_of_them, options.cluster, options.max_failures, say)
-
-
 def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
     try:
         return ray.get(under_way)
@@ -102,127 +79,147 @@ def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
         return Rehearsal(problem=_last_line(str(error)), no_room=no_room)
 
 
-def concurrent_trials(options: Options, gpus: float) -> int:
-    """How many trials run at once, on a cluster once it has grown. Tune itself would only ever ask
-    a searcher for one ahead."""
-    start(options.cluster)
-    return options.max_concurrent or nodes.places(options.cpus_per_trial, gpus)
-
-
-def memory_of_a_trial(options: Options, gpus: float) -> float:
-    """GiB that there are for each trial on a node that takes trials; see `room_gib`."""
-    start(options.cluster)
-    cpus = options.cpus_per_trial
-    most = max((node.holds(cpus, gpus) for node in nodes.alive()), default=1)
-    together = max(1, min(most, concurrent_trials(options, gpus)))
-    return ray.get(ray.remote(num_cpus=cpus, num_gpus=gpus)(room_gib).remote(gpus, together))
-
-
-def run_trials(
-    ledger: Ledger,
-    make_task: TaskFactory,
-    session: str,
-    options: Options,
-    gpus: float,
-) -> None:
-    """Runs trials until the ledger has none left or the session is to end.
+class RayRunner:
+    """Runs a study's trials on Ray.
 
     Args:
-        ledger: Gives the trials and hears of them.
-        make_task: See `TaskFactory`; put once into the object store, of which each node that runs
-            trials takes one copy.
-        session: Name of this session.
-        options: Scheduler and resources.
+        make_task: See `TaskFactory`.
+        options: Scheduler and resources; which cluster.
         gpus: GPUs of each trial.
     """
-    # What went wrong in a trial is shown in one line; its traceback lies in the trial's folder.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    names = (f"{session}-{attempt:03d}" for attempt in count())
 
-    def run() -> None:
-        ledger.place_again()
-        trainable = tune.with_parameters(
-            Trial,
-            make_task=make_task,
-            cpus=options.cpus_per_trial,
-            gpus=gpus,
-            versions=versions(),
-        )
-        resources: dict[str, float] = {"cpu": options.cpus_per_trial, "gpu": gpus}
-        if ledger.alone:
-            node = nodes.largest(gpus)
-            resources = {"cpu": node.cpus, "gpu": node.gpus if gpus else 0}
-        trainable = tune.with_resources(trainable, resources)
-        cluster = _Cluster(ledger, options, gpus)
+    def __init__(self, make_task: TaskFactory, options: Options, gpus: float) -> None:
+        self.make_task = make_task
+        self.options = options
+        self.gpus = gpus
+        self.shared: tuple[str, ray.ObjectRef] | None = None
+
+    def _data(self) -> ray.ObjectRef:
+        """`make_task`, data and all, put once into the object store, of which each node that runs
+        trials takes one copy; put again where Ray was started again."""
+        driver = ray.get_runtime_context().get_worker_id()
+        if self.shared is None or self.shared[0] != driver:
+            self.shared = (driver, ray.put(self.make_task))
+        return self.shared[1]
+
+    def rehearse_all(
+        self, configs: Sequence[FitConfig], say: Callable[[str], None]
+    ) -> list[Rehearsal]:
+        """Rehearses configurations with the resources of a trial each; see `rehearse`.
+
+        Raises:
+            RayDied: If Ray does not stay alive.
+        """
+
+        def all_of_them() -> list[Rehearsal]:
+            data, cpus = self._data(), self.options.cpus_per_trial
+            task = ray.remote(num_cpus=cpus, num_gpus=self.gpus, max_retries=0)(rehearse)
+            under_way = [task.remote(config, data, cpus, self.gpus) for config in configs]
+            return [_rehearsed(each) for each in under_way]
+
+        return surviving(all_of_them, self.options.cluster, self.options.max_failures, say)
+
+    def concurrent_trials(self) -> int:
+        """How many trials run at once, on a cluster once it has grown. Tune itself would only ever
+        ask a searcher for one ahead."""
+        start(self.options.cluster)
+        return self.options.max_concurrent or nodes.places(self.options.cpus_per_trial, self.gpus)
+
+    def memory_of_a_trial(self) -> float:
+        """GiB that there are for each trial on a node that takes trials; see `room_gib`."""
+        start(self.options.cluster)
+        cpus = self.options.cpus_per_trial
+        most = max(node.holds(cpus, self.gpus) for node in nodes.alive())
+        together = max(1, min(most, self.concurrent_trials()))
+        task = ray.remote(num_cpus=cpus, num_gpus=self.gpus)(room_gib)
+        return ray.get(task.remote(self.gpus, together))
+
+    def run_trials(self, ledger: Ledger, session: str) -> None:
+        """Runs trials until the ledger has none left or the session is to end.
+
+        Args:
+            ledger: Gives the trials and hears of them.
+            session: Name of this session.
+        """
+        # What went wrong in a trial is shown in a line; its traceback lies in the trial's folder.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        names = (f"{session}-{attempt:03d}" for attempt in count())
+        cluster, failures = self.options.cluster, self.options.max_failures
+
+        def run() -> None:
+            ledger.place_again()
+            self._fit(ledger, next(names))
+
         try:
-            _tuner(trainable, cluster, next(names), ledger, options).fit()
+            surviving(run, cluster, failures, ledger.say)
+            while ledger.begin_alone():
+                surviving(run, cluster, failures, ledger.say)
+        except RayDied as error:
+            ledger.halt(Stop("trouble", str(error)))
+
+    def _fit(self, ledger: Ledger, name: str) -> None:
+        try:
+            self._tuner(ledger, name).fit()
         except Exception as error:  # where Tune itself cannot write, it stumbles in several ways
             if (trouble := _of_the_machine(error)) is not None:
                 ledger.trouble(trouble)
             elif not ledger.was_cut_short():
                 raise
 
-    try:
-        surviving(run, options.cluster, options.max_failures, ledger.say)
-        while ledger.begin_alone():
-            surviving(run, options.cluster, options.max_failures, ledger.say)
-    except RayDied as error:
-        ledger.halt(Stop("trouble", str(error)))
+    def _trainable(self, alone: bool) -> type[tune.Trainable]:
+        cpus, gpus = self.options.cpus_per_trial, self.gpus
+        trainable = tune.with_parameters(
+            Trial, make_task=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
+        )
+        resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
+        if alone:
+            node = nodes.largest(gpus)
+            resources = {"cpu": node.cpus, "gpu": node.gpus if gpus else 0}
+        return tune.with_resources(trainable, resources)
 
-
-def _tuner(
-    trainable: type[tune.Trainable],
-    cluster: "_Cluster",
-    name: str,
-    ledger: Ledger,
-    options: Options,
-) -> tune.Tuner:
-    return tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=_Proposals(ledger, cluster),
-            scheduler=_scheduler(options, ledger),
-            num_samples=-1,
-            max_concurrent_trials=MANY,
-            reuse_actors=True,
-            trial_dirname_creator=_trial_folder,
-        ),
-        run_config=tune.RunConfig(
-            name=name,
-            storage_path=str(ledger.checkpoints.root),
-            callbacks=[_Reports(ledger, cluster, timeout=60 * options.trial_timeout)],
-            stop=_SessionEnd(ledger),
-            failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(
-                checkpoint_frequency=1, checkpoint_at_end=False
+    def _tuner(self, ledger: Ledger, name: str) -> tune.Tuner:
+        cluster = _Cluster(self, ledger)
+        timeout = 60 * self.options.trial_timeout
+        return tune.Tuner(
+            self._trainable(ledger.alone),
+            tune_config=tune.TuneConfig(
+                search_alg=_Proposals(ledger, cluster),
+                scheduler=_scheduler(self.options, ledger),
+                num_samples=-1,
+                max_concurrent_trials=MANY,
+                reuse_actors=True,
+                trial_dirname_creator=_trial_folder,
             ),
-            verbose=0,
-        ),
-    )
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(ledger.checkpoints.root),
+                callbacks=[_Reports(ledger, cluster, timeout)],
+                stop=_SessionEnd(ledger),
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_frequency=1, checkpoint_at_end=False
+                ),
+                verbose=0,
+            ),
+        )
 
 
 class _Cluster:
     """The nodes, looked at now and then.
 
     Args:
+        runner: Knows how many trials they hold.
         ledger: Whose user hears who joins and who leaves.
-        options: Resources of a trial; whether there is a cluster at all.
-        gpus: GPUs of each trial.
     """
 
-    def __init__(self, ledger: Ledger, options: Options, gpus: float) -> None:
+    def __init__(self, runner: RayRunner, ledger: Ledger) -> None:
         self.say = ledger.say
-        self.options = options
-        self.gpus = gpus
-        self.alone = ledger.alone
-        self.roll = nodes.Roll() if options.cluster is not None else None
-        self.places = self._places()
+        self.room = lambda: 1 if ledger.alone else runner.concurrent_trials()
+        self.roll = nodes.Roll() if runner.options.cluster is not None else None
+        self.places = self.room()
         self.looked = time.monotonic()
         if self.roll is not None:
             self.say(f"nodes: {self.roll.text()}; room for {self.places} trials at once")
-
-    def _places(self) -> int:
-        return 1 if self.alone else concurrent_trials(self.options, self.gpus)
 
     def look(self) -> None:
         """Looks who is there, if it is time to."""
@@ -231,7 +228,7 @@ class _Cluster:
         self.looked = time.monotonic()
         for change in self.roll.changes():
             self.say(change)
-            self.places = self._places()
+            self.places = self.room()
 
 
 def _trial_folder(trial: TuneTrial) -> str:

@@ -104,7 +104,7 @@ class Recorder:
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(ANSWER)
         if uri.startswith("sqlite:///"):
-            _make_database(Path(uri.removeprefix("sqlite:///")))
+            make_database(Path(uri.removeprefix("sqlite:///")))
         self.client = connect(uri)
         self.study = study
         local = artifacts if uri.startswith("sqlite") else None
@@ -318,7 +318,7 @@ class Recorder:
         self.client.set_terminated(self.parent, status)
 
 
-def _make_database(file: Path) -> None:
+def make_database(file: Path) -> None:
     """Makes a local database, whole or not at all; MLflow itself cannot go on with half of one."""
     with filelock.FileLock(f"{file}.lock"):
         if file.is_file():

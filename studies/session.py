@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import filelock
 import torch
@@ -44,7 +44,8 @@ from studies.search import Search, mend
 from studies.shared_copy import SharedCopy
 from studies.space import Space
 from studies.study import Study, StudyData
-from trainables.rehearsal import rehearse, room_gib
+from trainables.config import FitConfig
+from trainables.rehearsal import Rehearsal
 
 RESERVED = ("artifacts", "mlflow.db", "mlflow.db.lock", "mlflow.db.partial", "default")
 """Names in the runs folder, and of experiments, that are no study's."""
@@ -61,6 +62,28 @@ PATIENCE = 30.0
 """Seconds to wait at the end for a tracking server that is away."""
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class Runner(Protocol):
+    """Runs a study's trials, on Ray or in this process."""
+
+    def rehearse_all(
+        self, configs: Sequence[FitConfig], say: Callable[[str], None]
+    ) -> list[Rehearsal]:
+        """Rehearses configurations, each with the resources of a trial."""
+        ...
+
+    def concurrent_trials(self) -> int:
+        """How many trials run at once."""
+        ...
+
+    def memory_of_a_trial(self) -> float:
+        """GiB that there are for each of them."""
+        ...
+
+    def run_trials(self, ledger: Ledger, session: str) -> None:
+        """Runs trials, in a session of this name, until none is left or the session is to end."""
+        ...
 
 
 class Session:
@@ -157,8 +180,9 @@ class Session:
             space = self._space(data.decided)
             for value in space.compared:
                 data.check(space.corner(value, max))
+        runner = self._runner(data)
         if self._is_rehearsed():
-            self._rehearse(data)
+            self._rehearse(data, runner)
             if self.options.dry_run:
                 return 0
         begun = time.monotonic()
@@ -183,7 +207,7 @@ class Session:
                 recorder,
             )
             try:
-                ledger, undelivered = self._run_trials(data, search, recorder, checkpoints)
+                ledger, undelivered = self._run_trials(runner, search, recorder, checkpoints)
                 cost = self._cost(ledger, time.monotonic() - begun)
                 return conclusion.conclude(ledger, undelivered, cost)
             except BaseException:
@@ -197,27 +221,18 @@ class Session:
         quick = self.options.local or self.options.smoke
         return self.options.dry_run or not (quick or (self.folder / JOURNAL).is_file())
 
-    def _rehearse(self, data: StudyData) -> None:
-        cpus, gpus = self.options.cpus_per_trial, self.gpus
+    def _rehearse(self, data: StudyData, runner: Runner) -> None:
         space = self._space(data.decided)
         begun = time.monotonic()
         configs = preflight.corners(space)
-        if self.options.local:
-            concurrent, memory = 1, room_gib(gpus, 1)
-            done = [rehearse(config, data.make_task, cpus, gpus) for config in configs]
-        else:
-            from studies import ray_runner
-
-            done = ray_runner.rehearse_all(configs, data.make_task, self.options, gpus, self._say)
-            concurrent = ray_runner.concurrent_trials(self.options, gpus)
-            memory = ray_runner.memory_of_a_trial(self.options, gpus)
+        done = runner.rehearse_all(configs, self._say)
         forecast = preflight.Forecast(
             space,
             dict(zip(configs, done, strict=True)),
             trials=min(self.options.trials, space.largest or self.options.trials),
-            concurrent=concurrent,
+            concurrent=runner.concurrent_trials(),
             keep=self.options.keep,
-            memory=memory,
+            memory=runner.memory_of_a_trial(),
         )
         self.console.print(forecast.table())
         self._say(f"{forecast.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
@@ -231,6 +246,13 @@ class Session:
             f"recording {recording:.1f} s and reconciling {self.reconciling:.1f} s of "
             f"{seconds:.0f} s: {share:.1%}"
         )
+
+    def _runner(self, data: StudyData) -> Runner:
+        if self.options.local:
+            from studies.local_runner import LocalRunner as Chosen
+        else:
+            from studies.ray_runner import RayRunner as Chosen
+        return Chosen(data.make_task, self.options, self.gpus)
 
     def _parallel(self) -> ParallelMap:
         if self.options.local:
@@ -362,7 +384,7 @@ class Session:
         )
 
     def _run_trials(
-        self, data: StudyData, search: Search, recorder: Recorder, checkpoints: Checkpoints
+        self, runner: Runner, search: Search, recorder: Recorder, checkpoints: Checkpoints
     ) -> tuple[Ledger, list[int]]:
         """Runs what is left to run; also returns the trials that MLflow does not know wholly."""
         ledger = Ledger(
@@ -389,7 +411,7 @@ class Session:
         try:
             if not ledger.is_done() and not ledger.should_stop():
                 with display, interruptible(ledger, self._say):
-                    self._run(ledger, data)
+                    runner.run_trials(ledger, self._next_session(checkpoints))
         except KeyboardInterrupt:
             ledger.halt(Stop("interrupted", "interrupted"))
         except OSError as error:
@@ -398,20 +420,10 @@ class Session:
             undelivered = ledger.finish(patience=0.0 if ledger.was_cut_short() else PATIENCE)
         return ledger, undelivered
 
-    def _run(self, ledger: Ledger, data: StudyData) -> None:
-        # Counted: the clock may have gone back since the last one, and names tell the age.
-        names = ledger.checkpoints.sessions
-        earlier = [int(name.split("-")[1]) for name in names if name.startswith("session-")]
-        session = f"session-{max(earlier, default=0) + 1:04d}"
-        make_task, options = data.make_task, self.options
-        if options.local:
-            from studies import local_runner
-
-            local_runner.run_trials(ledger, make_task, session, options.cpus_per_trial, self.gpus)
-        else:
-            from studies import ray_runner
-
-            ray_runner.run_trials(ledger, make_task, session, options, self.gpus)
+    def _next_session(self, checkpoints: Checkpoints) -> str:
+        """Counted: the clock may have gone back since the last one, and names tell the age."""
+        names = (name for name in checkpoints.sessions if name.startswith("session-"))
+        return f"session-{max((int(name.split('-')[1]) for name in names), default=0) + 1:04d}"
 
 
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:

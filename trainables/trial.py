@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from trainables import checkpoint
@@ -19,7 +20,7 @@ class Trial(tune.Trainable):
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         config: dict[str, Any],
-        make_task: TaskFactory,
+        make_task: list[ray.ObjectRef],
         cpus: int,
         gpus: float,
         versions: dict[str, str],
@@ -28,12 +29,12 @@ class Trial(tune.Trainable):
 
         Args:
             config: ``{"trial": TrialSpec}``.
-            make_task: Shared by all trials of a node through its object store.
+            make_task: Holds a `TaskFactory`, in the object store that the trials of a node share.
             cpus: Cores of this trial.
             gpus: Its share of GPUs.
             versions: What the driver runs with.
         """
-        self.make_task = make_task
+        self.make_task: TaskFactory = ray.get(make_task[0])
         self.versions = versions
         self.device = pick_device(gpus, cpus)
         self.reset_config(config)

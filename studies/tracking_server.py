@@ -1,0 +1,144 @@
+"""MLflow's server for a cluster: started on the head, private to it, and nothing lost with it.
+
+    python -m studies.tracking_server --storage s3://BUCKET/orrery --runs-dir ~/runs
+
+Its database lies in the runs folder, the artifacts in the shared storage, and every few minutes a
+copy of the database does too: a head whose disk is new begins with that one, and each study tells
+it from its ledger what it has missed. Returns once the server answers; does nothing where one does
+already.
+"""
+
+import argparse
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from upath import UPath
+
+from analysis.runs import check_answers
+from datasets.errors import InputError
+from datasets.files import write_whole
+from studies.recording import make_database
+from studies.storage import open_storage
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlflow"
+
+BETWEEN_COPIES = 300.0
+"""Seconds; a study's own ledger has what is newer."""
+
+START = 120.0
+"""Seconds that the server may take until it answers."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Starts the server; returns 0 once it answers, 2 if it cannot be started."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    shared, runs = os.environ.get("ORRERY_STORAGE"), os.environ.get("ORRERY_RUNS_DIR", "runs")
+    parser.add_argument("--storage", default=shared, required=shared is None, metavar="URI")
+    parser.add_argument("--runs-dir", type=Path, default=runs, metavar="PATH")
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--foreground", action="store_true", help="serve here, until killed")
+    typed = parser.parse_args(argv)
+    try:
+        if typed.foreground:
+            return serve(open_storage(typed.storage), typed.runs_dir.expanduser(), typed.port)
+        return start(typed.storage, typed.runs_dir.expanduser(), typed.port)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def answers(port: int) -> bool:
+    """Whether a server does."""
+    try:
+        check_answers(f"http://127.0.0.1:{port}")
+    except InputError:
+        return False
+    return True
+
+
+def start(storage: str, runs: Path, port: int) -> int:
+    """Has a process of its own serve, and waits until it answers.
+
+    Raises:
+        InputError: If it does not; the message has its last words.
+    """
+    if answers(port):
+        print(f"MLflow answers on http://127.0.0.1:{port}")
+        return 0
+    open_storage(storage)
+    runs.mkdir(parents=True, exist_ok=True)
+    log = runs / "mlflow-server.log"
+    with log.open("ab") as file:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "studies.tracking_server", "--foreground"),
+                *("--storage", storage, "--runs-dir", str(runs), "--port", str(port)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    begun = time.monotonic()
+    while not answers(port):
+        if server.poll() is not None or time.monotonic() - begun > START:
+            server.terminate()
+            said = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise InputError(f"MLflow's server does not start: {' '.join(said)} (see {log})")
+        time.sleep(0.5)
+    print(f"MLflow answers on http://127.0.0.1:{port} after {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+def serve(storage: UPath, runs: Path, port: int) -> int:
+    """Serves until killed, and copies the database now and then."""
+    database, copy = runs.resolve() / DATABASE, storage / DATABASE
+    if not database.is_file() and copy.is_file():
+        print(f"the database is taken from {copy}", flush=True)
+        write_whole(database, copy.read_bytes())
+    make_database(database)
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--backend-store-uri", f"sqlite:///{database}"),
+            *("--artifacts-destination", str(storage / ARTIFACTS)),
+        ]
+    )
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    copied = 0.0
+    while True:
+        try:
+            code = server.wait(timeout=BETWEEN_COPIES)
+        except subprocess.TimeoutExpired:
+            code = None
+        if (changed := database.stat().st_mtime) > copied:
+            copy_database(database, copy)
+            copied = changed
+        if code is not None:
+            return code
+
+
+def copy_database(database: Path, copy: UPath) -> None:
+    """Copies a database that others write to, as it is at one moment."""
+    with tempfile.TemporaryDirectory() as scratch:
+        moment = Path(scratch) / DATABASE
+        reader, writer = sqlite3.connect(database), sqlite3.connect(moment)
+        try:
+            reader.backup(writer)
+        finally:
+            reader.close()
+            writer.close()
+        write_whole(copy, moment.read_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
