@@ -42,7 +42,8 @@ class Checkpoints:
         self.sessions: set[str] = set()
         self.names: dict[int, set[str]] = defaultdict(set)
         for parts in self._listed(self.root):
-            self._remember(parts)
+            if parts:  # some stores have an object that stands for the folder itself
+                self._remember(parts)
 
     def _listed(self, folder: UPath, prefix: str = "") -> Iterator[tuple[str, ...]]:
         """The files below a folder, as parts of their names below the root."""

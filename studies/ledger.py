@@ -29,6 +29,9 @@ from studies.shared_copy import SharedCopy
 from trainables import checkpoint
 from trainables.config import FitConfig
 
+NODE = "orrery.node"
+"""Tag of a trial: where it ran, one after the other."""
+
 LONGEST_LOG = 4_000
 """Characters, counted from its end, of what a process wrote."""
 
@@ -237,6 +240,7 @@ class Ledger:
             started_ms=known.started_ms if known else now,
             rows=list(rows),
             saved=len(rows),
+            tags={NODE: known.tags[NODE]} if known and NODE in known.tags else {},
         )
         self.live[record.number] = record
         return folder
@@ -272,9 +276,12 @@ class Ledger:
         kept = ("epoch", "unix_ms", "memory_gib")
         record.rows.append({key: result[key] for key in result if "/" in key or key in kept})
         record.epoch, record.value = epoch, result[self.objective]
+        nodes = [name for name in record.tags.get(NODE, "").split(", ") if name]
+        here = result.get("hostname", platform.node())
+        moved = nodes[-1:] != [here]
         record.tags |= {
             "orrery.device": result["device"],
-            "orrery.node": result.get("hostname", platform.node()),
+            NODE: ", ".join([*nodes, here] if moved else nodes),
         }
         self._changed(record)
 
@@ -318,13 +325,14 @@ class Ledger:
             record.tags["mlflow.note.content"] = f"{reason}\n\n```\n{log[-LONGEST_LOG:]}\n```"
         self._close(record, "failed")
 
-    def died(self, number: int, words: str, log: str) -> None:
+    def died(self, number: int, words: str, log: str, what: str = "died") -> None:
         """The process of a trial died: the trial goes on from its checkpoint, if it may.
 
         Args:
             number: The trial.
             words: What there is to say of it, in one line.
             log: The last lines that the process wrote.
+            what: Happened to it, as far as is known yet.
         """
         record = self.records[number]
         if record.state != "running":
@@ -332,13 +340,17 @@ class Ledger:
         self.deaths[number] += 1
         times = self.deaths[number]
         if times > self.max_failures:
-            self.failed(number, f"its process died {times} times: {words}", log)
+            self.failed(number, f"its process {what} {times} times: {words}", log)
             return
         self.say(
-            f"trial {number}: its process died after epoch {record.epoch}; it goes on from its "
+            f"trial {number}: its process {what} after epoch {record.epoch}; it goes on from its "
             f"checkpoint ({times} of {self.max_failures} times)"
         )
         self._propose_again(record, self.unfinished)
+
+    def excuse(self, number: int) -> None:
+        """The last death of a trial was its node's, and does not count."""
+        self.deaths[number] -= 1
 
     def moved(self, number: int) -> None:
         """The node of a trial is gone: the trial goes on elsewhere, as often as that happens."""

@@ -39,6 +39,11 @@ class Node:
     cpus: float
     gpus: float
 
+    def __str__(self) -> str:
+        gpus = f", {self.gpus:g} GPU" if self.gpus else ""
+        has = f"{self.cpus:g} CPU{gpus}" if self.cpus or self.gpus else "no trials"
+        return f"{self.name} ({has})"
+
     def holds(self, cpus: float, gpus: float) -> int:
         """How many trials of so many cores and GPUs fit on it at once."""
         by_cpus = self.cpus // cpus
@@ -108,7 +113,7 @@ def check_room(cpus: float, gpus: float) -> None:
     """
     there = (*alive(), *to_come())
     if not any(node.holds(cpus, gpus) for node in there):
-        known = sorted({f"{node.name} ({_what_it_has(node)})" for node in there})
+        known = sorted({str(node) for node in there})
         raise InputError(
             f"no node holds a trial of {cpus:g} CPU and {gpus:g} GPU: there are, or can be, "
             f"{', '.join(known)}; lower --cpus-per-trial or --gpus-per-trial"
@@ -155,22 +160,13 @@ class Roll:
     def __init__(self) -> None:
         self.known = {node.key: node for node in alive()}
 
-    def changes(self) -> Iterator[str]:
-        """A line for each node that joined or left."""
-        now = {node.key: node for node in alive()}
-        for key, node in now.items():
-            if key not in self.known:
-                yield f"node {node.name} joined: {_what_it_has(node)}"
-        for key, node in self.known.items():
-            if key not in now:
-                yield f"node {node.name} is gone"
+    def changes(self) -> tuple[list[Node], list[Node]]:
+        """The nodes that joined, and those that left."""
+        now, before = {node.key: node for node in alive()}, self.known
         self.known = now
+        joined = [node for key, node in now.items() if key not in before]
+        return joined, [node for key, node in before.items() if key not in now]
 
     def text(self) -> str:
         """The nodes now, in a line."""
-        return ", ".join(f"{node.name} ({_what_it_has(node)})" for node in self.known.values())
-
-
-def _what_it_has(node: Node) -> str:
-    gpus = f", {node.gpus:g} GPU" if node.gpus else ""
-    return f"{node.cpus:g} CPU{gpus}" if node.cpus or node.gpus else "no trials"
+        return ", ".join(str(node) for node in self.known.values())

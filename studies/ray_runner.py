@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -26,6 +27,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 import ray
 from ray import cloudpickle, tune
 from ray.exceptions import (
+    ActorUnavailableError,
     LocalRayletDiedError,
     NodeDiedError,
     RayActorError,
@@ -214,6 +216,8 @@ class _Cluster:
 
     def __init__(self, runner: RayRunner, ledger: Ledger) -> None:
         self.say = ledger.say
+        self.excuse = ledger.excuse
+        self.unreachable: dict[str, list[int]] = defaultdict(list)
         self.room = lambda: 1 if ledger.alone else runner.concurrent_trials()
         self.roll = nodes.Roll() if runner.options.cluster is not None else None
         self.places = self.room()
@@ -226,9 +230,20 @@ class _Cluster:
         if self.roll is None or time.monotonic() - self.looked < LOOK:
             return
         self.looked = time.monotonic()
-        for change in self.roll.changes():
-            self.say(change)
+        joined, gone = self.roll.changes()
+        for node in joined:
+            self.say(f"node {node} joined")
+        for node in gone:
+            self.say(f"node {node.name} is gone")
+            for number in self.unreachable.pop(node.ip, []):
+                self.excuse(number)
+        if joined or gone:
             self.places = self.room()
+
+    def lost(self, number: int, place: "_Place | None") -> None:
+        """A trial cannot be reached where it was."""
+        if place is not None:
+            self.unreachable[place.ip].append(number)
 
 
 def _trial_folder(trial: TuneTrial) -> str:
@@ -344,7 +359,8 @@ class _Reports(_OfThisDriver, tune.Callback):
         self.running.pop(trial.trial_id, None)
         error, text = _error(trial)
         words = _last_line(text)
-        log = _last_log(self.places.pop(trial.trial_id, None), text)
+        place = self.places.pop(trial.trial_id, None)
+        log = "" if isinstance(error, ActorUnavailableError) else _last_log(place, text)
         cause = error.cause if isinstance(error, RayTaskError) else error
         if trial.trial_id in self.stuck:
             minutes = f"{self.timeout / 60:g} minutes"
@@ -357,6 +373,9 @@ class _Reports(_OfThisDriver, tune.Callback):
             self.ledger.trouble(cause)
         elif NODE_DIED in text:
             self.ledger.moved(number)
+        elif isinstance(error, ActorUnavailableError):
+            self.cluster.lost(number, place)
+            self.ledger.died(number, words, log, "cannot be reached")
         elif _process_died(error, text):
             self.ledger.died(number, words, log)
         else:

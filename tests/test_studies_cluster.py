@@ -91,7 +91,7 @@ def test_a_node_goes_and_one_comes_and_every_trial_finishes(three, tmp_path, mon
 
     assert "room for 6 trials at once" in said.out
     assert said.out.count("is gone\n") == 1
-    assert said.out.count("joined: 2 CPU") == 1
+    assert said.out.count("(2 CPU) joined\n") == 1
     assert "its node is gone after epoch" in said.out
     assert "its process died" not in said.out
 
