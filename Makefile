@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup study test check bench ui
+.PHONY: setup study test check bench cluster-test ui
 
 study: setup
 	$(BIN)/python studies/gnn_sweep.py
@@ -24,6 +24,11 @@ bench: setup
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/plain_study.py
 	$(BIN)/python benchmarks/driving_step.py
+
+# Both clusters end to end on this machine alone; as root, on Linux, with openssh-server and rsync.
+cluster-test: setup
+	$(BIN)/python tests/cluster/aws.py
+	$(BIN)/python tests/cluster/on_prem.py
 
 ui: setup
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db

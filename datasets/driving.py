@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from datasets import car_racing
+from datasets.cache import Cache
 from datasets.car_racing import DriverName
 from datasets.errors import InputError
 from datasets.homework_recordings import read_pickle
@@ -82,7 +83,7 @@ class Drives:
 def open_drives(
     options: DrivingOptions,
     seed: int,
-    cache: Path,
+    cache: Path | Cache,
     parallel: ParallelMap = map,
 ) -> Drives:
     """Records or finds the drives that the options name.
@@ -90,14 +91,14 @@ def open_drives(
     Args:
         options: Which.
         seed: Seeds the split.
-        cache: Folder of recordings.
+        cache: Keeps recordings.
         parallel: Records the episodes.
 
     Raises:
         InputError: If they cannot be used; the message says why.
     """
     if options.recordings is None:
-        recordings = read_recordings(_recorded(options, cache, parallel))
+        recordings = read_recordings(_recorded(options, Cache.of(cache), parallel))
     elif not Path(options.recordings).is_file():
         raise InputError(f"no file {options.recordings}: expected recordings in Arrow or a pickle")
     elif options.recordings.endswith(".pkl"):
@@ -127,12 +128,13 @@ def _moves(recordings: Recordings, episode: int) -> bool:
     return bool((recordings.frames[begin] != recordings.frames[begin + 1 : end]).any())
 
 
-def _recorded(options: DrivingOptions, cache: Path, parallel: ParallelMap) -> Path:
-    shape = f"{options.episodes}x{options.steps}x{options.size}"
-    path = cache / f"car-racing-{options.driver}-{shape}-v{car_racing.VERSION}.arrow"
-    if not path.is_file():
+def _recorded(options: DrivingOptions, cache: Cache, parallel: ParallelMap) -> Path:
+    def make(path: Path) -> None:
         drives = car_racing.record(
             options.driver, options.episodes, options.steps, options.size, SEED, parallel
         )
         write_recordings(drives, path)
-    return path
+
+    shape = f"{options.episodes}x{options.steps}x{options.size}"
+    name = f"car-racing-{options.driver}-{shape}-v{car_racing.VERSION}.arrow"
+    return cache.get(name, make)

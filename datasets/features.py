@@ -15,6 +15,7 @@ import pyarrow as pa
 from rdkit import Chem, RDLogger
 
 from datasets.atom_order import in_order_of
+from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.graphs import Graphs
 from datasets.molecules import BONDS, fingerprint, ragged, target_values
@@ -63,7 +64,7 @@ class Featurised:
 
 
 def molecule_graphs(
-    table: pa.Table, target: str, cache: Path, parallel: ParallelMap = map
+    table: pa.Table, target: str, cache: Path | Cache, parallel: ParallelMap = map
 ) -> Graphs:
     """The graphs of a table, from the cache where they lie there.
 
@@ -73,7 +74,7 @@ def molecule_graphs(
     Args:
         table: A molecule table, see `datasets.molecules`.
         target: Name of the target.
-        cache: Folder for the memory-mapped graphs; named after the content, so a changed table
+        cache: Keeps the memory-mapped graphs; named after the content, so a changed table
             never meets an old cache.
         parallel: Runs RDKit over the SMILES, see `ParallelMap`.
 
@@ -81,8 +82,8 @@ def molecule_graphs(
         InputError: If RDKit rejects a SMILES, an element is not H, C, N, O or F, a bond is listed
             twice, or the target is missing or not finite.
     """
-    folder = cache / f"graphs-{digest_of(table, target)}-{target}"
-    if not folder.is_dir():
+
+    def make(folder: Path) -> None:
         targets = target_values(table, target)
         _check_elements(table)
         graphs = (
@@ -91,7 +92,8 @@ def molecule_graphs(
             else _graphs_from_smiles(table, targets, parallel)
         )
         graphs.save(folder)
-    return Graphs.load(folder)
+
+    return Graphs.load(Cache.of(cache).get(f"graphs-{digest_of(table, target)}-{target}", make))
 
 
 def digest_of(table: pa.Table, target: str) -> str:

@@ -147,7 +147,7 @@ def table_file(
     Raises:
         InputError: If a raw file is missing and cannot be downloaded, or is not as published.
     """
-    path = folder / f"molecules-{raw.digest}-v{VERSION}.parquet"
+    path = folder / table_name(raw)
     downloads = (raw.archive, raw.uncharacterized)
     if not path.is_file():
         complete(downloads, folder / "raw", say, "or use another --dataset, such as FILE.parquet")
@@ -155,6 +155,11 @@ def table_file(
     if not path.is_file():
         write_table(read_raw(folder / "raw", raw, parallel), path)
     return path
+
+
+def table_name(raw: RawSet) -> str:
+    """Of the table's file: what is published, and how it is read."""
+    return f"molecules-{raw.digest}-v{VERSION}.parquet"
 
 
 def read_raw(folder: Path, raw: RawSet, parallel: ParallelMap) -> pa.Table:

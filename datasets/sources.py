@@ -5,12 +5,14 @@ Tables are generated or read once and kept in a cache, as are their graphs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from datasets import gfn2, qm9
+from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.features import digest_of, molecule_graphs
 from datasets.graphs import Graphs
@@ -89,7 +91,7 @@ class MoleculeSet:
 def open_molecules(
     options: MoleculeOptions,
     seed: int,
-    cache: Path,
+    cache: Path | Cache,
     parallel: ParallelMap = map,
     say: Callable[[str], None] = print,
 ) -> MoleculeSet:
@@ -98,14 +100,14 @@ def open_molecules(
     Args:
         options: Which.
         seed: Seeds a random split.
-        cache: Folder of generated tables and graphs.
+        cache: Keeps generated tables and graphs.
         parallel: Runs generation and featurisation.
         say: Is told what was left out or replaced, a line each.
 
     Raises:
         InputError: If they cannot be used; the message says why.
     """
-    table = _table(options, cache, parallel, say)
+    table = _table(options, Cache.of(cache), parallel, say)
     if options.split == "homework":
         table = table.slice(0, sum(HOMEWORK))  # the other rows are in no part of it
     target_values(table, options.target)
@@ -134,25 +136,27 @@ def open_molecules(
 
 
 def _table(
-    options: MoleculeOptions, cache: Path, parallel: ParallelMap, say: Callable[[str], None]
+    options: MoleculeOptions, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
 ) -> pa.Table:
     if options.dataset == "gfn2":
         path = _generated(options.molecules or gfn2.DEFAULT_SIZE, cache, parallel, say)
     elif options.dataset == "qm9":
-        path = qm9.table_file(cache / "qm9", qm9.PUBLISHED, parallel, say)
+        table = partial(qm9.table_file, cache.folder / "qm9", qm9.PUBLISHED, parallel, say)
+        cache.get(f"qm9/{qm9.table_name(qm9.PUBLISHED)}", lambda _: table())
+        path = table()  # checks the raw files as well, where they are
     else:
         path = Path(options.dataset)
     return read_table(path, options.target).slice(0, options.molecules)
 
 
 def _generated(
-    molecules: int, cache: Path, parallel: ParallelMap, say: Callable[[str], None]
+    molecules: int, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
 ) -> Path:
-    path = cache / f"gfn2-{molecules}-v{gfn2.VERSION}.parquet"
-    if not path.is_file():
+    def make(path: Path) -> None:
         generated = gfn2.generate(molecules, GFN2_SEED, parallel)
         if generated.failures:
             causes = ", ".join(f"{count} {kind}" for kind, count in generated.failures.items())
             say(f"replaced molecules that could not be labelled: {causes}")
         write_table(generated.table, path)
-    return path
+
+    return cache.get(f"gfn2-{molecules}-v{gfn2.VERSION}.parquet", make)

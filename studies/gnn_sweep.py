@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from analysis import loss_curves, r2_table
+from datasets.cache import Cache
 from datasets.parallel import ParallelMap
 from datasets.sources import MoleculeOptions, open_molecules
 from studies.study import Study, StudyData, main
@@ -22,7 +23,7 @@ from trainables.molecules import MoleculeTask
 def open_data(
     options: MoleculeOptions,
     seed: int,
-    cache: Path,
+    cache: Cache,
     parallel: ParallelMap,
     say: Callable[[str], None],
 ) -> StudyData:

@@ -25,6 +25,7 @@ from rich.console import Console
 from upath import UPath
 
 from analysis.runs import check_answers
+from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
 from studies import preflight
@@ -55,8 +56,8 @@ LEDGER = "ledger"
 SESSIONS = "trials"
 """What a study's folder holds: Optuna's journal, the ended trials, the checkpoints by session."""
 
-STUDIES = "studies"
-"""Folder of all studies in the shared storage."""
+STUDIES, DATA = "studies", "data"
+"""Folders of all studies and of prepared data in the shared storage."""
 
 PATIENCE = 30.0
 """Seconds to wait at the end for a tracking server that is away."""
@@ -142,7 +143,7 @@ class Session:
                     f"--cpus-per-trial {self.options.cpus_per_trial}: this machine has {cores} "
                     "cores"
                 )
-            return _gpus(self.options, torch.cuda.device_count())
+            return _gpus(self.options, torch.cuda.device_count(), "this machine has")
         from studies import nodes
         from studies.ray_cluster import start
         from studies.storage import check_nodes
@@ -150,7 +151,7 @@ class Session:
         start(self.options.cluster)
         check_nodes(self.storage)
         most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
-        gpus = _gpus(self.options, int(most))
+        gpus = _gpus(self.options, int(most), "a node has at most")
         nodes.check_room(self.options.cpus_per_trial, gpus)
         return gpus
 
@@ -173,8 +174,9 @@ class Session:
     def run(self) -> int:
         """Runs the study; returns the exit code."""
         parallel = with_progress(self._parallel(), self.console)
+        cache = Cache(self.options.data_dir, self.storage / DATA if self.storage else None)
         data = self.study.open_data(
-            self.data_options, self.seed, self.options.data_dir, parallel, self.console.print
+            self.data_options, self.seed, cache, parallel, self.console.print
         )
         if data.check is not None:
             space = self._space(data.decided)
@@ -435,14 +437,14 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 
 
-def _gpus(options: Options, there: int) -> float:
+def _gpus(options: Options, there: int, words: str) -> float:
     """GPUs of each trial: as asked for, else one where a machine has one."""
     if options.gpus_per_trial is None:
         return 1.0 if there else 0.0
     if options.gpus_per_trial > there:
         raise InputError(
-            f"--gpus-per-trial {options.gpus_per_trial:g}: there are {there} GPUs in a "
-            "machine that torch can use; leave the option out to train on the CPU"
+            f"--gpus-per-trial {options.gpus_per_trial:g}: {words} {there} GPUs that "
+            "torch can use; leave the option out to train on the CPU"
         )
     if options.gpus_per_trial > 1 and options.gpus_per_trial % 1:
         raise InputError(

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
+from datasets.cache import Cache
 from datasets.errors import InputError, described
 from datasets.parallel import ParallelMap
 from trainables.config import FitConfig
@@ -63,7 +64,7 @@ class Study(Generic[DataOptions]):
     by: str
     objective: str
     data_options: type[DataOptions]
-    open_data: Callable[[DataOptions, int, Path, ParallelMap, Callable[[str], None]], StudyData]
+    open_data: Callable[[DataOptions, int, Cache, ParallelMap, Callable[[str], None]], StudyData]
     data_title: Callable[[DataOptions], str]
     presets: Mapping[str, Callable[[Any], Mapping[str, Any]]]
     smoke: Mapping[str, Any]

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from analysis import loss_curves, rollouts
+from datasets.cache import Cache
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
 from studies.study import Study, StudyData, main
@@ -24,7 +25,7 @@ from trainables.rollout import CONTEXT
 def open_data(
     options: DrivingOptions,
     seed: int,
-    cache: Path,
+    cache: Cache,
     parallel: ParallelMap,
     say: Callable[[str], None],
 ) -> StudyData:

@@ -149,7 +149,7 @@ def test_a_trial_for_which_no_node_has_room_is_refused(three, tmp_path, capsys):
     line = refused(["--cpus-per-trial", "64", *where(three, tmp_path)], capsys)
     assert "no node holds a trial of 64 CPU and 0 GPU" in line
     line = refused(["--gpus-per-trial", "0.5", *where(three, tmp_path)], capsys)
-    assert "there are 0 GPUs in a machine" in line
+    assert "a node has at most 0 GPUs" in line
 
 
 def test_an_address_where_no_cluster_is_is_refused(tmp_path, capsys):

@@ -21,6 +21,8 @@ NAMESPACE = "orrery-lab"
 LAPTOP = "10.77.0.1"
 TOOLS = ("/usr/sbin/sshd", "rsync", "ip", "unshare", "curl", "ssh-keygen")
 
+RAY = ("raylet", "gcs_server")
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 """From sched.h."""
@@ -103,6 +105,12 @@ class Lab:
         machine.kill()
         machine.wait()
         _run("ip", "netns", "del", _space(name))
+
+    def runs_ray(self, name: str) -> bool:
+        """Whether a machine has processes of Ray's."""
+        inside = subprocess.run(["ip", "netns", "pids", _space(name)], capture_output=True)
+        names = [Path(f"/proc/{pid}/comm") for pid in inside.stdout.decode().split()]
+        return any(n.is_file() and n.read_text().strip() in RAY for n in names)
 
     def laptop(self, command: str, **environment: str) -> subprocess.Popen[str]:
         """Begins a command on the laptop, in the project's folder; one pipe for all it says."""

@@ -1,0 +1,121 @@
+"""A study on a cluster of the lab: submitted, listened to, examined."""
+
+import json
+import re
+import threading
+from pathlib import Path
+
+from machines import Lab
+
+SCRIPT = "studies/gnn_sweep.py"
+TRIALS = 6
+EPOCHS = 50
+ARGUMENTS = (
+    f"--molecules 200 --trials {TRIALS} --epochs {EPOCHS} --name lab --scheduler none "
+    # Machines that do not exist have no GPUs.
+    "--gpus-per-trial 0"
+)
+GAPS = """
+import json
+from pathlib import Path
+from studies.records import Records
+records = Records(Path.home() / "runs" / "lab" / "ledger")
+found = {}
+for number in records.numbers():
+    trial = records.read(number)
+    times = [row["unix_ms"] / 1000 for row in trial.rows]
+    gaps = [later - sooner for sooner, later in zip(times, times[1:])]
+    found[number] = [trial.state, trial.epoch, max(gaps), trial.tags["orrery.node"]]
+print(json.dumps(found))
+"""
+
+
+class Submitted:
+    """A study that was submitted: what it says is kept, and shown where it matters."""
+
+    SHOWN = re.compile(
+        r"(study|nodes:|node |trial \d+: its|best of|error|ended|forecast| +\d+/\d+ )"
+    )
+
+    def __init__(self, made: Lab, config: Path, more: str, log: str, **environment: str) -> None:
+        self.lab = made
+        command = f"ray submit {config} {SCRIPT} -- {ARGUMENTS} {more}"
+        self.process = made.laptop(command, **environment)
+        self.lines: list[str] = []
+        self.log = made.logs / log
+        self.thread = threading.Thread(target=self._listen, daemon=True)
+        self.thread.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        with self.log.open("w") as file:
+            for line in self.process.stdout:
+                plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]|\r", "", line).rstrip()
+                self.lines.append(plain)
+                file.write(f"{plain}\n")
+                file.flush()
+                if self.SHOWN.match(plain):
+                    self.lab.say(f"| {plain}")
+
+    def said(self, words: str) -> bool:
+        """Whether a line of it had these words.
+
+        Raises:
+            RuntimeError: If it did not, and will not any more.
+        """
+        if any(words in line for line in self.lines):
+            return True
+        if self.process.poll() is not None:
+            self.thread.join(timeout=5)
+            raise RuntimeError(f"ended with {self.process.returncode}: {self.lines[-20:]}")
+        return False
+
+    def ended(self, seconds: float) -> int:
+        """Waits for the end; returns the exit code."""
+        code = self.process.wait(timeout=seconds)
+        self.thread.join(timeout=5)
+        return code
+
+    def ended_well(self) -> None:
+        """Waits for the end.
+
+        Raises:
+            RuntimeError: If it is not a good one.
+        """
+        if (code := self.ended(900)) != 0:
+            raise RuntimeError(f"the study ended with {code}: {self.lines[-20:]}")
+
+
+def agree(made: Lab, config: Path, **environment: str) -> None:
+    """Asks the doctor on the head."""
+    doctor = "python -m studies.doctor lab --runs-dir ~/runs"
+    said = made.does(f"ray exec {config} '{doctor}'", "doctor.log", **environment)
+    assert "the three agree" in said, said
+    made.say("Optuna, Tune and MLflow agree")
+
+
+def private(made: Lab, config: Path, address: str, **environment: str) -> None:
+    """MLflow and the dashboard answer on the head, and nowhere else."""
+    for port in (5000, 8265):
+        local = f"curl --silent --fail --output /dev/null http://127.0.0.1:{port}/"
+        made.does(f"ray exec {config} '{local}'", f"port-{port}.log", **environment)
+        outside = f"http://{address}:{port}/"
+        reached = made.laptop(f"curl --silent --noproxy '*' --max-time 5 {outside}").wait()
+        assert reached == 7, f"{outside} can be connected to from outside (curl: {reached})"
+    made.say("MLflow and the dashboard answer on the head, and not from outside")
+
+
+def report(made: Lab, config: Path, **environment: str) -> None:
+    """Each trial: how it ended, its longest gap between two epochs, and its nodes."""
+    (made.folder / "gaps.py").write_text(GAPS)
+    made.does(
+        f"ray rsync-up {config} {made.folder}/gaps.py /tmp/gaps.py", "sync.log", **environment
+    )
+    said = made.does(f"ray exec {config} 'python /tmp/gaps.py'", "gaps.log", **environment)
+    found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    assert [state for state, *_ in found.values()] == ["finished"] * TRIALS, found
+    assert [epochs for _, epochs, *_ in found.values()] == [EPOCHS] * TRIALS, found
+    print("\n| trial | epochs | longest gap between two, s | nodes |\n|---|---|---|---|")
+    for number, (_, epochs, gap, where) in found.items():
+        print(f"| {number} | {epochs} | {gap:.1f} | {where} |")
+    print(flush=True)
