@@ -16,7 +16,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--runs-dir",
         type=Path,
-        default=Path("runs"),
+        default=Path(os.environ.get("ORRERY_RUNS_DIR", "runs")),
         metavar="PATH",
         help="where the study was recorded, unless MLFLOW_TRACKING_URI names a server, and where "
         "the results go: PATH/NAME/report (default: %(default)s)",

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from upath import UPath
 
+from datasets.files import away_is_an_oserror
 from trainables import checkpoint
 from trainables.trial_spec import trial_folder
 
@@ -47,7 +48,9 @@ class Checkpoints:
 
     def _listed(self, folder: UPath, prefix: str = "") -> Iterator[tuple[str, ...]]:
         """The files below a folder, as parts of their names below the root."""
-        for file in folder.fs.find(folder.path, **({"prefix": prefix} if prefix else {})):  # pyright: ignore
+        with away_is_an_oserror(folder):
+            found = folder.fs.find(folder.path, **({"prefix": prefix} if prefix else {}))  # pyright: ignore
+        for file in found:
             yield PurePosixPath(file).relative_to(self.root.path).parts
 
     def _remember(self, parts: tuple[str, ...]) -> None:
@@ -96,6 +99,6 @@ class Checkpoints:
 
     def remove(self, number: int, folder: UPath) -> None:
         """Removes a checkpoint; one that cannot be removed is found again by the next session."""
-        with suppress(OSError):
+        with suppress(OSError), away_is_an_oserror(folder):
             folder.fs.rm(folder.path, recursive=True)
         self.names[number].discard(self.name(folder))

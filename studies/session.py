@@ -406,7 +406,12 @@ class Session:
             say=self._say,
         )
         display = Display(
-            self.console, self.study.objective, ledger.total, search.ended, search.best()
+            self.console,
+            self.study.objective,
+            ledger.total,
+            search.ended,
+            search.best(),
+            nodes=self.options.cluster is not None,
         )
         ledger.on_change = display.changed
         self._say(f"study {self.name}: {search.ended} of {ledger.total} trials done")

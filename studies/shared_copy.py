@@ -11,7 +11,7 @@ from pathlib import Path
 from upath import UPath
 
 from datasets.errors import InputError
-from datasets.files import write_whole
+from datasets.files import away_is_an_oserror, write_whole
 
 LEDGER = "ledger"
 JOURNAL = "optuna"
@@ -43,6 +43,11 @@ class SharedCopy:
         """
         if self.store is None:
             return None
+        with away_is_an_oserror(self.store):
+            return self._taken()
+
+    def _taken(self) -> str | None:
+        assert self.store is not None
         pieces = sorted((self.store / JOURNAL).iterdir()) if self._has(JOURNAL) else []
         self.copied = int(pieces[-1].stem) + pieces[-1].stat().st_size if pieces else 0
         if not pieces:
@@ -80,8 +85,9 @@ class SharedCopy:
         """
         if self.store is None:
             return
-        there = self.store / LEDGER
-        known = {f.name: f.stat().st_size for f in there.iterdir()} if self._has(LEDGER) else {}
+        with away_is_an_oserror(self.store):
+            files = (self.store / LEDGER).iterdir() if self._has(LEDGER) else ()
+            known = {file.name: file.stat().st_size for file in files}
         for file in sorted(self.ledger.glob("*.parquet")):
             if known.get(file.name) != file.stat().st_size:
                 self.trial(file)

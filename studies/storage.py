@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from botocore.exceptions import BotoCoreError
 from upath import UPath
 
 from datasets.errors import InputError, described
+from datasets.files import away_is_an_oserror
 from studies import nodes
 from studies.checkpoints import opened
 from trainables.versions import versions
@@ -37,10 +37,11 @@ def open_storage(text: str) -> UPath:
 def probe(root: UPath) -> Iterator[UPath]:
     """A file in a storage, for others to look at."""
     file = root / f"probe-{uuid.uuid4().hex}"
-    file.write_bytes(file.name.encode())
-    try:
+    with away_is_an_oserror(root):
+        file.write_bytes(file.name.encode())
         if file.read_bytes() != file.name.encode():
             raise OSError(f"{file} does not hold what was written to it")
+    try:
         yield file
     finally:
         file.unlink()
@@ -55,7 +56,7 @@ def _refused(text: str) -> Iterator[None]:
             f"--storage {text}: there is no such bucket or folder ({described(error)}); make it "
             "first, or correct the name"
         ) from error
-    except (OSError, BotoCoreError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"--storage {text}: cannot be used ({described(error)}); expected s3://BUCKET/FOLDER "
             "with credentials that may write there, or a folder that every node mounts"
@@ -101,8 +102,9 @@ def check_nodes(storage: UPath | None) -> None:
 def _look(file: str) -> tuple[bool, dict[str, str]]:
     """Whether this node sees a file, and what it runs with."""
     try:
-        return UPath(file).is_file(), versions()
-    except (OSError, BotoCoreError):
+        with away_is_an_oserror(UPath(file)):
+            return UPath(file).is_file(), versions()
+    except OSError:
         return False, versions()
 
 

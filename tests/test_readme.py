@@ -49,10 +49,12 @@ ELSEWHERE = {
     "benchmarks/plain_study.py": "test_benchmarks_plain_study.py",
     "benchmarks/chaos.py": "test_benchmarks_chaos.py",
     "benchmarks/large_study.py": "test_benchmarks_chaos.py",
+    "benchmarks/scale.py": "test_benchmarks_scale.py",
 }
 """Benchmarks that a test of their own runs."""
 
 MAKE = [command for command in COMMANDS if command.startswith("make ")]
+CLUSTER = [command for command in COMMANDS if command.startswith("ray ")]
 
 
 def executed(command: str, where: Path, *more: str) -> str:
@@ -77,7 +79,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_of_a_kind_that_is_executed() -> None:
-    kinds = [*STUDIES, *DRY_RUNS, *DOCTOR, *ANALYSES, *BENCHMARKS, *MAKE]
+    kinds = [*STUDIES, *DRY_RUNS, *DOCTOR, *ANALYSES, *BENCHMARKS, *MAKE, *CLUSTER]
     assert sorted(COMMANDS) == sorted(kinds)
     assert {command.split()[-1] for command in DOCTOR} <= {*NAMED.values()}
     assert STUDIES
@@ -134,6 +136,16 @@ def test_a_benchmark_command_runs(command: str, where: Path) -> None:
         assert Path(script).name in (ROOT / "tests" / ELSEWHERE[script]).read_text()
     else:
         assert "ratio" in executed(command, where, *LITTLE[script])
+
+
+@pytest.mark.parametrize("command", CLUSTER)
+def test_a_cluster_command_is_run_by_make_cluster_test(command: str) -> None:
+    verb, file, *script = command.split()[1:]
+    files = (ROOT / "tests" / "cluster").glob("*.py")
+    run = "\n".join(each.read_text() for each in files)
+    assert f'f"ray {verb} ' in run
+    assert f'ROOT / "{file}"' in run
+    assert all(f'"{each}"' in run for each in script)
 
 
 @pytest.mark.parametrize("command", MAKE)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from datasets.files import AnyPath, write_whole
+from datasets.files import AnyPath, away_is_an_oserror, write_whole
 from trainables.fit import State
 
 FILE = "state.pt"
@@ -67,7 +67,8 @@ def is_whole(folder: AnyPath) -> bool:
 def _content(folder: AnyPath) -> io.BytesIO | None:
     """The file, read once; None if it is not what was written."""
     try:
-        content = io.BytesIO((folder / FILE).read_bytes())
+        with away_is_an_oserror(folder):
+            content = io.BytesIO((folder / FILE).read_bytes())
         with zipfile.ZipFile(content) as archive:
             if archive.testzip() is not None:
                 return None

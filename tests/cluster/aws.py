@@ -5,10 +5,11 @@ again, the three records compared, `ray down`. Prints what happens, and when.
 """
 
 import sys
+from pathlib import Path
 
 from cloud import ENVIRONMENT, Cloud, cloud, edited
 from machines import Lab, lab, until
-from study import Submitted, agree, private, report
+from study import ARGUMENTS, SCRIPT, TRIALS, Submitted, agree, private, report
 
 MORE = "--cpus-per-trial 2"
 """Two trials a node: its four cores are two here."""
@@ -48,14 +49,28 @@ def run(made: Lab, sky: Cloud) -> None:
     made.does(ray_up, "up-again.log", **ENVIRONMENT)
     made.say("`ray up` has returned again")
     Submitted(made, config, MORE, "again.log", **ENVIRONMENT).ended_well()
+    other_ways(made, config)
 
     agree(made, config, **ENVIRONMENT)
-    report(made, config, **ENVIRONMENT)
+    report(made, config, TRIALS + 2, **ENVIRONMENT)
     made.does(f"ray down --yes {config}", "down.log", **ENVIRONMENT)
     states = {instance["State"]["Name"] for instance in sky.instances()}
     assert states == {"terminated"}, states
     until("nothing runs", lambda: not made.machines)
     made.say("`ray down` has left nothing")
+
+
+def other_ways(made: Lab, config: Path) -> None:
+    """The same study, with a trial more each, as a job and from the head's own shell."""
+    job = "ray job submit --working-dir . --"
+    for trials, how in ((TRIALS + 1, f"{job} python"), (TRIALS + 2, "python")):
+        command = f"{how} {SCRIPT} {ARGUMENTS} {MORE} --trials {trials}"
+        said = made.does(
+            f"ray exec {config} 'cd ~/orrery && {command}'", f"{trials}-trials.log", **ENVIRONMENT
+        )
+        assert f"study lab: {trials - 1} of {trials} trials done" in said, said
+        assert f"all {trials} trials are done" in said, said
+        made.say(f"`{how} {SCRIPT} ...` has gone on with the study")
 
 
 def training(sky: Cloud) -> int:

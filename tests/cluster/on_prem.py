@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from machines import ROOT, Lab, lab, until
-from study import Submitted, agree, private, report
+from study import TRIALS, Submitted, agree, private, report
 
 ADDRESSES = {"head": "10.77.0.10", "one": "10.77.0.11", "two": "10.77.0.12"}
 USER = "ada"
@@ -68,7 +68,7 @@ def run(made: Lab) -> None:
     Submitted(made, config, "", "again.log", **V1).ended_well()
 
     agree(made, config, **V1)
-    report(made, config, **V1)
+    report(made, config, TRIALS, **V1)
     made.does(f"ray down --yes {config}", "down.log", **V1)
     until("no Ray on any machine", lambda: not any(map(made.runs_ray, ADDRESSES)), 180)
     made.say("`ray down` has left nothing")

@@ -105,7 +105,7 @@ def private(made: Lab, config: Path, address: str, **environment: str) -> None:
     made.say("MLflow and the dashboard answer on the head, and not from outside")
 
 
-def report(made: Lab, config: Path, **environment: str) -> None:
+def report(made: Lab, config: Path, trials: int, **environment: str) -> None:
     """Each trial: how it ended, its longest gap between two epochs, and its nodes."""
     (made.folder / "gaps.py").write_text(GAPS)
     made.does(
@@ -113,8 +113,8 @@ def report(made: Lab, config: Path, **environment: str) -> None:
     )
     said = made.does(f"ray exec {config} 'python /tmp/gaps.py'", "gaps.log", **environment)
     found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
-    assert [state for state, *_ in found.values()] == ["finished"] * TRIALS, found
-    assert [epochs for _, epochs, *_ in found.values()] == [EPOCHS] * TRIALS, found
+    assert [state for state, *_ in found.values()] == ["finished"] * trials, found
+    assert [epochs for _, epochs, *_ in found.values()] == [EPOCHS] * trials, found
     print("\n| trial | epochs | longest gap between two, s | nodes |\n|---|---|---|---|")
     for number, (_, epochs, gap, where) in found.items():
         print(f"| {number} | {epochs} | {gap:.1f} | {where} |")

@@ -1,0 +1,158 @@
+"""What a study costs its driver when a hundred trials run at once.
+
+    python benchmarks/scale.py
+
+Trials that learn nothing, each a process of Ray's, through the project's own Optuna bridge,
+scheduler, ledger, copy in a shared folder and MLflow; a study of each size in a process of its
+own. Prints the driver's processor time for a trial and for a report, and its memory: what grows
+with the number of trials would grow from row to row. Optuna's own share, TPE's look at all trials
+whenever one is asked for, is given beside it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+import ray
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from benchmarks.rounds import positive
+from benchmarks.stub_trial import StubTrial
+from studies import ray_runner
+from studies.budgets import Limits
+from studies.checkpoints import Checkpoints, opened
+from studies.ledger import Keeping, Ledger
+from studies.options import Options
+from studies.ray_runner import RayRunner
+from studies.recording import Recorder
+from studies.records import Records
+from studies.search import Search
+from studies.shared_copy import SharedCopy
+from studies.space import Space
+from trainables.config import FitConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+
+COLUMNS = {
+    "trials": "trials",
+    "reports": "reports",
+    "wall_s": "wall time, s",
+    "trial_ms": "driver CPU a trial, ms",
+    "asking_ms": "of it asking Optuna, ms",
+    "report_ms": "driver CPU a report, ms",
+    "memory_mib": "driver memory, MiB",
+}
+
+
+@dataclass(frozen=True)
+class StubConfig(FitConfig):
+    """What is searched."""
+
+    family: Annotated[Literal["a", "b", "c"], CategoricalDistribution(("a", "b", "c"))] = "a"
+    """Is compared."""
+
+    level: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.5
+    """What the trial reaches."""
+
+    seconds: float = 2.0
+    """Of each epoch."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.family} {self.level:.3f}"
+
+
+def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str, float]:
+    """A study in this process, and what it cost."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["PYTHONPATH"] = str(ROOT)
+        ray.init(num_cpus=at_once, include_dashboard=False, log_to_driver=False, address="local")
+        space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
+        search = Search(folder / "optuna.log", "scale", space, "tpe", seed=0, spec={})
+        recorder = Recorder(f"sqlite:///{folder / 'mlflow.db'}", "scale", folder / "artifacts")
+        data = ("none", "none")
+        recorder.open("?", {}, {}, data, identity=search.key, trial_tags={})
+        records = Records(folder / "ledger")
+        copy = SharedCopy(opened(str(folder / "shared")), folder / "optuna.log", records.folder)
+        keeping = Keeping(records, Checkpoints(opened(str(folder / "trials"))), copy)
+        ledger = Ledger(search, recorder, keeping, "validation/r2", "family", Limits(trials), 5)
+        asking = timed_asking(search)
+        ray_runner.Trial = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
+        process = psutil.Process()
+        begun, cpu = time.perf_counter(), sum(process.cpu_times()[:2])
+        RayRunner(no_task, Options(max_concurrent=at_once), 0).run_trials(ledger, "session-0001")
+        undelivered = ledger.finish(patience=60)
+        cpu = sum(process.cpu_times()[:2]) - cpu
+        told = search.told().values()
+        assert not undelivered
+        assert len(told) == trials, ledger.stop
+        assert {each.state for each in told} <= {"finished", "pruned"}
+        reports = sum(records.outline(number).epoch for number in records.numbers())  # pyright: ignore
+        ray.shutdown()
+        return {
+            "trials": trials,
+            "reports": reports,
+            "wall_s": time.perf_counter() - begun,
+            "trial_ms": 1000 * cpu / trials,
+            "asking_ms": 1000 * asking[0] / trials,
+            "report_ms": 1000 * cpu / reports,
+            "memory_mib": process.memory_info().rss / 2**20,
+        }
+
+
+def no_task(*_: Any) -> Any:
+    """Stands for the study's data: a stub has none."""
+
+
+def timed_asking(search: Search) -> list[float]:
+    """Processor seconds that Optuna takes to propose, added up as it does."""
+    spent, ask = [0.0], search.ask
+
+    def timed():
+        begun = time.thread_time()
+        try:
+            return ask()
+        finally:
+            spent[0] += time.thread_time() - begun
+
+    search.ask = timed
+    return spent
+
+
+def main() -> int:
+    """Prints a row for each size."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trials", type=positive, nargs="+", default=[100, 300, 1000])
+    parser.add_argument("--at-once", type=positive, default=100)
+    parser.add_argument("--epochs", type=positive, default=10)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each epoch")
+    parser.add_argument("--here", action="store_true", help="one size, in this process, as JSON")
+    typed = parser.parse_args()
+    if typed.here:
+        row = measured(typed.trials[0], typed.at_once, typed.epochs, typed.seconds)
+        print(json.dumps(row))
+        return 0
+    print(f"| {' | '.join(COLUMNS.values())} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    for trials in typed.trials:
+        common = ["--at-once", str(typed.at_once), "--epochs", str(typed.epochs)]
+        common += ["--seconds", str(typed.seconds), "--here", "--trials", str(trials)]
+        done = subprocess.run(
+            [sys.executable, __file__, *common], stdout=subprocess.PIPE, text=True, check=True
+        )
+        row = json.loads(done.stdout.splitlines()[-1])
+        cells = [f"{row[key]:,.{1 if key.endswith('_ms') else 0}f}" for key in COLUMNS]
+        print(f"| {' | '.join(cells)} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
