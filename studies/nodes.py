@@ -76,18 +76,22 @@ def to_come() -> list[Node]:
     Empty where nothing is known of that: on one machine, on machines that are there already, and
     from a driver that does not run on the head.
     """
-    if not LAUNCHED.is_file():
-        return []
-    config: dict[str, Any] = yaml.safe_load(LAUNCHED.read_text())
-    most = config.get("max_workers", 0)
-    kinds = []
+    config, kinds = _launched(), []
     for name, kind in config.get("available_node_types", {}).items():
-        if name == config.get("head_node_type"):
-            continue
-        has = kind.get("resources", {})
-        node = Node(name, "", "", has.get("CPU", 0), has.get("GPU", 0))
-        kinds += [node] * min(kind.get("max_workers", 0), most)
+        if name != config.get("head_node_type"):
+            has = kind.get("resources", {})
+            node = Node(name, "", "", has.get("CPU", 0), has.get("GPU", 0))
+            kinds += [node] * min(kind.get("max_workers", 0), most_workers())
     return kinds
+
+
+def most_workers() -> int:
+    """Nodes beside the head that the cluster can grow to; 0 where that is not known."""
+    return _launched().get("max_workers", 0)
+
+
+def _launched() -> dict[str, Any]:
+    return yaml.safe_load(LAUNCHED.read_text()) if LAUNCHED.is_file() else {}
 
 
 def places(cpus: float, gpus: float) -> int:
@@ -96,13 +100,6 @@ def places(cpus: float, gpus: float) -> int:
     now = sum(node.holds(cpus, gpus) for node in alive())
     kinds = sorted((kind.holds(cpus, gpus) for kind in to_come()), reverse=True)
     return max(now, sum(kinds[: most_workers()]))
-
-
-def most_workers() -> int:
-    """Nodes beside the head that the cluster can grow to; 0 where that is not known."""
-    if not LAUNCHED.is_file():
-        return 0
-    return yaml.safe_load(LAUNCHED.read_text()).get("max_workers", 0)
 
 
 def check_room(cpus: float, gpus: float) -> None:

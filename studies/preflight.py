@@ -15,6 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from datasets.errors import InputError
+from datasets.files import AnyPath
 from studies.space import Space
 from trainables import checkpoint
 from trainables.config import FitConfig
@@ -113,11 +114,11 @@ class Forecast:
                     )
         return "\n".join(lines)
 
-    def check(self, runs: Path) -> None:
+    def check(self, runs: AnyPath) -> None:
         """Checks that the study can be run at all.
 
         Args:
-            runs: Where its results go.
+            runs: Where its checkpoints go; an object store has room.
 
         Raises:
             InputError: If no corner can be trained, or the disk is too small.
@@ -125,7 +126,7 @@ class Forecast:
         problems = [each.problem for each in self.rehearsed.values()]
         if all(problems):
             raise InputError(f"no corner of the space can be trained: {problems[0]}")
-        free = shutil.disk_usage(runs).free
+        free = shutil.disk_usage(runs).free if isinstance(runs, Path) else math.inf
         if self.bytes() > free:
             raise InputError(
                 f"the study may take {self.bytes() / 2**20:,.0f} MiB in {runs}, where "

@@ -153,6 +153,8 @@ class Session:
         most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
         gpus = _gpus(self.options, int(most), "a node has at most")
         nodes.check_room(self.options.cpus_per_trial, gpus)
+        if not any(node.holds(self.options.cpus_per_trial, gpus) for node in nodes.alive()):
+            self._say("no node holds a trial yet; the cluster starts some, which takes minutes")
         return gpus
 
     def _default_name(self) -> str:
@@ -238,7 +240,7 @@ class Session:
         )
         self.console.print(forecast.table())
         self._say(f"{forecast.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
-        forecast.check(self.options.runs_dir)
+        forecast.check(self.storage or self.options.runs_dir)
 
     def _cost(self, ledger: Ledger, seconds: float) -> str:
         """What it cost to keep the records, and to keep them straight."""
