@@ -2,13 +2,14 @@
 
 import shutil
 import tarfile
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
-from datasets.files import AnyPath
+from datasets.files import AnyPath, away_is_an_oserror
 
 ARCHIVE = ".tar"
 """A folder lies in the storage as one file, which is there whole or not at all."""
@@ -34,20 +35,18 @@ class Cache:
     def get(self, name: str, make: Callable[[Path], object]) -> Path:
         """A prepared file or folder, made where it is neither here nor in the shared storage.
 
-        Of several studies that want it at once one makes it, and the others wait.
+        Of several studies of this machine that want it at once one makes it, the others wait.
 
         Args:
             name: Stands for the content: what has it is never made again.
             make: Makes it at a path, whole or not at all.
         """
         path = self.folder / name
-        if path.exists():
-            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{path}.lock"):
             if not path.exists() and not self._fetch(name, path):
                 make(path)
-                self._store(name, path)
+            self._store(name, path)
         return path
 
     def _fetch(self, name: str, path: Path) -> bool:
@@ -55,40 +54,64 @@ class Cache:
         if self.shared is None:
             return False
         beside = path.with_name(f"{path.name}.partial")
+        archive = path.with_name(f"{path.name}{ARCHIVE}")
         shutil.rmtree(beside, ignore_errors=True)
-        if (file := self.shared / name).is_file():
-            _copy(file, beside)
-        elif (archive := self.shared / f"{name}{ARCHIVE}").is_file():
-            with archive.open("rb") as read, tarfile.open(fileobj=read, mode="r|") as members:
-                members.extractall(beside, filter="data")
-        else:
-            return False
-        beside.rename(path)
-        return True
+        try:
+            if _download(self.shared / name, beside):
+                beside.rename(path)
+            elif _download(self.shared / archive.relative_to(self.folder).as_posix(), archive):
+                with tarfile.open(archive) as members:
+                    members.extractall(beside, filter="data")
+                beside.rename(path)
+        finally:
+            archive.unlink(missing_ok=True)
+        return path.exists()
 
     def _store(self, name: str, path: Path) -> None:
-        """Copies it into the shared storage."""
+        """Copies it into the shared storage, if it is not there."""
         if self.shared is None:
             return
         if path.is_file():
-            _copy(path, self.shared / name)
+            _upload(path, self.shared / name)
             return
-        archive = path.with_name(f"{path.name}{ARCHIVE}")
+        archive, target = path.with_name(f"{path.name}{ARCHIVE}"), self.shared / f"{name}{ARCHIVE}"
+        if _is_there(target):
+            return
         try:
             with tarfile.open(archive, "w") as members:
                 members.add(path, arcname=".")
-            _copy(archive, self.shared / archive.name)
+            _upload(archive, target)
         finally:
             archive.unlink(missing_ok=True)
 
 
-def _copy(source: AnyPath, target: AnyPath) -> None:
-    """Copies a file, on a disk beside and then renamed; an object store does as much itself."""
-    beside = target
-    if isinstance(target, Path):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f"{target.name}.partial")
-    with source.open("rb") as read, beside.open("wb") as write:
-        shutil.copyfileobj(read, write, length=2**24)
-    if isinstance(beside, Path) and beside != target:
-        beside.rename(str(target))
+def _is_there(file: AnyPath) -> bool:
+    with away_is_an_oserror(file):
+        return file.is_file()
+
+
+def _download(source: AnyPath, target: Path) -> bool:
+    """Copies a file, if there is one."""
+    if not _is_there(source):
+        return False
+    with away_is_an_oserror(source):
+        if isinstance(source, Path):
+            shutil.copyfile(source, target)
+        else:
+            source.fs.get_file(source.path, str(target))
+    return True
+
+
+def _upload(source: Path, target: AnyPath) -> None:
+    """Copies a file, if it is not there: on a disk beside and then renamed; an object is there
+    whole or not at all."""
+    if _is_there(target):
+        return
+    with away_is_an_oserror(target):
+        if isinstance(target, Path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+            shutil.copyfile(source, beside)
+            beside.rename(str(target))
+        else:
+            target.fs.put_file(str(source), target.path)

@@ -65,10 +65,11 @@ class Checkpoints:
         of_process = sorted(n for n in self.names[number] if n.startswith(f"{folder}/"))
         self.names[number].difference_update(of_process[: -checkpoint.KEPT])
         self.names[number].add(name)
+        self.sessions.add(name.split("/")[0])
 
     def look_again(self, number: int) -> None:
         """Lists those of one trial anew: its process died, and may have written one more."""
-        for session in sorted({name.split("/")[0] for name in self.names[number]}):
+        for session in sorted(self.sessions):
             for parts in self._listed(self.root / session, prefix=trial_folder(number)):
                 if len(parts) > 1 and parts[1].startswith(trial_folder(number)):
                     self._remember(parts)

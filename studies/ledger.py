@@ -325,14 +325,13 @@ class Ledger:
             record.tags["mlflow.note.content"] = f"{reason}\n\n```\n{log[-LONGEST_LOG:]}\n```"
         self._close(record, "failed")
 
-    def died(self, number: int, words: str, log: str, what: str = "died") -> None:
+    def died(self, number: int, words: str, log: str) -> None:
         """The process of a trial died: the trial goes on from its checkpoint, if it may.
 
         Args:
             number: The trial.
             words: What there is to say of it, in one line.
             log: The last lines that the process wrote.
-            what: Happened to it, as far as is known yet.
         """
         record = self.records[number]
         if record.state != "running":
@@ -340,27 +339,28 @@ class Ledger:
         self.deaths[number] += 1
         times = self.deaths[number]
         if times > self.max_failures:
-            self.failed(number, f"its process {what} {times} times: {words}", log)
+            self.failed(number, f"its process died {times} times: {words}", log)
             return
         self.say(
-            f"trial {number}: its process {what} after epoch {record.epoch}; it goes on from its "
+            f"trial {number}: its process died after epoch {record.epoch}; it goes on from its "
             f"checkpoint ({times} of {self.max_failures} times)"
         )
         self._propose_again(record, self.unfinished)
 
-    def excuse(self, number: int) -> None:
-        """The last death of a trial was its node's, and does not count."""
-        self.deaths[number] -= 1
-
-    def moved(self, number: int) -> None:
-        """The node of a trial is gone: the trial goes on elsewhere, as often as that happens."""
+    def moved(self, number: int, what: str = "its node is gone") -> None:
+        """The node of a trial is gone, or seems to be: the trial goes on elsewhere, as often as
+        that happens."""
         record = self.records[number]
-        if record.state == "running":
-            self.say(
-                f"trial {number}: its node is gone after epoch {record.epoch}; it goes on from "
-                f"its checkpoint of epoch {record.saved}"
-            )
-            self._propose_again(record, self.unfinished)
+        if record.state != "running":
+            return
+        if self.deaths[number] > self.max_failures:
+            self.failed(number, f"{what}, {self.deaths[number]} times")
+            return
+        self.say(
+            f"trial {number}: {what} after epoch {record.epoch}; it goes on from its checkpoint "
+            f"of epoch {record.saved}"
+        )
+        self._propose_again(record, self.unfinished)
 
     def place_again(self) -> None:
         """All processes of trials are gone, and none of them is to blame."""

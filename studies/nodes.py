@@ -117,21 +117,29 @@ def check_room(cpus: float, gpus: float) -> None:
         )
 
 
-def largest(gpus: float) -> Node:
-    """The node with the most cores; where GPUs are wanted, of those with the most of these."""
-    return max(alive(), key=lambda node: (node.gpus if gpus else 0, node.cpus))
+def largest(cpus: float, gpus: float) -> Node:
+    """Of the nodes that hold a trial, or of those to come if none does, the one with the most
+    cores; where GPUs are wanted, of those with the most of these."""
+    now = [node for node in alive() if node.holds(cpus, gpus)]
+    return max(now or to_come(), key=lambda node: (node.gpus if gpus else 0, node.cpus))
 
 
 def on_each(function: Callable[..., Result], *arguments: Any) -> Iterator[tuple[Node, Result]]:
     """What a function returns on each node, whatever else runs there.
 
     Raises:
-        GetTimeoutError: If a node does not answer.
-        RayError: If one dies meanwhile.
+        InputError: If a node does not answer, or cannot run it.
     """
     asked = [(node, _ask(node, function, *arguments)) for node in alive()]
     for node, answer in asked:
-        yield node, ray.get(answer, timeout=PATIENCE)
+        try:
+            yield node, ray.get(answer, timeout=PATIENCE)
+        except RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(
+                f"the node {node.name} cannot run what a trial needs ({reason}): set it up as the "
+                "driver's, or leave it out"
+            ) from error
 
 
 def on_ip(ip: str, function: Callable[..., Result], *arguments: Any) -> Result | None:

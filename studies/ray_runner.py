@@ -10,7 +10,6 @@ import os
 import pickle
 import re
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -66,6 +65,9 @@ LOOK = 2.0
 
 NODE_DIED = "its node has died"
 """What Ray says of an actor on a node that is gone."""
+
+NODE_IS_GONE_AFTER = 60.0
+"""Seconds until Ray knows at the latest that a node is gone."""
 
 MANY = 10_000
 """More trials at once than there will be; `_Proposals` gives no more than there is room for."""
@@ -175,7 +177,7 @@ class RayRunner:
         )
         resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
         if alone:
-            node = nodes.largest(gpus)
+            node = nodes.largest(cpus, gpus)
             resources = {"cpu": node.cpus, "gpu": node.gpus if gpus else 0}
         return tune.with_resources(trainable, resources)
 
@@ -216,8 +218,8 @@ class _Cluster:
 
     def __init__(self, runner: RayRunner, ledger: Ledger) -> None:
         self.say = ledger.say
-        self.excuse = ledger.excuse
-        self.unreachable: dict[str, list[int]] = defaultdict(list)
+        self.deaths = ledger.deaths
+        self.unreachable: list[tuple[float, int, str]] = []
         self.room = lambda: 1 if ledger.alone else runner.concurrent_trials()
         self.roll = nodes.Roll() if runner.options.cluster is not None else None
         self.places = self.room()
@@ -235,15 +237,22 @@ class _Cluster:
             self.say(f"node {node} joined")
         for node in gone:
             self.say(f"node {node.name} is gone")
-            for number in self.unreachable.pop(node.ip, []):
-                self.excuse(number)
         if joined or gone:
             self.places = self.room()
 
+        self._charge()
+
     def lost(self, number: int, place: "_Place | None") -> None:
-        """A trial cannot be reached where it was."""
+        """A trial cannot be reached where it was; why, is known when its node is."""
         if place is not None:
-            self.unreachable[place.ip].append(number)
+            self.unreachable.append((time.monotonic(), number, place.ip))
+
+    def _charge(self) -> None:
+        """Counts it as a death of the trial's own, if its node is there after all."""
+        there = {node.ip for node in nodes.alive()}
+        while self.unreachable and time.monotonic() - self.unreachable[0][0] > NODE_IS_GONE_AFTER:
+            _, number, ip = self.unreachable.pop(0)
+            self.deaths[number] += ip in there
 
 
 def _trial_folder(trial: TuneTrial) -> str:
@@ -375,7 +384,7 @@ class _Reports(_OfThisDriver, tune.Callback):
             self.ledger.moved(number)
         elif isinstance(error, ActorUnavailableError):
             self.cluster.lost(number, place)
-            self.ledger.died(number, words, log, "cannot be reached")
+            self.ledger.moved(number, "its process cannot be reached")
         elif _process_died(error, text):
             self.ledger.died(number, words, log)
         else:

@@ -313,13 +313,18 @@ class Session:
         for said in mend(self.folder / JOURNAL):
             self.console.print(said)
         search = self._search(data)
-        if recorder.identity is None and search.ended:
+        # MLflow's database may be another one, where a head's disk was lost: it is told again.
+        told_anew = recorder.identity is None and search.ended > 0
+        if told_anew and self.storage is None:
             raise another
         if recorder.identity not in (None, search.key):
             raise another
+        if told_anew:
+            self._begin_recording(recorder, search, data)
         self._reconcile(search, recorder, checkpoints)
         self.copy.bring_up()
-        self._begin_recording(recorder, search, data)
+        if not told_anew:
+            self._begin_recording(recorder, search, data)
         return search, recorder
 
     def _reconcile(self, search: Search, recorder: Recorder, checkpoints: Checkpoints) -> None:

@@ -22,15 +22,15 @@ from pathlib import Path
 from upath import UPath
 
 from analysis.runs import check_answers
-from datasets.errors import InputError
-from datasets.files import write_whole
+from datasets.errors import InputError, described
+from datasets.files import away_is_an_oserror, write_whole
 from studies.recording import make_database
 from studies.storage import open_storage
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow"
 
-BETWEEN_COPIES = 300.0
+FIRST_COPY, BETWEEN_COPIES = 30.0, 300.0
 """Seconds; a study's own ledger has what is newer."""
 
 START = 120.0
@@ -101,9 +101,10 @@ def start(storage: str, runs: Path, port: int) -> int:
 def serve(storage: UPath, runs: Path, port: int) -> int:
     """Serves until killed, and copies the database now and then."""
     database, copy = runs.resolve() / DATABASE, storage / DATABASE
-    if not database.is_file() and copy.is_file():
-        print(f"the database is taken from {copy}", flush=True)
-        write_whole(database, copy.read_bytes())
+    with away_is_an_oserror(copy):
+        if not database.is_file() and copy.is_file():
+            print(f"the database is taken from {copy}", flush=True)
+            write_whole(database, copy.read_bytes())
     make_database(database)
     server = subprocess.Popen(
         [
@@ -114,15 +115,19 @@ def serve(storage: UPath, runs: Path, port: int) -> int:
         ]
     )
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    copied = 0.0
+    copied, pause = 0.0, FIRST_COPY
     while True:
         try:
-            code = server.wait(timeout=BETWEEN_COPIES)
+            code = server.wait(timeout=pause)
         except subprocess.TimeoutExpired:
             code = None
-        if (changed := database.stat().st_mtime) > copied:
-            copy_database(database, copy)
-            copied = changed
+        pause = BETWEEN_COPIES
+        try:
+            if (changed := database.stat().st_mtime) > copied:
+                copy_database(database, copy)
+                copied = changed
+        except OSError as error:  # the server goes on, and so do the studies
+            print(f"the database cannot be copied ({described(error)})", flush=True)
         if code is not None:
             return code
 

@@ -71,5 +71,5 @@ class Trial(tune.Trainable):
         storage = self._storage
         if save >= 0 and storage is not None:
             old = f"{storage.trial_fs_path}/checkpoint_{save:06d}"
-            with suppress(OSError):  # the driver removes it when the trial has ended
+            with suppress(OSError):  # the next session of the study finds and removes it
                 storage.storage_filesystem.delete_dir(old)
