@@ -63,6 +63,14 @@ def test_a_study_goes_on_although_the_disk_of_its_driver_is_lost(kind, s3, tmp_p
     assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
 
 
+def test_a_study_goes_on_although_mlflow_knows_nothing_of_it_any_more(tmp_path, capsys):
+    storage = str(tmp_path / "shared")
+    assert main(FAKE, command(tmp_path, storage, trials=4)) == 0
+    assert main(FAKE, command(tmp_path / "new", storage, trials=5)) == 0
+    assert "study s: 4 of 5 trials done" in capsys.readouterr().out
+    assert doctor.main(["s", "--runs-dir", str(tmp_path / "new" / "runs")]) == 0
+
+
 def test_what_is_in_the_bucket(s3, tmp_path):
     assert main(FAKE, command(tmp_path, f"{s3}/in")) == 0
     there = keys("in/studies/s/")

@@ -11,7 +11,11 @@ import pytest
 from analysis.runs import connect
 from studies import tracking_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # The server is meant to outlive the process that started it.
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]
 
 
 @pytest.fixture
