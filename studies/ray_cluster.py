@@ -97,7 +97,7 @@ def _join(address: str) -> None:
         ray.init(
             address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR
         )
-    except Exception as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:  # it has no class of its own
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"--address {address}: cannot join a Ray cluster there ({reason}); on a node of one "

@@ -239,17 +239,15 @@ class _Cluster:
             self.say(f"node {node.name} is gone")
         if joined or gone:
             self.places = self.room()
-
-        self._charge()
+        self._charge({node.ip for node in self.roll.known.values()})
 
     def lost(self, number: int, place: "_Place | None") -> None:
         """A trial cannot be reached where it was; why, is known when its node is."""
         if place is not None:
             self.unreachable.append((time.monotonic(), number, place.ip))
 
-    def _charge(self) -> None:
+    def _charge(self, there: set[str]) -> None:
         """Counts it as a death of the trial's own, if its node is there after all."""
-        there = {node.ip for node in nodes.alive()}
         while self.unreachable and time.monotonic() - self.unreachable[0][0] > NODE_IS_GONE_AFTER:
             _, number, ip = self.unreachable.pop(0)
             self.deaths[number] += ip in there
@@ -382,7 +380,7 @@ class _Reports(_OfThisDriver, tune.Callback):
             self.ledger.trouble(cause)
         elif NODE_DIED in text:
             self.ledger.moved(number)
-        elif isinstance(error, ActorUnavailableError):
+        elif isinstance(error, ActorUnavailableError) and self.cluster.roll is not None:
             self.cluster.lost(number, place)
             self.ledger.moved(number, "its process cannot be reached")
         elif _process_died(error, text):

@@ -29,5 +29,5 @@ mount --bind "$disk/etc/passwd" /etc/passwd
 mount -t tmpfs -o size=4g tmpfs /dev/shm
 for folder in home mnt root run tmp; do mount --rbind "$disk/$folder" "/$folder"; done
 cd /
-/usr/sbin/sshd -D -e -f "$conf/sshd_config" 2>/tmp/sshd.log &
+/usr/sbin/sshd -D -e -f "$conf/sshd_config" 2>/run/sshd/log &
 while :; do wait || :; sleep 1; done # adopts and buries what Ray leaves behind

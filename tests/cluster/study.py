@@ -108,10 +108,8 @@ def private(made: Lab, config: Path, address: str, **environment: str) -> None:
 def report(made: Lab, config: Path, trials: int, **environment: str) -> None:
     """Each trial: how it ended, its longest gap between two epochs, and its nodes."""
     (made.folder / "gaps.py").write_text(GAPS)
-    made.does(
-        f"ray rsync-up {config} {made.folder}/gaps.py /tmp/gaps.py", "sync.log", **environment
-    )
-    said = made.does(f"ray exec {config} 'python /tmp/gaps.py'", "gaps.log", **environment)
+    made.does(f"ray rsync-up {config} {made.folder}/gaps.py ~/gaps.py", "sync.log", **environment)
+    said = made.does(f"ray exec {config} 'python ~/gaps.py'", "gaps.log", **environment)
     found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
     assert [state for state, *_ in found.values()] == ["finished"] * trials, found
     assert [epochs for _, epochs, *_ in found.values()] == [EPOCHS] * trials, found
