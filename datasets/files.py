@@ -2,6 +2,7 @@
 
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,10 +42,43 @@ def write_whole(path: AnyPath, content: bytes | memoryview) -> None:
         with away_is_an_oserror(path):
             path.write_bytes(bytes(content))
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.partial")
-    with beside.open("wb") as file:
+    _flush(beside, content)
+    beside.rename(path)
+
+
+def write_new(path: AnyPath, content: bytes) -> None:
+    """Writes a file that nobody wrote yet: of several who try at once, one succeeds.
+
+    Raises:
+        FileExistsError: If it is there with another content.
+        OSError: If it cannot be written; there is nothing then.
+    """
+    try:
+        if isinstance(path, Path):
+            _link(path, content)
+        else:
+            with away_is_an_oserror(path):
+                path.fs.pipe_file(path.path, content, mode="create")
+    except FileExistsError:
+        # A client that did not hear the store's answer asks again, and finds its own.
+        with away_is_an_oserror(path):
+            if path.read_bytes() != content:
+                raise
+
+
+def _link(path: Path, content: bytes) -> None:
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    _flush(beside, content)
+    try:
+        os.link(beside, path)
+    finally:
+        beside.unlink()
+
+
+def _flush(path: Path, content: bytes | memoryview) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    beside.rename(path)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -122,7 +122,7 @@ class Session:
         if self.name.lower() in RESERVED:
             raise InputError(f"--name {self.name} is taken by MLflow's own files: choose another")
         self.storage = self._shared()
-        store = self.storage / STUDIES / self.name if self.storage else None
+        self.store = store = self.storage / STUDIES / self.name if self.storage else None
         self.sessions = store / SESSIONS if store else opened(str(self.folder / SESSIONS))
         self.copy = SharedCopy(store, self.folder / JOURNAL, self.folder / LEDGER)
         self.gpus = self._resources()
@@ -269,13 +269,20 @@ class Session:
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with filelock.FileLock(self.folder / "lock", timeout=0):
+            with filelock.FileLock(self.folder / "lock", timeout=0), self._leased():
                 yield
         except filelock.Timeout:
             raise InputError(
                 f"the study {self.name} is running in another process: wait for it, or give this "
                 "one a --name of its own"
             ) from None
+
+    def _leased(self) -> AbstractContextManager[None]:
+        if self.store is None:
+            return nullcontext()
+        from studies.lease import lease
+
+        return lease(self.store, self.folder, self._say)
 
     def _spec(self, data: StudyData) -> dict[str, Any]:
         """What the study is: continuing it under another spec would mix two questions."""

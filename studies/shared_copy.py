@@ -3,18 +3,25 @@
 The study works with the files on its own disk. What is appended to Optuna's journal is copied as
 one more piece, named after the place where it begins; an ended trial's file is copied as it is.
 Both before anything is built on them: a head whose disk is lost loses nothing, and a study begun
-elsewhere goes on wherever the same storage is named.
+elsewhere goes on wherever the same storage is named. No piece is ever overwritten: of two who go
+on from the same place the second is stopped, whatever else should have kept them apart.
 """
 
+import errno
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from upath import UPath
 
 from datasets.errors import InputError
-from datasets.files import away_is_an_oserror, write_whole
+from datasets.files import away_is_an_oserror, write_new, write_whole
 
 LEDGER = "ledger"
 JOURNAL = "optuna"
+
+CLOCKS = 2.0
+"""Seconds by which a file may be newer than its copy: a store's times are whole seconds."""
 
 
 class SharedCopy:
@@ -48,15 +55,22 @@ class SharedCopy:
 
     def _taken(self) -> str | None:
         assert self.store is not None
-        pieces = sorted((self.store / JOURNAL).iterdir()) if self._has(JOURNAL) else []
-        self.copied = int(pieces[-1].stem) + pieces[-1].stat().st_size if pieces else 0
+        pieces = self._contents(self.store / JOURNAL, ".log")
+        there = b"".join(pieces.values())
+        self.copied = len(there)
+        begins = 0
+        for name, piece in pieces.items():
+            if int(name.split(".")[0]) != begins:
+                raise InputError(
+                    f"{self.store / JOURNAL} lacks what was before {name}: bring it back (an "
+                    "older version of the bucket may have it), or choose another --name"
+                )
+            begins += len(piece)
         if not pieces:
             return None
         if not self.journal_file.is_file():
-            return self._fetch(pieces)
-        with self.journal_file.open("rb") as file:
-            begins_alike = file.read(pieces[0].stat().st_size) == pieces[0].read_bytes()
-        if not begins_alike or self.journal_file.stat().st_size < self.copied:
+            return self._fetch(there)
+        if not self.journal_file.read_bytes().startswith(there):
             here = self.journal_file.parent
             raise InputError(
                 f"{here} and {self.store} do not know the same study: it went on elsewhere, or is "
@@ -64,18 +78,22 @@ class SharedCopy:
             )
         return None
 
-    def _has(self, name: str) -> bool:
-        assert self.store is not None
-        return (self.store / name).is_dir()
+    def _contents(self, folder: UPath, ending: str) -> dict[str, bytes]:
+        """The files of a folder, by name; of an object store read many at a time."""
+        wanted = sorted(file for file in self._listed(folder) if file.endswith(ending))
+        read = folder.fs.cat(wanted) if wanted else {}
+        return {PurePosixPath(file).name: read[file] for file in wanted}  # pyright: ignore
 
-    def _fetch(self, pieces: list[UPath]) -> str:
+    def _listed(self, folder: UPath) -> Mapping[str, Mapping[str, Any]]:
+        return dict(folder.fs.find(folder.path, detail=True))  # pyright: ignore[reportArgumentType]
+
+    def _fetch(self, journal: bytes) -> str:
         assert self.store is not None
-        files = sorted((self.store / LEDGER).iterdir()) if self._has(LEDGER) else []
-        for file in files:
-            write_whole(self.ledger / file.name, file.read_bytes())
-        content = b"".join(piece.read_bytes() for piece in pieces)
-        write_whole(self.journal_file, content)  # last: it says that the study is here
-        return f"taken from {self.store}: {len(files)} ended trials"
+        trials = self._contents(self.store / LEDGER, ".parquet")
+        for name, content in trials.items():
+            write_whole(self.ledger / name, content)
+        write_whole(self.journal_file, journal)  # last: it says that the study is here
+        return f"taken from {self.store}: {len(trials)} ended trials"
 
     def bring_up(self) -> None:
         """Copies what the storage does not have of this disk.
@@ -85,12 +103,11 @@ class SharedCopy:
         """
         if self.store is None:
             return
-        there = self.store / LEDGER
-        with away_is_an_oserror(there):  # one request for a thousand files, with their sizes
-            found = there.fs.find(there.path, detail=True)
-        known = {PurePosixPath(name).name: facts["size"] for name, facts in dict(found).items()}
+        with away_is_an_oserror(self.store):  # one request for a thousand files
+            listed = self._listed(self.store / LEDGER)
+        known = {PurePosixPath(name).name: facts for name, facts in listed.items()}
         for file in sorted(self.ledger.glob("*.parquet")):
-            if known.get(file.name) != file.stat().st_size:
+            if file.name not in known or _is_older(known[file.name], file):
                 self.trial(file)
         self.journal()
 
@@ -100,12 +117,28 @@ class SharedCopy:
             write_whole(self.store / LEDGER / file.name, file.read_bytes())
 
     def journal(self) -> None:
-        """Copies what was appended to the journal since."""
+        """Copies what was appended to the journal since.
+
+        Raises:
+            OSError: If the storage does not take it, or has another continuation already.
+        """
         if self.store is None:
             return
         with self.journal_file.open("rb") as file:
             file.seek(self.copied)
             new = file.read()
-        if new:
-            write_whole(self.store / JOURNAL / f"{self.copied:012d}.log", new)
-            self.copied += len(new)
+        if not new:
+            return
+        try:
+            write_new(self.store / JOURNAL / f"{self.copied:012d}.log", new)
+        except FileExistsError as error:
+            elsewhere = "another run of this study went on from where this one did"
+            raise OSError(errno.EEXIST, elsewhere, str(self.store)) from error
+        self.copied += len(new)
+
+
+def _is_older(copy: Mapping[str, Any], file: Path) -> bool:
+    """Whether a file was written after its copy, of which a listing says this."""
+    known = file.stat()
+    seconds = copy["mtime"] if "mtime" in copy else copy["LastModified"].timestamp()
+    return copy["size"] != known.st_size or known.st_mtime > seconds + CLOCKS

@@ -9,7 +9,7 @@ import psutil
 from upath import UPath
 
 from datasets.errors import InputError, described
-from datasets.files import away_is_an_oserror
+from datasets.files import away_is_an_oserror, write_new
 from studies import nodes
 from studies.checkpoints import opened
 from trainables.versions import versions
@@ -38,7 +38,7 @@ def probe(root: UPath) -> Iterator[UPath]:
     """A file in a storage, for others to look at."""
     file = root / f"probe-{uuid.uuid4().hex}"
     with away_is_an_oserror(root):
-        file.write_bytes(file.name.encode())
+        write_new(file, file.name.encode())
         if file.read_bytes() != file.name.encode():
             raise OSError(f"{file} does not hold what was written to it")
     try:

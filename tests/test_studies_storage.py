@@ -1,6 +1,9 @@
 """The shared storage: an S3 that runs in this process, folders, and what is wrong with them."""
 
+import os
+import platform
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +12,13 @@ import pytest
 from fake_study import FAKE
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
+from upath import UPath
 
-from studies import doctor, nodes
+from datasets.errors import InputError
+from studies import doctor, lease, nodes
 from studies import storage as storage_module
+from studies.shared_copy import SharedCopy
+from studies.storage import open_storage
 from studies.study import main
 
 BUCKET = "orrery-test"
@@ -119,8 +126,9 @@ def test_missing_credentials_are_called_so(s3, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-    S3FileSystem.clear_instance_cache()
+    S3FileSystem.clear_instance_cache()  # what it remembers has credentials, or has none
     line = refused("s3://orrery-test/else", tmp_path, capsys)
+    S3FileSystem.clear_instance_cache()
     assert "cannot be used (Unable to locate credentials" in line
 
 
@@ -142,3 +150,86 @@ def test_a_folder_on_a_disk_of_the_head_is_refused_before_nodes_come(tmp_path, m
     monkeypatch.setattr(nodes, "to_come", lambda: [kind])
     with pytest.raises(ValueError, match="lies on a disk of this node"):
         storage_module.check_nodes(storage_module.open_storage(str(tmp_path / "shared")))
+
+
+@pytest.fixture
+def soon(monkeypatch) -> None:
+    """A driver that is dead is found dead in no time."""
+    monkeypatch.setattr(lease, "BEAT", 0.1)
+    monkeypatch.setattr(lease, "WATCHED", 0.5)
+
+
+@pytest.mark.parametrize("kind", ["s3", "folder"])
+def test_a_study_that_another_machine_runs_is_left_to_it(kind, s3, soon, tmp_path, capsys):
+    storage = f"{s3}/held" if kind == "s3" else str(tmp_path / "shared")
+    with lease.lease(open_storage(storage) / "studies" / "s", tmp_path / "elsewhere", print):
+        assert main(FAKE, command(tmp_path, storage)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {storage}/studies/s is run by ")
+    assert f"{tmp_path}/elsewhere now: wait for it or interrupt it" in line
+    assert main(FAKE, command(tmp_path, storage)) == 0
+
+
+def test_a_driver_that_died_is_waited_for_elsewhere_but_not_where_it_ran(soon, tmp_path, capsys):
+    storage = str(tmp_path / "shared")
+    here, file = tmp_path / "runs" / "s", tmp_path / "shared" / "studies" / "s" / lease.FILE
+    for died, waits in ((tmp_path / "elsewhere", True), (here, False)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{platform.node()}:{died}\na sign of life\n")
+        assert main(FAKE, command(tmp_path, storage)) == 0
+        assert ("did not take its leave" in capsys.readouterr().out) == waits
+        assert not file.exists()
+
+
+@pytest.mark.parametrize("kind", ["s3", "folder"])
+def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(kind, s3, tmp_path):
+    storage = UPath(f"{s3}/two") if kind == "s3" else UPath(tmp_path / "shared")
+    copies = []
+    for name in ("first", "second"):
+        journal = tmp_path / name / "optuna.log"
+        journal.parent.mkdir()
+        journal.write_bytes(b"the same\n")
+        copies.append(SharedCopy(storage, journal, tmp_path / name / "ledger"))
+    first, second = copies
+    first.journal()
+    second.journal()  # asked again after an answer that was lost, it finds its own
+    first.journal_file.write_bytes(b"the same\nfirst's\n")
+    second.journal_file.write_bytes(b"the same\nsecond's\n")
+    first.journal()
+    with pytest.raises(OSError, match="another run of this study went on"):
+        second.journal()
+    with pytest.raises(InputError, match="do not know the same study"):
+        second.take()
+    assert first.take() is None
+
+
+def test_a_journal_that_lacks_a_piece_is_not_gone_on_with(tmp_path):
+    journal = tmp_path / "optuna.log"
+    copy = SharedCopy(UPath(tmp_path / "shared"), journal, tmp_path / "ledger")
+    for size in (1, 2, 3):
+        journal.write_bytes(b"a line\n" * size)
+        copy.journal()
+    (tmp_path / "shared" / "optuna" / f"{len('a line') + 1:012d}.log").unlink()
+    journal.unlink()
+    with pytest.raises(InputError, match=r"lacks what was before 000000000014\.log"):
+        copy.take()
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("kind", ["s3", "folder"])
+def test_a_trial_that_was_corrected_is_copied_again_and_no_other(kind, s3, tmp_path):
+    storage = UPath(f"{s3}/corrected") if kind == "s3" else UPath(tmp_path / "shared")
+    ledger, journal = tmp_path / "ledger", tmp_path / "optuna.log"
+    ledger.mkdir()
+    journal.write_bytes(b"a line\n")
+    copy = SharedCopy(storage, journal, ledger)
+    for number in range(2):
+        (ledger / f"trial-{number:05d}.parquet").write_bytes(b"right")
+    copy.bring_up()
+    (storage / "ledger" / "trial-00001.parquet").write_bytes(b"other")  # newer than what is here
+    (ledger / "trial-00000.parquet").write_bytes(b"fixed")  # as long as before
+    later = time.time() + 60
+    os.utime(ledger / "trial-00000.parquet", (later, later))
+    copy.bring_up()
+    assert (storage / "ledger" / "trial-00000.parquet").read_bytes() == b"fixed"
+    assert (storage / "ledger" / "trial-00001.parquet").read_bytes() == b"other"
