@@ -156,7 +156,7 @@ def test_a_folder_on_a_disk_of_the_head_is_refused_before_nodes_come(tmp_path, m
 def soon(monkeypatch) -> None:
     """A driver that is dead is found dead in no time."""
     monkeypatch.setattr(lease, "BEAT", 0.1)
-    monkeypatch.setattr(lease, "WATCHED", 0.5)
+    monkeypatch.setattr(lease, "WATCHED", 3.0)
 
 
 @pytest.mark.parametrize("kind", ["s3", "folder"])
