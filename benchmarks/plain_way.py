@@ -41,10 +41,10 @@ from studies.space import Space
 from trainables.models.gnn import GNNConfig
 
 FIRST_RUNG = 1 / 5
-"""Share of its epochs after which a trial is first looked at, as in `studies.ray_runner`."""
+"""Share of its epochs after which a trial is first looked at, as in `studies.tune_parts`."""
 
 REDUCTION = 2
-"""At each rung the better half goes on, as in `studies.ray_runner`."""
+"""At each rung the better half goes on, as in `studies.tune_parts`."""
 
 
 def train(config: dict[str, Any], data: dict[str, list[Data]]) -> None:

@@ -157,21 +157,3 @@ def _ask(node: Node, function: Callable[..., Any], *arguments: Any) -> ray.Objec
     here = NodeAffinitySchedulingStrategy(node.key, soft=False)
     task = ray.remote(num_cpus=0, max_retries=0)(function)
     return task.options(scheduling_strategy=here).remote(*arguments)
-
-
-class Roll:
-    """Who has joined and who has left since the last look."""
-
-    def __init__(self) -> None:
-        self.known = {node.key: node for node in alive()}
-
-    def changes(self) -> tuple[list[Node], list[Node]]:
-        """The nodes that joined, and those that left."""
-        now, before = {node.key: node for node in alive()}, self.known
-        self.known = now
-        joined = [node for key, node in now.items() if key not in before]
-        return joined, [node for key, node in before.items() if key not in now]
-
-    def text(self) -> str:
-        """The nodes now, in a line."""
-        return ", ".join(str(node) for node in self.known.values())

@@ -57,14 +57,3 @@ def test_a_trial_that_fits_on_no_kind_of_node_is_refused_with_what_there_is(aws)
     nodes.check_room(cpus=4, gpus=1)
     with pytest.raises(InputError, match=r"2 GPU: .* gpu_spot \(4 CPU, 1 GPU\)"):
         nodes.check_room(cpus=1, gpus=2)
-
-
-def test_who_joined_and_who_left_is_told_once(monkeypatch):
-    there = [HEAD, WORKER]
-    monkeypatch.setattr(nodes, "alive", lambda: there)
-    roll = nodes.Roll()
-    assert roll.text() == "head (no trials), one (8 CPU, 2 GPU)"
-    new = Node("two", "10.0.0.3", "c", cpus=8, gpus=2)
-    there = [HEAD, new]
-    assert roll.changes() == ([new], [WORKER])
-    assert roll.changes() == ([], [])
