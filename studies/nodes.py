@@ -81,7 +81,7 @@ def to_come() -> list[Node]:
         if name != config.get("head_node_type"):
             has = kind.get("resources", {})
             node = Node(name, "", "", has.get("CPU", 0), has.get("GPU", 0))
-            kinds += [node] * min(kind.get("max_workers", 0), most_workers())
+            kinds += [node] * min(kind.get("max_workers", most_workers()), most_workers())
     return kinds
 
 
