@@ -1,8 +1,8 @@
 """Prepared data, each made once: kept in a folder, and on a cluster in a storage beside it."""
 
 import shutil
-import tarfile
 import uuid
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import filelock
 
 from datasets.files import AnyPath, away_is_an_oserror
 
-ARCHIVE = ".tar"
+ARCHIVE = ".zip"
 """A folder lies in the storage as one file, which is there whole or not at all."""
 
 
@@ -60,8 +60,8 @@ class Cache:
             if _download(self.shared / name, beside):
                 beside.rename(path)
             elif _download(self.shared / archive.relative_to(self.folder).as_posix(), archive):
-                with tarfile.open(archive) as members:
-                    members.extractall(beside, filter="data")
+                with zipfile.ZipFile(archive) as members:
+                    members.extractall(beside)
                 beside.rename(path)
         finally:
             archive.unlink(missing_ok=True)
@@ -78,8 +78,9 @@ class Cache:
         if _is_there(target):
             return
         try:
-            with tarfile.open(archive, "w") as members:
-                members.add(path, arcname=".")
+            with zipfile.ZipFile(archive, "w") as members:  # not compressed: floats hardly shrink
+                for file in filter(Path.is_file, path.rglob("*")):
+                    members.write(file, file.relative_to(path))
             _upload(archive, target)
         finally:
             archive.unlink(missing_ok=True)
