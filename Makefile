@@ -10,7 +10,8 @@ study: setup
 	$(BIN)/python studies/gnn_sweep.py
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not alone' --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 check: setup
 	$(BIN)/ruff check .

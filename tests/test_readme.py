@@ -40,7 +40,7 @@ NAMED = {
 LITTLE = {
     "benchmarks/recording_cost.py": ("--trials", "2", "--epochs", "2", "--rounds", "1"),
     "benchmarks/batching.py": ("--molecules", "120", "--rounds", "1"),
-    "benchmarks/training_step.py": ("--molecules", "120", "--rounds", "1"),
+    "benchmarks/training_step.py": ("--molecules", "120", "--rounds", "1", "--config", "gin"),
     "benchmarks/driving_step.py": ("--episodes", "20", "--steps", "20", "--rounds", "1"),
 }
 """What makes a benchmark short."""

@@ -17,7 +17,7 @@ from studies.display import Display
 from studies.study import main
 from trainables.versions import versions
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.alone]
 
 NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "memory": 10**9}
 

@@ -11,7 +11,9 @@ from cloud import ENVIRONMENT, Cloud, cloud, edited
 from machines import Lab, lab, until
 from study import ARGUMENTS, SCRIPT, TRIALS, Submitted, agree, private, report
 
-MORE = "--cpus-per-trial 2"
+EPOCHS = 50
+
+MORE = f"--epochs {EPOCHS} --cpus-per-trial 2"
 """Two trials a node: its four cores are two here."""
 
 
@@ -52,7 +54,7 @@ def run(made: Lab, sky: Cloud) -> None:
     other_ways(made, config)
 
     agree(made, config, **ENVIRONMENT)
-    report(made, config, TRIALS + 2, **ENVIRONMENT)
+    report(made, config, TRIALS + 2, EPOCHS, **ENVIRONMENT)
     made.does(f"ray down --yes {config}", "down.log", **ENVIRONMENT)
     states = {instance["State"]["Name"] for instance in sky.instances()}
     assert states == {"terminated"}, states

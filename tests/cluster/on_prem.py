@@ -12,6 +12,10 @@ from study import TRIALS, Submitted, agree, private, report
 
 ADDRESSES = {"head": "10.77.0.10", "one": "10.77.0.11", "two": "10.77.0.12"}
 USER = "ada"
+EPOCHS = 400
+"""So many that a machine can be switched off and come back before a trial has ended."""
+
+MORE = f"--epochs {EPOCHS}"
 V1 = {"RAY_UP_enable_autoscaler_v2": "0"}
 
 
@@ -49,7 +53,7 @@ def run(made: Lab) -> None:
     until("three nodes", lambda: nodes(made, config) == 3, 180)
     made.say("three nodes")
 
-    study = Submitted(made, config, "", "study.log", **V1)
+    study = Submitted(made, config, MORE, "study.log", **V1)
     until("all trials train", lambda: training(made) >= 6, 300)
     made.say("switch off `two`, which trains")
     made.power_off("two")
@@ -65,10 +69,10 @@ def run(made: Lab) -> None:
     made.boot("head", ADDRESSES["head"])
     made.does(ray_up, "up-again.log", **V1)
     made.say("`ray up` has returned again")
-    Submitted(made, config, "", "again.log", **V1).ended_well()
+    Submitted(made, config, MORE, "again.log", **V1).ended_well()
 
     agree(made, config, **V1)
-    report(made, config, TRIALS, **V1)
+    report(made, config, TRIALS, EPOCHS, **V1)
     made.does(f"ray down --yes {config}", "down.log", **V1)
     until("no Ray on any machine", lambda: not any(map(made.runs_ray, ADDRESSES)), 180)
     made.say("`ray down` has left nothing")

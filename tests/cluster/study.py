@@ -9,9 +9,8 @@ from machines import Lab
 
 SCRIPT = "studies/gnn_sweep.py"
 TRIALS = 6
-EPOCHS = 50
 ARGUMENTS = (
-    f"--molecules 200 --trials {TRIALS} --epochs {EPOCHS} --name lab --scheduler none "
+    f"--molecules 200 --trials {TRIALS} --name lab --scheduler none "
     # Machines that do not exist have no GPUs.
     "--gpus-per-trial 0"
 )
@@ -105,15 +104,17 @@ def private(made: Lab, config: Path, address: str, **environment: str) -> None:
     made.say("MLflow and the dashboard answer on the head, and not from outside")
 
 
-def report(made: Lab, config: Path, trials: int, **environment: str) -> None:
+def report(made: Lab, config: Path, trials: int, epochs: int, **environment: str) -> None:
     """Each trial: how it ended, its longest gap between two epochs, and its nodes."""
     (made.folder / "gaps.py").write_text(GAPS)
-    made.does(f"ray rsync-up {config} {made.folder}/gaps.py ~/gaps.py", "sync.log", **environment)
+    made.does(
+        f"ray rsync-up {config} {made.folder}/gaps.py '~/gaps.py'", "sync.log", **environment
+    )
     said = made.does(f"ray exec {config} 'python ~/gaps.py'", "gaps.log", **environment)
     found = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
     assert [state for state, *_ in found.values()] == ["finished"] * trials, found
-    assert [epochs for _, epochs, *_ in found.values()] == [EPOCHS] * trials, found
+    assert [reached for _, reached, *_ in found.values()] == [epochs] * trials, found
     print("\n| trial | epochs | longest gap between two, s | nodes |\n|---|---|---|---|")
-    for number, (_, epochs, gap, where) in found.items():
-        print(f"| {number} | {epochs} | {gap:.1f} | {where} |")
+    for number, (_, reached, gap, where) in found.items():
+        print(f"| {number} | {reached} | {gap:.1f} | {where} |")
     print(flush=True)
