@@ -7,11 +7,13 @@ keep away from. A trial that nothing was told of stays RUNNING: the next session
 on with it.
 """
 
+import heapq
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +34,13 @@ IDENTITY = "identity"
 
 STARTUP = 8
 """Trials before TPE begins to learn, after the baselines some at random."""
+
+LEARNT = 500
+"""Trials that a sampler learns from at most, the newest, besides the best of the older ones: what
+a proposal costs then stops growing with the study."""
+
+BEST = 25
+"""Those best, as many as TPE takes for good ones at most (Optuna's ``default_gamma``)."""
 
 REASON = "reason"
 
@@ -305,7 +314,7 @@ class _Sampler(optuna.samplers.BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self.whole.infer_relative_search_space(study, trial)
+        return self.whole.infer_relative_search_space(_Learnt(study), trial)
 
     def sample_relative(
         self,
@@ -313,7 +322,7 @@ class _Sampler(optuna.samplers.BaseSampler):
         trial: optuna.trial.FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        return self.whole.sample_relative(study, trial, search_space)
+        return self.whole.sample_relative(_Learnt(study), trial, search_space)
 
     def sample_independent(
         self,
@@ -323,7 +332,29 @@ class _Sampler(optuna.samplers.BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         own = _sampler(self.name, zlib.crc32(f"{self.seed} {param_name}".encode()))
-        return own.sample_independent(study, trial, param_name, param_distribution)
+        return own.sample_independent(_Learnt(study), trial, param_name, param_distribution)
+
+
+class _Learnt(optuna.Study):
+    """A study as its sampler sees it: of many trials, the newest and the best.
+
+    Optuna's samplers look at all trials for each proposal. TPE itself weighs old bad trials down
+    (its ``default_weights``), so that these miss little in what it proposes.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.__dict__ = study.__dict__
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[optuna.trial.FrozenTrial]:
+        trials = super()._get_trials(deepcopy, states, use_cache)
+        older = [t for t in trials[:-LEARNT] if t.state is TrialState.COMPLETE]
+        best = heapq.nlargest(BEST, older, key=attrgetter("value"))
+        return sorted(best, key=attrgetter("number")) + trials[-LEARNT:]
 
 
 def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:

@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState
 
+import studies.search
 from datasets.errors import InputError
 from studies.search import SamplerName, Search
 from studies.space import Space
@@ -62,6 +67,36 @@ def test_tpe_finds_better_configurations_than_chance(tmp_path: Path) -> None:
         scores.append(score(proposal.config))
         search.finished(proposal.number, scores[-1])
     assert sum(scores[30:]) / 30 > 1.3
+
+
+def test_a_sampler_learns_from_the_newest_trials_and_the_best_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TPE is shown; as much as there is while the trials are few."""
+    seen: list[list[int]] = []
+
+    class Watched(TPESampler):
+        def infer_relative_search_space(
+            self, study: Study, trial: FrozenTrial
+        ) -> dict[str, BaseDistribution]:
+            seen.append([t.number for t in study.get_trials(deepcopy=False)])
+            return super().infer_relative_search_space(study, trial)
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", Watched)
+    monkeypatch.setattr(studies.search, "LEARNT", 6)
+    monkeypatch.setattr(studies.search, "BEST", 2)
+    search = search_in(tmp_path)
+    values = {0: 0.9, 1: 0.1, 2: 0.8, 3: 0.2, 5: 0.3, 6: 0.95}
+    for _ in range(14):
+        number = search.ask().number
+        if number == 4:
+            search.failed(number, "no value to learn from")
+        else:
+            search.finished(number, values.get(number, 0.0))
+    assert seen[0] == [0]
+    assert seen[5] == [0, 1, 2, 3, 5]
+    assert seen[10] == [0, 2, *range(5, 11)]
+    assert seen[13] == [0, 6, *range(8, 14)]
 
 
 def test_a_pruned_trial_has_its_value_at_its_budget_and_no_other(tmp_path: Path) -> None:
