@@ -5,20 +5,26 @@
 Trials that learn nothing, each a process of Ray's, through the project's own Optuna bridge,
 scheduler, ledger, copy in a shared folder and MLflow; a study of each size in a process of its
 own. Prints the driver's processor time for a trial and for a report, and its memory: what grows
-with the number of trials would grow from row to row. Optuna's own share, TPE's look at all trials
-whenever one is asked for, is given beside it.
+with the number of trials would grow from row to row. Optuna's own share, TPE's look at earlier
+trials whenever one is asked for, is given beside it.
+
+    python benchmarks/scale.py --asking 2000
+
+The same share alone, without Ray, as a study grows.
 """
 
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import psutil
 import ray
@@ -34,7 +40,7 @@ from studies.options import Options
 from studies.ray_runner import RayRunner
 from studies.recording import Recorder
 from studies.records import Records
-from studies.search import Search
+from studies.search import Proposal, Search
 from studies.shared_copy import SharedCopy
 from studies.space import Space
 from trainables.config import FitConfig
@@ -70,14 +76,41 @@ class StubConfig(FitConfig):
         return f"{self.family} {self.level:.3f}"
 
 
+def searched(folder: Path, given: Mapping[str, Sequence[Any]] | None = None) -> Search:
+    """A search in a journal of its own."""
+    space = Space.of(StubConfig, "family", given or {})
+    return Search(folder / "optuna.log", "scale", space, "tpe", seed=0, spec={})
+
+
+def asked(trials: int, at_once: int) -> Iterator[tuple[int, float]]:
+    """Asks for trials and ends them at random, half of them early; tells after every tenth of
+    them how many there were and what the last ones took, in ms of processor time each."""
+    dice = random.Random(0)
+    with tempfile.TemporaryDirectory() as name:
+        search = searched(Path(name))
+        spent = timed_asking(search)
+        running: list[Proposal] = []
+        for number in range(1, trials + 1):
+            running.append(search.ask())
+            if len(running) == at_once:
+                ended = running.pop(dice.randrange(at_once))
+                value = cast(StubConfig, ended.config).level
+                if dice.random() < 0.5:
+                    search.finished(ended.number, value)
+                else:
+                    search.pruned(ended.number, value / 2, epoch=2)
+            if number % (trials // 10) == 0:
+                yield number, 1000 * spent[0] / (trials // 10)
+                spent[0] = 0.0
+
+
 def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str, float]:
     """A study in this process, and what it cost."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["PYTHONPATH"] = str(ROOT)
         ray.init(num_cpus=at_once, include_dashboard=False, log_to_driver=False, address="local")
-        space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
-        search = Search(folder / "optuna.log", "scale", space, "tpe", seed=0, spec={})
+        search = searched(folder, {"epochs": [epochs], "seconds": [seconds]})
         recorder = Recorder(f"sqlite:///{folder / 'mlflow.db'}", "scale", folder / "artifacts")
         data = ("none", "none")
         recorder.open("?", {}, {}, data, identity=search.key, trial_tags={})
@@ -136,7 +169,13 @@ def main() -> int:
     parser.add_argument("--epochs", type=positive, default=10)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each epoch")
     parser.add_argument("--here", action="store_true", help="one size, in this process, as JSON")
+    parser.add_argument("--asking", type=positive, help="only ask Optuna for so many trials")
     typed = parser.parse_args()
+    if typed.asking:
+        print("| trials so far | asking Optuna, ms |\n|---|---|")
+        for number, milliseconds in asked(typed.asking, typed.at_once):
+            print(f"| {number:,} | {milliseconds:.1f} |", flush=True)
+        return 0
     if typed.here:
         row = measured(typed.trials[0], typed.at_once, typed.epochs, typed.seconds)
         print(json.dumps(row))

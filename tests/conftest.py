@@ -1,16 +1,18 @@
 """Fixtures that several test files share: generated molecules, and QM9 where it is at hand."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import ray
 import torch
+from fake_study import FAKE
 
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from studies.study import main
 
 QM9 = Path(__file__).resolve().parents[2] / "shared" / "data" / "qm9.parquet"
 
@@ -32,6 +34,17 @@ def workers_find_the_fake_study() -> Iterator[None]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         yield
     ray.shutdown()
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[..., int]:
+    """Asks the fake study, under the name s, with everything in a folder of the test."""
+
+    def ask(*arguments: str) -> int:
+        where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+        return main(FAKE, [*where, "--name", "s", *arguments])
+
+    return ask
 
 
 @pytest.fixture(scope="session")

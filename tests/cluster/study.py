@@ -69,6 +69,12 @@ class Submitted:
             raise RuntimeError(f"ended with {self.process.returncode}: {self.lines[-20:]}")
         return False
 
+    def recovered(self) -> bool:
+        """Whether a trial ended that had gone on from its checkpoint; raises as `said`."""
+        lines = "\n".join(self.lines)
+        lost = re.findall(r"trial (\d+): its process cannot be reached", lines)
+        return any(self.said(f"trial {number:<4} finished") for number in lost)
+
     def ended(self, seconds: float) -> int:
         """Waits for the end; returns the exit code."""
         code = self.process.wait(timeout=seconds)

@@ -1,0 +1,46 @@
+"""What stands in Optuna and MLflow of the fake study that the fixture `ask` asked."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import optuna
+from mlflow.entities import Run
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+from studies.budgets import Stop
+from studies.ledger import Ledger
+
+Ask = Callable[..., int]
+
+
+def trials_in_optuna(folder: Path) -> list[FrozenTrial]:
+    journal = JournalStorage(JournalFileBackend(str(folder / "runs" / "s" / "optuna.log")))
+    return optuna.load_study(study_name="s", storage=journal).get_trials()
+
+
+def runs_in_mlflow(folder: Path) -> dict[int, Run]:
+    """Trial number -> run; the parent stands under -1."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("s")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    return {int(run.data.tags.get("orrery.trial", -1)): run for run in runs}
+
+
+def epochs_in_mlflow(folder: Path, run: Run, metric: str) -> list[int]:
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
+    return [point.step for point in client.get_metric_history(run.info.run_id, metric)]
+
+
+def stopping_when(condition: Callable[[Ledger], bool]) -> Callable[[Ledger], bool]:
+    """`Ledger.should_stop` of a session whose time is up at a certain moment."""
+
+    def should_stop(session: Ledger) -> bool:
+        if condition(session):
+            session.halt(Stop("time", "planted: the time is up"))
+        return session.stop is not None
+
+    return should_stop
