@@ -230,6 +230,8 @@ class Ledger:
             name = self.checkpoints.name(each)
             self.say(f"trial {proposal.number}: its checkpoint {name} is damaged or cut off")
         known = self.recorder.children.get(proposal.number)
+        earlier = self.records.get(proposal.number) or known  # MLflow may not have heard yet
+        tags = earlier.tags if earlier else {}
         now = time.time_ns() // 1_000_000
         record = self.records[proposal.number] = TrialRecord(
             number=proposal.number,
@@ -240,7 +242,7 @@ class Ledger:
             started_ms=known.started_ms if known else now,
             rows=list(rows),
             saved=len(rows),
-            tags={NODE: known.tags[NODE]} if known and NODE in known.tags else {},
+            tags={NODE: tags[NODE]} if NODE in tags else {},
         )
         self.live[record.number] = record
         return folder

@@ -1,5 +1,6 @@
 """A tracking server that goes away: the study does not wait, and nothing is lost."""
 
+import platform
 import threading
 from itertools import count
 from pathlib import Path
@@ -11,7 +12,7 @@ from fake_study import FAKE
 from studies import delivery, doctor, session
 from studies.ledger import Ledger
 from studies.recording import NotRecorded, Recorder
-from studies.records import Trial
+from studies.records import Records, Trial
 from studies.search import Journal
 from studies.study import main
 
@@ -138,3 +139,32 @@ def test_what_waits_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Ledger, "finish", look)
     assert ask(tmp_path) == 1
     assert kept == [0, 0, 0, 0]
+
+
+def test_where_a_trial_was_is_not_forgotten_while_the_server_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = ["one"]
+    real, sync = Ledger.saved, Recorder.sync
+
+    def moves_once(self: Ledger, number: int, name: str) -> None:
+        real(self, number, name)
+        if number == 0 and here == ["one"]:
+            here[0] = "two"
+            self.moved(number)
+            again = self.next()
+            assert again is not None
+            self.resume_from(again)
+
+    def away_at_first(self: Recorder, trial: Trial) -> None:
+        if trial.number == 0 and trial.state in ("running", "stopped"):
+            raise NotRecorded("Connection refused")
+        sync(self, trial)
+
+    monkeypatch.setattr(platform, "node", lambda: here[0])
+    monkeypatch.setattr(Ledger, "saved", moves_once)
+    monkeypatch.setattr(Recorder, "sync", away_at_first)
+    assert ask(tmp_path) == 0
+    trial = Records(tmp_path / "runs" / "s" / "ledger").read(0)
+    assert trial is not None
+    assert (trial.tags["orrery.node"], trial.epoch) == ("one, two", 3)
