@@ -6,6 +6,7 @@ episode at every horizon, of the model and of the baselines, and the frames of o
 
 import math
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,39 @@ class Dreams:
         """The same at each horizon: (horizons,)."""
         return self.error(picture).mean(axis=0) / self.error(baseline).mean(axis=0)
 
+    def free_running(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the skill of the rollout is made of: the error of the model and that of freezing
+        the last frame of the context, (episodes,) each, means over the horizons up to `longest`;
+        1 - the ratio of both sums is the skill."""
+        model, freeze = (
+            self.error(name)[:, :longest].mean(axis=1) for name in ("autoregressive", "freeze")
+        )
+        return model, freeze
+
     def similarity(self, picture: str) -> np.ndarray:
         """Structural similarity of one of `PICTURES`, (episodes, horizons)."""
         return self.ssim[PICTURES.index(picture)]
+
+
+def of_trial(store: TrackingStore, trial: TrialRun, data: Callable[[], Drives]) -> Dreams | None:
+    """What a trial dreams: as made earlier, or made now and kept with its run.
+
+    Args:
+        store: MLflow's.
+        trial: The trial.
+        data: Opens the study's drives; not called if they are not needed.
+
+    Returns:
+        None if neither rollouts nor weights were kept.
+
+    Raises:
+        InputError: See `make`, and what `data` raises.
+    """
+    made = recorded(store, trial)
+    if made is None and (weights := store.weights(trial)) is not None:
+        made = make(trial, weights, data())
+        record(store, trial, made)
+    return made
 
 
 def recorded(store: TrackingStore, trial: TrialRun) -> Dreams | None:

@@ -5,6 +5,7 @@ Each trial that is compared gets `FILE` among the artifacts of its run, with the
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,37 @@ class Predictions:
     row: np.ndarray
     target: np.ndarray
     prediction: np.ndarray
+
+    def errors(self) -> np.ndarray:
+        """(molecules,), squared errors."""
+        return (self.prediction - self.target) ** 2
+
+    def reference(self) -> np.ndarray:
+        """(molecules,), those of predicting the targets' mean: 1 - the ratio of the sums is R²."""
+        return (self.target - self.target.mean(axis=0)) ** 2
+
+
+def of_trial(
+    store: TrackingStore, trial: TrialRun, data: Callable[[], MoleculeSet]
+) -> Predictions | None:
+    """What a trial predicts: as made earlier, or made now and kept with its run.
+
+    Args:
+        store: MLflow's.
+        trial: The trial.
+        data: Opens the study's data; not called if they are not needed.
+
+    Returns:
+        None if neither predictions nor weights were kept.
+
+    Raises:
+        InputError: See `make`, and what `data` raises.
+    """
+    made = recorded(store, trial)
+    if made is None and (weights := store.weights(trial)) is not None:
+        made = make(trial, weights, data())
+        record(store, trial, made, data().unit)
+    return made
 
 
 def recorded(store: TrackingStore, trial: TrialRun) -> Predictions | None:

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +106,7 @@ def analyse(
 def _check_is_scored(runs: StudyRuns) -> None:
     if "data.target" not in runs.params:
         raise InputError(f"{runs.name} predicts no property of molecules: there is no R² to table")
-    if runs.status not in ("FINISHED", "FAILED"):
-        raise InputError(
-            f"{runs.name} has not ended ({runs.status}) and the test split is scored at the end "
-            "only: repeat its command to go on, or with a smaller --trials to end it"
-        )
-    if runs.best(runs.trials) is None:
-        raise InputError(f"no trial of {runs.name} finished, so there is nothing to score")
+    runs.check_ended()
 
 
 def _entries(
@@ -122,18 +117,16 @@ def _entries(
     The data are opened to make the predictions that MLflow lacks, and to check what the user says
     they are.
     """
-    data = predictions.open_data(runs, data_dir, dataset) if dataset is not None else None
+    data = cache(lambda: predictions.open_data(runs, data_dir, dataset))
+    if dataset is not None:
+        data()
     entries = {}
     for trial in _finalists(runs):
         weights = store.weights(trial)
         if weights is None:
             continue
-        made = predictions.recorded(store, trial)
-        if made is None:
-            if data is None:
-                data = predictions.open_data(runs, data_dir, dataset)
-            made = predictions.make(trial, weights, data)
-            predictions.record(store, trial, made, data.unit)
+        made = predictions.of_trial(store, trial, data)
+        assert made is not None
         model = predictions.restore(trial, weights)
         entries[trial.number] = Entry(
             trial=trial,

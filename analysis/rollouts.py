@@ -11,6 +11,7 @@ episodes, and see them once: their rollouts are kept in MLflow, and read from th
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -98,13 +99,7 @@ def analyse(
 def _check_can_be_rolled_out(runs: StudyRuns) -> None:
     if "data.driver" not in runs.params:
         raise InputError(f"{runs.name} is no study of drives: there is nothing to roll out")
-    if runs.status not in ("FINISHED", "FAILED"):
-        raise InputError(
-            f"{runs.name} has not ended ({runs.status}) and the test episodes are rolled out at "
-            "the end only: repeat its command to go on, or with a smaller --trials to end it"
-        )
-    if runs.best(runs.trials) is None:
-        raise InputError(f"no trial of {runs.name} finished, so there is nothing to roll out")
+    runs.check_ended()
 
 
 def _entries(
@@ -115,24 +110,19 @@ def _entries(
     The drives are opened to make the rollouts that MLflow lacks, and to check what the user says
     they are.
     """
-    data = dreams.open_data(runs, data_dir, recordings) if recordings is not None else None
+    data = cache(lambda: dreams.open_data(runs, data_dir, recordings))
+    if recordings is not None:
+        data()
     entries = []
     for title, trial in _finalists(runs).items():
-        weights = store.weights(trial)
-        if weights is None and not entries:
+        made = dreams.of_trial(store, trial, data)
+        if made is not None:
+            entries.append(Entry(title, trial, made))
+        elif not entries:
             raise InputError(
                 f"the weights of trial {trial.number}, the best of {runs.name}, were not kept: "
                 "nothing can be rolled out"
             )
-        if weights is None:
-            continue
-        made = dreams.recorded(store, trial)
-        if made is None:
-            if data is None:
-                data = dreams.open_data(runs, data_dir, recordings)
-            made = dreams.make(trial, weights, data)
-            dreams.record(store, trial, made)
-        entries.append(Entry(title, trial, made))
     return entries
 
 

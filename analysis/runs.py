@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from statistics import fmean
 from typing import Any, Literal, cast
 
 import mlflow
@@ -28,6 +29,7 @@ from trainables.checkpoint import WEIGHTS, load_weights
 
 KIND = "orrery.kind"
 NUMBER = "orrery.trial"
+OF = "orrery.of"
 STATE = "orrery.state"
 BASELINE = "orrery.baseline"
 
@@ -59,6 +61,7 @@ class TrialRun:
         metrics: Name -> value after the last epoch, in the units of `trainables.fit`.
         started: When; UTC.
         ended: When it ended; None while it runs.
+        of: Of a final the number of the trial that it is another training of, with another seed.
     """
 
     number: int
@@ -70,6 +73,7 @@ class TrialRun:
     metrics: Mapping[str, float]
     started: datetime
     ended: datetime | None
+    of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class StudyRuns:
             before all trials were done; RUNNING.
         params: What the study is, as text.
         tags: What changes from session to session.
-        trials: By number.
+        trials: Of the search, by number.
+        finals: Those that train finalists again, by number.
     """
 
     name: str
@@ -92,6 +97,7 @@ class StudyRuns:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     trials: tuple[TrialRun, ...]
+    finals: tuple[TrialRun, ...] = ()
 
     @property
     def objective(self) -> str:
@@ -116,6 +122,41 @@ class StudyRuns:
             value: tuple(trial for trial in self.trials if trial.params[self.by] == value)
             for value in values
         }
+
+    @property
+    def finalists(self) -> dict[int, tuple[TrialRun, ...]]:
+        """Number of a trial -> its finals that finished; finalists without one are left out."""
+        finished = [final for final in self.finals if final.state == "finished"]
+        numbers = dict.fromkeys(final.of for final in finished if final.of is not None)
+        return {
+            number: tuple(final for final in finished if final.of == number) for number in numbers
+        }
+
+    @property
+    def champion(self) -> TrialRun | None:
+        """The finalist whose mean of the objective over the fresh seeds is the highest; None
+        without finals. Where some failed, those of which the most finished compete."""
+
+        def standing(number: int) -> tuple[int, float]:
+            reached = [final.metrics[self.objective] for final in self.finalists[number]]
+            return len(reached), fmean(reached)
+
+        number = max(self.finalists, key=standing, default=None)
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+    def check_ended(self) -> None:
+        """Checks that the test split may be looked at.
+
+        Raises:
+            InputError: If the study has not ended, or nothing of it can be scored.
+        """
+        if self.status not in ("FINISHED", "FAILED"):
+            raise InputError(
+                f"{self.name} has not ended ({self.status}) and the test split is scored at the "
+                "end only: repeat its command to go on, or with a smaller --trials to end it"
+            )
+        if self.best(self.trials) is None:
+            raise InputError(f"no trial of {self.name} finished, so there is nothing to score")
 
     def best(self, trials: Iterable[TrialRun]) -> TrialRun | None:
         """The trial of the highest objective among those that finished; None if none did.
@@ -169,14 +210,16 @@ class TrackingStore:
         parent = next((run for run in runs if run.data.tags.get(KIND) == "study"), None)
         if parent is None:
             raise InputError(f"no study {name} in {self.uri}; there: {self._known()}")
-        trials = [_trial(run) for run in runs if run.data.tags.get(KIND) == "trial"]
+        trials = [_trial(run) for run in runs if run.data.tags.get(KIND) in ("trial", "final")]
+        trials.sort(key=lambda trial: trial.number)
         return StudyRuns(
             name=name,
             run_id=parent.info.run_id,
             status=parent.info.status,
             params=parent.data.params,
             tags=parent.data.tags,
-            trials=tuple(sorted(trials, key=lambda trial: trial.number)),
+            trials=tuple(trial for trial in trials if trial.of is None),
+            finals=tuple(trial for trial in trials if trial.of is not None),
         )
 
     def _runs(self, experiment: str) -> list[Run]:
@@ -249,6 +292,7 @@ def _trial(run: Run) -> TrialRun:
         metrics=run.data.metrics,
         started=_time(run.info.start_time),
         ended=_time(ended) if ended else None,
+        of=int(run.data.tags[OF]) if OF in run.data.tags else None,
     )
 
 

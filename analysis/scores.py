@@ -20,7 +20,7 @@ SEED = 0
 COVERAGE = 0.95
 
 CHUNK = 1_000_000
-"""Molecules drawn together: bounds the memory to some 50 MB."""
+"""Test units drawn together: bounds the memory to some 50 MB."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ def bootstrap(
         raise InputError(
             f"R² is undefined on {len(target)} test molecules without two different targets"
         )
-    drawn = [
+    scores = [
         _scores(prediction[molecules], target[molecules])
-        for molecules in _resamples(len(target), resamples, seed)
+        for molecules in drawn(len(target), resamples, seed)
     ]
     tail = (1 - COVERAGE) / 2
-    low, high = np.nanquantile(np.concatenate(drawn, axis=1), [tail, 1 - tail], axis=1)
+    low, high = np.nanquantile(np.concatenate(scores, axis=1), [tail, 1 - tail], axis=1)
     values = _scores(prediction, target)
     return Scores(*(Score(*map(float, score)) for score in zip(values, low, high, strict=True)))
 
 
-def _resamples(molecules: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Chunks of shape (resamples in the chunk, molecules): which molecules are drawn."""
+def drawn(units: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Chunks of shape (resamples in the chunk, units): which test units are drawn."""
     generator = np.random.default_rng(seed)
-    rows = max(1, CHUNK // molecules)
+    rows = max(1, CHUNK // units)
     for first in range(0, resamples, rows):
-        yield generator.integers(molecules, size=(min(rows, resamples - first), molecules))
+        yield generator.integers(units, size=(min(rows, resamples - first), units))
 
 
 def _scores(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:

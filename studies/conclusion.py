@@ -3,7 +3,7 @@
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from rich.console import Console
 
 from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
+from studies.finals import Finals
 from studies.ledger import Ledger
 from studies.options import Options
 from studies.recording import NotRecorded, Recorder, not_recorded
-from studies.search import FinishedTrial, Search
+from studies.search import Search
 from studies.study import Study
 from trainables import checkpoint
 
@@ -53,8 +54,8 @@ class Conclusion:
         self.search = search
         self.recorder = recorder
 
-    def conclude(self, ledger: Ledger, undelivered: Sequence[int], cost: str) -> int:
-        """Says what was found, or why nothing was.
+    def searched(self, ledger: Ledger, undelivered: Sequence[int], cost: str) -> int | None:
+        """Says what the search found, or why nothing was.
 
         Args:
             ledger: The trials of the session.
@@ -62,58 +63,72 @@ class Conclusion:
             cost: What keeping the records took.
 
         Returns:
-            The exit code: 0; 1 without a finished trial, or where not all is recorded; 2 where
-            something is wrong with the machine; 130 after Ctrl-C.
+            The exit code, where the session ends here: 0; 1 without a finished trial, or where not
+            all is recorded; 2 where something is wrong with the machine; 130 after Ctrl-C.
         """
         stop, ended = ledger.stop, self.search.ended
         answered = ended >= ledger.total or (stop is not None and stop.is_answer)
         if stop is not None and (stop.kind == "trouble" or not answered):
-            return self._stopped(stop, ended, ledger.total, undelivered, cost)
+            return self._stopped(stop, ledger, undelivered, f" ({cost})")
         best = self.search.best()
         if best is None:
-            reasons = sorted({t.reason for t in self.search.told().values() if t.reason})
-            self._tell(undelivered, lambda: self._close("FAILED", {}))
+            reasons = sorted({told.reason for told in self.search.endings() if told.reason})
+            self._tell(undelivered, lambda: self._close("FAILED"))
             print(f"no trial of {self._name} finished: {'; '.join(reasons)}", file=sys.stderr)
             return 1
         score = f"{self.study.objective} {best.value:.4f}"
         summary = f"best of {ended} trials: trial {best.number}, {best.config.title}, {score}"
         ended_by = stop.text if stop and stop.is_answer else f"all {ended} trials are done"
         self._say(f"\n{summary}\nended because {ended_by} ({cost})\n")
-        if not self._tell(undelivered, lambda: self._finish(best, summary, ended_by)):
-            return 1
-        return 0 if self._tell((), self._analyse) else 1
-
-    def _stopped(
-        self, stop: Stop, ended: int, total: int, undelivered: Sequence[int], cost: str
-    ) -> int:
-        """The session ended before the study did."""
-        told = self._tell(undelivered, lambda: self._close("KILLED", {}))
-        if stop.kind in ("trouble", "failures"):
-            print(
-                f"error: {stop.text}; {ended} of {total} trials are done; once the cause is gone, "
-                f"the same command goes on: {self.command}",
-                file=sys.stderr,
-            )
-            return 2 if stop.kind == "trouble" else 1
-        self._say(
-            f"{stop.text} after {ended} of {total} trials ({cost}); the same command goes on:\n"
-            f"  {self.command}\nwith --trials {ended} it ends here and is analysed"
-        )
-        return 130 if stop.kind == "interrupted" else 0 if told else 1
-
-    def _finish(self, best: FinishedTrial, summary: str, ended_by: str) -> None:
-        self._keep_weights()
         outcome = {
             "orrery.best_trial": str(best.number),
             "orrery.ended_by": ended_by,
             "mlflow.note.content": f"**{summary}**\n\n{self.study.question}",
         }
-        self._close("FINISHED", outcome, {f"best/{self.study.objective}": best.value})
+        values = {f"best/{self.study.objective}": best.value}
+        told = self._tell(undelivered, lambda: self.recorder.describe(outcome, values))
+        return None if told else 1
 
-    def _close(
-        self, status: str, outcome: Mapping[str, str], values: Mapping[str, float] | None = None
-    ) -> None:
-        self.recorder.close(status, {"orrery.trials": str(self.search.ended), **outcome}, values)
+    def trained_again(self, ledger: Ledger, undelivered: Sequence[int]) -> int | None:
+        """Says whether the finals have come to their end; see `searched`."""
+        ended = ledger.search.ended
+        if ledger.stop is not None and ended < ledger.total:
+            return self._stopped(ledger.stop, ledger, undelivered)
+        return None if self._tell(undelivered, lambda: None) else 1
+
+    def finish(self, finals: Finals) -> int:
+        """Ends the study, and analyses it; returns the exit code."""
+        if not self._tell((), lambda: self._finish(finals)):
+            return 1
+        return 0 if self._tell((), self._analyse) else 1
+
+    def _stopped(
+        self, stop: Stop, ledger: Ledger, undelivered: Sequence[int], cost: str = ""
+    ) -> int:
+        """The session ended before the study did."""
+        called = ledger.search.called
+        ended, total = ledger.search.ended, ledger.total
+        told = self._tell(undelivered, lambda: self._close("KILLED"))
+        if stop.kind in ("trouble", "failures"):
+            print(
+                f"error: {stop.text}; {ended} of {total} {called} are done; once the cause is "
+                f"gone, the same command goes on: {self.command}",
+                file=sys.stderr,
+            )
+            return 2 if stop.kind == "trouble" else 1
+        enough = f"--trials {ended}" if called == "trials" else "--finalists 0"
+        self._say(
+            f"{stop.text} after {ended} of {total} {called}{cost}; the same command goes on:\n"
+            f"  {self.command}\nwith {enough} it ends here and is analysed"
+        )
+        return 130 if stop.kind == "interrupted" else 0 if told else 1
+
+    def _finish(self, finals: Finals) -> None:
+        self._keep_weights(finals)
+        self._close("FINISHED")
+
+    def _close(self, status: str) -> None:
+        self.recorder.close(status, {"orrery.trials": str(self.search.ended)})
 
     def _tell(self, undelivered: Sequence[int], tell: Callable[[], None]) -> bool:
         """Tells MLflow how the study ended, once it knows how the trials did; says what it does
@@ -160,13 +175,14 @@ class Conclusion:
         browse = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
         self._say(f"\nfigures and tables: {report}\nbrowse the trials: {browse}")
 
-    def _keep_weights(self) -> None:
+    def _keep_weights(self, finals: Finals) -> None:
         """Puts the weights that the analyses look at into MLflow: per value of `by` the best
-        finished trial's and the baseline's."""
+        finished trial's and the baseline's, and those of all finals."""
         finished = self.search.finished_trials()
         baselines = [trial for trial in finished if trial.baseline]
         best = {getattr(trial.config, self.study.by): trial for trial in finished}
-        for trial in {t.number: t for t in (*baselines, *best.values())}.values():
+        trials = (*baselines, *best.values(), *finals.finished_trials())
+        for trial in {trial.number: trial for trial in trials}.values():
             folder = self.checkpoints.latest(trial.number)
             if folder is None:
                 self._say(f"trial {trial.number}: its checkpoint is gone")

@@ -107,7 +107,7 @@ class Display:
         done = self.known + self.ended
         return (
             f"[dim]{done:>3}/{self.total}[/]  trial {record.number:<4} {record.state:<8}  "
-            f"{record.config.title:<30}  {outcome}  [dim]epoch {record.epoch}, "
+            f"{record.title:<30}  {outcome}  [dim]epoch {record.epoch}, "
             f"{record.seconds:.0f} s{self._where(record, ' on ')}[/]"
         )
 
@@ -133,7 +133,7 @@ class Display:
             table.add_row(f"best: trial {best.number}", best.config.title, score)
         for record in self.running.values():
             done = f"epoch {record.epoch}/{record.config.epochs}{self._where(record, ', ')}"
-            table.add_row(f"[dim]trial {record.number}", f"[dim]{record.config.title}", done)
+            table.add_row(f"[dim]trial {record.number}", f"[dim]{record.title}", done)
         return table
 
     def _left(self, elapsed: float) -> str:

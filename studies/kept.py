@@ -17,22 +17,28 @@ class Finished:
         number: In the study.
         group: Its value of the compared field.
         baseline: Whether everything else is compared with it.
+        final: Whether it is one of the finals.
     """
 
     value: float
     number: int
     group: Any
     baseline: bool
+    final: bool = False
 
 
 def kept(finished: Iterable[Finished], count: int) -> set[int]:
     """The trials that keep their last checkpoint, which is the one that the objective is of: the
-    best `count`, and what the analyses look at, the baselines and the best of each group."""
-    ascending = sorted(finished, key=lambda trial: (trial.value, trial.number))
+    best `count` of the search, and what the analyses look at, the baselines, the best of each
+    group, and the finals."""
+    finished = list(finished)
+    finals = {trial.number for trial in finished if trial.final}
+    searched = [trial for trial in finished if not trial.final]
+    ascending = sorted(searched, key=lambda trial: (trial.value, trial.number))
     best_of_group = {trial.group: trial for trial in ascending}
     baselines = [trial for trial in ascending if trial.baseline]
     best = ascending[len(ascending) - min(count, len(ascending)) :]
-    return {trial.number for trial in (*best, *best_of_group.values(), *baselines)}
+    return finals | {trial.number for trial in (*best, *best_of_group.values(), *baselines)}
 
 
 def remove_others(

@@ -21,6 +21,7 @@ from datasets.errors import described
 from studies.budgets import Budgets, Limits, Stop
 from studies.checkpoints import Checkpoints
 from studies.delivery import Delivery
+from studies.finals import Finals
 from studies.kept import Finished, kept, remove_others
 from studies.recording import Recorder
 from studies.records import Records, Row, Trial
@@ -52,6 +53,7 @@ class TrialRecord:
         heard: The same of its last sign of life.
         seconds: Its wall time in this session, once it has ended.
         baseline: Whether everything else is compared with it.
+        of: Of a final the trial that it is another training of.
         started_ms: When it first began; milliseconds since 1970.
         ended_ms: When it ended.
         rows: Its epochs, those of earlier sessions included.
@@ -71,6 +73,7 @@ class TrialRecord:
     heard: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     baseline: bool = False
+    of: int | None = None
     started_ms: int = 0
     ended_ms: int | None = None
     rows: list[Row] = field(default_factory=list)
@@ -80,8 +83,17 @@ class TrialRecord:
 
     @property
     def name(self) -> str:
-        """Number and configuration at a glance."""
-        return f"{self.number:04d} {self.config.title}"
+        """Number and configuration at a glance; of a final the number of what it is one of."""
+        return f"{self.number if self.of is None else self.of:04d} {self.title}"
+
+    @property
+    def title(self) -> str:
+        """The configuration at a glance, and the seed where it matters."""
+        return (
+            self.config.title
+            if self.of is None
+            else f"{self.config.title} seed {self.config.seed}"
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ class Ledger:
     """The trials of one session.
 
     Args:
-        search: Where proposals come from and endings go.
+        search: Where proposals come from and endings go: the search, or its finals.
         recorder: Where everything is recorded.
         keeping: Where trials are kept.
         objective: The metric that is maximised.
@@ -118,7 +130,7 @@ class Ledger:
 
     def __init__(
         self,
-        search: Search,
+        search: Search | Finals,
         recorder: Recorder,
         keeping: Keeping,
         objective: str,
@@ -137,8 +149,6 @@ class Ledger:
         self.objective = objective
         self.by = by
         self.total = limits.trials
-        if search.space.largest is not None:
-            self.total = min(self.total, search.space.largest)
         self.keep = keep
         self.lock = threading.Lock()
         self.say = say
@@ -147,11 +157,10 @@ class Ledger:
         self.live: dict[int, TrialRecord] = {}
         self.stop: Stop | None = None
         self.budgets = Budgets(limits, objective)
-        for told in sorted(search.told().values(), key=lambda told: told.ended):
-            if told.state != "running":
-                self.budgets.known(told.state, told.value)
+        for told in search.endings():
+            self.budgets.known(told.state, told.value)
         self.finished = [
-            Finished(t.value, t.number, getattr(t.config, by), t.baseline)
+            Finished(t.value, t.number, getattr(t.config, by), t.baseline, t.of is not None)
             for t in search.finished_trials()
         ]
         room = max(0, self.total - search.ended)
@@ -239,6 +248,7 @@ class Ledger:
             epoch=len(rows),
             value=rows[-1][self.objective] if rows else None,
             baseline=proposal.baseline,
+            of=proposal.of,
             started_ms=known.started_ms if known else now,
             rows=list(rows),
             saved=len(rows),
@@ -371,7 +381,7 @@ class Ledger:
 
     def _propose_again(self, record: TrialRecord, queue: list[Proposal]) -> None:
         self.attempts[record.number] += 1
-        queue.append(Proposal(record.number, record.config, record.baseline))
+        queue.append(Proposal(record.number, record.config, record.baseline, of=record.of))
         self._close(record, "stopped")
 
     def out_of_memory(self, number: int, reason: str) -> None:
@@ -419,6 +429,7 @@ class Ledger:
             name=record.name,
             params=asdict(record.config),
             baseline=record.baseline,
+            of=record.of,
             state=state,
             epoch=len(rows),
             value=record.value,
@@ -462,7 +473,8 @@ class Ledger:
         before = kept(self.finished, self.keep)
         if state == "finished" and trial.value is not None:
             group = getattr(record.config, self.by)
-            self.finished.append(Finished(trial.value, trial.number, group, trial.baseline))
+            final = record.of is not None
+            self.finished.append(Finished(trial.value, trial.number, group, trial.baseline, final))
         left = before - kept(self.finished, self.keep)
         remove_others(self.checkpoints, {trial.number, *left}, self.finished, self.keep)
 

@@ -14,6 +14,9 @@ from datasets.errors import InputError
 from studies.search import SamplerName
 from trainables.config import at_least
 
+FINALISTS = 5
+"""Of a study that does not say."""
+
 SchedulerName = Literal["asha", "none"]
 
 
@@ -36,6 +39,13 @@ class Options:
 
     plateau: int | None = None
     """Trials without a better one after which the study ends."""
+
+    finalists: int | None = None
+    """The best so many configurations, and the default one, are trained again on fresh seeds once
+    the search has ended; 0: none. By default 5; with --local none."""
+
+    seeds: int = 5
+    """Trainings of each of them, each with a seed of its own."""
 
     keep: int = 5
     """Checkpoints of this many finished trials are kept, the best of them; beside those of the
@@ -98,6 +108,9 @@ class Options:
             at_least("--time-budget", self.time_budget, 0, open_end=True)
         if self.plateau is not None:
             at_least("--plateau", self.plateau, 1)
+        if self.finalists is not None:
+            at_least("--finalists", self.finalists, 0)
+        at_least("--seeds", self.seeds, 1)
         at_least("--keep", self.keep, 0)
         at_least("--max-failures", self.max_failures, 0)
         at_least("--trial-timeout", self.trial_timeout, 0, open_end=True)
@@ -115,6 +128,11 @@ class Options:
     def cluster(self) -> str | None:
         """Address of the cluster that the trials run on; None: they run on this machine."""
         return None if self.local else self.address or os.environ.get("RAY_ADDRESS")
+
+    @property
+    def best_count(self) -> int:
+        """How many finalists there are, the default configuration apart."""
+        return self.finalists if self.finalists is not None else 0 if self.local else FINALISTS
 
     @property
     def tracking_uri(self) -> str:

@@ -47,7 +47,8 @@ class Forecast:
     Attributes:
         space: What is searched.
         rehearsed: What each configuration of `corners` took.
-        trials: Of the study.
+        trials: Of the search.
+        finals: Trainings after it.
         concurrent: At once.
         keep: Finished trials that keep a checkpoint.
         memory: GiB for each trial.
@@ -56,6 +57,7 @@ class Forecast:
     space: Space
     rehearsed: Mapping[FitConfig, Rehearsal]
     trials: int
+    finals: int
     concurrent: int
     keep: int
     memory: float
@@ -79,25 +81,27 @@ class Forecast:
         return f"{_duration(rehearsal.epoch_seconds)}, {rehearsal.memory_gib:.1f} GiB"
 
     def hours(self, corner: str) -> float:
-        """Of the study, were all its trials of this corner and none stopped early; NaN if none of
-        them can be trained."""
+        """Of the study, were all its trials of this corner and none stopped early, and all its
+        finals; NaN if none of them can be trained."""
         seconds = [self.of(value, corner) for value in self.space.compared]
         epochs = [each.epoch_seconds for each in seconds if not each.problem]
-        rounds = math.ceil(self.trials / self.concurrent)
+        rounds = sum(math.ceil(count / self.concurrent) for count in (self.trials, self.finals))
         return fmean(epochs) * self.space.epochs * rounds / 3600 if epochs else float("nan")
 
     def bytes(self) -> int:
         """Disk that the study takes at most, figures aside."""
         largest = max(each.checkpoint_bytes for each in self.rehearsed.values())
         groups = len(self.space.compared)
-        kept = self.keep + 2 * groups + (checkpoint.KEPT + 1) * self.concurrent
-        return kept * largest + ROW_BYTES * self.trials * self.space.epochs
+        kept = self.keep + 2 * groups + self.finals + (checkpoint.KEPT + 1) * self.concurrent
+        return kept * largest + ROW_BYTES * (self.trials + self.finals) * self.space.epochs
 
     def text(self) -> str:
         """The forecast."""
+        finals = f" and {self.finals} finals" if self.finals else ""
         lines = [
-            f"forecast: {self.trials} trials of {self.space.epochs} epochs, {self.concurrent} at "
-            f"a time: {_duration(3600 * self.hours('default'))} as the default, "
+            f"forecast: {self.trials} trials{finals} of {self.space.epochs} epochs, "
+            f"{self.concurrent} at a time: {_duration(3600 * self.hours('default'))} as the "
+            "default, "
             f"{_duration(3600 * self.hours('smallest'))} to "
             f"{_duration(3600 * self.hours('largest'))} by size, less with early stopping; "
             f"disk: at most {self.bytes() / 2**20:,.0f} MiB"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from analysis.runs import NUMBER, STATE, State
+from analysis.runs import NUMBER, OF, STATE, State
 from datasets.errors import InputError
 from studies.checkpoints import Checkpoints
 from studies.kept import Finished, kept
@@ -283,15 +283,21 @@ class _Examination:
             return Finding(number, lacking, "record them", bring)
         return None
 
+    def _parent(self, run: Run) -> str | None:
+        """Under which run another one should hang; None if that one is not there."""
+        of = run.data.tags.get(OF)
+        known = of is None or int(of) in self.recorder.children
+        return self.recorder.parent_of(int(of) if of else None) if known else None
+
     def _is_orphan(self, run: Run) -> bool:
-        return run.data.tags.get(PARENT) != self.recorder.parent
+        return run.data.tags.get(PARENT) != self._parent(run) is not None
 
     def _orphan(self, run: Run, number: int) -> Finding:
         return Finding(
             number,
             "its run does not hang under the study's",
             "hang it there",
-            partial(self.recorder.attach_run, run.info.run_id),
+            lambda: self.recorder.attach_run(run.info.run_id, self._parent(run) or ""),
         )
 
     def _gap(self, run: Run) -> str | None:
@@ -361,6 +367,7 @@ class _Examination:
             name=run.info.run_name or "",
             params=run.data.params,
             baseline=run.data.tags.get("orrery.baseline") == "true",
+            of=int(run.data.tags[OF]) if OF in run.data.tags else None,
             state=state,
             epoch=len(rows),
             value=value,
@@ -431,5 +438,6 @@ class _Examination:
             known = trial if told.state == "running" else told
             if known.state == "finished" and known.value is not None:
                 group = str(trial.params[self.all.by])
-                found.append(Finished(known.value, number, group, trial.baseline))
+                final = trial.of is not None
+                found.append(Finished(known.value, number, group, trial.baseline, final))
         return found

@@ -21,7 +21,7 @@ from mlflow.environment_variables import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import BASELINE, KIND, NUMBER, STATE, State, connect
+from analysis.runs import BASELINE, KIND, NUMBER, OF, STATE, State, connect
 from datasets.errors import InputError, described
 from studies.records import Row, Trial
 
@@ -93,7 +93,7 @@ class Recorder:
         artifacts: Folder for artifacts, used where the tracking store is a local database.
 
     Attributes:
-        trial_runs: The runs of all trials as they stood at first, the oldest first.
+        trial_runs: The runs of all trials as they stood at first, finals too, the oldest first.
 
     Raises:
         InputError: If the tracking store cannot be used.
@@ -111,7 +111,7 @@ class Recorder:
         with not_recorded():
             self.experiment = self._experiment(study, local)
             known = self._runs(f"tags.`{KIND}` = 'study'")
-            self.trial_runs = self._runs(f"tags.`{KIND}` = 'trial'")
+            self.trial_runs = self._runs(f"tags.`{KIND}` != 'study'")
         self.parent_run = known[0] if known else None
         self.parent = known[0].info.run_id if known else ""
         self.identity = known[0].data.tags.get(IDENTITY) if known else None
@@ -228,12 +228,13 @@ class Recorder:
                 return self.children[trial.number]
         self.unsure.add(trial.number)
         tags = {
-            PARENT: self.parent,
-            KIND: "trial",
+            PARENT: self.parent_of(trial.of),
+            KIND: "trial" if trial.of is None else "final",
             NUMBER: str(trial.number),
             IDENTITY: trial.identity,
             STATE: "running",
             BASELINE: str(trial.baseline).lower(),
+            **({} if trial.of is None else {OF: str(trial.of)}),
             **self.trial_tags,
         }
         run = self.client.create_run(
@@ -243,6 +244,17 @@ class Recorder:
         self.children[trial.number] = child
         self.unsure.discard(trial.number)
         return child
+
+    def parent_of(self, of: int | None) -> str:
+        """Under which run one hangs: that of the trial that it is another training of, or the
+        study's own.
+
+        Raises:
+            NotRecorded: If that trial has no run.
+        """
+        if of is not None and of not in self.children:
+            raise NotRecorded(f"trial {of} has no run")
+        return self.parent if of is None else self.children[of].run_id
 
     def _set_status(self, child: _Child, status: str, ended_ms: int | None) -> None:
         if status == "RUNNING":
@@ -260,9 +272,9 @@ class Recorder:
         child.tags, child.status = {**child.tags, STATE: "stopped"}, STATUS["stopped"]
 
     @not_recorded()
-    def attach_run(self, run_id: str) -> None:
-        """Hangs a run under the study's."""
-        self.client.set_tag(run_id, PARENT, self.parent)
+    def attach_run(self, run_id: str, parent: str) -> None:
+        """Hangs a run under another one."""
+        self.client.set_tag(run_id, PARENT, parent)
 
     @not_recorded()
     def epochs(self, run: Run) -> list[int]:
@@ -305,16 +317,23 @@ class Recorder:
         self.client.log_artifacts(self.children[number].run_id, str(folder), folder.name)
 
     @not_recorded()
-    def close(
-        self, status: str, tags: Mapping[str, str], metrics: Mapping[str, float] | None = None
-    ) -> None:
-        """Closes the parent run with what the study has come to.
+    def describe(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """Tells the parent run what the study has come to.
 
         Raises:
             NotRecorded: If the store does not take it.
         """
-        values = [Metric(name, value, 0, 0) for name, value in (metrics or {}).items()]
+        values = [Metric(name, value, 0, 0) for name, value in metrics.items()]
         self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
+
+    @not_recorded()
+    def close(self, status: str, tags: Mapping[str, str]) -> None:
+        """Closes the parent run.
+
+        Raises:
+            NotRecorded: If the store does not take it.
+        """
+        self.client.log_batch(self.parent, tags=_tags(tags))
         self.client.set_terminated(self.parent, status)
 
 

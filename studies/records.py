@@ -36,6 +36,7 @@ class Trial:
         name: Number and configuration at a glance.
         params: Hyperparameter -> value.
         baseline: Whether everything else is compared with it.
+        of: Of a final the trial that it is another training of.
         state: How it stands; see `analysis.runs.TrialRun`.
         epoch: Epochs done.
         value: The objective after the last of them; None before the first.
@@ -51,6 +52,7 @@ class Trial:
     name: str
     params: Mapping[str, Any]
     baseline: bool
+    of: int | None = None
     state: State = "running"
     epoch: int = 0
     value: float | None = None

@@ -11,8 +11,8 @@ import heapq
 import uuid
 import warnings
 import zlib
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +44,9 @@ BEST = 25
 
 REASON = "reason"
 
+OF = "of"
+"""Attribute of a final: the trial of the search that it is another training of."""
+
 MEMORY = "memory"
 """Name of the constraint that an infeasible trial violates."""
 
@@ -56,11 +59,13 @@ class Proposal:
         number: Its number in the study.
         config: What to fit.
         baseline: Whether it is one that everything else is compared with.
+        of: Of a final the trial that it is another training of; None: it is one of the search.
     """
 
     number: int
     config: FitConfig
     baseline: bool
+    of: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Told:
         epoch: After which a pruned trial had it.
         reason: Why a failed one has none.
         ended: When Optuna heard of it, in seconds since 1970.
+        is_final: Whether it is one of the finals, and not of the search.
     """
 
     number: int
@@ -89,6 +95,7 @@ class Told:
     epoch: int | None
     reason: str
     ended: float
+    is_final: bool
 
 
 def mend(journal: Path) -> list[str]:
@@ -143,13 +150,13 @@ class Journal:
 
     @property
     def ended(self) -> int:
-        """Number of trials that ended, whatever came of them."""
-        return sum(trial.state.is_finished() for trial in self._trials())
+        """Number of trials of the search that ended, whatever came of them."""
+        return sum(trial.state.is_finished() for trial in self._searched())
 
     @property
     def asked(self) -> int:
-        """Number of trials begun so far, whatever became of them."""
-        return sum(t.state is not TrialState.WAITING for t in self._trials())
+        """Number of trials of the search begun so far, whatever became of them."""
+        return sum(t.state is not TrialState.WAITING for t in self._searched())
 
     def finished(self, number: int, value: float) -> None:
         """Tells that a trial used its whole budget."""
@@ -196,6 +203,23 @@ class Journal:
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
+    def _searched(self) -> Iterator[optuna.trial.FrozenTrial]:
+        return (trial for trial in self._trials() if OF not in trial.user_attrs)
+
+    def finals(self) -> list[optuna.trial.FrozenTrial]:
+        """The trials that are finals."""
+        return [trial for trial in self._trials() if OF in trial.user_attrs]
+
+    def add_final(self, facts: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+        """Begins a final that nobody proposed.
+
+        Args:
+            facts: What it is, `OF` among them.
+        """
+        running = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=dict(facts))
+        self.study.add_trial(running)
+        return self.finals()[-1]
+
 
 def _told(trial: optuna.trial.FrozenTrial) -> Told:
     states: Mapping[TrialState, State] = {
@@ -213,6 +237,7 @@ def _told(trial: optuna.trial.FrozenTrial) -> Told:
         epoch=epoch,
         reason=trial.user_attrs.get(REASON, ""),
         ended=trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0,
+        is_final=OF in trial.user_attrs,
     )
 
 
@@ -258,13 +283,25 @@ class Search(Journal):
         """Its identity, which it has."""
         return self.study.user_attrs[IDENTITY]
 
+    called = "trials"
+    """What the user knows its trials as."""
+
+    stops_early = True
+    """Whether unpromising ones may be stopped."""
+
+    def endings(self) -> list[Told]:
+        """What Optuna was told of the trials of the search that ended, in that order."""
+        return in_order(told for told in self.told().values() if not told.is_final)
+
     def unfinished(self) -> Iterator[Proposal]:
         """Trials that an earlier session began and did not end, with their configuration.
 
         Of one that was cut off while its configuration was drawn, the rest is drawn.
         """
-        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._seed(frozen.number)
+        for place, frozen in enumerate(self._searched()):
+            if frozen.state is not TrialState.RUNNING:
+                continue
+            self._seed(place)
             yield self._proposal(optuna.trial.Trial(self.study, frozen._trial_id))
 
     def ask(self) -> Proposal:
@@ -272,19 +309,25 @@ class Search(Journal):
         self._seed(self.asked)
         return self._proposal(self.study.ask())
 
-    def _seed(self, number: int) -> None:
+    def _seed(self, place: int) -> None:
         """A sampler of its own for each trial: what it proposes then depends on the seed and on
-        what is known, not on how often the study was stopped and continued."""
-        self.study.sampler = _Sampler(self.sampler, (self.seed + 7919 * number) % 2**32)
+        what is known, not on how often the study was stopped and continued.
+
+        Args:
+            place: Of the trial among those of the search.
+        """
+        self.study.sampler = _Sampler(self.sampler, (self.seed + 7919 * place) % 2**32)
 
     def _proposal(self, trial: optuna.trial.BaseTrial) -> Proposal:
         config = self.space.suggest(trial)
         return Proposal(trial.number, config, self.space.is_baseline(trial.number))
 
     def finished_trials(self) -> list[FinishedTrial]:
-        """The trials that used their whole budget, the best last."""
+        """The trials of the search that used their whole budget, the best last."""
         finished = []
-        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        for frozen in self._searched():
+            if frozen.state is not TrialState.COMPLETE:
+                continue
             known = self._proposal(optuna.trial.FixedTrial(frozen.params, frozen.number))
             assert frozen.value is not None
             finished.append(
@@ -295,6 +338,11 @@ class Search(Journal):
     def best(self) -> FinishedTrial | None:
         """The best of them."""
         return next(reversed(self.finished_trials()), None)
+
+
+def in_order(told: Iterable[Told]) -> list[Told]:
+    """Those that ended, in the order in which they did."""
+    return sorted((t for t in told if t.state != "running"), key=lambda told: told.ended)
 
 
 class _Sampler(optuna.samplers.BaseSampler):
@@ -336,7 +384,7 @@ class _Sampler(optuna.samplers.BaseSampler):
 
 
 class _Learnt(optuna.Study):
-    """A study as its sampler sees it: of many trials, the newest and the best.
+    """A study as its sampler sees it: without finals, and of many trials the newest and the best.
 
     Optuna's samplers look at all trials for each proposal. TPE itself weighs old bad trials down
     (its ``default_weights``), so that these miss little in what it proposes.
@@ -351,7 +399,8 @@ class _Learnt(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[optuna.trial.FrozenTrial]:
-        trials = super()._get_trials(deepcopy, states, use_cache)
+        known = super()._get_trials(deepcopy, states, use_cache)
+        trials = [trial for trial in known if OF not in trial.user_attrs]
         older = [t for t in trials[:-LEARNT] if t.state is TrialState.COMPLETE]
         best = heapq.nlargest(BEST, older, key=attrgetter("value"))
         return sorted(best, key=attrgetter("number")) + trials[-LEARNT:]

@@ -34,6 +34,7 @@ from studies.checkpoints import Checkpoints, opened
 from studies.command_line import CommandLine
 from studies.conclusion import Conclusion
 from studies.display import Display, with_progress
+from studies.finals import Finals
 from studies.interrupts import interruptible
 from studies.ledger import Keeping, Ledger
 from studies.options import Options
@@ -211,9 +212,17 @@ class Session:
                 recorder,
             )
             try:
-                ledger, undelivered = self._run_trials(runner, search, recorder, checkpoints)
+                limits = self._limits(search)
+                ledger, left = self._run_trials(runner, search, recorder, checkpoints, limits)
                 cost = self._cost(ledger, time.monotonic() - begun)
-                return conclusion.conclude(ledger, undelivered, cost)
+                code = conclusion.searched(ledger, left, cost)
+                finals = Finals(search, self.options.best_count, self.options.seeds)
+                if code is None and self.options.best_count:
+                    self._say(finals.text())
+                    limits = Limits(finals.total, self._minutes_left(begun))
+                    ledger, left = self._run_trials(runner, finals, recorder, checkpoints, limits)
+                    code = conclusion.trained_again(ledger, left)
+                return conclusion.finish(finals) if code is None else code
             except BaseException:
                 with suppress(NotRecorded):
                     recorder.close("KILLED", {})
@@ -234,6 +243,8 @@ class Session:
             space,
             dict(zip(configs, done, strict=True)),
             trials=min(self.options.trials, space.largest or self.options.trials),
+            finals=self.options.seeds
+            * (self.options.best_count + 1 if self.options.best_count else 0),
             concurrent=runner.concurrent_trials(),
             keep=self.options.keep,
             memory=runner.memory_of_a_trial(),
@@ -399,22 +410,35 @@ class Session:
             },
         )
 
+    def _limits(self, search: Search) -> Limits:
+        return Limits(
+            min(self.options.trials, search.space.largest or self.options.trials),
+            self.options.time_budget,
+            self.options.target_metric,
+            self.options.plateau,
+        )
+
+    def _minutes_left(self, begun: float) -> float | None:
+        budget = self.options.time_budget
+        return None if budget is None else budget - (time.monotonic() - begun) / 60
+
     def _run_trials(
-        self, runner: Runner, search: Search, recorder: Recorder, checkpoints: Checkpoints
+        self,
+        runner: Runner,
+        search: Search | Finals,
+        recorder: Recorder,
+        checkpoints: Checkpoints,
+        limits: Limits,
     ) -> tuple[Ledger, list[int]]:
-        """Runs what is left to run; also returns the trials that MLflow does not know wholly."""
+        """Runs what is left to run of the search, or of its finals; also returns the trials that
+        MLflow does not know wholly."""
         ledger = Ledger(
             search,
             recorder,
             Keeping(Records(self.folder / LEDGER), checkpoints, self.copy),
             objective=self.study.objective,
             by=self.study.by,
-            limits=Limits(
-                self.options.trials,
-                self.options.time_budget,
-                self.options.target_metric,
-                self.options.plateau,
-            ),
+            limits=limits,
             keep=self.options.keep,
             max_failures=self.options.max_failures,
             say=self._say,
@@ -428,7 +452,7 @@ class Session:
             nodes=self.options.cluster is not None,
         )
         ledger.on_change = display.changed
-        self._say(f"study {self.name}: {search.ended} of {ledger.total} trials done")
+        self._say(f"study {self.name}: {search.ended} of {ledger.total} {search.called} done")
         try:
             if not ledger.is_done() and not ledger.should_stop():
                 with display, interruptible(ledger, self._say):
@@ -452,7 +476,7 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     given = {"epochs": [2], **typed.given}
     baseline = study.presets[study.baseline] if study.baseline else None
     first = Space.of(study.config, study.by, given, reference=baseline).first()
-    options = replace(typed.options, trials=len(first))
+    options = replace(typed.options, trials=len(first), finalists=1, seeds=2)
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 
 

@@ -213,7 +213,7 @@ class _SparesBaselines(AsyncHyperBandScheduler):
 
 
 def scheduler(options: Options, ledger: Ledger) -> TrialScheduler:
-    if options.scheduler == "none":
+    if options.scheduler == "none" or not ledger.search.stops_early:
         return FIFOScheduler()
     epochs = ledger.search.space.epochs
     return _SparesBaselines(

@@ -17,6 +17,12 @@ from studies.study import main
 QM9 = Path(__file__).resolve().parents[2] / "shared" / "data" / "qm9.parquet"
 
 
+@pytest.fixture(autouse=True)
+def _without_finals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study ends with its search unless a test says otherwise."""
+    monkeypatch.setenv("ORRERY_FINALISTS", "0")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """The models here are too small for threads to help, and the sums must not depend on them."""

@@ -1,0 +1,379 @@
+"""How good the finalists of a study are, how sure that is, and which of them can be told apart.
+
+    python analysis/finals.py NAME
+
+writes runs/NAME/report/finals.md and .csv, finals.png and .pdf. The finalists are the best
+configurations of the search and its default one, each trained again on fresh seeds. The champion
+is the one with the highest mean of the objective on the validation split over these seeds; by how
+much the search promised too much stands beside it (the selection gap). Only then is the test split
+looked at, which neither the search nor the choice of the champion saw: every final is scored on it
+once, its predictions are kept in MLflow, and read from there the next time.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import command_line, dreams, predictions, style
+from analysis.comparison import LEVEL, Comparison, Finalists
+from analysis.markdown import table as markdown_table
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.scores import Score
+from datasets.errors import InputError
+
+Errors = tuple[np.ndarray, np.ndarray]
+"""Of a final on each test unit, and of the reference: 1 - the ratio of their sums is its score."""
+
+NONE = "no finals: `--finalists` says of how many configurations there are some"
+
+ROW = 0.42
+"""Height of a finalist in the figure, in inches."""
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A configuration on fresh seeds.
+
+    Attributes:
+        trial: The trial of the search that had it.
+        finals: Its trainings on fresh seeds, those that finished.
+        promised: The objective that the search saw.
+        validation: (seeds,) float64, the objective with the fresh ones.
+        scores: (seeds,) float64, the same quantity on the test split.
+        test: Their mean, with its 95 % interval.
+    """
+
+    trial: TrialRun
+    finals: tuple[TrialRun, ...]
+    promised: float
+    validation: np.ndarray
+    scores: np.ndarray
+    test: Score
+
+    @property
+    def title(self) -> str:
+        """Configuration and trial."""
+        number, _, configuration = self.trial.name.partition(" ")
+        default = ", default" if self.trial.number == 0 else ""
+        return f"{configuration} (trial {int(number)}{default})"
+
+    @property
+    def gap(self) -> float:
+        """By how much the search promised too much."""
+        return self.promised - float(self.validation.mean(axis=0))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the finals say.
+
+    Attributes:
+        finalists: By their means on the validation split, the champion first.
+        comparisons: Every pair on the test split, by the numbers of the trials.
+        units: Number of test units.
+    """
+
+    finalists: tuple[Finalist, ...]
+    comparisons: tuple[Comparison, ...]
+    units: int
+
+    @property
+    def champion(self) -> Finalist:
+        """The first."""
+        return self.finalists[0]
+
+    def level_with(self, finalist: Finalist) -> list[Finalist]:
+        """Those that cannot be told from one."""
+        number = str(finalist.trial.number)
+        alike = {
+            name
+            for pair in self.comparisons
+            if number in (pair.better, pair.worse) and not pair.is_distinguishable
+            for name in (pair.better, pair.worse)
+        } - {number}
+        return [other for other in self.finalists if str(other.trial.number) in alike]
+
+
+def outcome(
+    store: TrackingStore, runs: StudyRuns, data_dir: Path, where: str | None = None
+) -> Outcome | None:
+    """Scores the finals of a study.
+
+    Args:
+        store: MLflow's.
+        runs: The study.
+        data_dir: Folder of prepared data.
+        where: Where the data are on this machine; None: where they were for the study.
+
+    Returns:
+        None if there are no finals, or nothing of them was kept.
+
+    Raises:
+        InputError: If the study has not ended, or its data are needed and not there.
+    """
+    if not runs.finals:
+        return None
+    runs.check_ended()
+    score = _scorer(store, runs, data_dir, where)
+    found = {
+        number: [made for final in finals if (made := score(final)) is not None]
+        for number, finals in runs.finalists.items()
+    }
+    # One training of several says nothing of luck, and cannot stand beside the others.
+    most = max(map(len, found.values()), default=0)
+    found = {number: made for number, made in found.items() if len(made) >= min(2, most) > 0}
+    if not found:
+        return None
+    reference = next(iter(found.values()))[0][1]
+    errors = {str(n): np.stack([error for error, _ in made]) for n, made in found.items()}
+    scored = Finalists(errors, reference)
+    finalists = [
+        Finalist(
+            trial=next(trial for trial in runs.trials if trial.number == number),
+            finals=runs.finalists[number],
+            promised=_objective(runs, number),
+            validation=np.array([f.metrics[runs.objective] for f in runs.finalists[number]]),
+            scores=scored.scores[str(number)],
+            test=scored.mean(str(number)),
+        )
+        for number in found
+    ]
+    champion = runs.champion
+    finalists.sort(
+        key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
+    )
+    return Outcome(tuple(finalists), tuple(scored.compare()), scored.units)
+
+
+def _objective(runs: StudyRuns, number: int) -> float:
+    trial = next(trial for trial in runs.trials if trial.number == number)
+    return trial.metrics[runs.objective]
+
+
+def _scorer(
+    store: TrackingStore, runs: StudyRuns, data_dir: Path, where: str | None
+) -> Callable[[TrialRun], Errors | None]:
+    """What gives the errors of a final; None of one of which nothing was kept."""
+    if "data.target" in runs.params:
+        molecules = cache(lambda: predictions.open_data(runs, data_dir, where))
+
+        def of_molecules(final: TrialRun) -> Errors | None:
+            made = predictions.of_trial(store, final, molecules)
+            return None if made is None else (made.errors(), made.reference())
+
+        return of_molecules
+    if "data.driver" in runs.params:
+        drives = cache(lambda: dreams.open_data(runs, data_dir, where))
+        horizon = int(runs.params["data.horizon"])
+
+        def of_drives(final: TrialRun) -> Errors | None:
+            made = dreams.of_trial(store, final, drives)
+            return None if made is None else made.free_running(horizon)
+
+        return of_drives
+    raise InputError(f"{runs.name} is neither of molecules nor of drives: nothing can be scored")
+
+
+def analyse(
+    study: str, tracking_uri: str, data_dir: Path, report: Path, where: str | None = None
+) -> str:
+    """Tabulates and draws the finals of a study, and publishes that with its parent run.
+
+    Args:
+        study: Its name.
+        tracking_uri: MLflow's.
+        data_dir: Folder of prepared data.
+        report: Folder for the files; made if it is not there.
+        where: Where the data are on this machine; None: where they were for the study.
+
+    Returns:
+        The table as Markdown, and where the files are.
+
+    Raises:
+        InputError: If there is no such study, or see `outcome`.
+    """
+    store = TrackingStore(tracking_uri)
+    runs = store.study(study)
+    found = outcome(store, runs, data_dir, where)
+    if found is None:
+        return NONE
+    command_line.make_folder(report)
+    text = markdown(found, runs)
+    (report / "finals.md").write_text(text, encoding="utf-8")
+    frame(found, runs).to_csv(report / "finals.csv", index=False)
+    files = [report / "finals.md", report / "finals.csv", *draw(found, runs, report / "finals")]
+    store.publish(runs.run_id, files, "report")
+    return f"{text}\nfinals: {', '.join(map(str, files))}"
+
+
+def quantity(runs: StudyRuns) -> str:
+    """The objective as it is written in a table."""
+    return {"r2": "R²"}.get(runs.objective.partition("/")[2], runs.objective.partition("/")[2])
+
+
+def frame(found: Outcome, runs: StudyRuns) -> pd.DataFrame:
+    """All digits, one row a final."""
+    name = quantity(runs)
+    return pd.DataFrame(
+        [
+            {
+                "trial": finalist.trial.number,
+                "champion": finalist is found.champion,
+                "seed": int(final.params["seed"]),
+                "run_id": final.run_id,
+                runs.objective: validation,
+                f"test {name}": score,
+                f"{runs.objective} in the search": finalist.promised,
+                f"mean test {name}": finalist.test.value,
+                "low": finalist.test.low,
+                "high": finalist.test.high,
+            }
+            for finalist in found.finalists
+            for final, validation, score in zip(
+                finalist.finals, finalist.validation, finalist.scores, strict=True
+            )
+        ]
+    )
+
+
+def markdown(found: Outcome, runs: StudyRuns) -> str:
+    """The table as aligned Markdown, with what it means below."""
+    name = quantity(runs)
+    header = [
+        "configuration",
+        f"validation {name} in the search",
+        "with fresh seeds",
+        "selection gap",
+        f"test {name}",
+        "cannot be told from",
+    ]
+    rows = [_cells(found, finalist) for finalist in found.finalists]
+    return f"{markdown_table(header, rows)}\n\n{_caption(found, runs)}\n"
+
+
+def _cells(found: Outcome, finalist: Finalist) -> list[str]:
+    numbers = [str(other.trial.number) for other in found.level_with(finalist)]
+    return [
+        f"**{finalist.title}**" if finalist is found.champion else finalist.title,
+        f"{finalist.promised:.4f}",
+        f"{finalist.validation.mean(axis=0):.4f}",
+        f"{finalist.gap:+.4f}",
+        f"{finalist.test.value:.4f} ({finalist.test.low:.4f} to {finalist.test.high:.4f})",
+        f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else "—",
+    ]
+
+
+def _caption(found: Outcome, runs: StudyRuns) -> str:
+    seeds = sorted({len(finalist.finals) for finalist in found.finalists})
+    pairs = len(found.comparisons)
+    unit = "molecules" if "data.target" in runs.params else "episodes"
+    luck = "the training and " if seeds[-1] > 1 else ""
+    return (
+        f"{runs.name}: the finalists, each trained again with {' or '.join(map(str, seeds))} "
+        "fresh seeds; in bold the champion, which has the highest mean of "
+        f"{runs.objective} over them. Selection gap: what the search promised, less that mean. "
+        f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
+        f"{found.units:,} test {unit}. Two are told apart where their difference "
+        f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} pairs (Holm)."
+    )
+
+
+def draw(found: Outcome, runs: StudyRuns, path: Path) -> list[Path]:
+    """Draws what the search promised, what fresh seeds gave, and the test split's word.
+
+    Returns:
+        The files: PNG and PDF.
+    """
+    with matplotlib.rc_context(style.LOOK):
+        height = ROW * len(found.finalists) + 1.3
+        figure = Figure((6.4, height), layout="constrained")
+        axis = figure.subplots()
+        for place, finalist in enumerate(found.finalists):
+            _paint(axis, place, finalist)
+        names = [finalist.title for finalist in found.finalists]
+        axis.set_yticks(range(len(names)), names)
+        axis.invert_yaxis()
+        axis.set_xlabel(f"{quantity(runs)} (dimensionless)")
+        axis.grid(axis="x", lw=0.4, color=style.LIGHT)
+        handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+        return style.save(figure, path)
+
+
+def _paint(axis: Axes, place: int, finalist: Finalist) -> None:
+    above, below = place - 0.15, place + 0.15
+    axis.plot(
+        finalist.promised,
+        above,
+        ls="",
+        marker="D",
+        ms=5,
+        color=style.VERMILLION,
+        label="validation, in the search",
+    )
+    axis.plot(
+        finalist.validation,
+        np.full(len(finalist.validation), above),
+        ls="",
+        marker="o",
+        ms=4,
+        mfc="none",
+        color=style.ORANGE,
+        label="validation, a fresh seed",
+    )
+    axis.plot(
+        finalist.scores,
+        np.full(len(finalist.scores), below),
+        ls="",
+        marker="o",
+        ms=4,
+        mfc="none",
+        color=style.SKY,
+        label="test, a fresh seed",
+    )
+    mean = finalist.test
+    axis.errorbar(
+        mean.value,
+        below,
+        xerr=[[mean.value - mean.low], [mean.high - mean.value]],
+        color=style.BLUE,
+        marker="|",
+        ms=9,
+        capsize=3,
+        lw=1.2,
+        label="test, mean and 95 % interval",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    line = command_line.parser("Scores the finalists of a study on the test split.")
+    line.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        metavar="PATH",
+        help="where prepared data are kept (default: %(default)s)",
+    )
+    line.add_argument(
+        "--data",
+        metavar="FILE",
+        help="where the study's molecules or drives are on this machine, if not where they were",
+    )
+    return command_line.answer(
+        line,
+        argv,
+        lambda typed, uri, report: analyse(typed.study, uri, typed.data_dir, report, typed.data),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""What the finals of real, tiny studies say: who is champion, how sure; the test split once."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import dreams, finals, predictions
+from analysis.runs import StudyRuns, TrackingStore
+from datasets.errors import InputError
+from studies import gnn_sweep, world_model_sweep
+from studies.study import main
+
+MOLECULES = (
+    *("--molecules", "120", "--family", "gcn", "sage", "--width", "16", "--epochs", "2"),
+    *("--trials", "4", "--finalists", "2", "--seeds", "3"),
+)
+DRIVES = (
+    *("--episodes", "12", "--steps", "40", "--size", "8", "--epochs", "1", "--hidden-size", "8"),
+    *("--trials", "2", "--finalists", "1", "--seeds", "2"),
+)
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Where a study of molecules has been run, with finals and without its analyses."""
+    folder = tmp_path_factory.mktemp("runs")
+    where = ["--runs-dir", str(folder), "--data-dir", str(cache), "--name", "s"]
+    study = replace(gnn_sweep.STUDY, analyses=())
+    assert main(study, ["--local", "--sampler", "random", *MOLECULES, *where]) == 0
+    return folder
+
+
+def store(folder: Path) -> TrackingStore:
+    return TrackingStore(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+@pytest.fixture
+def studied(runs_dir: Path) -> StudyRuns:
+    return store(runs_dir).study("s")
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """Of the table, each a final."""
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in pd.read_csv(folder / "report" / "finals.csv").to_dict("records")
+    ]
+
+
+def analyse(folder: Path, cache: Path) -> str:
+    return finals.analyse("s", f"sqlite:///{folder / 'mlflow.db'}", cache, folder / "report")
+
+
+def test_the_champion_is_the_best_on_fresh_seeds_and_leads_the_table(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    said = analyse(runs_dir, cache)
+    means = {
+        number: np.mean([run.metrics["validation/r2"] for run in runs])
+        for number, runs in studied.finalists.items()
+    }
+    champion = max(means, key=lambda number: means[number])
+    assert studied.champion is not None
+    assert studied.champion.number == champion
+    first = said.splitlines()[2]
+    assert f"(trial {champion}" in first
+    assert "**" in first
+    table = rows(runs_dir)
+    assert {row["trial"] for row in table} == set(means) >= {0}
+    assert {row["trial"] for row in table if row["champion"]} == {champion}
+    assert [row["seed"] for row in table][:3] == [1, 2, 3]
+    search = {trial.number: trial.metrics["validation/r2"] for trial in studied.trials}
+    for row in table:
+        assert row["validation/r2 in the search"] == pytest.approx(search[row["trial"]])
+
+
+def test_a_score_is_r2_of_the_predictions_that_are_kept(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    analyse(runs_dir, cache)
+    scores = {row["run_id"]: row["test R²"] for row in rows(runs_dir)}
+    for final in studied.finals:
+        made = predictions.recorded(store(runs_dir), final)
+        assert made is not None
+        r2 = 1 - np.var(made.target - made.prediction) / np.var(made.target)
+        bias = np.mean(made.target - made.prediction) ** 2 / np.var(made.target)
+        assert scores[final.run_id] == pytest.approx(r2 - bias)
+    for row in rows(runs_dir):
+        of = [scores[final.run_id] for final in studied.finalists[row["trial"]]]
+        assert row["mean test R²"] == pytest.approx(np.mean(of))
+        assert row["low"] < row["mean test R²"] < row["high"]
+
+
+def test_the_test_split_is_looked_at_once(
+    runs_dir: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = analyse(runs_dir, cache)
+    monkeypatch.setattr(predictions, "make", None)
+    monkeypatch.setattr(predictions, "open_data", None)
+    assert analyse(runs_dir, cache) == first
+
+
+def test_the_figure_is_drawn_and_published(runs_dir: Path, cache: Path) -> None:
+    analyse(runs_dir, cache)
+    known = store(runs_dir)
+    there = known.client.list_artifacts(known.study("s").run_id, "report")
+    assert {Path(file.path).name for file in there} >= {"finals.png", "finals.pdf", "finals.md"}
+    assert (runs_dir / "report" / "finals.png").stat().st_size > 10_000
+
+
+def test_a_study_that_has_not_ended_is_not_scored(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    stopped = replace(studied, status="KILLED")
+    with pytest.raises(InputError, match="scored at the end only"):
+        finals.outcome(store(runs_dir), stopped, cache)
+
+
+def test_a_study_without_finals_says_so(runs_dir: Path, cache: Path, studied: StudyRuns) -> None:
+    assert finals.outcome(store(runs_dir), replace(studied, finals=()), cache) is None
+
+
+def test_a_finalist_with_a_single_training_among_several_is_left_out(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    lonely = [final for final in studied.finals if final.of == 0][1:]
+    fewer = tuple(final for final in studied.finals if final not in lonely)
+    found = finals.outcome(store(runs_dir), replace(studied, finals=fewer), cache)
+    assert found is not None
+    assert 0 not in {finalist.trial.number for finalist in found.finalists}
+
+
+@pytest.mark.slow
+def test_world_models_are_judged_by_the_skill_of_their_rollouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["--runs-dir", str(tmp_path), "--data-dir", str(tmp_path / "data"), "--name", "s"]
+    study = replace(world_model_sweep.STUDY, analyses=())
+    assert main(study, ["--local", "--sampler", "random", *DRIVES, *where]) == 0
+    said = analyse(tmp_path, tmp_path / "data")
+    assert "test skill" in said
+    known = store(tmp_path)
+    runs = known.study("s")
+    scores = {row["run_id"]: row["test skill"] for row in rows(tmp_path)}
+    horizon = int(runs.params["data.horizon"])
+    for final in runs.finals:
+        made = dreams.recorded(known, final)
+        assert made is not None
+        share = made.share("autoregressive", "freeze", horizon)
+        assert scores[final.run_id] == pytest.approx(1 - share)
+    monkeypatch.setattr(dreams, "make", None)
+    assert analyse(tmp_path, tmp_path / "data") == said
