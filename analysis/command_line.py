@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from datasets.errors import InputError
+from datasets.errors import InputError, described
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def answer(
         analyse: Gets what was typed, MLflow's tracking URI and the folder for the results.
 
     Returns:
-        The exit code: 0, or 2 for bad input.
+        The exit code: 0, or 2 for bad input, a full disk or a storage that is away.
     """
     typed = line.parse_args(argv)
     runs: Path = typed.runs_dir
@@ -45,6 +45,9 @@ def answer(
         print(analyse(typed, tracking_uri(runs), runs / typed.study / "report"))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {described(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -29,7 +29,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -195,8 +195,7 @@ def disturbed(folder: Path, outcome: Outcome, scheduler: str, seed: int) -> str:
         with server(folder) as there:
             process = start(folder, scheduler, there.uri)
             outcome.starts = 1
-            time.sleep(outcome.moment)
-            if process.poll() is None:
+            if not _ends_within(process, outcome.moment):
                 there.kill()
                 outcome.killed = 1
                 time.sleep(AWAY)
@@ -207,7 +206,7 @@ def disturbed(folder: Path, outcome: Outcome, scheduler: str, seed: int) -> str:
         process = start(folder, scheduler, None)
         outcome.starts = 1
         rng = random.Random(seed)
-        time.sleep(outcome.moment)
+        _ends_within(process, outcome.moment)
         while process.poll() is None and not outcome.killed:
             for victim in victims(process.pid, outcome.victim, rng):
                 victim.kill()
@@ -217,6 +216,13 @@ def disturbed(folder: Path, outcome: Outcome, scheduler: str, seed: int) -> str:
         uri = f"sqlite:///{folder / 'runs' / 'mlflow.db'}"
     outcome.seconds = time.monotonic() - begun
     return uri
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Waits so long, or until a process has ended; returns whether it has."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.poll() is not None
 
 
 def _until_it_ends_well(
@@ -363,7 +369,7 @@ def run(base: Path, runs: int, seed: int, only: str | None) -> int:
         folder = base / f"run-{number:03d}"
         uri = disturbed(folder, outcome, scheduler, rng.randrange(2**32))
         while not outcome.killed:  # it had ended before, or had no such process any more
-            outcome = Outcome(victim, outcome.moment * 0.7)
+            outcome = Outcome(victim, 0.7 * min(outcome.moment, outcome.seconds))
             shutil.rmtree(folder)
             uri = disturbed(folder, outcome, scheduler, rng.randrange(2**32))
         outcome.violations += violations(folder, uri, known)

@@ -94,13 +94,12 @@ def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, 
         tags={},
         data=("none", "none"),
         identity="x",
-        trial_tags={},
     )
     records, journal = Records(folder / "ledger"), folder / "optuna.log"
     keeping = Keeping(
         records,
         Checkpoints(opened(str(folder / "trials"))),
-        SharedCopy(None, journal, records.folder),
+        SharedCopy(None, journal, records),
     )
     limits = Limits(trials)
     ledger = Ledger(search, recorder, keeping, "validation/r2", "family", limits, keep=5)

@@ -85,7 +85,7 @@ def searched(folder: Path, given: Mapping[str, Sequence[Any]] | None = None) -> 
 def asked(trials: int, at_once: int) -> Iterator[tuple[int, float]]:
     """Asks for trials and ends them at random, half of them early; tells after every tenth of
     them how many there were and what the last ones took, in ms of processor time each."""
-    dice = random.Random(0)
+    dice, tenth = random.Random(0), max(1, trials // 10)
     with tempfile.TemporaryDirectory() as name:
         search = searched(Path(name))
         spent = timed_asking(search)
@@ -99,8 +99,8 @@ def asked(trials: int, at_once: int) -> Iterator[tuple[int, float]]:
                     search.finished(ended.number, value)
                 else:
                     search.pruned(ended.number, value / 2, epoch=2)
-            if number % (trials // 10) == 0:
-                yield number, 1000 * spent[0] / (trials // 10)
+            if number % tenth == 0:
+                yield number, 1000 * spent[0] / tenth
                 spent[0] = 0.0
 
 
@@ -113,9 +113,9 @@ def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str
         search = searched(folder, {"epochs": [epochs], "seconds": [seconds]})
         recorder = Recorder(f"sqlite:///{folder / 'mlflow.db'}", "scale", folder / "artifacts")
         data = ("none", "none")
-        recorder.open("?", {}, {}, data, identity=search.key, trial_tags={})
+        recorder.open("?", {}, {}, data, identity=search.key)
         records = Records(folder / "ledger")
-        copy = SharedCopy(opened(str(folder / "shared")), folder / "optuna.log", records.folder)
+        copy = SharedCopy(opened(str(folder / "shared")), folder / "optuna.log", records)
         keeping = Keeping(records, Checkpoints(opened(str(folder / "trials"))), copy)
         ledger = Ledger(search, recorder, keeping, "validation/r2", "family", Limits(trials), 5)
         asking = timed_asking(search)

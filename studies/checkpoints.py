@@ -22,6 +22,7 @@ DEPTH = 3
 def opened(address: str) -> UPath:
     """A folder on a disk or in an object store. What others write there has to be seen, so no
     listing of an object store is remembered."""
+    address = address.removeprefix("file://")
     remote = "://" in address
     return UPath(address, use_listings_cache=False) if remote else UPath(address).absolute()
 

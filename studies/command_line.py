@@ -82,7 +82,7 @@ def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: type) -
     if hint is bool:
         group.add_argument(_flag(field.name), action="store_true", help=text, default=False)
         return
-    default = os.environ.get(f"ORRERY_{field.name.upper()}", field.default)
+    default = _default(field, choices)
     text += "" if default is None else " (default: %(default)s)"
     group.add_argument(
         _flag(field.name),
@@ -92,6 +92,17 @@ def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: type) -
         metavar=None if choices else _metavar(hint),
         help=text,
     )
+
+
+def _default(field: Field[Any], choices: Sequence[Any] | None) -> Any:
+    """The environment's word, if it has one; argparse would not hold it against the choices."""
+    name = f"ORRERY_{field.name.upper()}"
+    said = os.environ.get(name)
+    if not said:
+        return field.default
+    if choices and said not in choices:
+        raise InputError(f"{name} is {said}: expected one of {', '.join(map(str, choices))}")
+    return said
 
 
 def _add_config_field(

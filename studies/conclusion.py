@@ -172,7 +172,8 @@ class Conclusion:
                 said = analyse(self._name, uri, self.options.data_dir, report)
             self._say(said)
         here = not self._elsewhere and "sqlite" in uri
-        browse = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
+        database = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
+        browse = uri if uri.startswith("http") else database
         self._say(f"\nfigures and tables: {report}\nbrowse the trials: {browse}")
 
     def _keep_weights(self, finals: Finals) -> None:

@@ -20,11 +20,13 @@ from analysis.command_line import answer, parser
 from analysis.runs import TrackingStore
 from datasets.errors import InputError
 from studies.checkpoints import Checkpoints, opened
+from studies.lease import lease
 from studies.reconcile import Finding, Memories, agreement, examine
 from studies.recording import KEEP, STORAGE, NotRecorded, Recorder, not_recorded
 from studies.records import Records
 from studies.search import Journal, mend
 from studies.session import JOURNAL, LEDGER, SESSIONS
+from studies.shared_copy import SharedCopy
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +68,15 @@ def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) 
         if "objective" not in study.params or KEEP not in study.tags:
             raise InputError(f"the study {name} was hardly begun: its own command goes on")
         with filelock.FileLock(folder / "lock", timeout=0):
-            return _examined(name, uri, folder, study.params, study.tags, repair, console)
+            if not repair or not study.tags.get(STORAGE):
+                return _examined(name, uri, folder, study.params, study.tags, repair, console)
+            store = opened(study.tags[STORAGE]).parent
+            with lease(store, folder, console.print):
+                copy = SharedCopy(store, journal, Records(folder / LEDGER))
+                copy.take()
+                agreed = _examined(name, uri, folder, study.params, study.tags, repair, console)
+                copy.bring_up()
+                return agreed
     except NotRecorded as error:
         raise InputError(f"the tracking store {uri} does not answer ({error})") from error
     except filelock.Timeout:

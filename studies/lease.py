@@ -5,6 +5,7 @@ writes a file anew every few seconds, and one that finds such a file watches whe
 clocks are compared.
 """
 
+import errno
 import platform
 import threading
 import time
@@ -20,6 +21,9 @@ from datasets.files import away_is_an_oserror, write_new, write_whole
 
 FILE = "driver"
 
+KEY = "driver"
+"""File in the study's folder on this disk: what tells it from all others."""
+
 BEAT = 10.0
 """Seconds between two signs of life."""
 
@@ -27,8 +31,56 @@ WATCHED = 2.5 * BEAT
 """Seconds without one after which a driver is taken for dead."""
 
 
+class Lease:
+    """What a driver that holds a study has written last.
+
+    Args:
+        file: Where all drivers look.
+        who: This one, for others.
+    """
+
+    def __init__(self, file: UPath, who: str) -> None:
+        self.file = file
+        self.who = who
+        self.written = self._sign()
+        write_new(file, self.written)
+        self.ended = threading.Event()
+        self.beating = threading.Thread(target=self._beat, daemon=True)
+        self.beating.start()
+
+    def check(self) -> None:
+        """Checks that nobody else has taken the study.
+
+        Raises:
+            OSError: If somebody has, or the storage does not answer.
+        """
+        found = _read(self.file)
+        if found is not None and _who(found) != self.who:
+            elsewhere = f"the study was taken by {_name(found)}"
+            raise OSError(errno.EEXIST, elsewhere, str(self.file.parent))
+
+    def end(self) -> None:
+        """Takes its leave."""
+        self.ended.set()
+        self.beating.join()
+        with suppress(OSError), away_is_an_oserror(self.file):
+            self.check()
+            self.file.unlink()
+
+    def _beat(self) -> None:
+        while not self.ended.wait(BEAT):
+            with suppress(
+                OSError
+            ):  # the journal's copy, which must be written, says what is wrong
+                self.check()
+                write_whole(self.file, self._sign())
+
+    def _sign(self) -> bytes:
+        return f"{self.who}\n{uuid.uuid4().hex}\n".encode()
+
+
 @contextmanager
-def lease(store: UPath, folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+def lease(store: UPath, folder: Path, say: Callable[[str], None]) -> Iterator[Lease]:
     """Holds a study, so that no other machine runs it.
 
     Args:
@@ -42,31 +94,31 @@ def lease(store: UPath, folder: Path, say: Callable[[str], None]) -> Iterator[No
         OSError: If the storage does not take the file.
     """
     file = store / FILE
-    who = f"{platform.node()}:{folder.absolute()}"
-    if (found := _read(file)) is not None:
-        if _holder(found) != who:
-            _watch(file, found, say)
-        with away_is_an_oserror(file):
-            file.unlink(missing_ok=True)
+    check_free(store, folder, say)
+    with suppress(FileNotFoundError), away_is_an_oserror(file):
+        file.unlink()
     try:
-        write_new(file, _sign(who))
+        held = Lease(file, _here(folder))
     except FileExistsError:
         raise _runs_elsewhere(file, _read(file) or b"another machine") from None
-    ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(file, who, ended), daemon=True)
-    beating.start()
     try:
-        yield
+        yield held
     finally:
-        ended.set()
-        beating.join()
-        with suppress(OSError), away_is_an_oserror(file):
-            file.unlink()
+        held.end()
 
 
-def _watch(file: UPath, found: bytes, say: Callable[[str], None]) -> None:
+def check_free(store: UPath, folder: Path, say: Callable[[str], None]) -> None:
+    """Checks that no other machine runs a study; see `lease`. What a dead one left is removed.
+
+    Raises:
+        InputError: If one does.
+    """
+    file = store / FILE
+    found = _read(file)
+    if found is None or _who(found) == _here(folder):
+        return
     say(
-        f"{_holder(found)} ran this study and did not take its leave: seeing for {WATCHED:.0f} s "
+        f"{_name(found)} ran this study and did not take its leave: seeing for {WATCHED:.0f} s "
         "whether it still does"
     )
     until = time.monotonic() + WATCHED
@@ -76,27 +128,31 @@ def _watch(file: UPath, found: bytes, say: Callable[[str], None]) -> None:
             if now is None:
                 return
             raise _runs_elsewhere(file, now)
+    with suppress(FileNotFoundError), away_is_an_oserror(file):
+        file.unlink()
 
 
 def _runs_elsewhere(file: UPath, sign: bytes) -> InputError:
     return InputError(
-        f"{file.parent} is run by {_holder(sign)} now: wait for it or interrupt it, or give this "
+        f"{file.parent} is run by {_name(sign)} now: wait for it or interrupt it, or give this "
         "study a --name of its own"
     )
 
 
-def _beat(file: UPath, who: str, ended: threading.Event) -> None:
-    while not ended.wait(BEAT):
-        with suppress(OSError):  # the journal's copy, which must be written, says what is wrong
-            write_whole(file, _sign(who))
+def _here(folder: Path) -> str:
+    """This machine and folder, for the user and beyond doubt: hosts may share a name."""
+    key = folder / KEY
+    if not key.is_file():
+        write_whole(key, uuid.uuid4().hex.encode())
+    return f"{platform.node()}:{folder.absolute()} {key.read_text()}"
 
 
-def _sign(who: str) -> bytes:
-    return f"{who}\n{uuid.uuid4().hex}\n".encode()
-
-
-def _holder(sign: bytes) -> str:
+def _who(sign: bytes) -> str:
     return sign.decode(errors="replace").split("\n")[0]
+
+
+def _name(sign: bytes) -> str:
+    return _who(sign).rpartition(" ")[0] or _who(sign)
 
 
 def _read(file: UPath) -> bytes | None:

@@ -366,7 +366,10 @@ class Ledger:
         if record.state != "running":
             return
         if self.deaths[number] > self.max_failures:
-            self.failed(number, f"{what}, {self.deaths[number]} times")
+            times = self.deaths[number]
+            self.failed(
+                number, f"its process was lost {times} times on nodes that live; now {what}"
+            )
             return
         self.say(
             f"trial {number}: {what} after epoch {record.epoch}; it goes on from its checkpoint "

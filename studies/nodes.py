@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import ray
 import yaml
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets.errors import InputError
@@ -17,8 +17,11 @@ Result = TypeVar("Result")
 LAUNCHED = Path("~/ray_bootstrap_config.yaml").expanduser()
 """Where Ray's cluster launcher leaves, on the head, what it was asked for."""
 
-PATIENCE = 30.0
-"""Seconds that a node may take to answer."""
+PATIENCE = 60.0
+"""Seconds that a node may take to answer; a new one starts a process first."""
+
+PARTS = 10_000
+"""Of a resource in Ray, which counts in them."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,13 @@ class Node:
         if gpus == 0:
             return int(by_cpus)
         # Several GPUs of a trial are of one node; a fraction is of one GPU.
-        by_gpus = self.gpus // gpus if gpus >= 1 else self.gpus * (1 // gpus)
+        by_gpus = self.gpus // gpus if gpus >= 1 else self.gpus * _share(gpus)
         return int(min(by_cpus, by_gpus))
+
+
+def _share(gpus: float) -> int:
+    """How many trials share a GPU: counted in Ray's own smallest part, as 1 // 0.1 is 9."""
+    return PARTS // max(1, round(PARTS * gpus))
 
 
 def alive() -> list[Node]:
@@ -119,9 +127,16 @@ def check_room(cpus: float, gpus: float) -> None:
 
 def largest(cpus: float, gpus: float) -> Node:
     """Of the nodes that hold a trial, or of those to come if none does, the one with the most
-    cores; where GPUs are wanted, of those with the most of these."""
+    cores; where GPUs are wanted, of those with the most of these.
+
+    Raises:
+        InputError: If there is none, and none to come.
+    """
     now = [node for node in alive() if node.holds(cpus, gpus)]
-    return max(now or to_come(), key=lambda node: (node.gpus if gpus else 0, node.cpus))
+    there = now or to_come()
+    if not there:
+        raise InputError(f"no node is left that holds a trial of {cpus:g} CPU and {gpus:g} GPU")
+    return max(there, key=lambda node: (node.gpus if gpus else 0, node.cpus))
 
 
 def on_each(function: Callable[..., Result], *arguments: Any) -> Iterator[tuple[Node, Result]]:
@@ -134,6 +149,11 @@ def on_each(function: Callable[..., Result], *arguments: Any) -> Iterator[tuple[
     for node, answer in asked:
         try:
             yield node, ray.get(answer, timeout=PATIENCE)
+        except GetTimeoutError as error:
+            raise InputError(
+                f"the node {node.name} does not answer within {PATIENCE:.0f} s: start the study "
+                "again once it does, or leave it out"
+            ) from error
         except RayError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InputError(

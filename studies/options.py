@@ -1,7 +1,7 @@
 """What a study's user decides, apart from the hyperparameters.
 
 The default of an option that takes a value may be set by the environment, as ORRERY_RUNS_DIR sets
-that of --runs-dir; so a cluster tells its studies where they are.
+that of --runs-dir (an empty one sets nothing); so a cluster tells its studies where they are.
 """
 
 import os

@@ -134,8 +134,8 @@ class Forecast:
         if self.bytes() > free:
             raise InputError(
                 f"the study may take {self.bytes() / 2**20:,.0f} MiB in {runs}, where "
-                f"{free / 2**20:,.0f} are free: free some, or choose another --runs-dir or a "
-                "smaller --keep"
+                f"{free / 2**20:,.0f} are free: free some, choose another place, or a smaller "
+                "--keep"
             )
 
 

@@ -42,8 +42,10 @@ MANY = 10_000
 def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
     try:
         return ray.get(under_way)
-    except (LocalRayletDiedError, NodeDiedError) as error:
+    except LocalRayletDiedError as error:
         raise RayDied("Ray died") from error
+    except NodeDiedError as error:
+        raise RayDied("a node was lost") from error
     except RayError as error:  # its process died, for want of memory most likely
         no_room = "running low on memory" in str(error)
         return Rehearsal(problem=last_line(str(error)), no_room=no_room)

@@ -91,6 +91,7 @@ class Recorder:
         uri: MLflow's tracking URI.
         study: Name of the study, and of the experiment.
         artifacts: Folder for artifacts, used where the tracking store is a local database.
+        trial_tags: What to say of the data with every trial.
 
     Attributes:
         trial_runs: The runs of all trials as they stood at first, finals too, the oldest first.
@@ -99,7 +100,9 @@ class Recorder:
         InputError: If the tracking store cannot be used.
     """
 
-    def __init__(self, uri: str, study: str, artifacts: Path) -> None:
+    def __init__(
+        self, uri: str, study: str, artifacts: Path, trial_tags: Mapping[str, str] | None = None
+    ) -> None:
         # The study does not wait for MLflow, and who does has its own patience.
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(ANSWER)
@@ -115,7 +118,7 @@ class Recorder:
         self.parent_run = known[0] if known else None
         self.parent = known[0].info.run_id if known else ""
         self.identity = known[0].data.tags.get(IDENTITY) if known else None
-        self.trial_tags: dict[str, str] = {}
+        self.trial_tags = dict(trial_tags or {})
         self.children: dict[int, _Child] = {}
         self.unsure: set[int] = set()
         for run in self.trial_runs:
@@ -137,7 +140,6 @@ class Recorder:
         data: tuple[str, str],
         *,
         identity: str,
-        trial_tags: Mapping[str, str],
     ) -> None:
         """Begins the parent run, or goes on with it.
 
@@ -147,12 +149,10 @@ class Recorder:
             tags: What changes from session to session, such as the command.
             data: Name and digest of the data set.
             identity: Tells this study from another one of the same name.
-            trial_tags: What to say of the data with every trial.
 
         Raises:
             NotRecorded: If the store does not take it.
         """
-        self.trial_tags = dict(trial_tags)
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
         else:

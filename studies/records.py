@@ -77,6 +77,13 @@ class Records:
         """The file of a trial."""
         return self.folder / f"{trial_folder(number)}.parquet"
 
+    def is_whole(self, file: Path) -> bool:
+        """Whether a file of a trial is there, and not cut off."""
+        try:
+            return _trial(pq.read_schema(file).metadata, ()) is not None
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+            return False
+
     def write(self, trial: Trial) -> None:
         """Writes an ended trial, whole or not at all.
 

@@ -34,7 +34,7 @@ class Roll:
         self.say = say
         self.deaths = deaths
         self.many = many
-        self.unreachable: list[tuple[float, int, str]] = []
+        self.unreachable: list[tuple[float, int, set[str]]] = []
         self.places = room()
         self.looked = time.monotonic()
         self.known = _by_key() if many else {}
@@ -57,16 +57,22 @@ class Roll:
             self.places = self.room()
         self._charge()
 
-    def lost(self, number: int, ip: str) -> None:
-        """A trial cannot be reached where it was; why, is known when its node is."""
-        self.unreachable.append((time.monotonic(), number, ip))
+    def lost(self, number: int, ip: str | None) -> None:
+        """A trial cannot be reached where it was; why, is known when its node is.
+
+        Args:
+            number: The trial.
+            ip: Of its node; None: it has not been heard of, and any of the nodes may be its.
+        """
+        where = {key for key, node in self.known.items() if ip in (node.ip, None)}
+        self.unreachable.append((time.monotonic(), number, where))
 
     def _charge(self) -> None:
-        """Counts it as a death of the trial's own, if its node is there after all."""
-        there = {node.ip for node in self.known.values()}
+        """Counts it as a death of the trial's own, if its node is there after all; one that was
+        started again at the same address is another one."""
         while self.unreachable and time.monotonic() - self.unreachable[0][0] > NODE_IS_GONE_AFTER:
-            _, number, ip = self.unreachable.pop(0)
-            self.deaths[number] += ip in there
+            _, number, where = self.unreachable.pop(0)
+            self.deaths[number] += where <= self.known.keys()
 
 
 def _by_key() -> dict[str, nodes.Node]:

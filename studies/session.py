@@ -36,6 +36,7 @@ from studies.conclusion import Conclusion
 from studies.display import Display, with_progress
 from studies.finals import Finals
 from studies.interrupts import interruptible
+from studies.lease import Lease, check_free, lease
 from studies.ledger import Keeping, Ledger
 from studies.options import Options
 from studies.reconcile import Memories
@@ -125,7 +126,7 @@ class Session:
         self.storage = self._shared()
         self.store = store = self.storage / STUDIES / self.name if self.storage else None
         self.sessions = store / SESSIONS if store else opened(str(self.folder / SESSIONS))
-        self.copy = SharedCopy(store, self.folder / JOURNAL, self.folder / LEDGER)
+        self.copy = SharedCopy(store, self.folder / JOURNAL, Records(self.folder / LEDGER))
         self.gpus = self._resources()
 
     def _shared(self) -> UPath | None:
@@ -176,6 +177,8 @@ class Session:
 
     def run(self) -> int:
         """Runs the study; returns the exit code."""
+        if self.store is not None and not self.options.dry_run:
+            check_free(self.store, self.folder, self._say)  # before anything takes minutes
         parallel = with_progress(self._parallel(), self.console)
         cache = Cache(self.options.data_dir, self.storage / DATA if self.storage else None)
         data = self.study.open_data(
@@ -232,7 +235,8 @@ class Session:
         """Whether there is a pre-flight: before the first trial, and whenever it is asked for; not
         for a debugger's sake, nor for a study that takes no longer than its pre-flight."""
         quick = self.options.local or self.options.smoke
-        return self.options.dry_run or not (quick or (self.folder / JOURNAL).is_file())
+        begun = (self.folder / JOURNAL).is_file() or self.copy.is_there()
+        return self.options.dry_run or not (quick or begun)
 
     def _rehearse(self, data: StudyData, runner: Runner) -> None:
         space = self._space(data.decided)
@@ -280,7 +284,8 @@ class Session:
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with filelock.FileLock(self.folder / "lock", timeout=0), self._leased():
+            with filelock.FileLock(self.folder / "lock", timeout=0), self._leased() as held:
+                self.copy.lease = held
                 yield
         except filelock.Timeout:
             raise InputError(
@@ -288,11 +293,9 @@ class Session:
                 "one a --name of its own"
             ) from None
 
-    def _leased(self) -> AbstractContextManager[None]:
+    def _leased(self) -> AbstractContextManager[Lease | None]:
         if self.store is None:
             return nullcontext()
-        from studies.lease import lease
-
         return lease(self.store, self.folder, self._say)
 
     def _spec(self, data: StudyData) -> dict[str, Any]:
@@ -321,7 +324,15 @@ class Session:
             InputError: If they are not, or MLflow's store does not answer.
         """
         uri = self.options.tracking_uri
-        recorder = Recorder(uri, self.name, self.options.runs_dir / "artifacts")
+        recorder = Recorder(
+            uri,
+            self.name,
+            self.options.runs_dir / "artifacts",
+            trial_tags={
+                "orrery.data": data.digest,
+                **{f"orrery.{name}": str(value) for name, value in data.facts.items()},
+            },
+        )
         another = InputError(
             f"the tracking store {uri} and {self.folder} do not know the same study "
             f"{self.name}: one of them is another one's, or was removed; choose another --name"
@@ -404,10 +415,6 @@ class Session:
                 **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
             },
             data=(self.study.data_title(self.data_options), data.digest),
-            trial_tags={
-                "orrery.data": data.digest,
-                **{f"orrery.{name}": str(value) for name, value in data.facts.items()},
-            },
         )
 
     def _limits(self, search: Search) -> Limits:

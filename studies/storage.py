@@ -15,7 +15,7 @@ from studies.checkpoints import opened
 from trainables.versions import versions
 
 SHARED = ("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "beegfs", "gpfs", "glusterfs", "9p")
-"""File systems that several machines mount; also all of ``fuse.*``, such as s3fs and sshfs."""
+"""File systems that several machines mount; also all of ``fuse.*``, such as sshfs."""
 
 
 def open_storage(text: str) -> UPath:
@@ -41,11 +41,22 @@ def probe(root: UPath) -> Iterator[UPath]:
         write_new(file, file.name.encode())
         if file.read_bytes() != file.name.encode():
             raise OSError(f"{file} does not hold what was written to it")
+        if not _is_exclusive(file):
+            raise OSError(f"{file} could be written over by another driver")
     try:
         yield file
     finally:
         with away_is_an_oserror(root):
             file.unlink()
+
+
+def _is_exclusive(file: UPath) -> bool:
+    """Whether a file that is there is left alone by who wants to write a new one."""
+    try:
+        write_new(file, b"another")
+    except FileExistsError:
+        return True
+    return False
 
 
 @contextmanager

@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {described(error)}", file=sys.stderr)
+        return 2
 
 
 def answers(port: int) -> bool:
@@ -126,7 +129,7 @@ def serve(storage: UPath, runs: Path, port: int) -> int:
             if (changed := database.stat().st_mtime) > copied:
                 copy_database(database, copy)
                 copied = changed
-        except OSError as error:  # the server goes on, and so do the studies
+        except (OSError, sqlite3.Error) as error:  # the server goes on, and so do the studies
             print(f"the database cannot be copied ({described(error)})", flush=True)
         if code is not None:
             return code

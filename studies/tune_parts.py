@@ -145,11 +145,11 @@ class Reports(_OfThisDriver, tune.Callback):
         error, text = error_of(trial)
         words = last_line(text)
         place = self.places.pop(trial.trial_id, None)
-        log = "" if isinstance(error, ActorUnavailableError) else last_log(place, text)
         cause = error.cause if isinstance(error, RayTaskError) else error
         if trial.trial_id in self.stuck:
             minutes = f"{self.timeout / 60:g} minutes"
-            self.ledger.failed(number, f"no epoch for {minutes}: stopped (--trial-timeout)", log)
+            reason = f"no epoch for {minutes}: stopped (--trial-timeout)"
+            self.ledger.failed(number, reason, last_log(place, text))
         elif "running low on memory" in text or ran_out_of_memory(cause or Exception(text)):
             self.ledger.out_of_memory(number, words)
         elif isinstance(cause, OSError):
@@ -159,13 +159,16 @@ class Reports(_OfThisDriver, tune.Callback):
         elif NODE_DIED in text:
             self.ledger.moved(number)
         elif isinstance(error, ActorUnavailableError) and self.roll.many:
-            if place is not None:
-                self.roll.lost(number, place.ip)
+            self.roll.lost(number, place.ip if place else None)
             self.ledger.moved(number, "its process cannot be reached")
         elif process_died(error, text):
-            self.ledger.died(number, words, log)
+            self.ledger.died(number, words, self._log(error, place, text))
         else:
-            self.ledger.failed(number, words, log)
+            self.ledger.failed(number, words, self._log(error, place, text))
+
+    def _log(self, error: Exception | None, place: Place | None, text: str) -> str:
+        """What the process wrote last; nobody can be asked where it cannot be reached."""
+        return "" if isinstance(error, ActorUnavailableError) else last_log(place, text)
 
     @undisturbed()
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:

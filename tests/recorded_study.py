@@ -79,9 +79,7 @@ def record(uri: str, folder: Path, study: str, told: Sequence[Told]) -> Recorder
     """Records a study of these trials, and returns its recorder."""
     recorder = Recorder(uri, study, folder / "artifacts")
     params = {"objective": "validation/r2", "by": "family", "data.target": "mu", "data.unit": "D"}
-    recorder.open(
-        "Which?", params, {"orrery.host": "here"}, ("gfn2-mu", "0123"), identity="x", trial_tags={}
-    )
+    recorder.open("Which?", params, {"orrery.host": "here"}, ("gfn2-mu", "0123"), identity="x")
     for number, one in enumerate(told):
         config = GNNConfig(family=one.family, standardize=one.standardize)
         epochs = [metrics(r2, one.standardize) for r2 in one.r2]

@@ -72,7 +72,7 @@ class Studied:
     def recorder(self) -> Recorder:
         """As a later session has it."""
         recorder = Recorder(self.uri, self.name, self.folder / "artifacts")
-        recorder.open("Which?", {}, {}, ("gfn2-mu", ""), identity="x", trial_tags={})
+        recorder.open("Which?", {}, {}, ("gfn2-mu", ""), identity="x")
         return recorder
 
 
@@ -396,7 +396,7 @@ def test_a_study_that_has_not_ended_is_not_scored(study: Study, status: str) -> 
 def test_a_study_without_a_finished_trial_is_refused(studied: Studied) -> None:
     recorder = Recorder(studied.uri, "hopeless", studied.folder / "artifacts")
     params = {"objective": "validation/r2", "by": "family", "data.target": "mu"}
-    recorder.open("Which?", params, {}, ("gfn2-mu", ""), identity="x", trial_tags={})
+    recorder.open("Which?", params, {}, ("gfn2-mu", ""), identity="x")
     recorder.sync(invented(0, GNNConfig(), [], "failed", baseline=True))
     recorder.close("FAILED", {})
     with pytest.raises(InputError, match="no trial of hopeless finished"):
@@ -411,7 +411,6 @@ def test_a_study_of_something_else_is_refused(studied: Studied) -> None:
         {},
         ("car-racing", ""),
         identity="x",
-        trial_tags={},
     )
     recorder.close("FINISHED", {})
     with pytest.raises(InputError, match="driving predicts no property of molecules"):

@@ -119,7 +119,7 @@ def test_a_trial_that_a_later_session_goes_on_with_is_running(
 ) -> None:
     record(uri, folder, "continued", [Told("gcn", [0.5], state="stopped")])
     again = Recorder(uri, "continued", folder)
-    again.open("Which?", {}, {}, ("gfn2-mu", "0123"), identity="x", trial_tags={})
+    again.open("Which?", {}, {}, ("gfn2-mu", "0123"), identity="x")
     again.sync(invented(0, GNNConfig(), [metrics(0.5, standardize=True)], "running"))
     study = store.study("continued")
     assert study.status == "RUNNING"

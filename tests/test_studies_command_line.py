@@ -99,3 +99,26 @@ def test_our_datasets_wins_over_an_installed_package_of_that_name(tmp_path: Path
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_environment_sets_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORRERY_TRIALS", "7")
+    monkeypatch.setenv("ORRERY_SAMPLER", "random")
+    monkeypatch.setenv("ORRERY_STORAGE", "")
+    options = typed("--sampler", "gp").options
+    assert (options.trials, options.sampler, options.storage) == (7, "gp", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SAMPLER", "grid", "ORRERY_SAMPLER is grid: expected one of tpe, random, gp"),
+        ("TRIALS", "many", "invalid int value: 'many'"),
+    ],
+)
+def test_a_default_that_the_environment_sets_wrongly_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"ORRERY_{name}", value)
+    with pytest.raises(InputError, match=said):
+        typed()

@@ -96,11 +96,11 @@ def test_a_signal_closes_the_runs_and_the_same_command_goes_on(
     where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
     process = _in_another_process([*where, "--name", "s", *common])
     checkpoints = tmp_path / "runs" / "s" / "trials"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not list(checkpoints.glob("*/*/checkpoint_*/state.pt")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(ending)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=180)
     assert process.returncode == 130, printed
     assert "the same command goes on" in printed
     assert runs_in_mlflow(tmp_path)[0].info.status == "KILLED"
@@ -127,7 +127,7 @@ def test_ctrl_c_twice_does_not_wait_for_the_epoch(tmp_path: Path) -> None:
         if line.startswith("ending after the epochs under way; Ctrl-C again ends at once"):
             break
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=180)
     assert process.returncode == 130, printed
     assert "the same command goes on" in printed
     assert {run.info.status for run in runs_in_mlflow(tmp_path).values()} == {"KILLED"}

@@ -35,6 +35,13 @@ def test_a_node_holds_as_many_trials_as_have_cores_and_a_share_of_one_gpu(cpus, 
     assert WORKER.holds(cpus, gpus) == trials
 
 
+@pytest.mark.parametrize("share", [2, 3, 4, 5, 6, 7, 8, 9, 10])
+def test_a_gpu_is_shared_by_as_many_as_its_parts_say(share):
+    """1 // 0.2 is 4. Ray rounds to four digits: six times 0.1667 is too much for one."""
+    one = Node("one", "10.0.0.2", "b", cpus=64, gpus=1)
+    assert one.holds(1, 10_000 // share / 10_000) == share
+
+
 def test_a_head_without_trials_holds_none():
     assert HEAD.holds(1, 0) == 0
 

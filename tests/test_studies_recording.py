@@ -21,14 +21,18 @@ from trainables.models.gnn import GNNConfig
 
 
 def recorder_in(folder: Path) -> Recorder:
-    recorder = Recorder(f"sqlite:///{folder / 'mlflow.db'}", "s", folder / "artifacts")
+    recorder = Recorder(
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "s",
+        folder / "artifacts",
+        trial_tags={"orrery.data": "digest"},
+    )
     recorder.open(
         "Why?",
         params={"seed": 0},
         tags={"a": "b"},
         data=("molecules", "digest"),
         identity="x",
-        trial_tags={"orrery.data": "digest"},
     )
     return recorder
 

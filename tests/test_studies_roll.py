@@ -1,6 +1,7 @@
 """Which nodes a running study has."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -59,13 +60,26 @@ def test_who_joined_and_who_left_is_said_once_and_changes_the_room(cluster):
 def test_a_trial_out_of_reach_has_died_by_itself_only_if_its_node_is_still_there(cluster):
     watched = cluster.roll()
     watched.lost(7, ONE.ip)
-    watched.lost(8, "10.0.0.9")
     cluster.now += roll.NODE_IS_GONE_AFTER
     watched.look()
     assert cluster.deaths == {}
     cluster.now += roll.LOOK
     watched.look()
-    assert cluster.deaths == {7: 1, 8: 0}
+    assert cluster.deaths == {7: 1}
+
+
+def test_a_node_that_was_started_again_at_the_same_address_is_another_one(cluster):
+    watched = cluster.roll()
+    watched.lost(7, ONE.ip)
+    watched.lost(8, None)
+    cluster.there = [HEAD, replace(ONE, key="anew")]
+    cluster.now += roll.NODE_IS_GONE_AFTER + roll.LOOK
+    watched.look()
+    assert cluster.deaths == {7: 0, 8: 0}
+    watched.lost(8, None)
+    cluster.now += roll.NODE_IS_GONE_AFTER + roll.LOOK
+    watched.look()
+    assert cluster.deaths[8] == 1, "nobody left: it died by itself"
 
 
 def test_of_one_machine_there_is_nothing_to_say(cluster):

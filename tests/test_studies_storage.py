@@ -1,7 +1,6 @@
 """The shared storage: an S3 that runs in this process, folders, and what is wrong with them."""
 
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,8 +14,10 @@ from s3fs import S3FileSystem
 from upath import UPath
 
 from datasets.errors import InputError
+from datasets.files import write_whole
 from studies import doctor, lease, nodes
 from studies import storage as storage_module
+from studies.records import Records, Trial
 from studies.shared_copy import SharedCopy
 from studies.storage import open_storage
 from studies.study import main
@@ -175,7 +176,7 @@ def test_a_driver_that_died_is_waited_for_elsewhere_but_not_where_it_ran(soon, t
     here, file = tmp_path / "runs" / "s", tmp_path / "shared" / "studies" / "s" / lease.FILE
     for died, waits in ((tmp_path / "elsewhere", True), (here, False)):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{platform.node()}:{died}\na sign of life\n")
+        file.write_text(f"{lease._here(died)}\na sign of life\n")
         assert main(FAKE, command(tmp_path, storage)) == 0
         assert ("did not take its leave" in capsys.readouterr().out) == waits
         assert not file.exists()
@@ -189,7 +190,7 @@ def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(kind, s3, t
         journal = tmp_path / name / "optuna.log"
         journal.parent.mkdir()
         journal.write_bytes(b"the same\n")
-        copies.append(SharedCopy(storage, journal, tmp_path / name / "ledger"))
+        copies.append(SharedCopy(storage, journal, Records(tmp_path / name / "ledger")))
     first, second = copies
     first.journal()
     second.journal()  # asked again after an answer that was lost, it finds its own
@@ -205,7 +206,7 @@ def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(kind, s3, t
 
 def test_a_journal_that_lacks_a_piece_is_not_gone_on_with(tmp_path):
     journal = tmp_path / "optuna.log"
-    copy = SharedCopy(UPath(tmp_path / "shared"), journal, tmp_path / "ledger")
+    copy = SharedCopy(UPath(tmp_path / "shared"), journal, Records(tmp_path / "ledger"))
     for size in (1, 2, 3):
         journal.write_bytes(b"a line\n" * size)
         copy.journal()
@@ -219,17 +220,98 @@ def test_a_journal_that_lacks_a_piece_is_not_gone_on_with(tmp_path):
 @pytest.mark.parametrize("kind", ["s3", "folder"])
 def test_a_trial_that_was_corrected_is_copied_again_and_no_other(kind, s3, tmp_path):
     storage = UPath(f"{s3}/corrected") if kind == "s3" else UPath(tmp_path / "shared")
-    ledger, journal = tmp_path / "ledger", tmp_path / "optuna.log"
-    ledger.mkdir()
-    journal.write_bytes(b"a line\n")
-    copy = SharedCopy(storage, journal, ledger)
-    for number in range(2):
-        (ledger / f"trial-{number:05d}.parquet").write_bytes(b"right")
-    copy.bring_up()
-    (storage / "ledger" / "trial-00001.parquet").write_bytes(b"other")  # newer than what is here
-    (ledger / "trial-00000.parquet").write_bytes(b"fixed")  # as long as before
+    records, copy = copied(tmp_path, storage)
+    there = [storage / "ledger" / records.path(number).name for number in range(2)]
+    other = there[1].read_bytes().replace(b"right", b"other")
+    there[1].write_bytes(other)  # newer than what is here
+    records.write(trial(0, "fixed"))  # as long as before
     later = time.time() + 60
-    os.utime(ledger / "trial-00000.parquet", (later, later))
+    os.utime(records.path(0), (later, later))
     copy.bring_up()
-    assert (storage / "ledger" / "trial-00000.parquet").read_bytes() == b"fixed"
-    assert (storage / "ledger" / "trial-00001.parquet").read_bytes() == b"other"
+    assert there[0].read_bytes() == records.path(0).read_bytes()
+    assert there[1].read_bytes() == other
+
+
+def trial(number: int, reason: str) -> Trial:
+    return Trial("x", number, f"{number:04d}", {}, False, state="failed", reason=reason)
+
+
+def copied(folder: Path, storage: UPath) -> tuple[Records, SharedCopy]:
+    """Two ended trials here and in the storage."""
+    records, journal = Records(folder / "ledger"), folder / "optuna.log"
+    journal.write_bytes(b"a line\n")
+    for number in range(2):
+        records.write(trial(number, "right"))
+    copy = SharedCopy(storage, journal, records)
+    copy.bring_up()
+    return records, copy
+
+
+@pytest.mark.parametrize("kind", ["s3", "folder"])
+def test_a_file_that_is_damaged_or_gone_comes_back_and_is_not_copied(kind, s3, tmp_path):
+    storage = UPath(f"{s3}/damaged") if kind == "s3" else UPath(tmp_path / "shared")
+    records, copy = copied(tmp_path, storage)
+    whole = records.path(0).read_bytes()
+    for damage in (lambda file: file.write_bytes(whole[:-20]), Path.unlink):
+        damage(records.path(0))
+        copy.bring_up()
+        assert (storage / "ledger" / records.path(0).name).read_bytes() == whole
+        said = copy.take()
+        assert said is not None
+        assert said.endswith("1 ended trials")
+        assert records.path(0).read_bytes() == whole
+    assert copy.take() is None
+
+
+@pytest.mark.parametrize("kind", ["s3", "folder"])
+def test_what_was_taken_is_not_copied_back(kind, s3, tmp_path, monkeypatch):
+    storage = UPath(f"{s3}/taken") if kind == "s3" else UPath(tmp_path / "shared")
+    copied(tmp_path, storage)
+    elsewhere = tmp_path / "elsewhere"
+    copy = SharedCopy(storage, elsewhere / "optuna.log", Records(elsewhere / "ledger"))
+    assert copy.take() == f"taken from {storage}: 2 ended trials"
+    monkeypatch.setattr(SharedCopy, "trial", None)
+    copy.bring_up()
+
+
+def test_a_driver_that_was_taken_for_dead_writes_over_nothing(soon, tmp_path):
+    store = UPath(tmp_path / "shared")
+    with lease.lease(store, tmp_path / "first", print) as held:
+        records, copy = copied(tmp_path, store)
+        copy.lease = held
+        held.check()
+        there = store / "ledger" / records.path(0).name
+        (store / lease.FILE).write_text(f"{lease._here(tmp_path / 'second')}\na sign\n")
+        there.write_bytes(b"the second's")
+        with pytest.raises(OSError, match=r"the study was taken by .*/second"):
+            copy.trial(records.path(0))
+        time.sleep(1)
+        assert there.read_bytes() == b"the second's"
+    assert "/second " in (store / lease.FILE).read_text()
+
+
+def test_machines_of_the_same_name_are_told_apart(soon, tmp_path, monkeypatch):
+    """As are containers, which also have the same folders."""
+    store, folder = UPath(tmp_path / "shared"), tmp_path / "same"
+    with lease.lease(store, folder, print):
+        (folder / lease.KEY).unlink()
+        with pytest.raises(InputError, match="is run by"), lease.lease(store, folder, print):
+            pass
+
+
+def test_doctor_leaves_a_study_that_another_machine_runs_alone(soon, tmp_path, capsys):
+    storage = str(tmp_path / "shared")
+    assert main(FAKE, command(tmp_path, storage)) == 0
+    repair = ["s", "--repair", "--runs-dir", str(tmp_path / "runs")]
+    with lease.lease(open_storage(storage) / "studies" / "s", tmp_path / "elsewhere", print):
+        assert doctor.main(repair) == 2
+    assert "elsewhere now: wait for it" in capsys.readouterr().err
+    assert doctor.main(repair) == 0
+
+
+def test_a_storage_in_which_a_driver_could_write_over_another_is_refused(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(storage_module, "write_new", write_whole)
+    line = refused(str(tmp_path / "shared"), tmp_path, capsys)
+    assert "could be written over by another driver" in line

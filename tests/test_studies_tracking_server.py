@@ -42,7 +42,7 @@ def end(runs: Path, by: int = signal.SIGKILL) -> None:
     for process in serving:
         if process.is_running():
             process.send_signal(by)
-    psutil.wait_procs(serving, timeout=30)
+    psutil.wait_procs(serving, timeout=120)
 
 
 def test_a_server_begins_on_a_new_disk_with_what_it_knew(command, tmp_path, port, capsys):
@@ -59,7 +59,7 @@ def test_a_server_begins_on_a_new_disk_with_what_it_knew(command, tmp_path, port
         if "--foreground" in (process.info["cmdline"] or []) and str(runs) in process.cmdline()
     )
     main_process.send_signal(signal.SIGTERM)
-    main_process.wait(timeout=30)
+    main_process.wait(timeout=120)
     end(runs)
     (runs / tracking_server.DATABASE).unlink()
 
