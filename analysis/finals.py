@@ -282,7 +282,8 @@ def _caption(found: Outcome, runs: StudyRuns) -> str:
         f"{runs.objective} over them. Selection gap: what the search promised, less that mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {unit}. Two are told apart where their difference "
-        f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} pairs (Holm)."
+        f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
+        "pairs (Holm)."
     )
 
 
