@@ -42,12 +42,14 @@ class Limits:
         minutes: Of this session; None: any number.
         target: Value of the objective at which the study ends; None: none is enough.
         plateau: Ended trials without a better one after which the study ends; None: any number.
+        begun: ``time.monotonic()`` when the session began; None: now.
     """
 
     trials: int
     minutes: float | None = None
     target: float | None = None
     plateau: int | None = None
+    begun: float | None = None
 
 
 class Budgets:
@@ -61,7 +63,7 @@ class Budgets:
     def __init__(self, limits: Limits, objective: str) -> None:
         self.limits = limits
         self.objective = objective
-        self.begun = time.monotonic()
+        self.begun = time.monotonic() if limits.begun is None else limits.begun
         self.best = -math.inf
         self.since_best = 0
         self.session: list[State] = []

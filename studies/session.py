@@ -222,7 +222,7 @@ class Session:
                 finals = Finals(search, self.options.best_count, self.options.seeds)
                 if code is None and self.options.best_count:
                     self._say(finals.text())
-                    limits = Limits(finals.total, self._minutes_left(begun))
+                    limits = Limits(finals.total, self.options.time_budget, begun=begun)
                     ledger, left = self._run_trials(runner, finals, recorder, checkpoints, limits)
                     code = conclusion.trained_again(ledger, left)
                 return conclusion.finish(finals) if code is None else code
@@ -424,10 +424,6 @@ class Session:
             self.options.target_metric,
             self.options.plateau,
         )
-
-    def _minutes_left(self, begun: float) -> float | None:
-        budget = self.options.time_budget
-        return None if budget is None else budget - (time.monotonic() - begun) / 60
 
     def _run_trials(
         self,
