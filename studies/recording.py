@@ -22,6 +22,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import BASELINE, KIND, NUMBER, OF, STATE, State, connect
+from analysis.searched import FILE as SPACE
+from analysis.searched import written
 from datasets.errors import InputError, described
 from studies.records import Row, Trial
 
@@ -140,6 +142,7 @@ class Recorder:
         data: tuple[str, str],
         *,
         identity: str,
+        space: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Begins the parent run, or goes on with it.
 
@@ -149,6 +152,7 @@ class Recorder:
             tags: What changes from session to session, such as the command.
             data: Name and digest of the data set.
             identity: Tells this study from another one of the same name.
+            space: What is searched, see `analysis.searched`.
 
         Raises:
             NotRecorded: If the store does not take it.
@@ -165,6 +169,7 @@ class Recorder:
             name, digest = data
             entity = Dataset(name=name, digest=digest, source_type="local", source=name)
             self.client.log_inputs(self.parent, [DatasetInput(entity)])
+            self.client.log_text(self.parent, written(space), SPACE)
             self.client.log_batch(self.parent, params=_params(params))
         self.client.log_batch(self.parent, tags=_tags(tags))
 

@@ -415,6 +415,7 @@ class Session:
                 **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
             },
             data=(self.study.data_title(self.data_options), data.digest),
+            space=search.space.searched(),
         )
 
     def _limits(self, search: Search) -> Limits:

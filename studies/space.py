@@ -231,6 +231,18 @@ class Space:
     def _defaults(self) -> dict[str, Any]:
         return {field.name: field.default for field in fields(self.config)} | dict(self.fixed)
 
+    def searched(self) -> list[dict[str, Any]]:
+        """What is searched, for the record: see `analysis.searched`."""
+        return [
+            {
+                "key": parameter.key,
+                "field": parameter.field,
+                "distribution": json.loads(distribution_to_json(parameter.distribution)),
+                "when": _condition(parameter.when) if parameter.when else None,
+            }
+            for parameter in self.parameters
+        ]
+
     def describe(self) -> dict[str, Any]:
         """Everything that decides what is searched, as plain values: equal for equal spaces."""
         return {

@@ -82,14 +82,14 @@ def test_without_ray_there_are_no_finals_unless_asked_for(
 def test_finals_that_were_interrupted_go_on(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = (*COMMON, "--trials", "3", "--finalists", "1")
+    common = (*COMMON, "--trials", "2", "--finalists", "2")
     with monkeypatch.context() as patch:
-        in_a_final = stopping_when(lambda session: any(n == 4 for n in session.records))
+        in_a_final = stopping_when(lambda session: any(n == 3 for n in session.records))
         patch.setattr(Ledger, "should_stop", in_a_final)
         assert ask(*common) == 0
     assert "1 of 6 finals" in capsys.readouterr().out
     states = Counter(trial.state for trial in trials_in_optuna(tmp_path))
-    assert states == {TrialState.COMPLETE: 4, TrialState.RUNNING: 1}
+    assert states == {TrialState.COMPLETE: 3, TrialState.RUNNING: 1}
     assert runs_in_mlflow(tmp_path)[-1].info.status == "KILLED"
     assert agree(tmp_path)
     assert ask(*common) == 0
