@@ -71,8 +71,9 @@ def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) 
             if not repair or not study.tags.get(STORAGE):
                 return _examined(name, uri, folder, study.params, study.tags, repair, console)
             store = opened(study.tags[STORAGE]).parent
-            with lease(store, folder, console.print):
+            with lease(store, folder, console.print) as held:
                 copy = SharedCopy(store, journal, Records(folder / LEDGER))
+                copy.lease = held
                 copy.take()
                 agreed = _examined(name, uri, folder, study.params, study.tags, repair, console)
                 copy.bring_up()

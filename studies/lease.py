@@ -95,8 +95,10 @@ def lease(store: UPath, folder: Path, say: Callable[[str], None]) -> Iterator[Le
     """
     file = store / FILE
     check_free(store, folder, say)
-    with suppress(FileNotFoundError), away_is_an_oserror(file):
-        file.unlink()
+    found = _read(file)
+    if found is not None and _who(found) == _here(folder):  # never one that has come since
+        with away_is_an_oserror(file):
+            file.unlink()
     try:
         held = Lease(file, _here(folder))
     except FileExistsError:
@@ -158,6 +160,7 @@ def _name(sign: bytes) -> str:
 def _read(file: UPath) -> bytes | None:
     with away_is_an_oserror(file):
         try:
-            return file.read_bytes()
+            # In one request: the file may be written anew between a look at it and its reading.
+            return bytes(file.fs.cat_file(file.path))  # pyright: ignore
         except FileNotFoundError:
             return None

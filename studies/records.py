@@ -79,10 +79,7 @@ class Records:
 
     def is_whole(self, file: Path) -> bool:
         """Whether a file of a trial is there, and not cut off."""
-        try:
-            return _trial(pq.read_schema(file).metadata, ()) is not None
-        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
-            return False
+        return _outline(file) is not None
 
     def write(self, trial: Trial) -> None:
         """Writes an ended trial, whole or not at all.
@@ -109,15 +106,19 @@ class Records:
 
     def outline(self, number: int) -> Trial | None:
         """A trial without its epochs; None if it has no whole file."""
-        try:
-            return _trial(pq.read_schema(self.path(number)).metadata, ())
-        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
-            return None
+        return _outline(self.path(number))
 
     def numbers(self) -> Iterator[int]:
         """Of the trials that have a file, whole or not."""
         for file in sorted(self.folder.glob("*.parquet")):
             yield int(file.stem.rpartition("-")[2])
+
+
+def _outline(file: Path) -> Trial | None:
+    try:
+        return _trial(pq.read_schema(file).metadata, ())
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+        return None
 
 
 def _trial(metadata: Mapping[bytes, bytes] | None, rows: tuple[Row, ...]) -> Trial:

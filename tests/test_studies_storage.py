@@ -315,3 +315,18 @@ def test_a_storage_in_which_a_driver_could_write_over_another_is_refused(
     monkeypatch.setattr(storage_module, "write_new", write_whole)
     line = refused(str(tmp_path / "shared"), tmp_path, capsys)
     assert "could be written over by another driver" in line
+
+
+def test_a_driver_that_comes_between_the_look_and_the_lease_keeps_it(tmp_path, monkeypatch):
+    store = UPath(tmp_path / "shared")
+    look = lease.check_free
+
+    def overtaken(*arguments) -> None:
+        look(*arguments)
+        (tmp_path / "shared").mkdir()
+        (store / lease.FILE).write_text(f"{lease._here(tmp_path / 'second')}\na sign\n")
+
+    monkeypatch.setattr(lease, "check_free", overtaken)
+    with pytest.raises(InputError, match="/second now"), lease.lease(store, tmp_path / "a", print):
+        pass
+    assert "/second " in (store / lease.FILE).read_text()
