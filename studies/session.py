@@ -196,40 +196,48 @@ class Session:
         begun = time.monotonic()
         with self._locked():
             self._take()
-            checkpoints = Checkpoints(self.sessions)
+            conclusion = self._conclusion(data)
             try:
-                search, recorder = self._open(data, checkpoints)
-            except NotRecorded as error:
-                raise InputError(
-                    f"the tracking store {self.options.tracking_uri} does not answer ({error}); "
-                    "the same command tries again"
-                ) from error
-            conclusion = Conclusion(
-                self.study,
-                self.options,
-                self.folder,
-                checkpoints,
-                self.command,
-                self.console,
-                search,
-                recorder,
-            )
-            try:
-                limits = self._limits(search)
-                ledger, left = self._run_trials(runner, search, recorder, checkpoints, limits)
-                cost = self._cost(ledger, time.monotonic() - begun)
-                code = conclusion.searched(ledger, left, cost)
-                finals = Finals(search, self.options.best_count, self.options.seeds)
-                if code is None and self.options.best_count:
-                    self._say(finals.text())
-                    limits = Limits(finals.total, self.options.time_budget, begun=begun)
-                    ledger, left = self._run_trials(runner, finals, recorder, checkpoints, limits)
-                    code = conclusion.trained_again(ledger, left)
-                return conclusion.finish(finals) if code is None else code
+                return self._search_and_train_again(runner, conclusion, begun)
             except BaseException:
                 with suppress(NotRecorded):
-                    recorder.close("KILLED", {})
+                    conclusion.recorder.close("KILLED", {})
                 raise
+
+    def _search_and_train_again(self, runner: Runner, conclusion: Conclusion, begun: float) -> int:
+        """The search, then its finals; returns the exit code."""
+        search = conclusion.search
+        ledger, left = self._run_trials(runner, search, conclusion, self._limits(search))
+        cost = self._cost(ledger, time.monotonic() - begun)
+        code = conclusion.searched(ledger, left, cost)
+        finals = Finals(search, self.options.best_count, self.options.seeds)
+        if code is None and self.options.best_count:
+            self._say(finals.text())
+            limits = Limits(finals.total, self.options.time_budget, begun=begun)
+            ledger, left = self._run_trials(runner, finals, conclusion, limits)
+            code = conclusion.trained_again(ledger, left)
+        return conclusion.finish(finals) if code is None else code
+
+    def _conclusion(self, data: StudyData) -> Conclusion:
+        """What will end the session, with what is known of the study."""
+        checkpoints = Checkpoints(self.sessions)
+        try:
+            search, recorder = self._open(data, checkpoints)
+        except NotRecorded as error:
+            raise InputError(
+                f"the tracking store {self.options.tracking_uri} does not answer ({error}); "
+                "the same command tries again"
+            ) from error
+        return Conclusion(
+            self.study,
+            self.options,
+            self.folder,
+            checkpoints,
+            self.command,
+            self.console,
+            search,
+            recorder,
+        )
 
     def _is_rehearsed(self) -> bool:
         """Whether there is a pre-flight: before the first trial, and whenever it is asked for; not
@@ -430,15 +438,15 @@ class Session:
         self,
         runner: Runner,
         search: Search | Finals,
-        recorder: Recorder,
-        checkpoints: Checkpoints,
+        conclusion: Conclusion,
         limits: Limits,
     ) -> tuple[Ledger, list[int]]:
         """Runs what is left to run of the search, or of its finals; also returns the trials that
         MLflow does not know wholly."""
+        checkpoints = conclusion.checkpoints
         ledger = Ledger(
             search,
-            recorder,
+            conclusion.recorder,
             Keeping(Records(self.folder / LEDGER), checkpoints, self.copy),
             objective=self.study.objective,
             by=self.study.by,

@@ -19,7 +19,7 @@ MOLECULES = (
     *("--trials", "4", "--finalists", "2", "--seeds", "3"),
 )
 DRIVES = (
-    *("--episodes", "12", "--steps", "40", "--size", "8", "--epochs", "1", "--hidden-size", "8"),
+    *("--episodes", "12", "--steps", "40", "--size", "8", "--epochs", "1", "--hidden", "8"),
     *("--trials", "2", "--finalists", "1", "--seeds", "2"),
 )
 
