@@ -1,7 +1,7 @@
 """Rollouts to look at: a film strip and an animation, pixels enlarged as they are."""
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -39,7 +39,7 @@ def rows(shown: Shown) -> list[tuple[str, np.ndarray]]:
     return found
 
 
-def strip(shown: Shown, path: Path) -> list[Path]:
+def strip(shown: Shown) -> Figure:
     """Draws some frames of the first test episode, a row a rollout, a column a horizon."""
     lines = rows(shown)
     columns = [horizon for horizon in COLUMNS if horizon <= len(lines[0][1])]
@@ -57,16 +57,19 @@ def strip(shown: Shown, path: Path) -> list[Path]:
         for cell, horizon in zip(cells[0], columns, strict=True):
             cell.set_title(str(horizon), fontsize=8)
         figure.suptitle("frames after the context", fontsize=9)
-        return style.save(figure, path)
+        return figure
 
 
-def animation(shown: Shown, path: Path) -> Path:
+def animation(shown: Shown) -> bytes:
     """Plays all frames of the first test episode, the rollouts side by side, as a GIF."""
     columns = rows(shown)
     frames = [_picture(columns, step) for step in range(len(columns[0][1]))]
     first, *others = frames
-    first.save(path, save_all=True, append_images=others, duration=MILLISECONDS, loop=0)
-    return path
+    file = io.BytesIO()
+    first.save(
+        file, format="gif", save_all=True, append_images=others, duration=MILLISECONDS, loop=0
+    )
+    return file.getvalue()
 
 
 def _picture(columns: Sequence[tuple[str, np.ndarray]], step: int) -> Image.Image:

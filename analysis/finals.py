@@ -13,7 +13,7 @@ once, its predictions are kept in MLflow, and read from there the next time.
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -22,8 +22,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import command_line, dreams, predictions, style
+from analysis import command_line, dreams, findings, predictions, style
 from analysis.comparison import LEVEL, Comparison, Finalists
+from analysis.findings import Findings, OpenData
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import Score
@@ -102,27 +103,19 @@ class Outcome:
         return [other for other in self.finalists if str(other.trial.number) in alike]
 
 
-def outcome(
-    store: TrackingStore, runs: StudyRuns, data_dir: Path, where: str | None = None
-) -> Outcome | None:
+def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | None:
     """Scores the finals of a study.
-
-    Args:
-        store: MLflow's.
-        runs: The study.
-        data_dir: Folder of prepared data.
-        where: Where the data are on this machine; None: where they were for the study.
 
     Returns:
         None if there are no finals, or nothing of them was kept.
 
     Raises:
-        InputError: If the study has not ended, or its data are needed and not there.
+        InputError: If the study has not ended; or see `OpenData`.
     """
     if not runs.finals:
         return None
     runs.check_ended()
-    score = _scorer(store, runs, data_dir, where)
+    score = _scorer(store, runs, data)
     found = {
         number: [made for final in finals if (made := score(final)) is not None]
         for number, finals in runs.finalists.items()
@@ -159,59 +152,42 @@ def _objective(runs: StudyRuns, number: int) -> float:
 
 
 def _scorer(
-    store: TrackingStore, runs: StudyRuns, data_dir: Path, where: str | None
+    store: TrackingStore, runs: StudyRuns, data: OpenData
 ) -> Callable[[TrialRun], Errors | None]:
     """What gives the errors of a final; None of one of which nothing was kept."""
-    if "data.target" in runs.params:
-        molecules = cache(lambda: predictions.open_data(runs, data_dir, where))
 
-        def of_molecules(final: TrialRun) -> Errors | None:
-            made = predictions.of_trial(store, final, molecules)
-            return None if made is None else (made.errors(), made.reference())
+    def of_molecules(final: TrialRun) -> Errors | None:
+        made = predictions.of_trial(store, final, data)
+        return None if made is None else (made.errors(), made.reference())
 
-        return of_molecules
-    if "data.driver" in runs.params:
-        drives = cache(lambda: dreams.open_data(runs, data_dir, where))
-        horizon = int(runs.params["data.horizon"])
+    def of_drives(final: TrialRun) -> Errors | None:
+        made = dreams.of_trial(store, final, data)
+        return None if made is None else made.free_running(int(runs.params["data.horizon"]))
 
-        def of_drives(final: TrialRun) -> Errors | None:
-            made = dreams.of_trial(store, final, drives)
-            return None if made is None else made.free_running(horizon)
-
-        return of_drives
-    raise InputError(f"{runs.name} is neither of molecules nor of drives: nothing can be scored")
+    if runs.kind == "unknown":
+        raise InputError(f"{runs.name} is neither of molecules nor of drives: it has no scores")
+    return of_molecules if runs.kind == "molecules" else of_drives
 
 
-def analyse(
-    study: str, tracking_uri: str, data_dir: Path, report: Path, where: str | None = None
-) -> str:
-    """Tabulates and draws the finals of a study, and publishes that with its parent run.
-
-    Args:
-        study: Its name.
-        tracking_uri: MLflow's.
-        data_dir: Folder of prepared data.
-        report: Folder for the files; made if it is not there.
-        where: Where the data are on this machine; None: where they were for the study.
-
-    Returns:
-        The table as Markdown, and where the files are.
+def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+    """The finals of a study.
 
     Raises:
-        InputError: If there is no such study, or see `outcome`.
+        InputError: See `outcome`.
     """
-    store = TrackingStore(tracking_uri)
-    runs = store.study(study)
-    found = outcome(store, runs, data_dir, where)
+    found = outcome(store, runs, data)
     if found is None:
-        return NONE
-    command_line.make_folder(report)
-    text = markdown(found, runs)
-    (report / "finals.md").write_text(text, encoding="utf-8")
-    frame(found, runs).to_csv(report / "finals.csv", index=False)
-    files = [report / "finals.md", report / "finals.csv", *draw(found, runs, report / "finals")]
-    store.publish(runs.run_id, files, "report")
-    return f"{text}\nfinals: {', '.join(map(str, files))}"
+        return Findings(title="finals", name="finals", text=NONE)
+    return Findings(
+        title="finals",
+        name="finals",
+        text=markdown(found, runs),
+        table=frame(found, runs),
+        figures={"finals": draw(found, runs)},
+    )
+
+
+analyse = partial(findings.analyse, find)
 
 
 def quantity(runs: StudyRuns) -> str:
@@ -274,7 +250,7 @@ def _cells(found: Outcome, finalist: Finalist) -> list[str]:
 def _caption(found: Outcome, runs: StudyRuns) -> str:
     seeds = sorted({len(finalist.finals) for finalist in found.finalists})
     pairs = len(found.comparisons)
-    unit = "molecules" if "data.target" in runs.params else "episodes"
+    unit = "molecules" if runs.kind == "molecules" else "episodes"
     luck = "the training and " if seeds[-1] > 1 else ""
     return (
         f"{runs.name}: the finalists, each trained again with {' or '.join(map(str, seeds))} "
@@ -287,12 +263,8 @@ def _caption(found: Outcome, runs: StudyRuns) -> str:
     )
 
 
-def draw(found: Outcome, runs: StudyRuns, path: Path) -> list[Path]:
-    """Draws what the search promised, what fresh seeds gave, and the test split's word.
-
-    Returns:
-        The files: PNG and PDF.
-    """
+def draw(found: Outcome, runs: StudyRuns) -> Figure:
+    """Draws what the search promised, what fresh seeds gave, and the test split's word."""
     with matplotlib.rc_context(style.LOOK):
         height = ROW * len(found.finalists) + 1.3
         figure = Figure((6.4, height), layout="constrained")
@@ -306,7 +278,7 @@ def draw(found: Outcome, runs: StudyRuns, path: Path) -> list[Path]:
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
-        return style.save(figure, path)
+        return figure
 
 
 def _paint(axis: Axes, place: int, finalist: Finalist) -> None:

@@ -19,13 +19,16 @@ validation episodes, both measured after the epoch.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from analysis import command_line, style
+from analysis import command_line, findings, style
+from analysis.findings import Findings, OpenData
 from analysis.runs import History, StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 
@@ -88,32 +91,25 @@ class Panel:
     baseline: Curves | None
 
 
-def analyse(study: str, tracking_uri: str, data_dir: Path, report: Path) -> str:
-    """Draws the loss curves of a study and publishes them with its parent run.
-
-    Args:
-        study: Its name.
-        tracking_uri: MLflow's.
-        data_dir: Not needed: all that is drawn is in MLflow.
-        report: Folder for the files; made if it is not there.
-
-    Returns:
-        Where the files are.
+def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+    """The loss curves of a study; its data are not needed: all that is drawn is in MLflow.
 
     Raises:
-        InputError: If there is no such study, or none of its trials finished.
+        InputError: If no trial finished.
     """
-    del data_dir
-    store = TrackingStore(tracking_uri)
-    runs = store.study(study)
+    del data
     panels = [_panel(store, runs, family, trials) for family, trials in runs.groups.items()]
     errors = errors_of(runs)
-    command_line.make_folder(report)
-    table = report / "loss_curves.csv"
-    frame(panels, errors, runs.by).to_csv(table, index=False)
-    files = [*_draw(panels, errors, report / "loss_curves"), table]
-    store.publish(runs.run_id, files, "report")
-    return "loss curves: " + ", ".join(map(str, files))
+    return Findings(
+        title="loss curves",
+        name="loss_curves",
+        text="",
+        table=frame(panels, errors, runs.by),
+        figures={"loss_curves": _draw(panels, errors)},
+    )
+
+
+analyse = partial(findings.analyse, find)
 
 
 def errors_of(runs: StudyRuns) -> Errors:
@@ -214,14 +210,14 @@ def _recorded(trial: TrialRun, metric: str) -> float:
     return trial.metrics[metric]
 
 
-def _draw(panels: Sequence[Panel], errors: Errors, path: Path) -> list[Path]:
+def _draw(panels: Sequence[Panel], errors: Errors) -> Figure:
     def paint(axes: Sequence[Axes]) -> None:
         for axis, panel in zip(axes, panels, strict=True):
             _paint_panel(axis, panel, errors)
         for axis in axes:  # they share the range of all curves, which decides where ticks go
             _paint_scales(axis)
 
-    return style.draw(path, PANEL, len(panels), ("epoch", errors.quantity), paint)
+    return style.draw(PANEL, len(panels), ("epoch", errors.quantity), paint)
 
 
 def _paint_scales(axis: Axes) -> None:

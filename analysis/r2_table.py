@@ -12,14 +12,16 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from analysis import command_line, predictions, style
+from analysis import command_line, findings, predictions, style
+from analysis.findings import Findings, OpenData
 from analysis.markdown import table as markdown_table
 from analysis.predictions import Predictions
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
@@ -65,63 +67,43 @@ class Row:
     note: str
 
 
-def analyse(
-    study: str, tracking_uri: str, data_dir: Path, report: Path, dataset: str | None = None
-) -> str:
-    """Tabulates the test scores of a study and publishes them with its parent run.
-
-    Args:
-        study: Its name.
-        tracking_uri: MLflow's.
-        data_dir: Folder of generated tables and graphs.
-        report: Folder for the files; made if it is not there.
-        dataset: Where the molecules are on this machine; None: where they were for the study.
-
-    Returns:
-        The table as Markdown, and where the files are.
+def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+    """The test scores of a study.
 
     Raises:
-        InputError: If there is no such study, it is not one of molecules, has not ended or has
-            no finished trial or no weights; or if its data set is needed and not there, or
-            another one.
+        InputError: If it is not one of molecules, has not ended or has no finished trial or no
+            weights; or see `OpenData`.
     """
-    store = TrackingStore(tracking_uri)
-    runs = store.study(study)
     _check_is_scored(runs)
-    command_line.make_folder(report)
-    entries = _entries(store, runs, data_dir, dataset)
+    entries = _entries(store, runs, data)
     rows = [_row(runs, family, trials, entries) for family, trials in runs.groups.items()]
     if all(row.best is None for row in rows):
-        raise InputError(f"{study} has kept no weights of its best trials: nothing can be scored")
+        raise InputError(
+            f"{runs.name} has kept no weights of its best trials: nothing can be scored"
+        )
+    return Findings(
+        title="test scores",
+        name="r2_table",
+        text=markdown(rows, runs),
+        table=frame(rows, runs),
+        figures={"predicted_against_true": _draw(rows, runs)},
+    )
 
-    text = markdown(rows, runs)
-    (report / "r2_table.md").write_text(text, encoding="utf-8")
-    frame(rows, runs).to_csv(report / "r2_table.csv", index=False)
-    files = [report / "r2_table.md", report / "r2_table.csv"]
-    files += _draw(rows, runs, report / "predicted_against_true")
-    store.publish(runs.run_id, files, "report")
-    return f"{text}\ntest scores: {', '.join(map(str, files))}"
+
+analyse = partial(findings.analyse, find)
 
 
 def _check_is_scored(runs: StudyRuns) -> None:
-    if "data.target" not in runs.params:
+    if runs.kind != "molecules":
         raise InputError(f"{runs.name} predicts no property of molecules: there is no R² to table")
     runs.check_ended()
 
 
-def _entries(
-    store: TrackingStore, runs: StudyRuns, data_dir: Path, dataset: str | None
-) -> dict[int, Entry]:
-    """The finalists on the test split, by number; without those whose weights were not kept.
-
-    The data are opened to make the predictions that MLflow lacks, and to check what the user says
-    they are.
-    """
-    data = cache(lambda: predictions.open_data(runs, data_dir, dataset))
-    if dataset is not None:
-        data()
+def _entries(store: TrackingStore, runs: StudyRuns, data: OpenData) -> dict[int, Entry]:
+    """The compared trials on the test split, by number; without those whose weights were not
+    kept."""
     entries = {}
-    for trial in _finalists(runs):
+    for trial in _compared(runs):
         weights = store.weights(trial)
         if weights is None:
             continue
@@ -138,7 +120,7 @@ def _entries(
     return entries
 
 
-def _finalists(runs: StudyRuns) -> list[TrialRun]:
+def _compared(runs: StudyRuns) -> list[TrialRun]:
     """The best trial of each family and its baseline."""
     found = [
         trial
@@ -258,7 +240,7 @@ def _caption(rows: Sequence[Row], runs: StudyRuns) -> str:
     )
 
 
-def _draw(rows: Sequence[Row], runs: StudyRuns, path: Path) -> list[Path]:
+def _draw(rows: Sequence[Row], runs: StudyRuns) -> Figure:
     targets = np.concatenate([row.best.predictions.target for row in rows if row.best])
     margin = MARGIN * np.ptp(targets)
     low, high = float(targets.min() - margin), float(targets.max() + margin)
@@ -270,7 +252,7 @@ def _draw(rows: Sequence[Row], runs: StudyRuns, path: Path) -> list[Path]:
             _paint_panel(axis, row, low, high)
 
     labels = (f"true {quantity}", f"predicted {quantity}")
-    return style.draw(path, PANEL, len(rows), labels, paint)
+    return style.draw(PANEL, len(rows), labels, paint)
 
 
 def _paint_panel(axis: Axes, row: Row, low: float, high: float) -> None:

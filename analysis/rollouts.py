@@ -11,16 +11,18 @@ episodes, and see them once: their rollouts are kept in MLflow, and read from th
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from analysis import command_line, dreams, film, style
+from analysis import command_line, dreams, film, findings, style
 from analysis.dreams import PICTURES, Dreams
+from analysis.findings import Findings, OpenData
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
@@ -56,65 +58,43 @@ class Entry:
     dreams: Dreams
 
 
-def analyse(
-    study: str, tracking_uri: str, data_dir: Path, report: Path, recordings: str | None = None
-) -> str:
-    """Rolls the finalists of a study out, draws and tabulates it, and publishes that with its
-    parent run.
-
-    Args:
-        study: Its name.
-        tracking_uri: MLflow's.
-        data_dir: Folder of recordings.
-        report: Folder for the files; made if it is not there.
-        recordings: Where the drives are on this machine; None: where they were for the study.
-
-    Returns:
-        The table as Markdown, and where the files are.
+def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+    """The rollouts of a study.
 
     Raises:
-        InputError: If there is no such study, it is not one of drives, has not ended or has no
-            finished trial or no weights; or if its drives are needed and not there, or others.
+        InputError: If it is not one of drives, has not ended or has no finished trial or no
+            weights; or see `OpenData`.
     """
-    store = TrackingStore(tracking_uri)
-    runs = store.study(study)
     _check_can_be_rolled_out(runs)
-    entries = _entries(store, runs, data_dir, recordings)
-    command_line.make_folder(report)
-    text = markdown(entries, runs)
-    (report / "rollouts.md").write_text(text, encoding="utf-8")
-    frame(entries).to_csv(report / "rollouts.csv", index=False)
+    entries = _entries(store, runs, data)
     shown = _shown(entries)
-    files = [
-        report / "rollouts.md",
-        report / "rollouts.csv",
-        *_draw(shown, report / "error_against_horizon"),
-        *film.strip([(e.title, e.dreams) for e in shown], report / "film_strip"),
-        film.animation([(e.title, e.dreams) for e in shown], report / "rollouts.gif"),
-    ]
-    store.publish(runs.run_id, files, "report")
-    return f"{text}\nrollouts: {', '.join(map(str, files))}"
+    films = [(entry.title, entry.dreams) for entry in shown]
+    return Findings(
+        title="rollouts",
+        name="rollouts",
+        text=markdown(entries, runs),
+        table=frame(entries),
+        figures={
+            "error_against_horizon": _draw(shown),
+            "film_strip": film.strip(films),
+            "rollouts": film.animation(films),
+        },
+    )
+
+
+analyse = partial(findings.analyse, find)
 
 
 def _check_can_be_rolled_out(runs: StudyRuns) -> None:
-    if "data.driver" not in runs.params:
+    if runs.kind != "drives":
         raise InputError(f"{runs.name} is no study of drives: there is nothing to roll out")
     runs.check_ended()
 
 
-def _entries(
-    store: TrackingStore, runs: StudyRuns, data_dir: Path, recordings: str | None
-) -> list[Entry]:
-    """The best trial, and the baselines whose weights were kept.
-
-    The drives are opened to make the rollouts that MLflow lacks, and to check what the user says
-    they are.
-    """
-    data = cache(lambda: dreams.open_data(runs, data_dir, recordings))
-    if recordings is not None:
-        data()
+def _entries(store: TrackingStore, runs: StudyRuns, data: OpenData) -> list[Entry]:
+    """The best trial, and the baselines whose weights were kept."""
     entries = []
-    for title, trial in _finalists(runs).items():
+    for title, trial in _compared(runs).items():
         made = dreams.of_trial(store, trial, data)
         if made is not None:
             entries.append(Entry(title, trial, made))
@@ -126,7 +106,7 @@ def _entries(
     return entries
 
 
-def _finalists(runs: StudyRuns) -> dict[str, TrialRun]:
+def _compared(runs: StudyRuns) -> dict[str, TrialRun]:
     """Title -> the best trial and the baselines."""
     best = runs.best(runs.trials)
     assert best is not None
@@ -211,7 +191,7 @@ def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
     ]
 
 
-def _draw(entries: Sequence[Entry], path: Path) -> list[Path]:
+def _draw(entries: Sequence[Entry]) -> Figure:
     """Error against horizon: a panel for each model and way."""
     panels = [(entry, way) for entry in entries for way in BASELINE_OF]
 
@@ -220,7 +200,7 @@ def _draw(entries: Sequence[Entry], path: Path) -> list[Path]:
             _paint_panel(axis, entry, way)
 
     labels = ("horizon (frames after the context)", "mean squared error\n(squared pixel values)")
-    return style.draw(path, PANEL, len(panels), labels, paint)
+    return style.draw(PANEL, len(panels), labels, paint)
 
 
 def _paint_panel(axis: Axes, entry: Entry, way: str) -> None:

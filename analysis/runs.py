@@ -110,6 +110,13 @@ class StudyRuns:
         return self.params["by"]
 
     @property
+    def kind(self) -> Literal["molecules", "drives", "unknown"]:
+        """What it learned from."""
+        kinds = {"data.target": "molecules", "data.driver": "drives"}
+        found = (kind for param, kind in kinds.items() if param in self.params)
+        return cast(Literal["molecules", "drives", "unknown"], next(found, "unknown"))
+
+    @property
     def unit(self) -> str:
         """Of the target."""
         return self.params.get("data.unit", "unit unknown")

@@ -63,23 +63,18 @@ def squared(unit: str) -> str:
 
 
 def draw(
-    path: Path,
     size: tuple[float, float],
     count: int,
     labels: tuple[str, str],
     paint: Callable[[Sequence[Axes]], None],
-) -> list[Path]:
+) -> Figure:
     """Draws a figure of small multiples that share both axes, and one legend.
 
     Args:
-        path: Where to, without suffix.
         size: Width and height of a panel, in inches.
         count: Number of panels.
         labels: Of the horizontal and the vertical axis, with their units.
         paint: Fills the panels; what it gives a label gets into the legend.
-
-    Returns:
-        The files: PNG for the screen, PDF for print. The same numbers give the same bytes.
     """
     columns = min(MOST_COLUMNS, math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
@@ -94,7 +89,7 @@ def draw(
         _legend(figure, spare[0] if spare else None, panels)
         for cell in spare:
             cell.set_axis_off()
-        return save(figure, path)
+        return figure
 
 
 def _label(panels: Sequence[Axes], columns: int, labels: tuple[str, str]) -> None:
@@ -122,9 +117,13 @@ def _legend(figure: Figure, cell: Axes | None, panels: Sequence[Axes]) -> None:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Writes a figure as PNG and PDF; see `draw`."""
+    """Writes a figure; returns the files.
+
+    PNG for the screen, PDF for print. The same numbers give the same bytes.
+    """
     # Without the names and dates that matplotlib would write into them.
     files = [path.with_suffix(".png"), path.with_suffix(".pdf")]
-    figure.savefig(files[0], dpi=RESOLUTION, metadata={"Software": None})
-    figure.savefig(files[1], metadata={"CreationDate": None})
+    with matplotlib.rc_context(LOOK):
+        figure.savefig(files[0], dpi=RESOLUTION, metadata={"Software": None})
+        figure.savefig(files[1], metadata={"CreationDate": None})
     return files

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from moving_stripes import stripes
 
 from analysis import dreams, finals, predictions
+from analysis.findings import opener
 from analysis.runs import StudyRuns, TrackingStore
 from datasets.errors import InputError
+from datasets.recordings import write_recordings
 from studies import gnn_sweep, world_model_sweep
 from studies.study import main
 
@@ -19,7 +22,7 @@ MOLECULES = (
     *("--trials", "4", "--finalists", "2", "--seeds", "3"),
 )
 DRIVES = (
-    *("--episodes", "12", "--steps", "40", "--size", "8", "--epochs", "1", "--hidden", "8"),
+    *("--epochs", "1", "--hidden", "16", "--sequence-length", "10", "--batch-size", "8"),
     *("--trials", "2", "--finalists", "1", "--seeds", "2"),
 )
 
@@ -49,6 +52,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
         {str(name): value for name, value in row.items()}
         for row in pd.read_csv(folder / "report" / "finals.csv").to_dict("records")
     ]
+
+
+def never() -> Any:
+    raise AssertionError("the data are not needed")
 
 
 def analyse(folder: Path, cache: Path) -> str:
@@ -117,11 +124,11 @@ def test_a_study_that_has_not_ended_is_not_scored(
 ) -> None:
     stopped = replace(studied, status="KILLED")
     with pytest.raises(InputError, match="scored at the end only"):
-        finals.outcome(store(runs_dir), stopped, cache)
+        finals.outcome(store(runs_dir), stopped, never)
 
 
 def test_a_study_without_finals_says_so(runs_dir: Path, cache: Path, studied: StudyRuns) -> None:
-    assert finals.outcome(store(runs_dir), replace(studied, finals=()), cache) is None
+    assert finals.outcome(store(runs_dir), replace(studied, finals=()), never) is None
 
 
 def test_a_finalist_with_a_single_training_among_several_is_left_out(
@@ -129,7 +136,7 @@ def test_a_finalist_with_a_single_training_among_several_is_left_out(
 ) -> None:
     lonely = [final for final in studied.finals if final.of == 0][1:]
     fewer = tuple(final for final in studied.finals if final not in lonely)
-    found = finals.outcome(store(runs_dir), replace(studied, finals=fewer), cache)
+    found = finals.outcome(store(runs_dir), replace(studied, finals=fewer), opener(studied, cache))
     assert found is not None
     assert 0 not in {finalist.trial.number for finalist in found.finalists}
 
@@ -138,7 +145,9 @@ def test_a_finalist_with_a_single_training_among_several_is_left_out(
 def test_world_models_are_judged_by_the_skill_of_their_rollouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = ["--runs-dir", str(tmp_path), "--data-dir", str(tmp_path / "data"), "--name", "s"]
+    drives = tmp_path / "drives.arrow"
+    write_recordings(stripes(20, 45), drives)
+    where = ["--runs-dir", str(tmp_path), "--recordings", str(drives), "--name", "s"]
     study = replace(world_model_sweep.STUDY, analyses=())
     assert main(study, ["--local", "--sampler", "random", *DRIVES, *where]) == 0
     said = analyse(tmp_path, tmp_path / "data")

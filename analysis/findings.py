@@ -1,0 +1,118 @@
+"""What an analysis found, as text, table and figures; and how that becomes files.
+
+An analysis is a function of a recorded study (`Find`). It is given a way to open the study's data,
+which it calls only for what is not recorded yet.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import command_line, dreams, predictions, style
+from analysis.runs import StudyRuns, TrackingStore
+from datasets.errors import InputError
+
+FOLDER = "report"
+"""Where an analysis' files are among the artifacts of the study's run."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis found.
+
+    Attributes:
+        title: What it is, in a word or two.
+        name: Of the files of text and table, without suffix.
+        text: As Markdown; empty: the figures say it all.
+        table: All digits; None: there is nothing to tabulate.
+        figures: Name of the file, without suffix, -> a figure, or an animation as a GIF.
+    """
+
+    title: str
+    name: str
+    text: str
+    table: pd.DataFrame | None = None
+    figures: Mapping[str, Figure | bytes] = field(default_factory=dict)
+
+
+OpenData = Callable[[], Any]
+"""Opens the data that a study learned from, or raises InputError."""
+
+Find = Callable[[TrackingStore, StudyRuns, OpenData], Findings]
+"""An analysis; raises InputError where it finds nothing, with the reason."""
+
+
+def opener(runs: StudyRuns, data_dir: Path, where: str | None = None) -> OpenData:
+    """What opens the data of a study, once.
+
+    Args:
+        runs: The study.
+        data_dir: Folder of prepared data.
+        where: Where the data are on this machine; None: where they were for the study.
+    """
+    kinds = {"molecules": predictions.open_data, "drives": dreams.open_data}
+
+    def opened() -> Any:
+        if runs.kind not in kinds:
+            raise InputError(f"{runs.name} is neither of molecules nor of drives")
+        return kinds[runs.kind](runs, data_dir, where)
+
+    return cache(opened)
+
+
+def analyse(
+    find: Find, study: str, uri: str, data_dir: Path, report: Path, where: str | None = None
+) -> str:
+    """Analyses a study, writes what was found, and publishes it with the study's run.
+
+    Args:
+        find: The analysis.
+        study: Name of the study.
+        uri: MLflow's tracking URI.
+        data_dir: Folder of prepared data.
+        report: Folder for the files; made if it is not there.
+        where: Where the data are on this machine, checked to be them; None: where they were for
+            the study, if they are needed.
+
+    Returns:
+        The text, and where the files are.
+
+    Raises:
+        InputError: If there is no such study, nothing is found, or the data are needed and not
+            there, or others.
+    """
+    store = TrackingStore(uri)
+    runs = store.study(study)
+    data = opener(runs, data_dir, where)
+    if where is not None:
+        data()
+    found = find(store, runs, data)
+    files = write(found, report)
+    store.publish(runs.run_id, files, FOLDER)
+    told = f"{found.title}: {', '.join(map(str, files))}" if files else ""
+    return "\n".join(filter(None, (found.text, told)))
+
+
+def write(found: Findings, folder: Path) -> list[Path]:
+    """Writes what was found; returns the files, none if it is but a remark."""
+    if found.table is None:
+        return []
+    command_line.make_folder(folder)
+    files = []
+    if found.text:
+        files.append(folder / f"{found.name}.md")
+        files[-1].write_text(found.text, encoding="utf-8")
+    files.append(folder / f"{found.name}.csv")
+    found.table.to_csv(files[-1], index=False)
+    for name, figure in found.figures.items():
+        if isinstance(figure, Figure):
+            files += style.save(figure, folder / name)
+        else:
+            files.append(folder / f"{name}.gif")
+            files[-1].write_bytes(figure)
+    return files
