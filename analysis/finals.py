@@ -48,6 +48,7 @@ class Finalist:
         finals: Its trainings on fresh seeds, those that finished.
         promised: The objective that the search saw.
         validation: (seeds,) float64, the objective with the fresh ones.
+        errors: (seeds, units) float64, on each test unit, see `Errors`.
         scores: (seeds,) float64, the same quantity on the test split.
         test: Their mean, with its 95 % interval.
     """
@@ -56,6 +57,7 @@ class Finalist:
     finals: tuple[TrialRun, ...]
     promised: float
     validation: np.ndarray
+    errors: np.ndarray
     scores: np.ndarray
     test: Score
 
@@ -79,12 +81,17 @@ class Outcome:
     Attributes:
         finalists: By their means on the validation split, the champion first.
         comparisons: Every pair on the test split, by the numbers of the trials.
-        units: Number of test units.
+        reference: (units,) float64, the error of the reference on each test unit.
     """
 
     finalists: tuple[Finalist, ...]
     comparisons: tuple[Comparison, ...]
-    units: int
+    reference: np.ndarray
+
+    @property
+    def units(self) -> int:
+        """Number of test units."""
+        return len(self.reference)
 
     @property
     def champion(self) -> Finalist:
@@ -134,6 +141,7 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
             finals=runs.finalists[number],
             promised=_objective(runs, number),
             validation=np.array([f.metrics[runs.objective] for f in runs.finalists[number]]),
+            errors=errors[str(number)],
             scores=scored.scores[str(number)],
             test=scored.mean(str(number)),
         )
@@ -143,7 +151,7 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
     finalists.sort(
         key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
     )
-    return Outcome(tuple(finalists), tuple(scored.compare()), scored.units)
+    return Outcome(tuple(finalists), tuple(scored.compare()), reference)
 
 
 def _objective(runs: StudyRuns, number: int) -> float:
@@ -175,7 +183,11 @@ def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
     Raises:
         InputError: See `outcome`.
     """
-    found = outcome(store, runs, data)
+    return findings_of(outcome(store, runs, data), runs)
+
+
+def findings_of(found: Outcome | None, runs: StudyRuns) -> Findings:
+    """An outcome as text, table and figure."""
     if found is None:
         return Findings(title="finals", name="finals", text=NONE)
     return Findings(
@@ -302,9 +314,14 @@ def _paint(axis: Axes, place: int, finalist: Finalist) -> None:
         color=style.ORANGE,
         label="validation, a fresh seed",
     )
+    paint_test(axis, below, finalist)
+
+
+def paint_test(axis: Axes, place: float, finalist: Finalist) -> None:
+    """Marks what each seed of a finalist gave on the test split, and their mean, at a height."""
     axis.plot(
         finalist.scores,
-        np.full(len(finalist.scores), below),
+        np.full(len(finalist.scores), place),
         ls="",
         marker="o",
         ms=4,
@@ -315,7 +332,7 @@ def _paint(axis: Axes, place: int, finalist: Finalist) -> None:
     mean = finalist.test
     axis.errorbar(
         mean.value,
-        below,
+        place,
         xerr=[[mean.value - mean.low], [mean.high - mean.value]],
         color=style.BLUE,
         marker="|",

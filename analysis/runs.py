@@ -32,6 +32,11 @@ NUMBER = "orrery.trial"
 OF = "orrery.of"
 STATE = "orrery.state"
 BASELINE = "orrery.baseline"
+REASON = "orrery.reason"
+DEVICE = "orrery.device"
+QUESTION = "orrery.question"
+SCHEDULER = "orrery.scheduler"
+RUNGS = "orrery.rungs"
 
 PATIENCE = 5.0
 """Seconds that a tracking server may take to answer at first."""
@@ -61,6 +66,7 @@ class TrialRun:
         metrics: Name -> value after the last epoch, in the units of `trainables.fit`.
         started: When; UTC.
         ended: When it ended; None while it runs.
+        tags: What else there is to say of it, such as its device.
         of: Of a final the number of the trial that it is another training of, with another seed.
     """
 
@@ -73,7 +79,13 @@ class TrialRun:
     metrics: Mapping[str, float]
     started: datetime
     ended: datetime | None
+    tags: Mapping[str, str]
     of: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, or cannot be run."""
+        return self.tags.get(REASON, "")
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,11 @@ class StudyRuns:
     def objective(self) -> str:
         """The metric that the study maximised, on the validation split."""
         return self.params["objective"]
+
+    @property
+    def question(self) -> str:
+        """What it asks."""
+        return self.tags.get(QUESTION, "")
 
     @property
     def by(self) -> str:
@@ -299,6 +316,7 @@ def _trial(run: Run) -> TrialRun:
         metrics=run.data.metrics,
         started=_time(run.info.start_time),
         ended=_time(ended) if ended else None,
+        tags=run.data.tags,
         of=int(run.data.tags[OF]) if OF in run.data.tags else None,
     )
 

@@ -3,7 +3,7 @@
 Every function draws one figure from what MLflow recorded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 
@@ -27,6 +28,18 @@ PANEL = (2.4, 1.9)
 """Width and height of a panel, in inches."""
 
 FAILED = ("failed", "infeasible")
+
+WIDE = 50
+"""Ratio of the ends of a logarithmic range above which only powers of ten are labelled."""
+
+UNITS = {
+    "cutoff": "Angstrom",
+    "sequence_length": "frames",
+    "free_steps": "frames",
+    "context": "frames",
+    "noise": "pixel values",
+}
+"""Of hyperparameters that have one."""
 
 WIDTH = 7.2
 """Of a figure, in inches."""
@@ -48,12 +61,16 @@ def best_so_far(runs: StudyRuns) -> Figure:
     """The best finished trial after each one that ended, over their number and over the hours."""
     trials = ended(runs)
     begun = min(trial.started for trial in runs.trials)
-    hours = [(trial.ended - begun).total_seconds() / 3600 for trial in trials if trial.ended]
+    seconds = [(trial.ended - begun).total_seconds() for trial in trials if trial.ended]
+    unit, length = ("hours", 3600) if seconds[-1] > 5400 else ("minutes", 60)
     values = [_value(runs, trial) if trial.state == "finished" else -np.inf for trial in trials]
     best = np.array([*accumulate(values, max)])
     with _figure(WIDTH, 2.6) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
-        for axis, places in ((left, np.arange(1, len(trials) + 1)), (right, np.array(hours))):
+        for axis, places in (
+            (left, np.arange(1, len(trials) + 1)),
+            (right, np.array(seconds) / length),
+        ):
             reached = np.isfinite(best)
             axis.step(
                 places[reached],
@@ -64,8 +81,9 @@ def best_so_far(runs: StudyRuns) -> Figure:
             )
             _outcomes(axis, runs, trials, places)
         left.set(xlabel="trials that have ended", ylabel=_quantity(runs))
-        right.set_xlabel("time since the first one began (hours)")
-        _legend(figure, left)
+        right.set_xlabel(f"time since the first one began ({unit})")
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(figure, [left])
         return figure
 
 
@@ -79,17 +97,23 @@ def _value(runs: StudyRuns, trial: TrialRun) -> float:
 
 def _outcomes(axis: Axes, runs: StudyRuns, trials: Sequence[TrialRun], places: np.ndarray) -> None:
     """A mark for each trial: finished, pruned (with the value it had then), failed (at the foot,
-    as it has none)."""
-    looks: Mapping[str, dict[str, Any]] = {
-        "finished": {"marker": "o", "color": style.BLUE, "ms": 4},
-        "pruned": {"marker": "o", "color": style.ORANGE, "mfc": "none", "ms": 4},
-    }
+    as it has none). What lies below the axis is marked at its foot."""
     values = np.array([_value(runs, trial) for trial in trials])
     states = np.array([trial.state for trial in trials])
-    for state, look in looks.items():
-        chosen = states == state
+    low, high = _range(runs)
+    axis.set_ylim(low, high)
+    below = ~(values >= low)
+    pruned = states == "pruned"
+    hollow = {"color": style.ORANGE, "mfc": "none"}
+    looks: list[tuple[str, np.ndarray, dict[str, Any]]] = [
+        ("finished", states == "finished", {"marker": "o", "color": style.BLUE}),
+        ("pruned", pruned & ~below, {"marker": "o", **hollow}),
+        ("pruned, below the axis", pruned & below, {"marker": "v", "clip_on": False, **hollow}),
+    ]
+    for label, chosen, look in looks:
         if chosen.any():
-            axis.plot(places[chosen], values[chosen], ls="", label=state, **look)
+            shown = np.maximum(values[chosen], low)
+            axis.plot(places[chosen], shown, ls="", ms=4, label=label, **look)
     failed = np.isin(states, FAILED)
     if failed.any():
         axis.plot(
@@ -102,16 +126,31 @@ def _outcomes(axis: Axes, runs: StudyRuns, trials: Sequence[TrialRun], places: n
             transform=axis.get_xaxis_transform(),
             label="failed",
         )
-    shown = values[states == "finished"]
-    if len(shown):
-        low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-        # What was pruned early may lie far below: it is not to flatten the rest.
-        axis.set_ylim(low - 0.15 * (high - low) - 1e-9, high + 0.08 * (high - low) + 1e-9)
 
 
-def _legend(figure: Figure, axis: Axes) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+def _range(runs: StudyRuns) -> tuple[float, float]:
+    """Of the objective on the axis: that of the better three quarters of the finished trials.
+    What was stopped early, or went astray, may lie far below: it is not to flatten the rest."""
+    values = [_value(runs, trial) for trial in ended(runs)]
+    finished = [_value(runs, trial) for trial in runs.trials if trial.state == "finished"]
+    known = [value for value in finished or values if np.isfinite(value)]
+    if not known:
+        return 0.0, 1.0
+    low, high = float(np.quantile(known, 0.25)), max(known)
+    low = max(min(known), low - (high - low))
+    margin = 0.1 * (high - low) or 0.05 * abs(high) or 0.05
+    return low - margin, high + margin
+
+
+def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    found = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        found.values(), found.keys(), loc="outside upper center", ncols=max(1, len(found))
+    )
 
 
 def axes_of(runs: StudyRuns, searched: Sequence[Searched], champion: TrialRun | None) -> Figure:
@@ -126,7 +165,7 @@ def axes_of(runs: StudyRuns, searched: Sequence[Searched], champion: TrialRun | 
             axis.set_axis_off()
         for line in grid:
             line[0].set_ylabel(runs.objective)
-        _legend(figure, grid.flat[0])
+        _legend(figure, grid.flat)
         return figure
 
 
@@ -152,7 +191,8 @@ def _axis(
                 color=style.VERMILLION,
                 label="champion's trial",
             )
-    axis.set_xlabel(searched.key.replace("_", " "))
+    unit = f" ({UNITS[searched.field]})" if searched.field in UNITS else ""
+    axis.set_xlabel(searched.key.replace("_", " ") + unit)
 
 
 def _places(axis: Axes, searched: Searched, values: Sequence[Any]) -> np.ndarray:
@@ -171,11 +211,22 @@ def _places(axis: Axes, searched: Searched, values: Sequence[Any]) -> np.ndarray
         ):
             if log:
                 axis.set_xscale("log")
+                _ticks(axis, high / low)
                 axis.set_xlim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
             else:
+                whole = isinstance(searched.distribution, IntDistribution)
+                axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole))
                 axis.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
             return np.array(values, np.float64)
     raise TypeError(f"no axis for {searched.distribution}")
+
+
+def _ticks(axis: Axes, ratio: float) -> None:
+    """A few numbers on a logarithmic axis whose ends have this ratio."""
+    wide = ratio > WIDE
+    axis.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=4))
+    axis.xaxis.set_major_formatter(LogFormatterSciNotation() if wide else "{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def importance_bars(shares: Mapping[str, float]) -> Figure:

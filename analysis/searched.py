@@ -63,17 +63,26 @@ class Searched:
                 return (int(value) if whole else value) if low <= value <= high else None
         raise TypeError(f"{self.key}: {self.distribution} is no range of this project")
 
+    @property
+    def ends(self) -> str:
+        """The range, of numbers."""
+        assert isinstance(self.distribution, IntDistribution | FloatDistribution)
+        return f"{self.distribution.low:g} to {self.distribution.high:g}"
+
     def edge(self, value: Any) -> str | None:
-        """Which end of its range a value is at: ``lowest``, ``highest`` or neither."""
+        """Which end of its range a value is at: ``lowest``, ``highest`` or neither. Beyond the
+        lowest there is nothing where a count is 1, or a quantity that cannot be negative is 0."""
         if isinstance(self.distribution, CategoricalDistribution) or value is None:
             return None
         assert isinstance(self.distribution, IntDistribution | FloatDistribution)
         low, high = self.distribution.low, self.distribution.high
         scale = math.log if self.distribution.log else float
         place = (scale(value) - scale(low)) / (scale(high) - scale(low)) if high > low else 0.5
-        if isinstance(self.distribution, IntDistribution):
-            return "lowest" if value == low < high else "highest" if value == high > low else None
-        return "lowest" if place < EDGE else "highest" if place > 1 - EDGE else None
+        whole = isinstance(self.distribution, IntDistribution)
+        margin = 0.0 if whole else EDGE
+        if place <= margin:
+            return "lowest" if low > (1 if whole else 0) else None
+        return "highest" if place >= 1 - margin else None
 
 
 def written(space: Sequence[Mapping[str, Any]]) -> str:
@@ -100,31 +109,34 @@ def read(store: TrackingStore, runs: StudyRuns) -> tuple[Searched, ...]:
 def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, float]:
     """How much each hyperparameter decided whether a trial was among the better ones, by
     PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255): shares that add up to 1,
-    the largest first. Of finished trials only; empty where these are too few."""
-    finished = [trial for trial in runs.trials if trial.state == "finished"]
-    if len(finished) < FEWEST or not searched:
-        return {}
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    the largest first.
+
+    Of finished trials whose values lie within the ranges, which those of a preset need not, and of
+    hyperparameters that apply to each of them; empty where these are too few.
+    """
+    always = [each for each in searched if each.when is None]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    for trial in finished:
-        study.add_trial(_as_optuna(trial, searched, trial.metrics[runs.objective]))
+    for trial in runs.trials:
+        values = {each.key: each.value(trial.params) for each in always}
+        if trial.state == "finished" and None not in values.values():
+            frozen = optuna.trial.create_trial(
+                params=values,
+                distributions={each.key: each.distribution for each in always},
+                value=trial.metrics[runs.objective],
+            )
+            study.add_trial(frozen)
+    if len(study.trials) < FEWEST or not always:
+        return {}
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
 
-def _as_optuna(
-    trial: TrialRun, searched: Sequence[Searched], value: float
-) -> optuna.trial.FrozenTrial:
-    values = {each.key: (each, each.value(trial.params)) for each in searched}
-    known = {key: (each, had) for key, (each, had) in values.items() if had is not None}
-    return optuna.trial.create_trial(
-        params={key: had for key, (_, had) in known.items()},
-        distributions={key: each.distribution for key, (each, _) in known.items()},
-        value=value,
-    )
-
-
-def at_the_edge(trial: TrialRun, searched: Sequence[Searched]) -> dict[str, str]:
-    """Hyperparameter -> the end of its range that a trial's value is at: a better one may lie
-    beyond."""
-    found = {each.field: each.edge(each.value(trial.params)) for each in searched}
-    return {field: edge for field, edge in found.items() if edge is not None}
+def at_the_edge(trial: TrialRun, searched: Sequence[Searched]) -> list[str]:
+    """The hyperparameters whose value in a trial is at an end of their range, and which."""
+    return [
+        f"{each.field}, {value:.4g}, is at the {edge} end of {each.ends}"
+        for each in searched
+        for value in [each.value(trial.params)]
+        for edge in [each.edge(value)]
+        if edge is not None
+    ]

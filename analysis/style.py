@@ -121,9 +121,15 @@ def save(figure: Figure, path: Path) -> list[Path]:
 
     PNG for the screen, PDF for print. The same numbers give the same bytes.
     """
-    # Without the names and dates that matplotlib would write into them.
-    files = [path.with_suffix(".png"), path.with_suffix(".pdf")]
+    printed = path.with_suffix(".pdf")
     with matplotlib.rc_context(LOOK):
-        figure.savefig(files[0], dpi=RESOLUTION, metadata={"Software": None})
-        figure.savefig(files[1], metadata={"CreationDate": None})
-    return files
+        figure.savefig(printed, metadata={"CreationDate": None})
+    return [picture(figure, path), printed]
+
+
+def picture(figure: Figure, path: Path) -> Path:
+    """Writes a figure as PNG, without the names and dates that matplotlib would write into it."""
+    file = path.with_suffix(".png")
+    with matplotlib.rc_context(LOOK):
+        figure.savefig(file, dpi=RESOLUTION, metadata={"Software": None})
+    return file

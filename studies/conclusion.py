@@ -9,12 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
+from analysis.report import description
 from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
 from studies.finals import Finals
 from studies.ledger import Ledger
 from studies.options import Options
-from studies.recording import NotRecorded, Recorder, not_recorded
+from studies.recording import NOTE, NotRecorded, Recorder, not_recorded
 from studies.search import Search
 from studies.study import Study
 from trainables import checkpoint
@@ -83,7 +84,6 @@ class Conclusion:
         outcome = {
             "orrery.best_trial": str(best.number),
             "orrery.ended_by": ended_by,
-            "mlflow.note.content": f"**{summary}**\n\n{self.study.question}",
         }
         values = {f"best/{self.study.objective}": best.value}
         told = self._tell(undelivered, lambda: self.recorder.describe(outcome, values))
@@ -171,6 +171,9 @@ class Conclusion:
             with not_recorded(network=False):
                 said = analyse(self._name, uri, self.options.data_dir, report)
             self._say(said)
+        with not_recorded(network=False):
+            described = description(self._name, uri)
+        self.recorder.describe({NOTE: described}, {})
         here = not self._elsewhere and "sqlite" in uri
         database = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
         browse = uri if uri.startswith("http") else database

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from analysis import finals, loss_curves, r2_table
+from analysis import finals, loss_curves, r2_table, report
 from datasets.cache import Cache
 from datasets.parallel import ParallelMap
 from datasets.sources import MoleculeOptions, open_molecules
@@ -63,7 +63,7 @@ STUDY = Study(
     data_title=data_title,
     presets={"homework": homework},
     smoke={"molecules": 200, "split": "random"},
-    analyses=(loss_curves.analyse, r2_table.analyse, finals.analyse),
+    analyses=(loss_curves.analyse, r2_table.analyse, finals.analyse, report.analyse),
 )
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ from typing import Any
 
 from upath import UPath
 
-from analysis.runs import State
+from analysis.runs import DEVICE, State
 from datasets.errors import described
 from studies.budgets import Budgets, Limits, Stop
 from studies.checkpoints import Checkpoints
 from studies.delivery import Delivery
 from studies.finals import Finals
 from studies.kept import Finished, kept, remove_others
-from studies.recording import Recorder
+from studies.recording import NOTE, Recorder
 from studies.records import Records, Row, Trial
 from studies.search import Proposal, Search
 from studies.shared_copy import SharedCopy
@@ -292,7 +292,7 @@ class Ledger:
         here = result.get("hostname", platform.node())
         moved = nodes[-1:] != [here]
         record.tags |= {
-            "orrery.device": result["device"],
+            DEVICE: result["device"],
             NODE: ", ".join([*nodes, here] if moved else nodes),
         }
         self._changed(record)
@@ -334,7 +334,7 @@ class Ledger:
             return
         record.reason = reason
         if log:
-            record.tags["mlflow.note.content"] = f"{reason}\n\n```\n{log[-LONGEST_LOG:]}\n```"
+            record.tags[NOTE] = f"{reason}\n\n```\n{log[-LONGEST_LOG:]}\n```"
         self._close(record, "failed")
 
     def died(self, number: int, words: str, log: str) -> None:

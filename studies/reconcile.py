@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from analysis.runs import NUMBER, OF, STATE, State
+from analysis.runs import NUMBER, OF, REASON, STATE, State
 from datasets.errors import InputError
 from studies.checkpoints import Checkpoints
 from studies.kept import Finished, kept
@@ -371,7 +371,7 @@ class _Examination:
             state=state,
             epoch=len(rows),
             value=value,
-            reason=told.reason or run.data.tags.get("orrery.reason", ""),
+            reason=told.reason or run.data.tags.get(REASON, ""),
             tags={key: text for key, text in run.data.tags.items() if key.startswith("orrery.")},
             started_ms=run.info.start_time,
             ended_ms=run.info.end_time or run.info.start_time,

@@ -21,7 +21,7 @@ from mlflow.environment_variables import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import BASELINE, KIND, NUMBER, OF, STATE, State, connect
+from analysis.runs import BASELINE, KIND, NUMBER, OF, QUESTION, REASON, STATE, State, connect
 from analysis.searched import FILE as SPACE
 from analysis.searched import written
 from datasets.errors import InputError, described
@@ -34,6 +34,7 @@ IDENTITY = "orrery.identity"
 KEEP = "orrery.keep"
 STORAGE = "orrery.storage"
 PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
 
 LONGEST_TAG = 5_000
 """Characters; MLflow refuses a longer value."""
@@ -160,7 +161,7 @@ class Recorder:
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
         else:
-            first = {KIND: "study", IDENTITY: identity, "mlflow.note.content": question}
+            first = {KIND: "study", IDENTITY: identity, QUESTION: question, NOTE: question}
             self.parent = self.client.create_run(
                 self.experiment, run_name=self.study, tags=first
             ).info.run_id
@@ -381,7 +382,7 @@ def _news(child: _Child, trial: Trial) -> dict[str, str]:
     """The tags of a trial that its run does not have."""
     tags = {**trial.tags, STATE: trial.state}
     if trial.reason:
-        tags["orrery.reason"] = trial.reason
+        tags[REASON] = trial.reason
     cut = {key: value[:LONGEST_TAG] for key, value in tags.items()}
     return {key: value for key, value in cut.items() if child.tags.get(key) != value}
 

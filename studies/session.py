@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from upath import UPath
 
-from analysis.runs import check_answers
+from analysis.runs import RUNGS, SCHEDULER, check_answers
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
@@ -43,6 +43,7 @@ from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
 from studies.recording import KEEP, STORAGE, NotRecorded, Recorder
 from studies.records import Records
+from studies.rungs import rungs
 from studies.search import Search, mend
 from studies.shared_copy import SharedCopy
 from studies.space import Space
@@ -416,7 +417,8 @@ class Session:
                 "orrery.command": self.command,
                 KEEP: str(self.options.keep),
                 STORAGE: str(self.sessions) if self.storage else "",
-                "orrery.scheduler": "none" if self.options.local else self.options.scheduler,
+                SCHEDULER: "none" if self.options.local else self.options.scheduler,
+                RUNGS: ", ".join(map(str, rungs(search.space.epochs))),
                 "mlflow.source.name": self.script,
                 "mlflow.source.git.commit": _commit(),
                 "orrery.host": platform.node(),

@@ -17,14 +17,9 @@ from studies.options import Options
 from studies.post_mortem import Place, error_of, last_line, last_log, process_died
 from studies.ray_cluster import undisturbed
 from studies.roll import Roll
+from studies.rungs import REDUCTION, first_rung
 from trainables.device import ran_out_of_memory
 from trainables.trial_spec import TrialSpec, trial_folder
-
-FIRST_RUNG = 1 / 5
-"""Share of its epochs after which a trial is first looked at; then after 2/5 and 4/5."""
-
-REDUCTION = 2
-"""At each rung the better half goes on. With few trials a third would leave only the baselines."""
 
 NODE_DIED = "its node has died"
 """What Ray says of an actor on a node that is gone."""
@@ -224,6 +219,6 @@ def scheduler(options: Options, ledger: Ledger) -> TrialScheduler:
         metric=ledger.objective,
         mode="max",
         max_t=epochs,
-        grace_period=max(1, round(epochs * FIRST_RUNG)),
+        grace_period=first_rung(epochs),
         reduction_factor=REDUCTION,
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from analysis import finals, loss_curves, rollouts
+from analysis import finals, loss_curves, report, rollouts
 from datasets.cache import Cache
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
@@ -73,7 +73,7 @@ STUDY = Study(
     presets={"homework": homework},
     baseline="homework",
     smoke={"episodes": 20, "steps": 80},
-    analyses=(loss_curves.analyse, rollouts.analyse, finals.analyse),
+    analyses=(loss_curves.analyse, rollouts.analyse, finals.analyse, report.analyse),
 )
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from analysis.runs import State
 from studies.recording import Recorder
 from studies.records import Trial
+from studies.space import Space
 from trainables.models.gnn import Family, GNNConfig
 
 VALIDATION_VARIANCE = 4.0
@@ -16,6 +17,18 @@ VALIDATION_VARIANCE = 4.0
 
 TRAIN_VARIANCE = 2.0
 """Of the invented train targets; D². A trial that standardizes has its loss in units of it."""
+
+
+EPOCHS = 3
+"""Of a trial that used its whole budget."""
+
+DATA = {
+    "data.dataset": "gfn2",
+    "data.target": "mu",
+    "data.unit": "D",
+    "data.split": "random",
+    "data.digest": "0123",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class Told:
         state: How it ended.
         baseline: Whether it is the default of its family.
         standardize: Whether its loss is dimensionless.
+        learning_rate: Of its optimiser.
+        reason: Why it failed.
     """
 
     family: Family
@@ -35,6 +50,8 @@ class Told:
     state: str = "finished"
     baseline: bool = False
     standardize: bool = True
+    learning_rate: float = 2e-3
+    reason: str = ""
 
 
 def metrics(r2: float, standardize: bool) -> dict[str, float]:
@@ -75,14 +92,23 @@ def invented(
     )
 
 
-def record(uri: str, folder: Path, study: str, told: Sequence[Told]) -> Recorder:
-    """Records a study of these trials, and returns its recorder."""
+def record(uri: str, folder: Path, study: str, told: Sequence[Told], **other: str) -> Recorder:
+    """Records a study of these trials, with other params if they are given, and returns its
+    recorder."""
     recorder = Recorder(uri, study, folder / "artifacts")
-    params = {"objective": "validation/r2", "by": "family", "data.target": "mu", "data.unit": "D"}
-    recorder.open("Which?", params, {"orrery.host": "here"}, ("gfn2-mu", "0123"), identity="x")
+    params = {"objective": "validation/r2", "by": "family", "seed": 0, **DATA, **other}
+    space = Space.of(GNNConfig, "family", {"epochs": [EPOCHS]}).searched()
+    tags = {"orrery.host": "here", "orrery.rungs": "1, 2", "orrery.command": "python study.py"}
+    recorder.open("Which?", params, tags, ("gfn2-mu", "0123"), identity="x", space=space)
     for number, one in enumerate(told):
-        config = GNNConfig(family=one.family, standardize=one.standardize)
+        config = GNNConfig(
+            family=one.family,
+            standardize=one.standardize,
+            learning_rate=one.learning_rate,
+            epochs=EPOCHS,
+        )
         epochs = [metrics(r2, one.standardize) for r2 in one.r2]
-        recorder.sync(invented(number, config, epochs, one.state, one.baseline))
+        trial = invented(number, config, epochs, one.state, one.baseline)
+        recorder.sync(replace(trial, reason=one.reason))
     recorder.close("FINISHED", {"orrery.trials": str(len(told))})
     return recorder

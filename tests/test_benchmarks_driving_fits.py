@@ -103,6 +103,7 @@ def trial(number: int, config: WorldModelConfig, value: float) -> TrialRun:
         metrics={"validation/skill": value},
         started=datetime.now(UTC),
         ended=None,
+        tags={},
     )
 
 

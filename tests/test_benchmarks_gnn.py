@@ -152,6 +152,7 @@ def trial(number: int, config: GNNConfig, value: float, state: str = "finished")
         metrics={"validation/r2": value},
         started=datetime.now(UTC),
         ended=None,
+        tags={},
     )
 
 

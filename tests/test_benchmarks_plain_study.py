@@ -138,11 +138,11 @@ def test_spans_of_all_processes_are_read_back(
 
 @pytest.mark.ray
 def test_the_plain_way_stops_trials_by_the_rungs_of_the_study() -> None:
-    """In a process of its own: importing the runner changes Tune's defaults for good."""
+    """In a process of its own: importing the plain way changes Tune's defaults for good."""
     code = (
-        "from benchmarks import plain_way; from studies import ray_runner, tune_parts; "
-        "assert plain_way.FIRST_RUNG == tune_parts.FIRST_RUNG; "
-        "assert plain_way.REDUCTION == tune_parts.REDUCTION"
+        "from benchmarks import plain_way; from studies import rungs; "
+        "assert plain_way.FIRST_RUNG == rungs.FIRST_RUNG; "
+        "assert plain_way.REDUCTION == rungs.REDUCTION"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SCRIPT.parent.parent)
 

@@ -1,0 +1,102 @@
+"""Published figures that a study's scores are set beside, each with its source."""
+
+from dataclasses import dataclass
+
+from analysis.markdown import table
+from analysis.runs import StudyRuns
+from analysis.style import FAMILIES
+
+HOMEWORK = "public solution repository liblaf/84100343-Deep-Learning, hw2"
+
+R2 = {"gcn": 0.451, "gat": 0.428, "sage": 0.459, "gin": 0.541}
+"""Family -> test R² of the dipole moment on the homework's split of QM9; `HOMEWORK`."""
+
+MAE = {"SchNet": 0.033, "DimeNet++": 0.0297, "PaiNN": 0.012}
+"""In D, trained on about `MAE_SIZE` molecules of QM9; sources in `MAE_SOURCES`."""
+
+MAE_SOURCES = {
+    "SchNet": "Schütt et al. 2018, doi:10.1063/1.5019779",
+    "DimeNet++": "pyg-team/pytorch_geometric#8239",
+    "PaiNN": "Schütt et al. 2021, arXiv 2102.03150",
+}
+
+MAE_SIZE = 110_000
+
+MSE = {"torch.nn.LSTM": 1.110e-3, "LSTM from scratch": 1.088e-3}
+"""One-step test error in squared pixel values, 32x32 pixels, recordings of its own; `HOMEWORK`."""
+
+PERSISTENCE = {"teacher-forced": 7.74e-4 / 2.17e-4, "free-running": 2.15e-3 / 2.17e-4}
+"""Errors as shares of copying the frame before, computed from the frames of the one test sequence
+that `HOMEWORK` shows, steps 6 to 149."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published figures.
+
+    Attributes:
+        rows: Of model, figure, protocol and source.
+        relation: How far a study's own figures may be compared with them.
+    """
+
+    rows: tuple[tuple[str, str, str, str], ...]
+    relation: str
+
+    def markdown(self) -> str:
+        """The figures as a table, and the relation below."""
+        header = ["model", "published", "on", "source"]
+        return f"{table(header, self.rows)}\n\n{self.relation}"
+
+
+def beside(runs: StudyRuns) -> Published | None:
+    """The published figures that belong beside a study's; None: there are none."""
+    if runs.kind == "drives":
+        return _of_drives()
+    if runs.kind == "molecules" and runs.params["data.target"] == "mu":
+        return _of_dipoles(runs)
+    return None
+
+
+def _of_dipoles(runs: StudyRuns) -> Published:
+    homework = "QM9, rows 1 to 10,000 to train, 11,001 to 12,000 to test"
+    full = f"QM9, about {MAE_SIZE:,} molecules to train"
+    rows = [(FAMILIES[f], f"R² {value:.3f}", homework, HOMEWORK) for f, value in R2.items()]
+    rows += [
+        (model, f"MAE {value:.4g} D", full, MAE_SOURCES[model]) for model, value in MAE.items()
+    ]
+    return Published(tuple(rows), _relation(runs))
+
+
+def _relation(runs: StudyRuns) -> str:
+    from_qm9 = "qm9" in runs.params["data.dataset"]
+    if from_qm9 and runs.params["data.split"] == "homework":
+        return (
+            "This study has the homework's split: its R² is the same quantity on the same "
+            "molecules. The MAE of the others comes from ten times as many molecules to train."
+        )
+    if from_qm9:
+        return (
+            "The same property of molecules of the same origin; the molecules to train and to "
+            "test are others, and so may be their number."
+        )
+    return (
+        "Published are moments of QM9's molecules (B3LYP). Those of this study are others, with "
+        "labels of another method: the figures give the scale, they are no comparison."
+    )
+
+
+def _of_drives() -> Published:
+    own = "CarRacing, 32x32 pixels, recordings of its own"
+    shown = "one test sequence of these, steps 6 to 149"
+    rows = [(core, f"one-step MSE {value:.3g}", own, HOMEWORK) for core, value in MSE.items()]
+    rows += [
+        ("torch.nn.LSTM", f"{way} MSE {share:.2f} of persistence", shown, HOMEWORK)
+        for way, share in PERSISTENCE.items()
+    ]
+    return Published(
+        tuple(rows),
+        "How far the frames move differs between recordings, and with it every squared error: "
+        "shares of persistence can be compared with the table above, errors themselves cannot. "
+        "What the homework's configuration reaches on the drives of this study stands in that "
+        "table as the baseline.",
+    )

@@ -1,0 +1,280 @@
+"""What a study found, as one web page and as Markdown, from what MLflow has of it alone.
+
+    python analysis/report.py NAME
+    python analysis/report.py NAME OTHER ...
+
+writes runs/NAME/report/report.html, which needs nothing beside it, and report.md with figures/.
+With several names the studies are set side by side, see analysis/side_by_side.py.
+
+Nothing is scored here: the test split was, by the analyses at the end of the study, and their
+predictions are read.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis import (
+    command_line,
+    finals,
+    loss_curves,
+    r2_table,
+    rollouts,
+    style,
+    web_page,
+)
+from analysis.answer import answer, question
+from analysis.finals import Outcome
+from analysis.findings import FOLDER, Find
+from analysis.published import beside
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.search_report import Chapter, search, use
+from analysis.side_by_side import Side, check_same_quantity, compared
+from datasets.errors import InputError
+
+CAPTIONS = {
+    "finals": "Each finalist: what the search promised on the validation split, what each fresh "
+    "seed gave there, and on the test split.",
+    "predicted_against_true": "Predicted against true on the test split, the best trial of each "
+    "family; on the line the prediction is right.",
+    "loss_curves": "Mean squared error over the epochs, of the best trial and of the baseline.",
+    "error_against_horizon": "Error against horizon on the test episodes: fed with the true frame "
+    "before (teacher-forced), and with its own predictions (autoregressive).",
+    "film_strip": "The first test episode: the truth and what the models dream, every frame "
+    "under its horizon.",
+    "rollouts": "The same, played.",
+}
+
+DATA_PARAMS = "data."
+
+
+@dataclass
+class Report(Chapter):
+    """A report that is being written: chapters one after the other.
+
+    Attributes:
+        answer: What it comes to, as Markdown.
+    """
+
+    answer: str = field(kw_only=True)
+
+    def head(self, title: str) -> None:
+        """Begins a section."""
+        self.add(f"## {title}")
+
+    def join(self, chapter: Chapter) -> None:
+        """Takes a chapter up."""
+        self.text += chapter.text
+        self.figures |= chapter.figures
+
+    def found(self, find: Find, store: TrackingStore, runs: StudyRuns) -> None:
+        """Takes up what an analysis found, or why it found nothing."""
+        try:
+            findings = find(store, runs, _unscored)
+        except InputError as error:
+            self.add(f"Not there: {error}.")
+            return
+        if findings.text:
+            self.add(findings.text)
+        for name, figure in findings.figures.items():
+            self.show(name, figure, CAPTIONS[name])
+
+
+def _unscored() -> Any:
+    raise InputError(
+        "the test split has not been scored yet; the study's own command does it at its end"
+    )
+
+
+def write(store: TrackingStore, runs: StudyRuns) -> Report:
+    """Writes the report of a study.
+
+    Args:
+        store: MLflow's.
+        runs: The study.
+    """
+    outcome = scored(store, runs)
+    winner = runs.champion if outcome else runs.best(runs.trials)
+    report = Report(answer=answer(runs, outcome))
+    report.add(f"# {runs.name}")
+    report.add(question(runs))
+    report.add(f"> {report.answer}")
+    report.head("The finalists")
+    report.found(lambda *_: finals.findings_of(outcome, runs), store, runs)
+    _scores(report, store, runs)
+    report.head("Loss curves")
+    report.found(loss_curves.find, store, runs)
+    report.head("The search")
+    report.join(search(store, runs, winner))
+    report.head("Time and devices")
+    report.add(use(store, runs))
+    report.head("Do it again")
+    report.add(_again(runs, winner))
+    return report
+
+
+def scored(store: TrackingStore, runs: StudyRuns) -> Outcome | None:
+    """What the finals of a study say; None where there are none, or they are not scored."""
+    try:
+        return finals.outcome(store, runs, _unscored)
+    except InputError:
+        return None
+
+
+def description(study: str, tracking_uri: str) -> str:
+    """What the study's run opens on in MLflow: question, answer, finalists.
+
+    Raises:
+        InputError: If there is no such study.
+    """
+    store = TrackingStore(tracking_uri)
+    runs = store.study(study)
+    outcome = scored(store, runs)
+    table = finals.markdown(outcome, runs) if outcome else ""
+    return f"{question(runs)}\n\n{answer(runs, outcome)}\n\n{table}".strip()
+
+
+def _scores(report: Report, store: TrackingStore, runs: StudyRuns) -> None:
+    if runs.kind == "molecules":
+        report.head("The test split, by family")
+        report.found(r2_table.find, store, runs)
+    elif runs.kind == "drives":
+        report.head("Rollouts of the test episodes")
+        report.found(rollouts.find, store, runs)
+    if (published := beside(runs)) is not None:
+        report.add("### Published figures")
+        report.add(published.markdown())
+
+
+def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
+    """Everything that is needed to do a study again."""
+    tags = runs.tags
+    told = {
+        "commit": _commit(tags.get("mlflow.source.git.commit", "not recorded")),
+        "data": ", ".join(
+            f"{name.removeprefix(DATA_PARAMS)} {value}"
+            for name, value in runs.params.items()
+            if name.startswith(DATA_PARAMS) and name != "data.digest"
+        ),
+        "digest of the data": f"`{runs.params.get('data.digest', 'not recorded')}`",
+        "versions": ", ".join(
+            [
+                f"orrery {runs.params.get('version', 'unknown')}",
+                *(
+                    f"{name.removeprefix('version.')} {tags[name]}"
+                    for name in sorted(tags)
+                    if name.startswith("version.")
+                ),
+            ]
+        ),
+        "seed of the study": runs.params.get("seed", "not recorded"),
+        "seeds of the finals": ", ".join(sorted({f.params["seed"] for f in runs.finals}, key=int))
+        or "no finals",
+        "sampler, scheduler": f"{runs.params.get('sampler')}, {tags.get('orrery.scheduler')}",
+        "machine": tags.get("orrery.host", "not recorded"),
+        "run in MLflow": f"`{runs.run_id}`",
+    }
+    command = tags.get("orrery.command", "")
+    lines = "\n".join(f"- {name}: {value}" for name, value in told.items())
+    configuration = ""
+    if winner is not None:
+        values = json.dumps(dict(winner.params), indent=1).replace('"', "")
+        configuration = f"\n\nThe configuration of trial {winner.number}:\n\n```\n{values}\n```"
+    return f"```\n{command}\n```\n\n{lines}{configuration}"
+
+
+def _commit(commit: str) -> str:
+    changed = " (and changes that were not committed)" if commit.endswith("+") else ""
+    return f"`{commit.removesuffix('+')}`{changed}"
+
+
+def save(report: Chapter, title: str, folder: Path) -> list[Path]:
+    """Writes a report's files; returns the page, then the Markdown, then the figures.
+
+    Raises:
+        InputError: If the folder cannot be made.
+    """
+    pictures = folder / "figures"
+    command_line.make_folder(pictures)
+    page, text = folder / "report.html", folder / "report.md"
+    page.write_text(web_page.page(title, report.text, report.figures), encoding="utf-8")
+    text.write_text(report.text, encoding="utf-8")
+    files = []
+    for name, figure in report.figures.items():
+        if isinstance(figure, Figure):
+            files.append(style.picture(figure, pictures / name))
+        else:
+            files.append(pictures / f"{name}.gif")
+            files[-1].write_bytes(figure)
+    return [page, text, *files]
+
+
+def beside_each_other(studies: Sequence[str], tracking_uri: str, report: Path) -> str:
+    """Writes several studies' report, into the folder of the first.
+
+    Args:
+        studies: Their names.
+        tracking_uri: MLflow's.
+        report: Folder for the files; made if it is not there.
+
+    Returns:
+        Where the report is.
+
+    Raises:
+        InputError: If there is no such study, or they do not measure the same quantity.
+    """
+    store = TrackingStore(tracking_uri)
+    runs = [store.study(name) for name in dict.fromkeys(studies)]
+    check_same_quantity(runs)
+    told = compared([Side(each, scored(store, each)) for each in runs])
+    beside = f"beside-{'-'.join(each.name for each in runs[1:])}"
+    page, text, *_ = save(told, " beside ".join(studies), report / beside)
+    return f"{told.text}\nreport: {page}, {text}"
+
+
+def analyse(study: str, tracking_uri: str, data_dir: Path, report: Path) -> str:
+    """Writes the report of a study, and publishes it with its run.
+
+    Args:
+        study: Its name.
+        tracking_uri: MLflow's.
+        data_dir: Not needed: all that is told is in MLflow.
+        report: Folder for the files; made if it is not there.
+
+    Returns:
+        The answer, and where the report is.
+
+    Raises:
+        InputError: If there is no such study.
+    """
+    del data_dir
+    store = TrackingStore(tracking_uri)
+    runs = store.study(study)
+    written = write(store, runs)
+    page, text, *figures = save(written, study, report)
+    store.publish(runs.run_id, [page, text], FOLDER)
+    store.publish(runs.run_id, figures, f"{FOLDER}/figures")
+    return f"{written.answer}\n\nreport: {page}, {text}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    line = command_line.parser("Writes the report of a study, or sets several side by side.")
+    line.add_argument("others", metavar="OTHER", nargs="*", help="studies to set beside it")
+
+    def written(typed: Namespace, uri: str, report: Path) -> str:
+        if typed.others:
+            return beside_each_other([typed.study, *typed.others], uri, report)
+        return analyse(typed.study, uri, Path(), report)
+
+    return command_line.answer(line, argv, written)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Several studies side by side: what each came to, and where their difference may be believed.
+
+Only scores that are the same quantity are set side by side. Where the studies were scored on the
+same test units, as two searches on one data set and seed are, their champions are compared as the
+finalists of one study are; where they were not, each keeps its own interval, and no more is said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis import finals, style
+from analysis.answer import answer, question
+from analysis.comparison import LEVEL, Comparison, Finalists
+from analysis.finals import Outcome, quantity
+from analysis.markdown import table
+from analysis.runs import StudyRuns, TrialRun
+from analysis.search_figures import ended
+from analysis.search_report import Chapter
+from datasets.errors import InputError
+
+SAME = {
+    "objective": "metric",
+    "data.target": "target",
+    "data.unit": "unit",
+    "data.horizon": "frames of a rollout",
+    "data.size": "pixels on a side",
+}
+"""Params that make a score the quantity it is, and what they are called."""
+
+LOOKS = tuple(
+    zip(
+        (style.BLUE, style.VERMILLION, style.SKY, style.ORANGE, style.GREY),
+        ("-", "--", "-.", ":", (0, (5, 1, 1, 1))),
+        strict=True,
+    )
+)
+"""Colour and dashes of each study."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the studies.
+
+    Attributes:
+        runs: The study.
+        outcome: Of its finals; None: there is none.
+    """
+
+    runs: StudyRuns
+    outcome: Outcome | None
+
+    @property
+    def winner(self) -> TrialRun | None:
+        """The trial that it came to."""
+        return self.outcome.champion.trial if self.outcome else self.runs.best(self.runs.trials)
+
+
+def check_same_quantity(studies: Sequence[StudyRuns]) -> None:
+    """Checks that the scores of studies may stand in one column.
+
+    Raises:
+        InputError: If they are not the same quantity; the message says in what they differ.
+    """
+    for param, called in SAME.items():
+        values = {runs.name: runs.params.get(param, "none") for runs in studies}
+        if len(set(values.values())) > 1:
+            told = ", ".join(f"{value} ({name})" for name, value in values.items())
+            raise InputError(
+                f"these studies measure different quantities: {called} {told}; "
+                "set studies of one quantity side by side"
+            )
+
+
+def compared(sides: Sequence[Side]) -> Chapter:
+    """The studies, as a report.
+
+    Raises:
+        InputError: If they do not measure the same quantity.
+    """
+    check_same_quantity([side.runs for side in sides])
+    told = Chapter()
+    told.add(f"# {' beside '.join(side.runs.name for side in sides)}")
+    for side in sides:
+        told.add(f"**{side.runs.name}**: {question(side.runs)}\n\n> {answer(*_parts(side))}")
+    told.add("## What they came to")
+    told.add(_table(sides))
+    told.add(_verdicts(sides))
+    if any(side.outcome for side in sides):
+        told.show("champions", _champions(sides), "The champions on the test splits.")
+    told.add("## How they came to it")
+    if any(ended(side.runs) for side in sides):
+        told.show(
+            "searches",
+            _searches(sides),
+            "The best objective on the validation split so far, over the trials that have ended.",
+        )
+    told.add(_conditions(sides))
+    return told
+
+
+def _parts(side: Side) -> tuple[StudyRuns, Outcome | None]:
+    return side.runs, side.outcome
+
+
+def _table(sides: Sequence[Side]) -> str:
+    name = quantity(sides[0].runs)
+    header = [
+        "study",
+        "configuration",
+        f"validation {name} in the search",
+        "with fresh seeds",
+        f"test {name}",
+        "trials",
+        "training time (h)",
+    ]
+    return table(header, [_row(side) for side in sides])
+
+
+def _row(side: Side) -> list[str]:
+    winner, runs = side.winner, side.runs
+    trials = (*runs.trials, *runs.finals)
+    spans = [t.ended - t.started for t in trials if t.ended is not None]
+    hours = sum(span.total_seconds() for span in spans) / 3600
+    cells = ["—"] * 4
+    if winner is not None:
+        cells[0] = f"{winner.name.partition(' ')[2]} (trial {winner.number})"
+        cells[1] = f"{winner.metrics[runs.objective]:.4f}"
+    if side.outcome is not None:
+        champion = side.outcome.champion
+        cells[2] = f"{champion.validation.mean(axis=0):.4f}"
+        test = champion.test
+        cells[3] = f"{test.value:.4f} ({test.low:.4f} to {test.high:.4f})"
+    return [runs.name, *cells, str(len(trials)), f"{hours:.2f}"]
+
+
+def _verdicts(sides: Sequence[Side]) -> str:
+    """Which champions can be told apart."""
+    known = [(side.runs, side.outcome) for side in sides if side.outcome is not None]
+    if len(known) < 2:
+        return "Without finals of two studies at least, nothing can be said of their difference."
+    first, *others = (outcome for _, outcome in known)
+    same = all(np.array_equal(first.reference, other.reference) for other in others)
+    if not same:
+        return (
+            "The studies were scored on different test splits: each interval holds for its own, "
+            "and a difference between them is one of models and of data together."
+        )
+    errors = {runs.name: outcome.champion.errors for runs, outcome in known}
+    if len({len(each) > 1 for each in errors.values()}) > 1:
+        return "One champion was trained once only: its luck is unknown, and so is any difference."
+    pairs = Finalists(errors, first.reference).compare()
+    return "\n".join(f"- {_verdict(pair)}" for pair in pairs)
+
+
+def _verdict(pair: Comparison) -> str:
+    by = pair.difference
+    interval = f"{by.value:.4f} ({by.low:.4f} to {by.high:.4f})"
+    if pair.is_distinguishable:
+        return f"{pair.better} is better than {pair.worse} by {interval}."
+    return (
+        f"{pair.better} and {pair.worse} cannot be told apart: their difference, {interval}, "
+        f"would come by chance with more than {LEVEL:.0%} probability."
+    )
+
+
+def _champions(sides: Sequence[Side]) -> Figure:
+    known = [side for side in sides if side.outcome is not None]
+    with matplotlib.rc_context(style.LOOK):
+        figure = Figure((7.2, 0.42 * len(known) + 1.0), layout="constrained")
+        axis = figure.subplots()
+        for place, side in enumerate(known):
+            assert side.outcome is not None
+            finals.paint_test(axis, place, side.outcome.champion)
+        axis.set_yticks(range(len(known)), [side.runs.name for side in known])
+        axis.set_ylim(len(known) - 0.5, -0.5)
+        axis.set_xlabel(f"test {quantity(known[0].runs)} (dimensionless)")
+        axis.grid(axis="x", lw=0.4, color=style.LIGHT)
+        handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+        return figure
+
+
+def _searches(sides: Sequence[Side]) -> Figure:
+    with matplotlib.rc_context(style.LOOK):
+        figure = Figure((7.2, 2.8), layout="constrained")
+        axis = figure.subplots()
+        for place, side in enumerate(sides):
+            colour, dashes = LOOKS[place % len(LOOKS)]
+            values = [
+                trial.metrics[side.runs.objective] if trial.state == "finished" else -np.inf
+                for trial in ended(side.runs)
+            ]
+            best = np.array([*accumulate(values, max)])
+            reached = np.isfinite(best)
+            numbers = np.arange(1, len(best) + 1)[reached]
+            axis.step(
+                numbers, best[reached], where="post", color=colour, ls=dashes, label=side.runs.name
+            )
+        axis.set(
+            xlabel="trials that have ended", ylabel=f"{sides[0].runs.objective} (best so far)"
+        )
+        axis.grid(axis="y", lw=0.4, color=style.LIGHT)
+        axis.legend()
+        return figure
+
+
+def _conditions(sides: Sequence[Side]) -> str:
+    """In what the studies differ: the params that are not the same, a column a study."""
+    names = dict.fromkeys(name for side in sides for name in side.runs.params)
+    rows = []
+    for name in names:
+        values = [side.runs.params.get(name, "—") for side in sides]
+        if len(set(values)) > 1:
+            rows.append([name, *values])
+    if not rows:
+        return "The studies were asked with the same data, seed and sampler."
+    told = table(["differs", *(side.runs.name for side in sides)], rows)
+    return f"What else differs between the studies:\n\n{told}"

@@ -1,0 +1,219 @@
+"""The report of invented studies and of real ones: what it says, and what it leaves unsaid."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from recorded_study import Told, record
+
+from analysis import predictions, report
+from analysis.answer import answer
+from analysis.finals import outcome
+from analysis.findings import opener
+from analysis.runs import TrackingStore
+from datasets.errors import InputError
+from studies.gnn_sweep import STUDY
+from studies.study import main
+
+RISING = [
+    Told("gcn", (0.5, 0.6, 0.70), baseline=True),
+    Told("gin", (0.4, 0.5, 0.65), baseline=True),
+    Told("sage", (0.6, 0.7, 0.80), learning_rate=0.01),
+    Told("gat", (0.3, 0.4, 0.55), learning_rate=0.003),
+    Told("gat", (0.2,), "pruned", learning_rate=0.0005),
+    Told("gat", (), "failed", reason="the loss was not finite in epoch 1"),
+]
+
+SECTIONS = [
+    "The finalists",
+    "The test split, by family",
+    "Loss curves",
+    "The search",
+    "Time and devices",
+    "Do it again",
+]
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def written(uri: str, folder: Path, told: list[Told]) -> str:
+    """The Markdown of the report of an invented study."""
+    record(uri, folder, "s", told)
+    report.analyse("s", uri, Path("nowhere"), folder / "report")
+    return (folder / "report" / "report.md").read_text()
+
+
+def test_a_report_has_its_sections_and_every_figure_that_it_names(
+    uri: str, tmp_path: Path
+) -> None:
+    text = written(uri, tmp_path, RISING)
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    named = re.findall(r"!\[[^\]]*\]\((figures/\w+\.png)\)", text)
+    assert {"figures/best_so_far.png", "figures/axes.png", "figures/rungs.png"} <= set(named)
+    assert "figures/importance.png" in named
+    for name in named:
+        picture = np.asarray(Image.open(tmp_path / "report" / name).convert("RGB"))
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20, name
+
+
+def test_the_page_needs_nothing_beside_it(uri: str, tmp_path: Path) -> None:
+    written(uri, tmp_path, RISING)
+    page = (tmp_path / "report" / "report.html").read_text()
+
+    class Fetches(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag not in ("script", "link", "iframe")
+            for name, value in attrs:
+                if name in ("src", "href", "xlink:href"):
+                    assert str(value).startswith(("#", "data:")), (tag, value)
+
+    Fetches().feed(page)
+    assert page.count("<svg") == 5
+    assert "url(http" not in page
+
+
+def test_figures_have_no_colour_of_their_own_that_the_dark_would_swallow(
+    uri: str, tmp_path: Path
+) -> None:
+    written(uri, tmp_path, RISING)
+    page = (tmp_path / "report" / "report.html").read_text()
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert "currentColor" in drawn
+    # White is the inside of a rectangle that is clipped or transparent, if it is there at all.
+    assert set(re.findall(r"#[0-9a-fA-F]{6}\b", drawn)) <= {"#ffffff"}
+
+
+def test_what_was_counted_is_said(uri: str, tmp_path: Path) -> None:
+    text = written(uri, tmp_path, RISING)
+    cells = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:4]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    }
+    assert cells["finished"] == ["4", "67%"]
+    assert cells["pruned"] == ["1", "17%"]
+    assert cells["failed"] == ["1", "17%"]
+    assert "1 times: the loss was not finite in epoch 1" in text
+    # The ranks of the four that finished are the same after each epoch, but for the first.
+    assert "rank correlation (Spearman) with the last score is 1.00" in text
+    assert "learning_rate, 0.01, is at the highest end of 0.0003 to 0.01" in text
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([], "No trial has been begun, so there is no answer."),
+        (
+            [Told("gcn", (0.5, 0.6, 0.7), baseline=True)],
+            "The best of 1 trials is trial 0, **gcn 3x64 distances dipole**, with validation/r2 "
+            "**0.7000**.",
+        ),
+        (
+            [Told("gcn", (), "failed", reason="no loss"), Told("gin", (0.1,), "failed")],
+            "None of 2 trials finished (2 failed), so there is no answer. The most frequent "
+            "reason, of 1: no loss.",
+        ),
+    ],
+    ids=["none", "one", "only failed"],
+)
+def test_few_trials_are_told_as_what_they_are(
+    uri: str, tmp_path: Path, told: list[Told], said: str
+) -> None:
+    text = written(uri, tmp_path, told)
+    assert said in text
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    assert "95 % interval of the mean" not in text
+
+
+def test_studies_of_one_quantity_are_set_side_by_side(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "a", RISING)
+    record(uri, tmp_path, "b", RISING[:2])
+    said = report.beside_each_other(["a", "b"], uri, tmp_path / "report")
+    assert "| a " in said and "| b " in said
+    assert "Without finals of two studies at least" in said
+    assert (tmp_path / "report" / "beside-b" / "figures" / "searches.png").is_file()
+
+
+def test_different_quantities_are_not_set_side_by_side(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(uri, tmp_path, "a", RISING[:2])
+    record(uri, tmp_path, "b", RISING[:2], **{"data.target": "gap", "data.unit": "eV"})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert report.main(["a", "b", "--runs-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "different quantities: target mu (a), gap (b)" in error
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_unknown_study_is_named(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "a", RISING[:2])
+    with pytest.raises(InputError, match=r"no study c in .*; there: a"):
+        report.beside_each_other(["a", "c"], uri, tmp_path / "report")
+
+
+@pytest.fixture(scope="module")
+def finals_dir(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Where two studies on the same molecules have been run, analysed and reported."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, families in (("gcn", ["gcn"]), ("gin", ["gin"])):
+        typed = ["--molecules", "120", "--width", "16", "--epochs", "2", "--trials", "3"]
+        typed += ["--finalists", "1", "--seeds", "3", "--local", "--name", name]
+        typed += ["--runs-dir", str(folder), "--data-dir", str(cache), "--family", *families]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            assert main(STUDY, typed) == 0
+    return folder
+
+
+@pytest.mark.slow
+def test_the_answer_is_that_of_the_finals_and_heads_report_and_run(finals_dir: Path) -> None:
+    store = TrackingStore(f"sqlite:///{finals_dir / 'mlflow.db'}")
+    runs = store.study("gcn")
+    found = outcome(store, runs, opener(runs, Path("nowhere")))
+    assert found is not None
+    said = answer(runs, found)
+    test = found.champion.test
+    assert f"**{test.value:.4f}** (95 % interval {test.low:.4f} to {test.high:.4f})" in said
+    text = (finals_dir / "gcn" / "report" / "report.md").read_text()
+    assert f"> {said}" in text
+    described = store.client.get_run(runs.run_id).data.tags["mlflow.note.content"]
+    assert said in described
+    assert "Which graph neural network" in described
+    assert f"| **{found.champion.title}**" in described
+    there = {file.path for file in store.client.list_artifacts(runs.run_id, "report")}
+    assert {"report/report.html", "report/report.md", "report/figures"} <= there
+
+
+@pytest.mark.slow
+def test_a_report_is_made_from_the_tracking_server_alone(
+    finals_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "make", None)
+    monkeypatch.setattr(predictions, "open_data", None)
+    uri = f"sqlite:///{finals_dir / 'mlflow.db'}"
+    report.analyse("gcn", uri, Path("nowhere"), tmp_path)
+    for name in ("report.md", "report.html"):
+        assert (tmp_path / name).read_bytes() == (
+            finals_dir / "gcn" / "report" / name
+        ).read_bytes()
+
+
+@pytest.mark.slow
+def test_champions_on_the_same_test_molecules_are_compared(
+    finals_dir: Path, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{finals_dir / 'mlflow.db'}"
+    said = report.beside_each_other(["gcn", "gin"], uri, tmp_path)
+    verdicts = [line for line in said.splitlines() if line.startswith("- ")]
+    assert len(verdicts) == 1
+    assert "cannot be told apart" in verdicts[0] or "is better than" in verdicts[0]
+    assert "family" not in said or "differs" in said
+    assert (tmp_path / "beside-gin" / "figures" / "champions.png").stat().st_size > 5000
