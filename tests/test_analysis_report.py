@@ -49,23 +49,35 @@ def written(uri: str, folder: Path, told: list[Told]) -> str:
     return (folder / "report" / "report.md").read_text()
 
 
-def test_a_report_has_its_sections_and_every_figure_that_it_names(
-    uri: str, tmp_path: Path
-) -> None:
-    text = written(uri, tmp_path, RISING)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the report of the trials of `RISING`."""
+    folder = tmp_path_factory.mktemp("rising")
+    written(f"sqlite:///{folder / 'mlflow.db'}", folder, RISING)
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path) -> str:
+    return (folder / "report.md").read_text()
+
+
+def test_a_report_has_its_sections_and_every_figure_that_it_names(folder: Path, text: str) -> None:
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
     named = re.findall(r"!\[[^\]]*\]\((figures/\w+\.png)\)", text)
     assert {"figures/best_so_far.png", "figures/axes.png", "figures/rungs.png"} <= set(named)
     assert "figures/importance.png" in named
     for name in named:
-        picture = np.asarray(Image.open(tmp_path / "report" / name).convert("RGB"))
+        picture = np.asarray(Image.open(folder / name).convert("RGB"))[::5, ::5]
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20, name
 
 
-def test_the_page_needs_nothing_beside_it(uri: str, tmp_path: Path) -> None:
-    written(uri, tmp_path, RISING)
-    page = (tmp_path / "report" / "report.html").read_text()
-
+def test_the_page_needs_nothing_beside_it(page: str) -> None:
     class Fetches(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             assert tag not in ("script", "link", "iframe")
@@ -78,19 +90,14 @@ def test_the_page_needs_nothing_beside_it(uri: str, tmp_path: Path) -> None:
     assert "url(http" not in page
 
 
-def test_figures_have_no_colour_of_their_own_that_the_dark_would_swallow(
-    uri: str, tmp_path: Path
-) -> None:
-    written(uri, tmp_path, RISING)
-    page = (tmp_path / "report" / "report.html").read_text()
+def test_figures_have_no_colour_of_their_own_that_the_dark_would_swallow(page: str) -> None:
     drawn = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
     assert "currentColor" in drawn
     # White is the inside of a rectangle that is clipped or transparent, if it is there at all.
     assert set(re.findall(r"#[0-9a-fA-F]{6}\b", drawn)) <= {"#ffffff"}
 
 
-def test_what_was_counted_is_said(uri: str, tmp_path: Path) -> None:
-    text = written(uri, tmp_path, RISING)
+def test_what_was_counted_is_said(text: str) -> None:
     cells = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:4]]
         for line in text.splitlines()
