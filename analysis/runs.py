@@ -8,11 +8,11 @@ import logging
 import tempfile
 import urllib.request
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from statistics import fmean
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import mlflow
 import numpy as np
@@ -24,8 +24,11 @@ from mlflow.environment_variables import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.texts import from_texts
 from datasets.errors import InputError
 from trainables.checkpoint import WEIGHTS, load_weights
+
+DataOptions = TypeVar("DataOptions")
 
 KIND = "orrery.kind"
 NUMBER = "orrery.trial"
@@ -38,6 +41,9 @@ PATIENCE = 5.0
 
 PAGE = 1000
 """Runs in one answer of the tracking store."""
+
+NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says of an id that no run has."""
 
 NAMED = 8
 """Studies that are named to a user who asked for one that is not there."""
@@ -62,6 +68,7 @@ class TrialRun:
         started: When; UTC.
         ended: When it ended; None while it runs.
         of: Of a final the number of the trial that it is another training of, with another seed.
+        tags: How and where it was trained.
     """
 
     number: int
@@ -74,6 +81,7 @@ class TrialRun:
     started: datetime
     ended: datetime | None
     of: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,19 @@ class StudyRuns:
     def unit(self) -> str:
         """Of the target."""
         return self.params.get("data.unit", "unit unknown")
+
+    def data_options(self, kind: type[DataOptions]) -> DataOptions:
+        """What the study learned from, as the options that its data set has.
+
+        Raises:
+            InputError: If they were recorded by another version of the code.
+        """
+        texts = {
+            name.removeprefix("data."): text
+            for name, text in self.params.items()
+            if name.startswith("data.")
+        }
+        return from_texts(kind, texts)
 
     @property
     def groups(self) -> dict[str, tuple[TrialRun, ...]]:
@@ -222,6 +243,43 @@ class TrackingStore:
             finals=tuple(trial for trial in trials if trial.of is not None),
         )
 
+    def trial(self, named: str) -> tuple[StudyRuns, TrialRun]:
+        """Reads one trial, or final, and its study.
+
+        Args:
+            named: MLflow's id of its run, or name of the study and number of the trial:
+                ``gnn-gfn2-mu/14``.
+
+        Raises:
+            InputError: If there is none; the message says what to give.
+        """
+        name, slash, number = named.rpartition("/")
+        runs = self.study(name if slash else self._study_of(named))
+        known = {
+            str(trial.number) if slash else trial.run_id: trial
+            for trial in (*runs.trials, *runs.finals)
+        }
+        wanted = number if slash else named
+        if wanted in known:
+            return runs, known[wanted]
+        numbers = [trial.number for trial in (*runs.trials, *runs.finals)]
+        instead = f"{runs.name}/NUMBER, {min(numbers, default=0)} to {max(numbers, default=0)}"
+        if wanted == runs.run_id:
+            raise InputError(f"{named} is the run of the study itself: give a trial, {instead}")
+        raise InputError(f"no trial {wanted} in {runs.name}, or it was deleted: give {instead}")
+
+    def _study_of(self, run_id: str) -> str:
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in NO_RUN:
+                raise
+            raise InputError(
+                f"no run {run_id} in {self.uri}: expected MLflow's id of a trial's run, or "
+                "NAME/NUMBER, name of the study and number of the trial"
+            ) from error
+        return self.client.get_experiment(run.info.experiment_id).name
+
     def _runs(self, experiment: str) -> list[Run]:
         runs, token = [], None
         while True:
@@ -293,6 +351,7 @@ def _trial(run: Run) -> TrialRun:
         started=_time(run.info.start_time),
         ended=_time(ended) if ended else None,
         of=int(run.data.tags[OF]) if OF in run.data.tags else None,
+        tags=run.data.tags,
     )
 
 
