@@ -13,15 +13,20 @@ def parser(description: str) -> argparse.ArgumentParser:
     """A command line that names a study and where its runs are."""
     made = argparse.ArgumentParser(description=description, allow_abbrev=False)
     made.add_argument("study", metavar="NAME", help="name of the study")
-    made.add_argument(
+    add_runs_dir(made, ", and where the results go: PATH/NAME/report")
+    return made
+
+
+def add_runs_dir(line: argparse.ArgumentParser, also: str = "") -> None:
+    """The option that says where a study was recorded, and what else it says."""
+    line.add_argument(
         "--runs-dir",
         type=Path,
         default=Path(os.environ.get("ORRERY_RUNS_DIR", "runs")),
         metavar="PATH",
-        help="where the study was recorded, unless MLFLOW_TRACKING_URI names a server, and where "
-        "the results go: PATH/NAME/report (default: %(default)s)",
+        help="where the study was recorded, unless MLFLOW_TRACKING_URI names a server"
+        f"{also} (default: %(default)s)",
     )
-    return made
 
 
 def answer(
@@ -41,15 +46,25 @@ def answer(
     """
     typed = line.parse_args(argv)
     runs: Path = typed.runs_dir
-    try:
+
+    def show() -> int:
         print(analyse(typed, tracking_uri(runs), runs / typed.study / "report"))
+        return 0
+
+    return exit_code(show)
+
+
+def exit_code(act: Callable[[], int]) -> int:
+    """What a command returns; 2 after one line of what is wrong with its input, or with a disk or
+    a storage."""
+    try:
+        return act()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {described(error)}", file=sys.stderr)
         return 2
-    return 0
 
 
 def tracking_uri(runs: Path) -> str:

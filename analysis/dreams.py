@@ -132,15 +132,7 @@ def open_data(runs: StudyRuns, cache: Path, recordings: str | None) -> Drives:
     Raises:
         InputError: If they are not there, or are others than those of the study.
     """
-    params = {field.name: runs.params[f"data.{field.name}"] for field in fields(DrivingOptions)}
-    options = DrivingOptions(
-        recordings=None if params["recordings"] == "None" else params["recordings"],
-        driver=params["driver"],  # pyright: ignore[reportArgumentType]
-        episodes=int(params["episodes"]),
-        steps=int(params["steps"]),
-        size=int(params["size"]),
-        split=params["split"],
-    )
+    options = runs.data_options(DrivingOptions)
     if recordings is not None:
         options = replace(options, recordings=recordings)
     elif options.recordings is not None and not Path(options.recordings).is_file():

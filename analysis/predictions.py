@@ -109,13 +109,7 @@ def open_data(runs: StudyRuns, cache: Path, dataset: str | None) -> MoleculeSet:
     Raises:
         InputError: If they are not there, or are others than those of the study.
     """
-    molecules = runs.params["data.molecules"]
-    options = MoleculeOptions(
-        dataset=runs.params["data.dataset"],
-        target=runs.params["data.target"],
-        split=runs.params["data.split"],
-        molecules=None if molecules == "None" else int(molecules),
-    )
+    options = runs.data_options(MoleculeOptions)
     if dataset is not None:
         options = replace(options, dataset=dataset)
     elif options.dataset.endswith(".parquet") and not Path(options.dataset).is_file():

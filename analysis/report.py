@@ -185,7 +185,11 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
     configuration = ""
     if winner is not None:
         values = json.dumps(dict(winner.params), indent=1).replace('"', "")
-        configuration = f"\n\nThe configuration of trial {winner.number}:\n\n```\n{values}\n```"
+        replay = f"python studies/replay.py {runs.name}/{winner.number}"
+        configuration = (
+            f"\n\n`{replay}` trains trial {winner.number} again and compares every number. Its "
+            f"configuration:\n\n```\n{values}\n```"
+        )
     return f"```\n{command}\n```\n\n{lines}{configuration}"
 
 

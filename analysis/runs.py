@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from statistics import fmean
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import mlflow
 import numpy as np
@@ -24,8 +24,11 @@ from mlflow.environment_variables import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.texts import from_texts
 from datasets.errors import InputError
 from trainables.checkpoint import WEIGHTS, load_weights
+
+DataOptions = TypeVar("DataOptions")
 
 KIND = "orrery.kind"
 NUMBER = "orrery.trial"
@@ -43,6 +46,9 @@ PATIENCE = 5.0
 
 PAGE = 1000
 """Runs in one answer of the tracking store."""
+
+NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says of an id that no run has."""
 
 NAMED = 8
 """Studies that are named to a user who asked for one that is not there."""
@@ -66,7 +72,7 @@ class TrialRun:
         metrics: Name -> value after the last epoch, in the units of `trainables.fit`.
         started: When; UTC.
         ended: When it ended; None while it runs.
-        tags: What else there is to say of it, such as its device.
+        tags: What else there is to say of it: how and where it was trained, why it failed.
         of: Of a final the number of the trial that it is another training of, with another seed.
     """
 
@@ -137,6 +143,19 @@ class StudyRuns:
     def unit(self) -> str:
         """Of the target."""
         return self.params.get("data.unit", "unit unknown")
+
+    def data_options(self, kind: type[DataOptions]) -> DataOptions:
+        """What the study learned from, as the options that its data set has.
+
+        Raises:
+            InputError: If they were recorded by another version of the code.
+        """
+        texts = {
+            name.removeprefix("data."): text
+            for name, text in self.params.items()
+            if name.startswith("data.")
+        }
+        return from_texts(kind, texts)
 
     @property
     def groups(self) -> dict[str, tuple[TrialRun, ...]]:
@@ -245,6 +264,43 @@ class TrackingStore:
             trials=tuple(trial for trial in trials if trial.of is None),
             finals=tuple(trial for trial in trials if trial.of is not None),
         )
+
+    def trial(self, named: str) -> tuple[StudyRuns, TrialRun]:
+        """Reads one trial, or final, and its study.
+
+        Args:
+            named: MLflow's id of its run, or name of the study and number of the trial:
+                ``gnn-gfn2-mu/14``.
+
+        Raises:
+            InputError: If there is none; the message says what to give.
+        """
+        name, slash, number = named.rpartition("/")
+        runs = self.study(name if slash else self._study_of(named))
+        known = {
+            str(trial.number) if slash else trial.run_id: trial
+            for trial in (*runs.trials, *runs.finals)
+        }
+        wanted = number if slash else named
+        if wanted in known:
+            return runs, known[wanted]
+        numbers = [trial.number for trial in (*runs.trials, *runs.finals)]
+        instead = f"{runs.name}/NUMBER, {min(numbers, default=0)} to {max(numbers, default=0)}"
+        if wanted == runs.run_id:
+            raise InputError(f"{named} is the run of the study itself: give a trial, {instead}")
+        raise InputError(f"no trial {wanted} in {runs.name}, or it was deleted: give {instead}")
+
+    def _study_of(self, run_id: str) -> str:
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in NO_RUN:
+                raise
+            raise InputError(
+                f"no run {run_id} in {self.uri}: expected MLflow's id of a trial's run, or "
+                "NAME/NUMBER, name of the study and number of the trial"
+            ) from error
+        return self.client.get_experiment(run.info.experiment_id).name
 
     def _runs(self, experiment: str) -> list[Run]:
         runs, token = [], None

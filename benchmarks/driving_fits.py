@@ -28,9 +28,10 @@ from torch import nn
 from analysis.command_line import tracking_uri
 from analysis.dreams import dream
 from analysis.runs import StudyRuns, TrackingStore
+from analysis.texts import from_texts
 from benchmarks.driving_results import RESULTS, Row, scores, split_of, table
 from benchmarks.driving_step import StepLoop
-from benchmarks.fits import Fit, add_options, config_of, run_all, trained
+from benchmarks.fits import Fit, add_options, run_all, trained
 from benchmarks.rounds import Parser
 from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
@@ -85,7 +86,7 @@ def best_of(study: StudyRuns, digest: str) -> WorldModelConfig:
     trial = study.best(study.trials)
     if trial is None:
         raise InputError(f"no trial of {study.name} finished")
-    return config_of(WorldModelConfig, trial.params)
+    return from_texts(WorldModelConfig, trial.params)
 
 
 def homeworks(cores: Iterable[Core]) -> list[WorldModelConfig]:

@@ -11,7 +11,7 @@ import multiprocessing
 import shutil
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -193,10 +193,3 @@ def add_options(line: ArgumentParser, results: Path) -> None:
         line.add_argument(
             name, type=positive, default=count, help=f"{text} (default: %(default)s)"
         )
-
-
-def config_of(kind: type[Config], params: Mapping[str, str]) -> Config:
-    """The configuration of a recorded trial, from the texts that MLflow keeps of it."""
-    readers = {bool: lambda text: text == "True", int: int, float: float}
-    hints = get_type_hints(kind)
-    return kind(**{name: readers.get(hint, str)(params[name]) for name, hint in hints.items()})

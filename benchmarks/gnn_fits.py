@@ -25,7 +25,8 @@ import torch
 
 from analysis.command_line import tracking_uri
 from analysis.runs import StudyRuns, TrackingStore
-from benchmarks.fits import Fit, add_options, config_of, run_all, trained
+from analysis.texts import from_texts
+from benchmarks.fits import Fit, add_options, run_all, trained
 from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, table
 from benchmarks.rounds import Parser
 from datasets.errors import InputError
@@ -81,7 +82,7 @@ def best_of(study: StudyRuns) -> dict[str, GNNConfig]:
     found = {family: study.best(trials) for family, trials in study.groups.items()}
     trials = [trial for trial in found.values() if trial is not None]
     trials.sort(key=lambda trial: trial.metrics[study.objective], reverse=True)
-    return {trial.params["family"]: config_of(GNNConfig, trial.params) for trial in trials}
+    return {trial.params["family"]: from_texts(GNNConfig, trial.params) for trial in trials}
 
 
 def planned(typed: argparse.Namespace) -> list[Fit[GNNConfig]]:

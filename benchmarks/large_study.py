@@ -27,6 +27,9 @@ from studies.study import main as study_main
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "large"
+HERE = {"device": "cpu", "processor": "any", "threads": "1"}
+"""Where nothing was trained."""
+
 ALLOWED = 15.0
 """Seconds until the study begins that the project allows itself."""
 
@@ -43,7 +46,7 @@ def untrained(self: LocalRunner, ledger: Ledger, session: str) -> None:
             metrics = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
             metrics |= {"validation/r2": score, "train/loss": 0.3, "train/seconds": 1.0}
             told = {**metrics, "memory_gib": 0.5, "epoch": epoch, "unix_ms": epoch}
-            ledger.epoch(number, {**told, "device": "cpu"})
+            ledger.epoch(number, {**told, **HERE})
         ledger.saved(number, f"{session}/trial-{number:05d}/checkpoint_000000")
         ledger.ended(number)
 

@@ -38,6 +38,8 @@ class StubTrial(tune.Trainable):
             "epoch": self.epoch,
             "unix_ms": time.time_ns() // 1_000_000,
             "device": "none",
+            "processor": "none",
+            "threads": "0",
             "done": self.epoch == self.spec.config.epochs,
         }
 

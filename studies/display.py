@@ -20,7 +20,8 @@ from rich.progress import (
 from rich.table import Table
 
 from datasets.parallel import ParallelMap
-from studies.ledger import NODE, TrialRecord
+from studies.ledger import TrialRecord
+from studies.provenance import NODE
 from studies.search import FinishedTrial
 
 Item = TypeVar("Item")

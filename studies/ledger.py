@@ -16,22 +16,20 @@ from typing import Any
 
 from upath import UPath
 
-from analysis.runs import DEVICE, State
+from analysis.runs import State
 from datasets.errors import described
 from studies.budgets import Budgets, Limits, Stop
 from studies.checkpoints import Checkpoints
 from studies.delivery import Delivery
 from studies.finals import Finals
 from studies.kept import Finished, kept, remove_others
+from studies.provenance import DEVICE, NODE, PROCESSOR, TAGS, THREADS, one_after_the_other
 from studies.recording import NOTE, Recorder
 from studies.records import Records, Row, Trial
 from studies.search import Proposal, Search
 from studies.shared_copy import SharedCopy
 from trainables import checkpoint
 from trainables.config import FitConfig
-
-NODE = "orrery.node"
-"""Tag of a trial: where it ran, one after the other."""
 
 LONGEST_LOG = 4_000
 """Characters, counted from its end, of what a process wrote."""
@@ -126,6 +124,8 @@ class Ledger:
         max_failures: Times that a trial goes on from its checkpoint after its process died.
         say: Where to say what the user should know at once.
         on_change: Told after every change.
+        code: What to record of the code with each trial that is trained, see
+            `studies.provenance`.
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class Ledger:
         max_failures: int = 0,
         say: Callable[[str], None] = print,
         on_change: Callable[[TrialRecord], None] | None = None,
+        code: Mapping[str, str] | None = None,
     ) -> None:
         self.search = search
         self.recorder = recorder
@@ -153,6 +154,7 @@ class Ledger:
         self.lock = threading.Lock()
         self.say = say
         self.on_change = on_change
+        self.code = dict(code or {})
         self.records: dict[int, TrialRecord] = {}
         self.live: dict[int, TrialRecord] = {}
         self.stop: Stop | None = None
@@ -252,7 +254,7 @@ class Ledger:
             started_ms=known.started_ms if known else now,
             rows=list(rows),
             saved=len(rows),
-            tags={NODE: tags[NODE]} if NODE in tags else {},
+            tags={tag: tags[tag] for tag in TAGS if tag in tags},
         )
         self.live[record.number] = record
         return folder
@@ -288,13 +290,14 @@ class Ledger:
         kept = ("epoch", "unix_ms", "memory_gib")
         record.rows.append({key: result[key] for key in result if "/" in key or key in kept})
         record.epoch, record.value = epoch, result[self.objective]
-        nodes = [name for name in record.tags.get(NODE, "").split(", ") if name]
-        here = result.get("hostname", platform.node())
-        moved = nodes[-1:] != [here]
-        record.tags |= {
+        here = {
+            NODE: result.get("hostname", platform.node()),
             DEVICE: result["device"],
-            NODE: ", ".join([*nodes, here] if moved else nodes),
+            PROCESSOR: result["processor"],
+            THREADS: result["threads"],
+            **self.code,
         }
+        record.tags |= one_after_the_other(record.tags, here)
         self._changed(record)
 
     def saved(self, number: int, name: str) -> None:

@@ -8,7 +8,6 @@ before all of the input is known to be good.
 import os
 import platform
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +38,7 @@ from studies.interrupts import interruptible
 from studies.lease import Lease, check_free, lease
 from studies.ledger import Keeping, Ledger
 from studies.options import Options
+from studies.provenance import COMMIT, of_this_code
 from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
 from studies.recording import KEEP, STORAGE, NotRecorded, Recorder
@@ -64,8 +64,6 @@ STUDIES, DATA = "studies", "data"
 
 PATIENCE = 30.0
 """Seconds to wait at the end for a tracking server that is away."""
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Runner(Protocol):
@@ -118,6 +116,7 @@ class Session:
         self.name = self.options.name or self._default_name()
         self.folder = self.options.runs_dir / self.name
         self.reconciling = 0.0
+        self.code = of_this_code()
         self._space({})
         _check_writable(self.options.runs_dir)
         _check_writable(self.options.data_dir)
@@ -420,7 +419,7 @@ class Session:
                 SCHEDULER: "none" if self.options.local else self.options.scheduler,
                 RUNGS: ", ".join(map(str, rungs(search.space.epochs))),
                 "mlflow.source.name": self.script,
-                "mlflow.source.git.commit": _commit(),
+                "mlflow.source.git.commit": self.code[COMMIT],
                 "orrery.host": platform.node(),
                 **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
             },
@@ -456,6 +455,7 @@ class Session:
             keep=self.options.keep,
             max_failures=self.options.max_failures,
             say=self._say,
+            code=self.code,
         )
         display = Display(
             self.console,
@@ -521,14 +521,3 @@ def _check_writable(folder: Path) -> None:
             f"cannot write into {folder} ({error.strerror}): choose another --runs-dir or "
             "--data-dir, or change its permissions"
         ) from error
-
-
-def _commit() -> str:
-    """The commit of the code, with ``+`` where files were changed since."""
-    git = ["git", "-C", str(ROOT)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
-    except OSError:
-        return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") or "unknown"

@@ -53,6 +53,7 @@ class Study(Generic[DataOptions]):
         data_title: A short name of the data, for the default name of the study.
         presets: Name -> value of `by` -> fields of a named configuration.
         baseline: Name of the preset that is the baseline; None: the default configuration is.
+        data_file: Which of the data options may be a file.
         smoke: Data options of the tiny study.
         analyses: Run at the end, with the study's name, MLflow's tracking URI, the cache folder
             and the folder for figures and tables; each returns what to print.
@@ -70,6 +71,7 @@ class Study(Generic[DataOptions]):
     smoke: Mapping[str, Any]
     analyses: Sequence[Callable[[str, str, Path, Path], str]]
     baseline: str | None = None
+    data_file: str = "dataset"
 
 
 def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:

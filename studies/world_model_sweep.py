@@ -68,6 +68,7 @@ STUDY = Study(
     by="core",
     objective="validation/skill",
     data_options=DrivingOptions,
+    data_file="recordings",
     open_data=open_data,
     data_title=data_title,
     presets={"homework": homework},

@@ -23,11 +23,12 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 DOCTOR = [command for command in COMMANDS if command.startswith("python studies/doctor.py")]
+REPLAYS = [command for command in COMMANDS if command.startswith("python studies/replay.py")]
 DRY_RUNS = [command for command in COMMANDS if "--dry-run" in command]
 STUDIES = [
     command
     for command in COMMANDS
-    if command.startswith("python studies/") and command not in (*DOCTOR, *DRY_RUNS)
+    if command.startswith("python studies/") and command not in (*DOCTOR, *REPLAYS, *DRY_RUNS)
 ]
 ANALYSES = [command for command in COMMANDS if command.startswith("python analysis/")]
 BENCHMARKS = [command for command in COMMANDS if command.startswith("python benchmarks/")]
@@ -79,7 +80,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_of_a_kind_that_is_executed() -> None:
-    kinds = [*STUDIES, *DRY_RUNS, *DOCTOR, *ANALYSES, *BENCHMARKS, *MAKE, *CLUSTER]
+    kinds = [*STUDIES, *DRY_RUNS, *DOCTOR, *REPLAYS, *ANALYSES, *BENCHMARKS, *MAKE, *CLUSTER]
     assert sorted(COMMANDS) == sorted(kinds)
     assert {command.split()[-1] for command in DOCTOR} <= {*NAMED.values()}
     assert STUDIES
@@ -117,6 +118,14 @@ def test_the_doctor_finds_a_study_in_order(command: str, where: Path) -> None:
     if not (where / "runs" / command.split()[-1]).is_dir():
         pytest.skip("examines the study of test_a_study_command_runs, which did not run")
     assert "the three agree" in executed(command, where)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", REPLAYS)
+def test_a_trial_that_is_trained_again_gives_the_same(command: str, where: Path) -> None:
+    if not (where / "runs" / command.split()[-1].split("/")[0]).is_dir():
+        pytest.skip("trains a trial of test_a_study_command_runs, which did not run")
+    assert "numbers: bit for bit the same" in executed(command, where)
 
 
 @pytest.mark.slow

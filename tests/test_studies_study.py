@@ -78,6 +78,10 @@ def test_params_epochs_and_tags_are_all_recorded(ask: Ask, tmp_path: Path) -> No
     assert epochs_in_mlflow(tmp_path, run, "train/loss") == [1, 2, 3]
     assert run.data.tags["orrery.device"] == "cpu"
     assert run.data.tags["orrery.node"]
+    assert run.data.tags["orrery.threads"] == "1"
+    assert "torch==" in run.data.tags["orrery.versions"]
+    code = runs_in_mlflow(tmp_path)[-1].data.tags["mlflow.source.git.commit"]
+    assert run.data.tags["orrery.commit"] == code
     assert run.info.run_name == "0000 good 0.500"
     parent = runs_in_mlflow(tmp_path)[-1]
     assert parent.data.params["data.digest"] == "digest of nothing"

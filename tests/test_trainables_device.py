@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.device import device_name, memory_gib, pick_device, ran_out_of_memory
+from trainables.device import (
+    circumstances,
+    device_name,
+    memory_gib,
+    pick_device,
+    ran_out_of_memory,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -26,6 +32,7 @@ def _threads():
 def test_a_trial_has_as_many_threads_as_cores(cpus, threads):
     assert pick_device(0, cpus) == CPU
     assert torch.get_num_threads() == threads
+    assert circumstances(CPU)["threads"] == str(threads)
 
 
 @pytest.mark.usefixtures("_threads")

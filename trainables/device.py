@@ -3,9 +3,11 @@
 import ctypes
 import errno
 import sys
+from functools import cache
 
 import psutil
 import torch
+from llvmlite.binding import get_host_cpu_name
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
@@ -56,6 +58,21 @@ def ran_out_of_memory(error: BaseException) -> bool:
     kinds = (MemoryError, torch.OutOfMemoryError)
     no_room = isinstance(error, OSError) and error.errno == errno.ENOMEM
     return isinstance(error, kinds) or no_room or any(words in str(error) for words in NO_ROOM)
+
+
+def circumstances(device: torch.device) -> dict[str, str]:
+    """What a fit's last digits depend on where it runs: ``device``; ``processor``, with the
+    instructions that torch uses of it; ``threads`` that share a sum."""
+    return {
+        "device": device_name(device),
+        "processor": _processor(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+@cache
+def _processor() -> str:
+    return f"{get_host_cpu_name()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def device_name(device: torch.device) -> str:

@@ -10,7 +10,7 @@ from upath import UPath
 from datasets.errors import described
 from datasets.files import AnyPath
 from trainables import checkpoint
-from trainables.device import device_name, memory_gib, ran_out_of_memory
+from trainables.device import circumstances, memory_gib, ran_out_of_memory
 from trainables.fit import Diverged, Epoch, Task, fit
 from trainables.trial_spec import TrialSpec
 
@@ -52,9 +52,9 @@ class Stepper:
         """Does one epoch.
 
         Returns:
-            Its metrics, ``epoch``, ``unix_ms`` when it ended, ``device`` and ``done``. Where the
-            fit has no further epoch: ``done`` and the reason, as ``failure`` if it diverged, as
-            ``out_of_memory`` if it asked for more than there is.
+            Its metrics, ``epoch``, ``unix_ms`` when it ended, its `circumstances` and ``done``.
+            Where the fit has no further epoch: ``done`` and the reason, as ``failure`` if it
+            diverged, as ``out_of_memory`` if it asked for more than there is.
         """
         if self.no_room is not None:
             return self._without_result("out_of_memory", self.no_room)
@@ -70,7 +70,7 @@ class Stepper:
             self.history.append(self._row(self.latest))
         return {
             **self.history[-1],
-            "device": device_name(self.device),
+            **circumstances(self.device),
             "done": self.latest.number == self.spec.config.epochs,
         }
 

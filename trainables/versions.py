@@ -5,7 +5,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("orrery", "torch", "torch-geometric", "numpy", "pyarrow")
+PACKAGES = ("orrery", "torch", "torch-geometric", "numpy", "numba", "pyarrow")
 """Whose versions may change a trial's numbers, or what can be read of them."""
 
 

@@ -1,0 +1,308 @@
+"""Trains one recorded trial again, and says whether code, data and numbers are the same.
+
+    python studies/replay.py RUN_ID
+    python studies/replay.py NAME/NUMBER
+
+All that it takes is in MLflow: the trial's configuration and epochs in its own run, in the study's
+what it learned from. It is trained without Ray, on the kind of device and with as many threads as
+it was, up to its last recorded epoch, wherever it ended. Nothing is recorded.
+
+Exit code: 0 if every number is the same, 1 if one is not, or if the data are others, which then
+cannot be compared; 2 for bad input; 130 after Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from analysis import command_line
+from analysis.markdown import table
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.texts import from_texts
+from datasets.cache import Cache
+from datasets.errors import InputError
+from studies import gnn_sweep, world_model_sweep
+from studies.display import with_progress
+from studies.provenance import COMMIT, DEVICE, PROCESSOR, THREADS, UNKNOWN, VERSIONS, of_this_code
+from studies.recording import NotRecorded, not_recorded
+from studies.study import Study
+from trainables.config import FitConfig
+from trainables.device import circumstances, pick_device
+from trainables.stepper import Stepper, TaskFactory
+from trainables.trial_spec import TrialSpec
+
+STUDIES: tuple[Study[Any], ...] = (gnn_sweep.STUDY, world_model_sweep.STUDY)
+
+NO_RESULT = ("epoch", "train/seconds", "memory_gib")
+"""Recorded with every epoch, and no result of the fit."""
+
+SHOWN = 10
+"""Characters of a commit."""
+
+Epochs = Mapping[int, Mapping[str, float]]
+"""Epoch -> metric -> value."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What was recorded of a trial beside what it gives now.
+
+    Attributes:
+        objective: The metric that is shown.
+        recorded: As MLflow has it.
+        now: As it is now; without the epochs that there are no more.
+        problem: Why there are none; empty if all are there.
+    """
+
+    objective: str
+    recorded: Epochs
+    now: Epochs
+    problem: str = ""
+
+    def difference(self) -> str | None:
+        """The first number that is not the same to the last bit; None if all are."""
+        for epoch, before in sorted(self.recorded.items()):
+            if epoch not in self.now:
+                return f"there is no epoch {epoch} now: {self.problem}"
+            after = self.now[epoch]
+            for name in sorted({*before, *after}, key=lambda name: (name != self.objective, name)):
+                if before.get(name) != after.get(name):
+                    return (
+                        f"they first differ in epoch {epoch}: {name} {_digits(before.get(name))} "
+                        f"recorded, {_digits(after.get(name))} now"
+                    )
+        return None
+
+    def text(self) -> str:
+        """The objective of every epoch, and what there is to say."""
+        rows = [
+            [
+                str(epoch),
+                _digits(before.get(self.objective)),
+                _digits(self.now.get(epoch, {}).get(self.objective)),
+            ]
+            for epoch, before in sorted(self.recorded.items())
+        ]
+        epochs, metrics = len(rows), len({name for row in self.recorded.values() for name in row})
+        same = f"bit for bit the same, {metrics} metrics of {epochs} epoch{'s' * (epochs > 1)}"
+        shown = table(["epoch", f"{self.objective} recorded", "now"], rows)
+        return f"\n{shown}\n\nnumbers: {self.difference() or same}"
+
+
+def _digits(value: float | None) -> str:
+    """As many as tell a number from every other one."""
+    return "none" if value is None else repr(value)
+
+
+def replay(
+    named: str, uri: str, data_dir: Path, where: str | None, console: Console
+) -> Numbers | None:
+    """Trains a recorded trial again.
+
+    Args:
+        named: The trial, see `TrackingStore.trial`.
+        uri: MLflow's tracking URI.
+        data_dir: Folder of prepared data.
+        where: The file of the study's data on this machine; None: where it was for the study.
+        console: Told of code and data first, then of the progress.
+
+    Returns:
+        None if the data are not those that it was trained on.
+
+    Raises:
+        InputError: If the trial, or what it learned from, is not to be had.
+    """
+    try:
+        with not_recorded():
+            store = TrackingStore(uri)
+            runs, trial = store.trial(named)
+            recorded = _recorded(store, trial)
+    except NotRecorded as error:
+        raise InputError(f"the tracking store {uri} does not answer ({error})") from error
+    name = f"{runs.name}/{trial.number}"
+    if not recorded:
+        raise InputError(f"{name} has no recorded epoch: there is nothing to compare with")
+    study = _study(runs)
+    config = _config(study, trial)
+    options = _data_options(study, runs, where)
+    device = _device(trial)
+    console.print(
+        f"{name}, {trial.name.partition(' ')[2]}: {trial.state}, {max(recorded)} of "
+        f"{config.epochs} epochs recorded\n\n{_code(trial)}"
+    )
+    seed, digest = int(runs.params["seed"]), runs.params["data.digest"]
+    parallel = with_progress(map, console)
+    data = study.open_data(options, seed, Cache(data_dir), parallel, console.print)
+    console.print(_compared("data", digest, data.digest, "digest "))
+    if data.digest != digest:
+        return None
+    console.print(_machine(trial, device))
+    return _trained(
+        TrialSpec(trial.number, config), data.make_task, device, runs.objective, recorded, console
+    )
+
+
+def _recorded(store: TrackingStore, trial: TrialRun) -> Epochs:
+    epochs: dict[int, dict[str, float]] = {}
+    for metric in (name for name in trial.metrics if name not in NO_RESULT):
+        history = store.history(trial, metric)
+        for epoch, value in zip(history.epochs.tolist(), history.values.tolist(), strict=True):
+            epochs.setdefault(epoch, {})[metric] = value
+    return epochs
+
+
+def _study(runs: StudyRuns) -> Study[Any]:
+    key = runs.params.get("study", "an unknown one")
+    known = {study.key: study for study in STUDIES}
+    if key not in known:
+        raise InputError(f"{runs.name} is a study of {key}: expected one of {', '.join(known)}")
+    return known[key]
+
+
+def _config(study: Study[Any], trial: TrialRun) -> FitConfig:
+    """The trial's configuration.
+
+    Raises:
+        InputError: If this version of the code has other hyperparameters.
+    """
+    here = {field.name for field in fields(study.config)}
+    if others := sorted(here ^ trial.params.keys()):
+        commit = _short(trial.tags.get(COMMIT, "not recorded"))
+        raise InputError(
+            f"{', '.join(others)}: not a hyperparameter both of the recorded trial and of this "
+            f"version of the code; check out the trial's (commit {commit})"
+        )
+    return from_texts(study.config, trial.params)
+
+
+def _device(trial: TrialRun) -> torch.device:
+    """The kind that it was trained on last, where there is one; with its threads."""
+    gpu = _last(trial, DEVICE, "cpu") != "cpu" and torch.cuda.is_available()
+    return pick_device(float(gpu), int(_last(trial, THREADS, "1")))
+
+
+def _last(trial: TrialRun, tag: str, otherwise: str) -> str:
+    return trial.tags.get(tag, otherwise).rpartition(", ")[2]
+
+
+def _data_options(study: Study[Any], runs: StudyRuns, where: str | None) -> Any:
+    """What it learned from.
+
+    Raises:
+        InputError: If that is a file, and not there.
+    """
+    options = runs.data_options(study.data_options)
+    if where is not None:
+        options = replace(options, **{study.data_file: where})
+    file = getattr(options, study.data_file)
+    if file is not None and Path(file).suffix and not Path(file).is_file():
+        raise InputError(f"the data of {runs.name} are not at {file}: give their path with --data")
+    return options
+
+
+def _trained(
+    spec: TrialSpec,
+    make_task: TaskFactory,
+    device: torch.device,
+    objective: str,
+    recorded: Epochs,
+    console: Console,
+) -> Numbers:
+    """The trial up to its last recorded epoch."""
+    stepper = Stepper(spec, make_task, device)
+    now = {}
+
+    def training(epoch: int) -> str:
+        """An epoch; returns why there is none."""
+        result = stepper.step()
+        metrics = [name for name in result if "/" in name and name not in NO_RESULT]
+        now[epoch] = {name: result[name] for name in metrics}
+        return result.get("failure") or result.get("out_of_memory") or ""
+
+    for problem in with_progress(map, console)(training, range(1, max(recorded) + 1)):
+        if problem:
+            return Numbers(objective, recorded, {e: now[e] for e in now if now[e]}, problem)
+    return Numbers(objective, recorded, now)
+
+
+def _code(trial: TrialRun) -> str:
+    """Commit and versions, then and now."""
+    here = of_this_code()
+    before, now = trial.tags.get(COMMIT), here[COMMIT]
+    commits = _compared("code", before and _short(before), _short(now), "commit ")
+    if before == now and (now.endswith("+") or now == UNKNOWN):
+        commits = f"code: {_short(now)} then and now, which does not say whether it is the same"
+    return f"{commits}\n{_compared('versions', trial.tags.get(VERSIONS), here[VERSIONS])}"
+
+
+def _short(commits: str) -> str:
+    return ", ".join(
+        each[:SHOWN] + "+" * (each.endswith("+") and len(each) > SHOWN)
+        for each in commits.split(", ")
+    )
+
+
+def _machine(trial: TrialRun, device: torch.device) -> str:
+    here = circumstances(device)
+    tags = {"device": DEVICE, "processor": PROCESSOR, "threads": THREADS}
+    return "\n".join(_compared(name, trial.tags.get(tags[name]), here[name]) for name in here)
+
+
+def _compared(what: str, before: str | None, now: str, called: str = "") -> str:
+    """One line; of several that were recorded, one after the other, all are named."""
+    if before is None:
+        return f"{what}: not recorded, now {now}"
+    if before == now:
+        return f"{what}: the same ({called}{now})"
+    return f"{what}: recorded {called}{before.replace(', ', ', then ')}, now {now}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains a trial again from the command line; returns the exit code."""
+    line = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    line.add_argument(
+        "trial",
+        metavar="TRIAL",
+        help="MLflow's id of its run; or NAME/NUMBER, name of the study and number of the trial",
+    )
+    command_line.add_runs_dir(line)
+    line.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(os.environ.get("ORRERY_DATA_DIR", "data")),
+        metavar="PATH",
+        help="where prepared data are kept (default: %(default)s)",
+    )
+    line.add_argument(
+        "--data",
+        metavar="FILE",
+        help="where the study's molecules or drives are on this machine, if not where they were",
+    )
+    typed = line.parse_args(argv)
+    try:
+        return command_line.exit_code(lambda: _answered(typed))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was recorded", file=sys.stderr)
+        return 130
+
+
+def _answered(typed: argparse.Namespace) -> int:
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    uri = command_line.tracking_uri(typed.runs_dir)
+    numbers = replay(typed.trial, uri, typed.data_dir, typed.data, console)
+    if numbers is None:
+        console.print("\nnumbers: not compared, since those of other data are others")
+        return 1
+    console.print(numbers.text())
+    return 0 if numbers.difference() is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
