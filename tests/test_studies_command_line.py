@@ -16,6 +16,11 @@ from trainables.models.gnn import GNNConfig
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def _no_defaults_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORRERY_FINALISTS", raising=False)
+
+
 def typed(*arguments: str) -> CommandLine:
     return parse(arguments, "Why?", MoleculeOptions, GNNConfig)
 

@@ -1,0 +1,172 @@
+"""A study in MLflow's own pages, as a user sees it in a browser.
+
+Driven by Playwright with the Chromium of the system (Debian: ``apt install chromium``).
+"""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from analysis.runs import StudyRuns, TrackingStore
+from studies.gnn_sweep import STUDY
+from studies.study import main
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt install chromium"),
+]
+
+NAME = "browsed"
+PATIENCE = 60.0
+"""Seconds that the server, and a page, may take."""
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Where a study with finals has been run, its report made and its champion registered."""
+    folder = tmp_path_factory.mktemp("runs")
+    typed = ["--molecules", "120", "--width", "16", "--epochs", "2", "--family", "gcn", "sage"]
+    typed += ["--trials", "3", "--finalists", "1", "--seeds", "2", "--local", "--name", NAME]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert main(STUDY, [*typed, "--runs-dir", str(folder), "--data-dir", str(cache)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(runs_dir: Path) -> StudyRuns:
+    return TrackingStore(f"sqlite:///{runs_dir / 'mlflow.db'}").study(NAME)
+
+
+@pytest.fixture(scope="module")
+def run_path(runs_dir: Path, runs: StudyRuns) -> str:
+    """Of the page of the study's run."""
+    store = TrackingStore(f"sqlite:///{runs_dir / 'mlflow.db'}")
+    experiment = store.client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    return f"#/experiments/{experiment.experiment_id}/runs/{runs.run_id}"
+
+
+@pytest.fixture(scope="module")
+def server(runs_dir: Path) -> Iterator[str]:
+    """The address of MLflow's own server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{runs_dir / 'mlflow.db'}"]
+    with (runs_dir / "server.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(f"{address}/health", process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    begun = time.monotonic()
+    while time.monotonic() - begun < PATIENCE:
+        assert process.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError(f"{url} does not answer")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1900, "height": 1000})
+        page.set_default_timeout(1000 * PATIENCE)
+        expect.set_options(timeout=1000 * PATIENCE)
+        yield page
+        browser.close()
+
+
+def names(page: Page) -> list[str]:
+    """Of the runs that are listed, from the top."""
+    rows = page.locator(".ag-pinned-left-cols-container .ag-row").all()
+    found = {}
+    for row in rows:
+        links = row.locator("a").all()
+        if links:
+            found[int(row.get_attribute("row-index") or 0)] = links[0].inner_text()
+    return [found[place] for place in sorted(found)]
+
+
+def test_the_experiment_lists_the_study_and_under_it_its_trials_and_their_finals(
+    page: Page, server: str, runs: StudyRuns
+) -> None:
+    page.goto(f"{server}/#/experiments?workflowType=machine_learning")
+    page.get_by_role("link", name=NAME, exact=True).first.click()
+    row = page.locator(".ag-row", has=page.get_by_role("link", name=NAME, exact=True))
+    row.locator("button").first.click()
+    for trial in runs.trials:
+        expect(page.get_by_role("link", name=trial.name, exact=True)).to_be_visible()
+    final = runs.finals[0]
+    assert page.get_by_role("link", name=final.name, exact=True).count() == 0
+    parent = next(trial for trial in runs.trials if trial.number == final.of)
+    row = page.locator(".ag-row", has=page.get_by_role("link", name=parent.name, exact=True))
+    row.locator("button").first.click()
+    expect(page.get_by_role("link", name=final.name, exact=True)).to_be_visible()
+
+
+def test_runs_sort_by_the_objective_and_the_study_itself_comes_last(
+    page: Page, server: str, runs: StudyRuns
+) -> None:
+    page.goto(f"{server}/#/experiments?workflowType=machine_learning")
+    page.get_by_role("link", name=NAME, exact=True).first.click()
+    page.get_by_role("button", name=re.compile("^Sort")).click()
+    page.get_by_text("validation/r2", exact=True).last.click()
+    best = max((*runs.trials, *runs.finals), key=lambda trial: trial.metrics["validation/r2"])
+    expect(page.locator('.ag-row[row-index="0"] a').first).to_have_text(best.name)
+    everything = sorted(
+        (*runs.trials, *runs.finals),
+        key=lambda trial: trial.metrics["validation/r2"],
+        reverse=True,
+    )
+    assert names(page) == [*(trial.name for trial in everything), NAME]
+
+
+def test_the_run_of_the_study_opens_on_question_and_answer(
+    page: Page, server: str, run_path: str
+) -> None:
+    page.goto(f"{server}/{run_path}")
+    expect(page.get_by_text("is the champion")).to_be_visible()
+    expect(page.get_by_text("Which graph neural network predicts")).to_be_visible()
+
+
+def test_the_report_is_shown_among_the_artifacts(page: Page, server: str, run_path: str) -> None:
+    page.goto(f"{server}/{run_path}/artifacts")
+    page.get_by_text("report", exact=True).click()
+    page.get_by_text("report.html", exact=True).click()
+    shown = page.frame_locator("iframe").last
+    expect(shown.get_by_role("heading", name="The finalists")).to_be_visible()
+    expect(shown.get_by_text("is the champion")).to_be_visible()
+
+
+def test_the_champion_is_registered_under_the_name_of_the_study(
+    page: Page, server: str, runs: StudyRuns
+) -> None:
+    page.goto(f"{server}/#/models?workflowType=machine_learning")
+    page.get_by_role("link", name=NAME, exact=True).click()
+    expect(page.get_by_text("champion", exact=False).first).to_be_visible()
+    page.get_by_role("link", name="Version 1").click()
+    expect(page.get_by_text("Schema")).to_be_visible()
