@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from analysis import finals, loss_curves, rollouts
+from analysis import finals, loss_curves, rollouts, served
 from datasets.cache import Cache
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
@@ -74,6 +74,7 @@ STUDY = Study(
     baseline="homework",
     smoke={"episodes": 20, "steps": 80},
     analyses=(loss_curves.analyse, rollouts.analyse, finals.analyse),
+    serve=served.world_model,
 )
 
 if __name__ == "__main__":
