@@ -19,7 +19,8 @@ MOLECULES = (
     *("--trials", "4", "--finalists", "2", "--seeds", "3"),
 )
 DRIVES = (
-    *("--episodes", "12", "--steps", "40", "--size", "8", "--epochs", "1", "--hidden", "8"),
+    *("--episodes", "20", "--steps", "45", "--epochs", "1", "--hidden", "8"),
+    *("--sequence-length", "10"),
     *("--trials", "2", "--finalists", "1", "--seeds", "2"),
 )
 
