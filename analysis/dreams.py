@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.kept_weights import check_unchanged, restore
+from analysis import kept_weights
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
@@ -149,21 +149,33 @@ def open_data(runs: StudyRuns, cache: Path, recordings: str | None) -> Drives:
     return data
 
 
+def restore(trial: TrialRun, weights: dict[str, Any], size: int) -> WorldModel:
+    """The model of a trial, of frames of so many pixels on a side; see `kept_weights.restore`."""
+    return kept_weights.restore(
+        trial, weights, lambda config: WorldModel(WorldModelConfig(**config), size)
+    )
+
+
 @torch.no_grad()
-def make(trial: TrialRun, weights: dict[str, Any], data: Drives) -> Dreams:
-    """Rolls the test episodes out, after a look at the validation split.
+def checked(trial: TrialRun, weights: dict[str, Any], data: Drives) -> WorldModel:
+    """The model of a trial, after a look at the validation split.
 
     Raises:
         InputError: If the weights are those of another version of the model.
     """
-    model = restore(
-        trial,
-        weights,
-        lambda config: WorldModel(WorldModelConfig(**config), data.recordings.size),
-    )
+    model = restore(trial, weights, data.recordings.size)
     task = DrivingTask(data, WorldModelConfig(**weights["config"]), torch.device("cpu"))
-    check_unchanged(trial, task.evaluate(model))
-    return dream(model, data)
+    kept_weights.check_unchanged(trial, task.evaluate(model))
+    return model
+
+
+def make(trial: TrialRun, weights: dict[str, Any], data: Drives) -> Dreams:
+    """Rolls the test episodes out.
+
+    Raises:
+        InputError: See `checked`.
+    """
+    return dream(checked(trial, weights, data), data)
 
 
 @torch.no_grad()
@@ -194,9 +206,9 @@ def _dream(model: torch.nn.Module, frames: Tensor, actions: Tensor, climatology:
     return Dreams(
         mse=np.stack([rollout.frame_mse(each, truth).double().numpy() for each in found]),
         ssim=np.stack([rollout.ssim(each, truth).double().numpy() for each in found]),
-        truth=_bytes(truth[0]),
-        teacher_forced=_bytes(pictures["teacher_forced"][0]),
-        autoregressive=_bytes(pictures["autoregressive"][0]),
+        truth=as_bytes(truth[0]),
+        teacher_forced=as_bytes(pictures["teacher_forced"][0]),
+        autoregressive=as_bytes(pictures["autoregressive"][0]),
     )
 
 
@@ -219,5 +231,6 @@ def _mean_frame(data: Drives) -> Tensor:
     return torch.from_numpy(sums / drives.lengths[data.split.train].sum() / 255).float()
 
 
-def _bytes(frames: Tensor) -> np.ndarray:
+def as_bytes(frames: Tensor) -> np.ndarray:
+    """Frames as they are stored: float from 0 to 1, or beyond, -> uint8."""
     return (frames.clamp(0, 1) * 255).round().to(torch.uint8).numpy()

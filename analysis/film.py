@@ -26,6 +26,10 @@ CAPTION = 18
 MILLISECONDS = 60
 """A step of the animation; the simulator's is 20."""
 
+Columns = Sequence[tuple[str, np.ndarray]]
+"""Films of one length: what is called what, which is written in two lines where there is a comma,
+and its frames, (horizons, 3, S, S) uint8."""
+
 Shown = Sequence[tuple[str, Dreams]]
 """Models by their titles."""
 
@@ -62,7 +66,11 @@ def strip(shown: Shown) -> Figure:
 
 def animation(shown: Shown) -> bytes:
     """Plays all frames of the first test episode, the rollouts side by side, as a GIF."""
-    columns = rows(shown)
+    return play(rows(shown))
+
+
+def play(columns: Columns) -> bytes:
+    """Plays films side by side, as a GIF."""
     frames = [_picture(columns, step) for step in range(len(columns[0][1]))]
     first, *others = frames
     file = io.BytesIO()
@@ -72,7 +80,7 @@ def animation(shown: Shown) -> bytes:
     return file.getvalue()
 
 
-def _picture(columns: Sequence[tuple[str, np.ndarray]], step: int) -> Image.Image:
+def _picture(columns: Columns, step: int) -> Image.Image:
     size = columns[0][1].shape[-1]
     side = size * -(-SIDE // size)
     whole = Image.new("RGB", (side * len(columns), side + 2 * CAPTION), "white")

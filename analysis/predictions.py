@@ -133,8 +133,10 @@ def restore(trial: TrialRun, weights: dict[str, Any]) -> GNN:
     return kept_weights.restore(trial, weights, lambda config: GNN(GNNConfig(**config), fresh))
 
 
-def make(trial: TrialRun, weights: dict[str, Any], data: MoleculeSet) -> Predictions:
-    """Predicts the test split, after a look at the validation split.
+def checked(
+    trial: TrialRun, weights: dict[str, Any], data: MoleculeSet
+) -> tuple[GNN, MoleculeTask]:
+    """The model of a trial, and its task, after a look at the validation split.
 
     Raises:
         InputError: If the weights are those of other features or another version of the model.
@@ -142,6 +144,16 @@ def make(trial: TrialRun, weights: dict[str, Any], data: MoleculeSet) -> Predict
     model = restore(trial, weights)
     task = MoleculeTask(data, GNNConfig(**weights["config"]), torch.device("cpu"))
     kept_weights.check_unchanged(trial, task.evaluate(model))
+    return model, task
+
+
+def make(trial: TrialRun, weights: dict[str, Any], data: MoleculeSet) -> Predictions:
+    """Predicts the test split.
+
+    Raises:
+        InputError: See `checked`.
+    """
+    model, task = checked(trial, weights, data)
     test = data.split.test
     return Predictions(
         row=np.array(data.graphs.rows[test]),

@@ -187,6 +187,12 @@ class StudyRuns:
         number = max(self.finalists, key=standing, default=None)
         return next((trial for trial in self.trials if trial.number == number), None)
 
+    @property
+    def champion_final(self) -> TrialRun | None:
+        """The champion's final with the highest objective: the one to keep of equal
+        configurations. None without finals."""
+        return self.best(self.finalists[self.champion.number]) if self.champion else None
+
     def check_ended(self) -> None:
         """Checks that the test split may be looked at.
 

@@ -119,7 +119,9 @@ def sides(inputs: Inputs, config: GNNConfig, device: torch.device) -> tuple[Mole
     Raises:
         Disagreement: If they do not compute the same.
     """
-    molecules = MoleculeSet(inputs.graphs, inputs.split, unit="D", digest="", dropped=0)
+    molecules = MoleculeSet(
+        inputs.graphs, inputs.split, unit="D", digest="", dropped=0, lists_bonds=False
+    )
     task = MoleculeTask(molecules, config, device)
     data = prepared(as_data(inputs.graphs, inputs.split.train.tolist()), config)
     stock = Stock(stock_model(task), data, task.scale.std)

@@ -18,6 +18,9 @@ SEED = 0
 
 SIZES = (32, 64)
 
+SUFFIXES = (".arrow", ".pkl")
+"""Of files of recordings."""
+
 SHORTEST = 12
 """Frames of an episode at least."""
 
@@ -58,7 +61,7 @@ class DrivingOptions:
             )
         if self.recordings is None:
             split_episodes(self.episodes, self.split, seed=0)
-        elif Path(self.recordings).suffix not in (".arrow", ".pkl"):
+        elif Path(self.recordings).suffix not in SUFFIXES:
             raise InputError(
                 f"unknown --recordings {self.recordings}: expected the path of an .arrow or .pkl "
                 "file"
@@ -99,12 +102,8 @@ def open_drives(
     """
     if options.recordings is None:
         recordings = read_recordings(_recorded(options, Cache.of(cache), parallel))
-    elif not Path(options.recordings).is_file():
-        raise InputError(f"no file {options.recordings}: expected recordings in Arrow or a pickle")
-    elif options.recordings.endswith(".pkl"):
-        recordings = read_pickle(Path(options.recordings))
     else:
-        recordings = read_recordings(Path(options.recordings))
+        recordings = read_drives(Path(options.recordings))
     if recordings.size not in SIZES:
         raise InputError(
             f"{options.recordings}: expected frames of 32 or 64 pixels, got {recordings.size}"
@@ -121,6 +120,21 @@ def open_drives(
                 f"the frames of the {part} episodes never change: there is nothing to predict"
             )
     return Drives(recordings, split, recordings.digest)
+
+
+def read_drives(path: Path) -> Recordings:
+    """Recordings from a file: ``.arrow``, or the homework's ``.pkl``.
+
+    Raises:
+        InputError: If it is not there, or no such file.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"unknown --recordings {path}: expected the path of an .arrow or .pkl file"
+        )
+    if not path.is_file():
+        raise InputError(f"no file {path}: expected recordings in Arrow or a pickle")
+    return read_pickle(path) if path.suffix == ".pkl" else read_recordings(path)
 
 
 def _moves(recordings: Recordings, episode: int) -> bool:

@@ -84,16 +84,26 @@ def molecule_graphs(
     """
 
     def make(folder: Path) -> None:
-        targets = target_values(table, target)
-        _check_elements(table)
-        graphs = (
-            _graphs_from_bonds(table, targets)
-            if BONDS in table.column_names
-            else _graphs_from_smiles(table, targets, parallel)
-        )
-        graphs.save(folder)
+        featurise(table, target_values(table, target), parallel).save(folder)
 
     return Graphs.load(Cache.of(cache).get(f"graphs-{digest_of(table, target)}-{target}", make))
+
+
+def featurise(table: pa.Table, targets: np.ndarray, parallel: ParallelMap = map) -> Graphs:
+    """The graphs of a table, made now; see `molecule_graphs`.
+
+    Args:
+        table: A molecule table.
+        targets: (rows,) float64.
+        parallel: Runs RDKit over the SMILES.
+
+    Raises:
+        InputError: As `molecule_graphs`.
+    """
+    _check_elements(table)
+    if BONDS in table.column_names:
+        return _graphs_from_bonds(table, targets)
+    return _graphs_from_smiles(table, targets, parallel)
 
 
 def digest_of(table: pa.Table, target: str) -> str:

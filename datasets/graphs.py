@@ -154,21 +154,23 @@ class GraphStore:
             edge_types=self.edge_types[edges].long(),
             targets=self.targets[graphs].float(),
         )
-        if self.cutoff is None:
-            return batch
-        if batch.positions.device.type == "cpu":
-            return pairs_by_loops(batch, node_starts, self.cutoff)
-        return pairs_by_tensors(batch, node_starts, self.cutoff)
+        return batch if self.cutoff is None else with_pairs(batch, node_starts, self.cutoff)
 
 
-def pairs_by_loops(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
+def with_pairs(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
     """The batch with all ordered pairs within the cutoff as edges, sorted by source and target.
 
     Args:
-        batch: With bonds as edges, on the CPU.
+        batch: With bonds as edges.
         node_starts: (graphs,) int64, the first node of each graph.
         cutoff: Angstrom.
     """
+    on_cpu = batch.positions.device.type == "cpu"
+    return (pairs_by_loops if on_cpu else pairs_by_tensors)(batch, node_starts, cutoff)
+
+
+def pairs_by_loops(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
+    """As `with_pairs`, on the CPU."""
     edge_index, edge_types, reverse = find_pairs(
         batch.positions.numpy(),
         np.append(node_starts.numpy(), len(batch.positions)),
@@ -186,7 +188,7 @@ def pairs_by_loops(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> Gra
 
 
 def pairs_by_tensors(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
-    """As `pairs_by_loops`, on any device, from dense distance matrices."""
+    """As `with_pairs`, on any device, from dense distance matrices."""
     place = torch.arange(len(batch.graph), device=batch.graph.device) - node_starts[batch.graph]
     most = int(place.max()) + 1
     # Atoms that are not there lie at infinity, so they are near to nothing, nor to each other.

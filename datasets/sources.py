@@ -17,6 +17,7 @@ from datasets.errors import InputError
 from datasets.features import digest_of, molecule_graphs
 from datasets.graphs import Graphs
 from datasets.molecules import (
+    BONDS,
     read_table,
     target_unit,
     target_values,
@@ -79,6 +80,7 @@ class MoleculeSet:
         digest: Of the graphs, see `datasets.features.digest_of`.
         dropped: Rows left out because their positions do not fit their SMILES; none where
             the table lists the bonds.
+        lists_bonds: Whether it does.
     """
 
     graphs: Graphs
@@ -86,6 +88,7 @@ class MoleculeSet:
     unit: str
     digest: str
     dropped: int
+    lists_bonds: bool
 
 
 def open_molecules(
@@ -132,6 +135,7 @@ def open_molecules(
         unit=target_unit(table, options.target),
         digest=digest_of(table, options.target),
         dropped=dropped,
+        lists_bonds=BONDS in table.column_names,
     )
 
 

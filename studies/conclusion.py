@@ -1,4 +1,5 @@
-"""How a session ends: MLflow is told, the user is told, and a study that has ended is analysed."""
+"""How a session ends: MLflow is told, the user is told, and a study that has ended is analysed,
+and its champion registered."""
 
 import shlex
 import sys
@@ -16,6 +17,7 @@ from studies.finals import Finals
 from studies.ledger import Ledger
 from studies.options import Options
 from studies.recording import NOTE, NotRecorded, Recorder, not_recorded
+from studies.registry import register_champion
 from studies.search import Search
 from studies.study import Study
 from trainables import checkpoint
@@ -97,7 +99,7 @@ class Conclusion:
         return None if self._tell(undelivered, lambda: None) else 1
 
     def finish(self, finals: Finals) -> int:
-        """Ends the study, and analyses it; returns the exit code."""
+        """Ends the study, analyses it and registers its champion; returns the exit code."""
         if not self._tell((), lambda: self._finish(finals)):
             return 1
         return 0 if self._tell((), self._analyse) else 1
@@ -174,6 +176,11 @@ class Conclusion:
         with not_recorded(network=False):
             described = description(self._name, uri)
         self.recorder.describe({NOTE: described}, {})
+        if self.study.serve is not None:
+            options = self.options
+            said = register_champion(uri, self._name, options.data_dir, self.study.serve)
+            if said is not None:
+                self._say(f"\n{said}")
         here = not self._elsewhere and "sqlite" in uri
         database = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
         browse = uri if uri.startswith("http") else database

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from analysis import finals, loss_curves, r2_table, report
+from analysis import finals, loss_curves, r2_table, report, served
 from datasets.cache import Cache
 from datasets.parallel import ParallelMap
 from datasets.sources import MoleculeOptions, open_molecules
@@ -39,6 +39,7 @@ def open_data(
             "unit": molecules.unit,
             "molecules": len(molecules.graphs) + molecules.dropped,
             "left_out": molecules.dropped,
+            "bonds": "listed" if molecules.lists_bonds else "of the SMILES",
             "train": len(split.train),
             "validation": len(split.validation),
             "test": len(split.test),
@@ -64,6 +65,7 @@ STUDY = Study(
     presets={"homework": homework},
     smoke={"molecules": 200, "split": "random"},
     analyses=(loss_curves.analyse, r2_table.analyse, finals.analyse, report.analyse),
+    serve=served.regressor,
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The only writer to MLflow: one parent run a study, one child run a trial, from the driver.
+"""The only writer of runs to MLflow: one parent run a study, one child run a trial, from the
+driver.
 
 An experiment holds one study. `Recorder.sync` brings a trial's run up to what is known of the
 trial, whatever stands there already, so that it serves a running study, one that goes on, and

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
+from analysis.runs import StudyRuns, TrialRun
+from analysis.served import Served
 from datasets.cache import Cache
 from datasets.errors import InputError, described
 from datasets.parallel import ParallelMap
@@ -57,6 +59,8 @@ class Study(Generic[DataOptions]):
         smoke: Data options of the tiny study.
         analyses: Run at the end, with the study's name, MLflow's tracking URI, the cache folder
             and the folder for figures and tables; each returns what to print.
+        serve: Makes of a trial and its weights the model that is registered, with the study and
+            the cache folder; None: none is.
     """
 
     key: str
@@ -72,6 +76,7 @@ class Study(Generic[DataOptions]):
     analyses: Sequence[Callable[[str, str, Path, Path], str]]
     baseline: str | None = None
     data_file: str = "dataset"
+    serve: Callable[[StudyRuns, TrialRun, dict[str, Any], Path], Served] | None = None
 
 
 def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from analysis import finals, loss_curves, report, rollouts
+from analysis import finals, loss_curves, report, rollouts, served
 from datasets.cache import Cache
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
@@ -75,6 +75,7 @@ STUDY = Study(
     baseline="homework",
     smoke={"episodes": 20, "steps": 80},
     analyses=(loss_curves.analyse, rollouts.analyse, finals.analyse, report.analyse),
+    serve=served.world_model,
 )
 
 if __name__ == "__main__":

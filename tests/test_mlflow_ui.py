@@ -111,11 +111,19 @@ def names(page: Page) -> list[str]:
     return [found[place] for place in sorted(found)]
 
 
+@pytest.fixture
+def listed(page: Page, server: str, run_path: str) -> Page:
+    """The page that lists the runs of the study."""
+    page.goto("about:blank")  # else the next address is but a place in the page that is open
+    experiment = run_path.partition("/runs/")[0]
+    page.goto(f"{server}/{experiment}/runs?workflowType=machine_learning")
+    return page
+
+
 def test_the_experiment_lists_the_study_and_under_it_its_trials_and_their_finals(
-    page: Page, server: str, runs: StudyRuns
+    listed: Page, runs: StudyRuns
 ) -> None:
-    page.goto(f"{server}/#/experiments?workflowType=machine_learning")
-    page.get_by_role("link", name=NAME, exact=True).first.click()
+    page = listed
     row = page.locator(".ag-row", has=page.get_by_role("link", name=NAME, exact=True))
     row.locator("button").first.click()
     for trial in runs.trials:
@@ -129,10 +137,9 @@ def test_the_experiment_lists_the_study_and_under_it_its_trials_and_their_finals
 
 
 def test_runs_sort_by_the_objective_and_the_study_itself_comes_last(
-    page: Page, server: str, runs: StudyRuns
+    listed: Page, runs: StudyRuns
 ) -> None:
-    page.goto(f"{server}/#/experiments?workflowType=machine_learning")
-    page.get_by_role("link", name=NAME, exact=True).first.click()
+    page = listed
     page.get_by_role("button", name=re.compile("^Sort")).click()
     page.get_by_text("validation/r2", exact=True).last.click()
     best = max((*runs.trials, *runs.finals), key=lambda trial: trial.metrics["validation/r2"])

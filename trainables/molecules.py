@@ -24,8 +24,7 @@ class MoleculeTask:
 
     def __init__(self, data: MoleculeSet, config: GNNConfig, device: torch.device) -> None:
         self.config = config
-        cutoff = config.cutoff if config.edges == "distances" else None
-        self.store = GraphStore(data.graphs, device, cutoff)
+        self.store = GraphStore(data.graphs, device, config.pair_cutoff)
         self.train = torch.from_numpy(data.split.train).to(device)
         self.validation = torch.from_numpy(data.split.validation).to(device)
         scale = Standardizer.of(data.graphs.targets[data.split.train])

@@ -101,6 +101,12 @@ class GNNConfig(FitConfig):
     def title(self) -> str:
         return f"{self.family} {self.depth}x{self.width} {self.edges} {self.head}"
 
+    @property
+    def pair_cutoff(self) -> float | None:
+        """What `datasets.graphs.GraphStore` wants to know of the edges: the longest distance, in
+        Angstrom; None: the bonds."""
+        return self.cutoff if self.edges == "distances" else None
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, choices in (

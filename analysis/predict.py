@@ -1,0 +1,138 @@
+"""Predicts with the champion of a study, and says how far its trainings on fresh seeds differ.
+
+    python analysis/predict.py NAME --smiles "CCO" "CC(=O)N"
+    python analysis/predict.py NAME --molecules FILE.parquet --output FILE.csv
+    python analysis/predict.py DRIVES --recordings FILE.arrow --episode 3
+
+For a study of molecules it prints the target of each with its spread, and writes it where --output
+says. The geometry of a SMILES is made as those of the generated molecules are; that of a table
+(schema: datasets/molecules.py, no targets needed) is its own. For a study of drives it dreams on
+from the first frames of an episode with the actions that were recorded, prints the error against
+the horizon, and writes dream.csv and dream.gif into runs/NAME/report or the folder --output.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis import command_line, predict_drives, predict_molecules
+from analysis.champion import champion_of
+from analysis.runs import StudyRuns, TrackingStore
+from datasets.errors import InputError
+
+
+def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
+    """Predicts what was typed, see `main`.
+
+    Args:
+        typed: The command line.
+        tracking_uri: MLflow's.
+        report: Folder for what is dreamt, where none was typed.
+
+    Returns:
+        A table as Markdown, with what it means, and where the files are.
+
+    Raises:
+        InputError: If there is no such study or it has no champion, the options are not for such
+            a study, or what is to be predicted cannot be.
+        OSError: If a file cannot be written.
+    """
+    store = TrackingStore(tracking_uri)
+    runs = store.study(typed.study)
+    if runs.kind == "molecules":
+        return _molecules(typed, store, runs)
+    if runs.kind == "drives":
+        return _drives(typed, store, runs, report)
+    raise InputError(f"{runs.name} is neither of molecules nor of drives: nothing is predicted")
+
+
+def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns) -> str:
+    _refuse(typed, ("recordings", "episode"), f"{runs.name} is a study of molecules")
+    if (typed.smiles is None) == (typed.molecules is None):
+        raise InputError(f"{runs.name} predicts molecules: give either --smiles or --molecules")
+    if typed.output is not None:
+        predict_molecules.check_output(typed.output)
+    champion = champion_of(store, runs)
+    if typed.smiles is not None:
+        found = predict_molecules.of_smiles(runs, champion, typed.smiles)
+    else:
+        found = predict_molecules.of_file(runs, champion, typed.molecules)
+    said = [predict_molecules.markdown(found, runs, champion)]
+    if typed.smiles is not None:
+        said.append(predict_molecules.geometry(runs))
+    if found.left_out:
+        said.append(
+            f"Left out {found.left_out:,} molecules, whose positions do not fit their SMILES."
+        )
+    if typed.output is not None:
+        predict_molecules.write(found, runs, champion, typed.output)
+        said.append(f"\npredictions: {typed.output}")
+    return "\n".join(said)
+
+
+def _drives(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns, report: Path) -> str:
+    _refuse(typed, ("smiles", "molecules"), f"{runs.name} is a study of drives")
+    folder: Path = typed.output or report
+    if folder.suffix in predict_molecules.SUFFIXES:
+        raise InputError(f"--output {folder}: expected a folder, as {runs.name} is of drives")
+    champion = champion_of(store, runs)
+    episode = typed.episode or 0
+    if typed.recordings is not None:
+        drive = predict_drives.of_file(runs, typed.recordings, episode)
+    else:
+        drive = predict_drives.of_study(runs, typed.data_dir, episode)
+    found = predict_drives.dream(champion, drive)
+    command_line.make_folder(folder)
+    files = predict_drives.write(found, drive, champion, folder)
+    text = predict_drives.markdown(found, drive, runs, champion)
+    return f"{text}\nrollouts: {', '.join(map(str, files))}"
+
+
+def _refuse(typed: argparse.Namespace, options: Sequence[str], because: str) -> None:
+    """Refuses options that are for another kind of study."""
+    given = [f"--{option}" for option in options if getattr(typed, option) is not None]
+    if given:
+        raise InputError(f"{because}: {' and '.join(given)} cannot be used with it")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    line = command_line.parser("Predicts with the champion of a study.")
+    line.add_argument(
+        "--smiles", nargs="+", metavar="SMILES", help="molecules, for a study of molecules"
+    )
+    line.add_argument(
+        "--molecules",
+        type=Path,
+        metavar="FILE.parquet",
+        help="a table of molecules (schema: datasets/molecules.py; no targets needed)",
+    )
+    line.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="FILE",
+        help="recorded drives, .arrow or .pkl, for a study of drives (default: its test episodes)",
+    )
+    line.add_argument(
+        "--episode", type=int, metavar="N", help="which of the drives, from 0 (default: 0)"
+    )
+    line.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="FILE.csv or FILE.parquet for molecules (default: none is written); a folder for "
+        "drives (default: that of the report)",
+    )
+    line.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        metavar="PATH",
+        help="where prepared data are kept (default: %(default)s)",
+    )
+    return command_line.answer(line, argv, analyse)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

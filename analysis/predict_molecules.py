@@ -1,0 +1,175 @@
+"""What the champion of a study predicts for molecules that it has not seen."""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from analysis import predictions
+from analysis.champion import Champion
+from analysis.markdown import table as markdown_table
+from analysis.runs import StudyRuns
+from datasets.errors import InputError
+from datasets.files import write_whole
+from datasets.graphs import GraphStore
+from datasets.molecules import read_table
+from datasets.new_molecules import from_smiles, graphs_as_learned
+from trainables.models.gnn import GNNConfig
+from trainables.molecules import predict
+
+SHOWN = 50
+"""Molecules that are printed; a file takes more."""
+
+SUFFIXES = (".csv", ".parquet")
+
+DECIMALS = 4
+"""Of a prediction without a spread."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions for some molecules.
+
+    Attributes:
+        rows: (molecules,) int64, of the SMILES or the table that was given, from 0.
+        smiles: Of each, as it was given.
+        by_seed: (seeds, molecules) float64, in the target's unit.
+        left_out: How many were given beside them, whose positions do not fit their SMILES.
+    """
+
+    rows: np.ndarray
+    smiles: Sequence[str]
+    by_seed: np.ndarray
+    left_out: int
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(molecules,), over the seeds."""
+        return self.by_seed.mean(axis=0)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """(molecules,): the standard deviation between the seeds; NaN where there is one only."""
+        if len(self.by_seed) == 1:
+            return np.full(self.by_seed.shape[1], np.nan)
+        return self.by_seed.std(axis=0, ddof=1)
+
+
+def of_smiles(runs: StudyRuns, champion: Champion, smiles: Sequence[str]) -> Predicted:
+    """Predicts molecules by their SMILES, each at one conformer.
+
+    Raises:
+        InputError: See `datasets.new_molecules.from_smiles`.
+    """
+    return _predicted(runs, champion, from_smiles(smiles), smiles)
+
+
+def of_file(runs: StudyRuns, champion: Champion, path: Path) -> Predicted:
+    """Predicts the molecules of a table, at its positions.
+
+    Raises:
+        InputError: If it is none, or see `datasets.new_molecules.graphs_as_learned`.
+    """
+    table = read_table(path)
+    return _predicted(runs, champion, table, table.column("smiles").to_pylist())
+
+
+def _predicted(
+    runs: StudyRuns, champion: Champion, table: pa.Table, smiles: Sequence[str]
+) -> Predicted:
+    # Studies of an earlier version did not say; then QM9 alone listed its bonds.
+    unsaid = "listed" if runs.params["data.dataset"] == "qm9" else "of the SMILES"
+    graphs = graphs_as_learned(table, runs.params.get("data.bonds", unsaid) == "listed")
+    every, made = torch.arange(len(graphs)), []
+    for final, weights in champion.finals:
+        cutoff = GNNConfig(**weights["config"]).pair_cutoff
+        store = GraphStore(graphs, torch.device("cpu"), cutoff)
+        made.append(predict(predictions.restore(final, weights), store, every).numpy())
+    return Predicted(
+        rows=graphs.rows,
+        smiles=[smiles[int(row)] for row in graphs.rows],
+        by_seed=np.stack(made),
+        left_out=len(smiles) - len(graphs),
+    )
+
+
+def geometry(runs: StudyRuns) -> str:
+    """Where the positions of a SMILES come from, and whether the model knows such."""
+    dataset = runs.params["data.dataset"]
+    learned = {
+        "gfn2": ", as those that the model was trained on",
+        "qm9": "; the model was trained on those of qm9, which are B3LYP's",
+    }.get(dataset, f"; the model was trained on those of {dataset}")
+    return f"Geometries: one conformer each, by ETKDG and MMFF94{learned}."
+
+
+def check_output(path: Path) -> None:
+    """Checks that a table can be written there.
+
+    Raises:
+        InputError: If the name says otherwise.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"unknown --output {path}: expected FILE.csv or FILE.parquet")
+
+
+def write(found: Predicted, runs: StudyRuns, champion: Champion, path: Path) -> None:
+    """Writes all digits of all molecules, whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    target, unit = runs.params["data.target"], runs.unit
+    table = pd.DataFrame(
+        {
+            "row": found.rows,
+            "smiles": found.smiles,
+            f"{target} ({unit})": found.mean,
+            f"standard deviation ({unit})": found.spread,
+            "seeds": len(found.by_seed),
+            **{
+                f"seed {seed} ({unit})": values
+                for seed, values in zip(champion.seeds, found.by_seed, strict=True)
+            },
+        }
+    )
+    if path.suffix == ".csv":
+        write_whole(path, table.to_csv(index=False).encode())
+    else:
+        content = io.BytesIO()
+        table.to_parquet(content, index=False)
+        write_whole(path, content.getbuffer())
+
+
+def markdown(found: Predicted, runs: StudyRuns, champion: Champion) -> str:
+    """The first molecules as aligned Markdown, with what it means below."""
+    target, unit = runs.params["data.target"], runs.unit
+    header = ["molecule", f"{target} ({unit})", f"standard deviation ({unit})", "seeds"]
+    columns = (found.smiles[:SHOWN], found.mean[:SHOWN], found.spread[:SHOWN])
+    rows = [
+        [smiles, *_written(mean, spread), str(len(found.by_seed))]
+        for smiles, mean, spread in zip(*columns, strict=True)
+    ]
+    caption = (
+        f"{runs.name}: {target} by the champion, {champion.title}: mean and standard deviation "
+        f"over {champion.trainings}. The error that these have in common is not in it."
+    )
+    more = len(found.smiles) - SHOWN
+    others = (
+        f"\n{more:,} molecules more: --output FILE.csv writes all of them." if more > 0 else ""
+    )
+    return f"{markdown_table(header, rows)}\n\n{caption}{others}"
+
+
+def _written(mean: float, spread: float) -> tuple[str, str]:
+    """With as many decimals as two digits of the spread have."""
+    if not spread > 0:
+        return f"{mean:.{DECIMALS}f}", "—" if math.isnan(spread) else "0"
+    decimals = max(0, 1 - math.floor(math.log10(spread)))
+    return f"{mean:.{decimals}f}", f"{spread:.{decimals}f}"

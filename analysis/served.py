@@ -1,0 +1,96 @@
+"""The model of a trial in the form in which it is registered: one tensor in, one out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis import dreams, predictions
+from analysis.runs import StudyRuns, TrialRun
+from datasets.graphs import GraphStore
+from trainables.models.gnn import GNNConfig
+from trainables.packed import PackedGNN, PackedWorldModel, pack, pack_drives
+from trainables.rollout import CONTEXT
+
+MOLECULES = 3
+"""In the example of an input."""
+
+HORIZON = 2
+"""Frames that the example of an input lets a world model dream; it is written as text."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model, and what who uses it has to know.
+
+    Attributes:
+        module: Ready to predict, on the CPU.
+        example: What it can be given: float32, of the validation split.
+        sizes: Of the axes of input and output, -1 where any size will do.
+        facts: What the numbers mean, by name.
+    """
+
+    module: nn.Module
+    example: Tensor
+    sizes: tuple[tuple[int, ...], tuple[int, ...]]
+    facts: Mapping[str, str]
+
+
+def regressor(runs: StudyRuns, trial: TrialRun, weights: dict[str, Any], data_dir: Path) -> Served:
+    """A graph neural network, see `trainables.packed.PackedGNN`.
+
+    Args:
+        runs: The study.
+        trial: Of it.
+        weights: What `TrackingStore.weights` gives of the trial.
+        data_dir: Folder of generated tables and graphs.
+
+    Raises:
+        InputError: If the study's molecules are not there, or see `predictions.checked`.
+    """
+    data = predictions.open_data(runs, data_dir, None)
+    model, _ = predictions.checked(trial, weights, data)
+    module = PackedGNN(model, GNNConfig(**weights["config"])).eval()
+    some = torch.from_numpy(data.split.validation[:MOLECULES])
+    example = pack(GraphStore(data.graphs, torch.device("cpu")).select(some))
+    return Served(
+        module=module,
+        example=example,
+        sizes=((-1, -1, -1), (-1,)),
+        facts={
+            "input": "molecules, atoms, (11 node features, x y z in Angstrom, and for each atom "
+            "1 + the type of the bond to it or 0); see trainables/packed.py",
+            "output": f"{runs.params['data.target']} of each molecule",
+            "unit": runs.unit,
+            "bonds": "listed" if data.lists_bonds else "of the SMILES",
+        },
+    )
+
+
+def world_model(
+    runs: StudyRuns, trial: TrialRun, weights: dict[str, Any], data_dir: Path
+) -> Served:
+    """A world model, see `trainables.packed.PackedWorldModel`; else as `regressor`."""
+    data = dreams.open_data(runs, data_dir, None)
+    size = data.recordings.size
+    module = PackedWorldModel(dreams.checked(trial, weights, data), size).eval()
+    begin = data.recordings.offsets[data.split.validation[0]]
+    some = slice(begin, begin + CONTEXT + HORIZON)
+    frames = torch.from_numpy(data.recordings.frames[some]).float() / 255
+    actions = torch.tensor(data.recordings.actions[some])
+    example = pack_drives(frames[None], actions[None])
+    return Served(
+        module=module,
+        example=example,
+        sizes=((-1, -1, example.shape[2]), (-1, -1, 3, size, size)),
+        facts={
+            "input": "episodes, frames, (pixels of the red, green and blue planes, and the "
+            "action that follows: steering, throttle, brake); see trainables/packed.py",
+            "output": f"episodes, frames after the first {CONTEXT}, planes, rows, columns: a "
+            "free-running rollout",
+            "unit": "pixel values from 0 to 1",
+        },
+    )

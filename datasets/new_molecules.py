@@ -1,0 +1,108 @@
+"""Molecules that no study has seen, as a model trained on those of a study has to see them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from rdkit import Chem, rdBase
+
+from datasets.atom_order import in_order_of
+from datasets.errors import InputError
+from datasets.features import ATOMS, BOND_PLACES, featurise
+from datasets.gfn2 import conformer
+from datasets.graphs import Graphs
+from datasets.molecules import BONDS, molecule_table, ragged
+from datasets.sources import GFN2_SEED
+
+
+def from_smiles(smiles: Sequence[str]) -> pa.Table:
+    """A molecule table without targets, with the geometries of the generated data set: one
+    conformer each by ETKDG, relaxed with MMFF94, see `datasets.gfn2.conformer`.
+
+    The conformer depends on how a SMILES is written, so RDKit's canonical one stands in the table.
+
+    Raises:
+        InputError: If one is not that of a neutral molecule of H, C, N, O and F, or no conformer
+            of it is found.
+    """
+    written = [_canonical(each) for each in smiles]
+    shapes = [conformer(each, GFN2_SEED) for each in written]
+    return molecule_table(
+        written, [numbers for numbers, _ in shapes], [xyz for _, xyz in shapes], targets={}
+    )
+
+
+def _canonical(smiles: str) -> str:
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None:
+        raise InputError(f"RDKit rejects the SMILES {smiles!r}: correct it")
+    others = {a.GetSymbol() for a in molecule.GetAtoms() if a.GetAtomicNum() not in ATOMS}
+    if others:
+        raise InputError(
+            f"{smiles} has {', '.join(sorted(others))}: expected H, C, N, O and F only"
+        )
+    return Chem.MolToSmiles(molecule)
+
+
+def graphs_as_learned(table: pa.Table, lists_bonds: bool) -> Graphs:
+    """The graphs of new molecules, with the features that a study's own molecules had.
+
+    A table that lists its bonds gets other features than one that does not, see
+    `datasets.features`. So where the study's did not, those of the new one are left alone; where
+    it did and the new one does not, they are listed as QM9 lists them, alternating in aromatic
+    rings.
+
+    Args:
+        table: A molecule table; its targets, if it has some, are not looked at.
+        lists_bonds: Whether the study's table did.
+
+    Returns:
+        With NaN for targets; without the molecules whose positions do not fit their SMILES.
+
+    Raises:
+        InputError: See `datasets.features.molecule_graphs`.
+    """
+    rows = np.arange(table.num_rows)
+    listed = BONDS in table.column_names
+    if listed and not lists_bonds:
+        table = table.drop_columns(BONDS)
+    elif lists_bonds and not listed:
+        table, rows = _with_bonds(table)
+    graphs = featurise(table, np.full(table.num_rows, np.nan))
+    return replace(graphs, rows=rows[graphs.rows])
+
+
+def _with_bonds(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The rows whose positions fit their SMILES, with bonds, and which they are."""
+    numbers, offsets = ragged(table, "atomic_numbers")
+    positions = ragged(table, "positions")[0].reshape(-1, 3)
+    found = {}
+    with rdBase.BlockLogs():
+        for row, smiles in enumerate(table.column("smiles").to_pylist()):
+            atoms = slice(offsets[row], offsets[row + 1])
+            bonds = _alternating(smiles, numbers[atoms], positions[atoms])
+            if bonds is not None:
+                found[row] = bonds
+    rows = np.array(list(found), np.int64)
+    if len(rows) == 0:
+        raise InputError("in no row do the positions fit the SMILES, hydrogens added")
+    column = pa.array([bonds.reshape(-1) for bonds in found.values()], pa.list_(pa.int8()))
+    return table.take(pa.array(rows)).append_column(BONDS, column), rows
+
+
+def _alternating(smiles: str, numbers: np.ndarray, positions: np.ndarray) -> np.ndarray | None:
+    """Source, target and type of every bond, once: (bonds, 3)."""
+    molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None:
+        raise InputError(f"RDKit rejects the SMILES {smiles!r}: correct or remove it")
+    molecule = in_order_of(Chem.AddHs(molecule), numbers, positions)
+    if molecule is None:
+        return None
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    bonds = [
+        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), BOND_PLACES[bond.GetBondType()])
+        for bond in molecule.GetBonds()
+    ]
+    return np.array(bonds, np.int8).reshape(-1, 3)

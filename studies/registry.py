@@ -1,0 +1,152 @@
+"""The champion of a study in MLflow's registry: a model under the study's name, by its alias.
+
+``mlflow.pytorch.load_model("models:/NAME@champion")`` loads it, also where this project is not
+installed: the packages that it is made of come with it. It is pickled, as compiled loops over the
+neighbours of atoms cannot be exported as a graph: load it from a registry that you trust.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+
+from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.served import Served
+from studies.recording import not_recorded
+
+ALIAS = "champion"
+
+CODE = ("datasets", "trainables")
+"""Packages that go with a model."""
+
+REQUIREMENTS = (
+    "cloudpickle",
+    "numba",
+    "numpy",
+    "optuna",
+    "pyarrow",
+    "torch",
+    "torch-geometric",
+    "torchmetrics",
+)
+"""What these need to predict. MLflow would find out by loading the model in another process, which
+takes longer than all the rest."""
+
+Serve = Callable[[StudyRuns, TrialRun, dict[str, Any], Path], Served]
+"""See `Study.serve`."""
+
+
+def register_champion(tracking_uri: str, study: str, data_dir: Path, serve: Serve) -> str | None:
+    """Gives the alias to the champion's final of the highest validation objective, which is
+    logged and registered unless it was before.
+
+    The runs stay as they are: neither their ends nor their states change.
+
+    Args:
+        tracking_uri: MLflow's.
+        study: Name of the study, and of the registered model.
+        data_dir: Folder of prepared data.
+        serve: Makes the model.
+
+    Returns:
+        What to say of it; None without finals.
+
+    Raises:
+        InputError: What `serve` raises.
+        NotRecorded: If the store does not answer, or does not take it.
+    """
+    with not_recorded():
+        store = TrackingStore(tracking_uri)
+        runs = store.study(study)
+        final = runs.champion_final
+        if final is None:
+            return None
+        known = store.client.search_model_versions(
+            f"name = '{study}' and run_id = '{final.run_id}'"
+        )
+        weights = None if known else store.weights(final)
+    if known:
+        registered = known[0]
+    elif weights is None:
+        return f"the weights of trial {final.number}, the champion's best, were not kept"
+    else:
+        registered = _register(store.client, runs, final, serve(runs, final, weights, data_dir))
+    with not_recorded():
+        store.client.set_registered_model_alias(study, ALIAS, registered.version)
+    return (
+        f"champion: trial {final.of}, of its finals trial {final.number} (seed "
+        f"{final.params['seed']}): models:/{study}@{ALIAS}, version {registered.version}"
+    )
+
+
+def _register(
+    client: MlflowClient, runs: StudyRuns, final: TrialRun, served: Served
+) -> ModelVersion:
+    """Logs a model of a run and makes it the newest version of the study's."""
+    with not_recorded():
+        logged = _logged(client, runs, final)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        _save(folder, logged, runs, final, served)
+        with not_recorded():
+            client.log_model_artifacts(logged.model_id, str(folder))
+            client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+            if not client.search_registered_models(f"name = '{runs.name}'"):
+                client.create_registered_model(runs.name)
+            return client.create_model_version(
+                runs.name,
+                logged.artifact_location,  # its address by id is looked up in another store
+                final.run_id,
+                description=final.name,
+                model_id=logged.model_id,
+            )
+
+
+def _logged(client: MlflowClient, runs: StudyRuns, final: TrialRun) -> LoggedModel:
+    """MLflow's entry for the model of a run: one that was begun, or a new one."""
+    experiment = client.get_run(final.run_id).info.experiment_id
+    begun = client.search_logged_models([experiment], f"source_run_id = '{final.run_id}'")
+    if begun:
+        return begun[0]
+    made = client.create_logged_model(
+        experiment, runs.name, final.run_id, params=dict(final.params), model_type="champion"
+    )
+    client.log_outputs(final.run_id, [LoggedModelOutput(made.model_id, step=0)])
+    return made
+
+
+def _save(
+    folder: Path, logged: LoggedModel, runs: StudyRuns, final: TrialRun, served: Served
+) -> None:
+    """Writes a model in MLflow's format."""
+    from mlflow import pytorch  # seconds, which not every session need wait
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)  # it warns of the pickle
+    number = np.dtype(np.float32)
+    given, returned = (Schema([TensorSpec(number, sizes)]) for sizes in served.sizes)
+    root = Path(__file__).resolve().parent.parent
+    pytorch.save_model(
+        served.module,
+        folder,
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location,
+            run_id=final.run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+        ),
+        signature=ModelSignature(given, returned),
+        input_example=served.example.numpy(),
+        code_paths=[str(root / package) for package in CODE],
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+        metadata={"study": runs.name, "trial": final.number, **served.facts},
+        serialization_format="pickle",
+    )

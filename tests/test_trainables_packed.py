@@ -1,0 +1,71 @@
+"""Models in one tensor: nothing is lost on the way in, and the model says what it said."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+from moving_stripes import striped_drives
+
+from datasets.graphs import GraphStore
+from datasets.sources import MoleculeSet
+from datasets.standardize import Standardizer
+from trainables.models.gnn import FAMILIES, GNN, Edges, Family, GNNConfig
+from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.packed import PackedGNN, PackedWorldModel, _unpacked, pack, pack_drives
+from trainables.rollout import CONTEXT, autoregressive
+
+CPU = torch.device("cpu")
+
+
+def test_packed_molecules_are_the_batch_that_they_were(molecules: MoleculeSet) -> None:
+    batch = GraphStore(molecules.graphs, CPU).select(torch.tensor([3, 0, 90]))
+    again, starts = _unpacked(pack(batch))
+    for field in fields(batch):
+        if field.name not in ("targets", "reverse"):
+            assert torch.equal(getattr(again, field.name), getattr(batch, field.name)), field.name
+    assert starts.tolist() == [0, *batch.graph.bincount().cumsum(dim=0)[:-1].tolist()]
+
+
+@pytest.mark.parametrize("edges", ["bonds", "distances"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_packed_network_predicts_what_the_network_does(
+    molecules: MoleculeSet, family: Family, edges: Edges
+) -> None:
+    config = GNNConfig(family=family, edges=edges, width=8, depth=2)
+    network = GNN(config, Standardizer(mean=2.0, std=1.5)).eval()
+    some = torch.arange(20)
+    expected = network(GraphStore(molecules.graphs, CPU, config.pair_cutoff).select(some))
+    packed = pack(GraphStore(molecules.graphs, CPU).select(some))
+    assert torch.equal(PackedGNN(network, config)(packed), expected)
+    alone = torch.cat([PackedGNN(network, config)(packed[place, None]) for place in some])
+    # Alone the molecule is filled up as before, and its sums come in another order.
+    torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_molecules_of_another_shape_are_refused() -> None:
+    config = GNNConfig(width=8)
+    packed = PackedGNN(GNN(config, Standardizer(0.0, 1.0)), config)
+    with pytest.raises(ValueError, match=r"\(molecules, atoms, 14 \+ atoms\), got \(1, 3, 14\)"):
+        packed(torch.zeros(1, 3, 14))
+
+
+def test_a_packed_world_model_dreams_from_the_context_alone() -> None:
+    drives = striped_drives().recordings
+    model = WorldModel(WorldModelConfig(hidden=8, decoder="linear"), drives.size).eval()
+    packed = PackedWorldModel(model, drives.size)
+    frames = torch.from_numpy(drives.frames.reshape(12, 40, 3, 32, 32)[:2]).float() / 255
+    actions = torch.tensor(drives.actions.reshape(12, 40, 3)[:2])
+    given = pack_drives(frames, actions)
+    assert given.shape == (2, 40, 3 * 32 * 32 + 3)
+    dreamt = packed(given)
+    assert torch.equal(dreamt, autoregressive(model, frames[:, :CONTEXT], actions, 40 - CONTEXT))
+    given[:, CONTEXT:, :-3] = 0.5
+    assert torch.equal(packed(given), dreamt)
+    given[:, CONTEXT, -3:] += 1
+    assert not torch.equal(packed(given), dreamt)
+
+
+def test_episodes_of_another_shape_are_refused() -> None:
+    packed = PackedWorldModel(WorldModel(WorldModelConfig(hidden=8), 32), 32)
+    with pytest.raises(ValueError, match=r"more than 10 frames, 3075\), got \(1, 10, 3075\)"):
+        packed(torch.zeros(1, 10, 3075))
