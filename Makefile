@@ -32,6 +32,7 @@ cluster-test: setup
 	$(BIN)/python tests/cluster/on_prem.py
 
 ui: setup
+	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
 
 setup: $(SETUP)

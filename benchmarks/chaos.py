@@ -53,7 +53,7 @@ TRIALS = STARTUP
 
 STUDY = [
     *("--molecules", "300", "--epochs", "12", "--width", "32", "--depth", "3"),
-    *("--trials", str(TRIALS), "--name", NAME),
+    *("--trials", str(TRIALS), "--finalists", "0", "--name", NAME),
 ]
 WORKER = re.compile(r"ray::(?!\w+Agent)")
 VICTIMS = ("driver", "a worker", "all workers", "raylet", "MLflow")

@@ -33,6 +33,9 @@ HERE = {"device": "cpu", "processor": "any", "threads": "1"}
 ALLOWED = 15.0
 """Seconds until the study begins that the project allows itself."""
 
+ALLOWED_REPORT = 60.0
+"""Seconds of its report that the project allows itself."""
+
 
 def untrained(self: LocalRunner, ledger: Ledger, session: str) -> None:
     """Stands for `LocalRunner.run_trials`: a result for each epoch, none of them trained."""
@@ -101,6 +104,8 @@ def main() -> int:
             f"a study of {typed.trials} recorded trials begins after {median:.1f} s "
             f"({seconds[0]:.1f} to {seconds[-1]:.1f}); allowed: {ALLOWED:g} s"
         )
+        reported = _report(folder)
+        print(f"its report takes {reported:.1f} s; allowed: {ALLOWED_REPORT:g} s")
         doctor = [str(ROOT / "studies" / "doctor.py"), NAME, "--repair"]
         doctor += ["--runs-dir", str(folder / "runs")]
         begun = time.perf_counter()
@@ -109,7 +114,19 @@ def main() -> int:
             f"the doctor reads every epoch twice, and closes what the measurement killed, in "
             f"{time.perf_counter() - begun:.1f} s; it ends with {code}"
         )
-    return 0 if median <= ALLOWED else 1
+    return 0 if median <= ALLOWED and reported <= ALLOWED_REPORT else 1
+
+
+def _report(folder: Path) -> float:
+    """Seconds from typing the command of the report to its end."""
+    script = str(ROOT / "analysis" / "report.py")
+    begun = time.perf_counter()
+    subprocess.run(
+        [sys.executable, script, NAME, "--runs-dir", str(folder / "runs")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - begun
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ def ours(arguments: Namespace, folder: Path) -> list[str]:
         data += ["--molecules", str(arguments.molecules)]
     sampler = "random" if arguments.configurations == "same" else "tpe"
     how = ["--split", "random", "--sampler", sampler, "--name", "benchmark"]
+    how += ["--finalists", "0"]  # the other side has none
     return ["measured_study.py", *data, *_common(arguments), *how, "--runs-dir", str(folder)]
 
 

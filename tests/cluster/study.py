@@ -10,7 +10,7 @@ from machines import Lab
 SCRIPT = "studies/gnn_sweep.py"
 TRIALS = 6
 ARGUMENTS = (
-    f"--molecules 200 --trials {TRIALS} --name lab --scheduler none "
+    f"--molecules 200 --trials {TRIALS} --name lab --scheduler none --finalists 0 "
     # Machines that do not exist have no GPUs.
     "--gpus-per-trial 0"
 )
