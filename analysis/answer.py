@@ -89,6 +89,11 @@ def _of_search(runs: StudyRuns, best: TrialRun) -> str:
         f"{which[0].upper()}{which[1:]}, **{configuration}**, with {runs.objective} "
         f"**{best.metrics[runs.objective]:.4f}**."
     )
+    if runs.finals:
+        return (
+            f"{found} It was chosen for this very number; its finals, which tell how much of it "
+            "is luck, are not scored: that is done when the study has come to its end."
+        )
     return (
         f"{found} It was chosen for this very number and has not been trained again on fresh "
         "seeds, so that part of it is luck and no interval can be given: the same command with "

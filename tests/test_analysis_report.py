@@ -1,6 +1,7 @@
 """The report of invented studies and of real ones: what it says, and what it leaves unsaid."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -197,6 +198,15 @@ def test_the_answer_is_that_of_the_finals_and_heads_report_and_run(finals_dir: P
     assert f"| **{found.champion.title}**" in described
     there = {file.path for file in store.client.list_artifacts(runs.run_id, "report")}
     assert {"report/report.html", "report/report.md", "report/figures"} <= there
+
+
+@pytest.mark.slow
+def test_finals_that_are_not_scored_are_not_denied(finals_dir: Path) -> None:
+    store = TrackingStore(f"sqlite:///{finals_dir / 'mlflow.db'}")
+    said = answer(replace(store.study("gcn"), status="KILLED"), None)
+    assert said.startswith("The study was stopped before its end; so far the best of 3 trials is")
+    assert "its finals, which tell how much of it is luck, are not scored" in said
+    assert "has not been trained again" not in said
 
 
 @pytest.mark.slow
