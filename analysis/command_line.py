@@ -29,6 +29,17 @@ def add_runs_dir(line: argparse.ArgumentParser, also: str = "") -> None:
     )
 
 
+def add_data_dir(line: argparse.ArgumentParser) -> None:
+    """The option that says where data are prepared."""
+    line.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(os.environ.get("ORRERY_DATA_DIR", "data")),
+        metavar="PATH",
+        help="where prepared data are kept (default: %(default)s)",
+    )
+
+
 def answer(
     line: argparse.ArgumentParser,
     argv: Sequence[str] | None,

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -346,13 +345,7 @@ def paint_test(axis: Axes, place: float, finalist: Finalist) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     line = command_line.parser("Scores the finalists of a study on the test split.")
-    line.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("data"),
-        metavar="PATH",
-        help="where prepared data are kept (default: %(default)s)",
-    )
+    command_line.add_data_dir(line)
     line.add_argument(
         "--data",
         metavar="FILE",

@@ -124,13 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="FILE.csv or FILE.parquet for molecules (default: none is written); a folder for "
         "drives (default: that of the report)",
     )
-    line.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("data"),
-        metavar="PATH",
-        help="where prepared data are kept (default: %(default)s)",
-    )
+    command_line.add_data_dir(line)
     return command_line.answer(line, argv, analyse)
 
 

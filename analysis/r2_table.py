@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -307,13 +306,7 @@ def _density(points: int) -> tuple[float, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     line = command_line.parser("Tabulates the test scores of the best trial of each family.")
-    line.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("data"),
-        metavar="PATH",
-        help="where prepared data sets are kept (default: %(default)s)",
-    )
+    command_line.add_data_dir(line)
     line.add_argument(
         "--dataset",
         metavar="FILE.parquet",

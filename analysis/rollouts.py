@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -222,13 +221,7 @@ def _paint_panel(axis: Axes, entry: Entry, way: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     line = command_line.parser("Rolls the best world model of a study out on the test episodes.")
-    line.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("data"),
-        metavar="PATH",
-        help="where recordings are kept (default: %(default)s)",
-    )
+    command_line.add_data_dir(line)
     line.add_argument(
         "--recordings",
         metavar="FILE",

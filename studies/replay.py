@@ -12,7 +12,6 @@ cannot be compared; 2 for bad input; 130 after Ctrl-C.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -273,13 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="MLflow's id of its run; or NAME/NUMBER, name of the study and number of the trial",
     )
     command_line.add_runs_dir(line)
-    line.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path(os.environ.get("ORRERY_DATA_DIR", "data")),
-        metavar="PATH",
-        help="where prepared data are kept (default: %(default)s)",
-    )
+    command_line.add_data_dir(line)
     line.add_argument(
         "--data",
         metavar="FILE",
