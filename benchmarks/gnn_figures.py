@@ -15,6 +15,7 @@ from statistics import mean
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from analysis import published
 from analysis.markdown import table
 from analysis.style import BLUE, FAMILIES, GREY, SKY, VERMILLION
 from benchmarks import document
@@ -24,14 +25,6 @@ from trainables.models.gnn import GNNConfig
 
 DOCUMENT = DOCS / "results-gnn.md"
 
-PUBLISHED_R2 = {"gcn": 0.451, "gat": 0.428, "sage": 0.459, "gin": 0.541}
-"""Test R² on the homework's split; liblaf/84100343-Deep-Learning, hw2."""
-
-PUBLISHED_MAE = {"SchNet": 0.033, "DimeNet++": 0.0297, "PaiNN": 0.012}
-"""D, trained on about 110,000 molecules of QM9. SchNet: Schütt et al. 2018, doi:10.1063/1.5019779;
-DimeNet++: pyg-team/pytorch_geometric#8239; PaiNN: arXiv 2102.03150."""
-
-PUBLISHED_SIZE = 110_000
 LOOKS = dict(
     zip(
         FAMILIES,
@@ -57,11 +50,11 @@ def family_table(rows: Sequence[Row]) -> str:
     lines = []
     for family, name in FAMILIES.items():
         preset, best = of(rows, "presets", family), of(rows, "best", family)
-        published = PUBLISHED_R2.get(family)
+        theirs = published.R2.get(family)
         lines.append(
             [
                 name,
-                f"{published:.3f}" if published else "-",
+                f"{theirs:.3f}" if theirs else "-",
                 spread([r.test_r2 for r in preset], 3) if preset else "-",
                 spread([r.test_r2 for r in best], 4) if best else "-",
                 spread([r.test_mae for r in best], 4) if best else "-",
@@ -119,8 +112,8 @@ def size_table(rows: Sequence[Row]) -> str:
         for r in of(rows, "sizes") + of(rows, "full")
     ]
     lines += [
-        [f"{name}, published", f"about {PUBLISHED_SIZE:,}", "-", "-", str(error)]
-        for name, error in PUBLISHED_MAE.items()
+        [f"{name}, published", f"about {published.MAE_SIZE:,}", "-", "-", str(error)]
+        for name, error in published.MAE.items()
     ]
     return table(["model", "training molecules", "epochs", "R²", "MAE (D)"], lines)
 
@@ -166,7 +159,7 @@ TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
 def figure_of_families(rows: Sequence[Row], axes: Axes) -> None:
     """The unexplained share of the variance by family, on a logarithmic axis."""
     kinds = (
-        ("published", GREY, "x", lambda f: [PUBLISHED_R2[f]] if f in PUBLISHED_R2 else []),
+        ("published", GREY, "x", lambda f: [published.R2[f]] if f in published.R2 else []),
         ("homework preset", SKY, "o", lambda f: [r.test_r2 for r in of(rows, "presets", f)]),
         ("study's best", VERMILLION, "D", lambda f: [r.test_r2 for r in of(rows, "best", f)]),
     )
@@ -212,8 +205,8 @@ def figure_of_sizes(rows: Sequence[Row], axes: Axes) -> None:
             color=VERMILLION,
             label=f"the same, {row.epochs} epochs",
         )
-    for (name, value), marker in zip(PUBLISHED_MAE.items(), "x+*", strict=True):
-        axes.plot([PUBLISHED_SIZE], [value], marker, color=GREY, label=f"{name}, published")
+    for (name, value), marker in zip(published.MAE.items(), "x+*", strict=True):
+        axes.plot([published.MAE_SIZE], [value], marker, color=GREY, label=f"{name}, published")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("training molecules")
