@@ -84,14 +84,15 @@ def _importance(told: Chapter, runs: StudyRuns, searched: tuple[Searched, ...]) 
     told.add("### What mattered")
     shares = importances(runs, searched)
     if not shares:
-        told.add("Too few finished trials, or nothing searched, to tell what mattered.")
+        told.add("Too few trials, or nothing searched, to tell what mattered.")
         return
     told.show(
         "importance",
         search_figures.importance_bars(shares),
         "Importance of each searched hyperparameter for being among the better trials (PED-ANOVA, "
-        "Watanabe et al. 2023, arXiv 2304.10255), over the finished trials; fields that apply "
-        "under a condition only are left out. With few trials it is a hint, no more.",
+        "Watanabe et al. 2023, arXiv 2304.10255); trials that were stopped early count as "
+        "worse than those that finished, fields that apply under a condition only are left out. "
+        "With few trials it is a hint, no more.",
     )
 
 

@@ -28,8 +28,8 @@ FILE = "space.json"
 EDGE = 0.02
 """Share of a range, in logarithms where it is searched in these, that counts as its edge."""
 
-FEWEST = 4
-"""Finished trials below which no importance is told."""
+FEWEST = 10
+"""Trials below which no importance is told."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +111,28 @@ def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, floa
     PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255): shares that add up to 1,
     the largest first.
 
-    Of finished trials whose values lie within the ranges, which those of a preset need not, and of
-    hyperparameters that apply to each of them; empty where these are too few.
+    Of trials that finished or were stopped early, and whose values lie within the ranges, as those
+    of a preset need not; of hyperparameters that apply to each of them. PED-ANOVA asks no more of
+    a trial than whether it is among the best: one that was stopped early counts as worse than
+    those that finished. Empty where the trials are too few.
     """
     always = [each for each in searched if each.when is None]
+    finished = [t.metrics[runs.objective] for t in runs.trials if t.state == "finished"]
+    if not finished or not always:
+        return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for trial in runs.trials:
         values = {each.key: each.value(trial.params) for each in always}
-        if trial.state == "finished" and None not in values.values():
+        if trial.state in ("finished", "pruned") and None not in values.values():
+            stopped = trial.state == "pruned"
             frozen = optuna.trial.create_trial(
                 params=values,
                 distributions={each.key: each.distribution for each in always},
-                value=trial.metrics[runs.objective],
+                value=min(finished) - 1 if stopped else trial.metrics[runs.objective],
             )
             study.add_trial(frozen)
-    if len(study.trials) < FEWEST or not always:
+    if len(study.trials) < FEWEST:
         return {}
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 

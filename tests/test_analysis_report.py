@@ -26,6 +26,7 @@ RISING = [
     Told("gat", (0.3, 0.4, 0.55), learning_rate=0.003),
     Told("gat", (0.2,), "pruned", learning_rate=0.0005),
     Told("gat", (), "failed", reason="the loss was not finite in epoch 1"),
+    *(Told("gin", (0.1,), "pruned", learning_rate=0.0004 * step) for step in range(1, 7)),
 ]
 
 SECTIONS = [
@@ -104,9 +105,9 @@ def test_what_was_counted_is_said(text: str) -> None:
         for line in text.splitlines()
         if line.startswith("| ")
     }
-    assert cells["finished"] == ["4", "67%"]
-    assert cells["pruned"] == ["1", "17%"]
-    assert cells["failed"] == ["1", "17%"]
+    assert cells["finished"] == ["4", "33%"]
+    assert cells["pruned"] == ["7", "58%"]
+    assert cells["failed"] == ["1", "8%"]
     assert "1 times: the loss was not finite in epoch 1" in text
     # The ranks of the four that finished are the same after each epoch, but for the first.
     assert "rank correlation (Spearman) with the last score is 1.00" in text

@@ -1,0 +1,107 @@
+"""What a search says of its hyperparameters: importances that were planted, ends of ranges."""
+
+import random
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from analysis.runs import StudyRuns, TrialRun
+from analysis.searched import Searched, at_the_edge, importances
+from studies.space import Space
+from trainables.models.gnn import GNNConfig
+
+SPACE = Space.of(GNNConfig, "family", {})
+SEARCHED = tuple(
+    Searched(
+        key=parameter.key,
+        field=parameter.field,
+        distribution=parameter.distribution,
+        when=(parameter.when.field, parameter.when.values) if parameter.when else None,
+    )
+    for parameter in SPACE.parameters
+)
+
+
+def trial(number: int, config: GNNConfig, value: float, state: str = "finished") -> TrialRun:
+    now = datetime.fromtimestamp(number, UTC)
+    return TrialRun(
+        number=number,
+        name=f"{number:04d}",
+        run_id=str(number),
+        state=state,  # pyright: ignore[reportArgumentType]
+        baseline=False,
+        params={name: str(value) for name, value in asdict(config).items()},
+        metrics={"validation/r2": value},
+        started=now,
+        ended=now,
+        tags={},
+    )
+
+
+def study(trials: list[TrialRun]) -> StudyRuns:
+    params = {"objective": "validation/r2", "by": "family"}
+    return StudyRuns("s", "0", "FINISHED", params, {}, tuple(trials))
+
+
+def drawn(number: int, seed: int = 0) -> list[GNNConfig]:
+    """Configurations of the space, at random."""
+    dice = random.Random(seed)
+    return [
+        GNNConfig(
+            learning_rate=10 ** dice.uniform(-3.5, -2),
+            dropout=dice.uniform(0, 0.3),
+            width=dice.randint(32, 128),
+            batch_size=dice.choice((32, 64, 128)),
+        )
+        for _ in range(number)
+    ]
+
+
+@pytest.mark.parametrize("field", ["dropout", "width"])
+def test_the_hyperparameter_that_decides_is_the_most_important(field: str) -> None:
+    runs = [trial(n, config, float(getattr(config, field))) for n, config in enumerate(drawn(80))]
+    shares = importances(study(runs), SEARCHED)
+    assert next(iter(shares)) == field
+    assert shares[field] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_trial_that_was_stopped_early_counts_as_a_bad_one_whatever_it_had_reached() -> None:
+    configs = drawn(80)
+    runs = [
+        trial(n, config, config.dropout)
+        if config.dropout > 0.15
+        else trial(n, config, 9.0, "pruned")
+        for n, config in enumerate(configs)
+    ]
+    assert next(iter(importances(study(runs), SEARCHED))) == "dropout"
+
+
+def test_too_few_trials_tell_no_importance() -> None:
+    runs = [trial(n, config, config.dropout) for n, config in enumerate(drawn(9))]
+    assert importances(study(runs), SEARCHED) == {}
+    assert importances(study([]), SEARCHED) == {}
+    failed = [replace(each, state="failed") for each in runs * 3]
+    assert importances(study(failed), SEARCHED) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (GNNConfig(learning_rate=0.01), ["learning_rate, 0.01, is at the highest end"]),
+        (GNNConfig(width=128, depth=6), ["depth, 6, is at the highest", "width, 128, is at the"]),
+        (GNNConfig(width=32), ["width, 32, is at the lowest end of 32 to 128"]),
+        (GNNConfig(dropout=0.0), []),
+        (GNNConfig(family="gat", heads=1), []),
+        (GNNConfig(family="gcn", heads=4), []),
+        (GNNConfig(cutoff=9.0), []),
+    ],
+    ids=["rate", "two", "lowest", "nothing below zero", "nothing below one", "idle", "outside"],
+)
+def test_a_value_at_an_end_of_its_range_is_named_where_there_is_something_beyond(
+    config: GNNConfig, told: list[str]
+) -> None:
+    found = at_the_edge(trial(0, config, 0.5), SEARCHED)
+    assert len(found) == len(told)
+    assert all(any(words in line for line in found) for words in told)
