@@ -11,19 +11,20 @@ UNFINISHED = {
 }
 
 
-def answer(runs: StudyRuns, outcome: Outcome | None) -> str:
+def answer(runs: StudyRuns, outcome: Outcome | None, reason: str = "") -> str:
     """The answer as Markdown.
 
     Args:
         runs: The study.
         outcome: Of its finals; None: there is none.
+        reason: Why there is none.
     """
     best = runs.best(runs.trials)
     if outcome is not None:
         return _of_finals(runs, outcome)
     if best is None:
         return _nothing(runs)
-    return _of_search(runs, best)
+    return _of_search(runs, best, reason)
 
 
 def question(runs: StudyRuns) -> str:
@@ -36,34 +37,39 @@ def _of_finals(runs: StudyRuns, outcome: Outcome) -> str:
     test, name = champion.test, quantity(runs)
     seeds = len(champion.finals)
     unit = "molecules" if runs.kind == "molecules" else "episodes"
+    lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
+    against = _against_default(runs, outcome) if seeds > 1 else ""
     found = (
         f"**{champion.title}** is the champion: its mean test {name} is **{test.value:.4f}** "
-        f"(95 % interval {test.low:.4f} to {test.high:.4f}) over {seeds} fresh "
+        f"(95 % interval {test.low:.4f} to {test.high:.4f}{lucky}) over {seeds} fresh "
         f"seed{'s' * (seeds > 1)}, on {outcome.units:,} test {unit} that neither the search nor "
-        f"this choice saw{_against_default(outcome)}."
+        f"this choice saw{against}."
     )
+    alike = _alike(outcome) if seeds > 1 else "One training each cannot tell finalists apart"
     told = (
-        f"{_alike(outcome)}; the search had promised {champion.promised:.4f} on the validation "
-        f"split, fresh seeds give {champion.validation.mean(axis=0):.4f} there."
+        f"{alike}; the search had promised {champion.promised:.4f} on the validation split, "
+        f"fresh seeds give {champion.validation.mean(axis=0):.4f} there."
     )
     return f"{found} {told}"
 
 
-def _against_default(outcome: Outcome) -> str:
-    champion = str(outcome.champion.trial.number)
-    if champion == "0":
-        return "; it is the default configuration, which the search did not improve"
-    for pair in outcome.comparisons:
-        if {pair.better, pair.worse} == {champion, "0"}:
-            if not pair.is_distinguishable:
-                return "; it cannot be told from the default configuration"
-            way = "better" if pair.better == champion else "worse"
-            by = pair.difference
-            return (
-                f", by {by.value:.4f} ({by.low:.4f} to {by.high:.4f}) {way} than the default "
-                "configuration"
-            )
-    return ""
+def _against_default(runs: StudyRuns, outcome: Outcome) -> str:
+    """How the champion stands to a default: its own group's where that is a finalist too."""
+    champion = outcome.champion
+    if champion.role:
+        return f"; the search found nothing better than this {champion.role}"
+    group = champion.trial.params[runs.by]
+    defaults = [finalist for finalist in outcome.finalists if finalist.role]
+    own = [finalist for finalist in defaults if finalist.trial.params[runs.by] == group]
+    if not defaults:
+        return ""
+    other = (own or defaults)[0]
+    pair = outcome.pair(champion, other)
+    if not pair.is_distinguishable:
+        return f"; it cannot be told from the {other.role}"
+    way = "better" if pair.better == str(champion.trial.number) else "worse"
+    by = pair.difference
+    return f", by {by.value:.4f} ({by.low:.4f} to {by.high:.4f}) {way} than the {other.role}"
 
 
 def _alike(outcome: Outcome) -> str:
@@ -73,17 +79,18 @@ def _alike(outcome: Outcome) -> str:
     if not others:
         return "There is no other finalist"
     if not alike:
-        return f"It can be told from each of the {others} other finalists"
+        return "It can be told from every other finalist"
     if len(alike) == others:
-        return f"It cannot be told from any of the {others} other finalists"
+        return "It cannot be told from any other finalist"
     names = ", ".join(f"trial {finalist.trial.number}" for finalist in alike)
     return f"Of the {others} other finalists it cannot be told from {len(alike)} ({names})"
 
 
-def _of_search(runs: StudyRuns, best: TrialRun) -> str:
+def _of_search(runs: StudyRuns, best: TrialRun, reason: str) -> str:
     state = UNFINISHED.get(runs.status)
     so_far = f"{state}; so far " if state else ""
-    which = f"{so_far}the best of {len(runs.trials)} trials is trial {best.number}"
+    count = len(runs.trials)
+    which = f"{so_far}the best of {count} trial{'s' * (count > 1)} is trial {best.number}"
     configuration = best.name.partition(" ")[2]
     found = (
         f"{which[0].upper()}{which[1:]}, **{configuration}**, with {runs.objective} "
@@ -91,13 +98,17 @@ def _of_search(runs: StudyRuns, best: TrialRun) -> str:
     )
     if runs.finals:
         return (
-            f"{found} It was chosen for this very number; its finals, which tell how much of it "
-            "is luck, are not scored: that is done when the study has come to its end."
+            f"{found} How much of that is luck its finals tell, which are not scored"
+            f"{f' ({reason})' if reason else ''}."
         )
+    then = (
+        "finals follow when the search has come to its end, unless the command leaves them out."
+        if state
+        else "the same command with `--finalists 5` tells how much."
+    )
     return (
-        f"{found} It was chosen for this very number and has not been trained again on fresh "
-        "seeds, so that part of it is luck and no interval can be given: the same command with "
-        "`--finalists 5` tells how much."
+        f"{found} It has not been trained again on fresh seeds, so that part of it may be luck "
+        f"and no interval can be given: {then}"
     )
 
 
@@ -107,7 +118,9 @@ def _nothing(runs: StudyRuns) -> str:
     states = Counter(trial.state for trial in runs.trials)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     reasons = Counter(trial.reason for trial in runs.trials if trial.reason)
-    told = f"None of {len(runs.trials)} trials finished ({counts}), so there is no answer."
+    state = UNFINISHED.get(runs.status)
+    so_far = "has finished so far" if state else "finished"
+    told = f"None of {len(runs.trials)} trials {so_far} ({counts}), so there is no answer."
     if not reasons:
         return f"{told} The question is open."
     reason, count = reasons.most_common(1)[0]

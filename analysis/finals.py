@@ -44,7 +44,8 @@ class Finalist:
 
     Attributes:
         trial: The trial of the search that had it.
-        finals: Its trainings on fresh seeds, those that finished.
+        finals: Its trainings on fresh seeds, those that finished and could be scored.
+        role: What else it is, such as the default of its family; empty: nothing.
         promised: The objective that the search saw.
         validation: (seeds,) float64, the objective with the fresh ones.
         errors: (seeds, units) float64, on each test unit, see `Errors`.
@@ -54,6 +55,7 @@ class Finalist:
 
     trial: TrialRun
     finals: tuple[TrialRun, ...]
+    role: str
     promised: float
     validation: np.ndarray
     errors: np.ndarray
@@ -64,8 +66,8 @@ class Finalist:
     def title(self) -> str:
         """Configuration and trial."""
         number, _, configuration = self.trial.name.partition(" ")
-        default = ", default" if self.trial.number == 0 else ""
-        return f"{configuration} (trial {int(number)}{default})"
+        role = f", {self.role}" if self.role else ""
+        return f"{configuration} (trial {int(number)}{role})"
 
     @property
     def gap(self) -> float:
@@ -97,6 +99,11 @@ class Outcome:
         """The first."""
         return self.finalists[0]
 
+    def pair(self, one: Finalist, other: Finalist) -> Comparison:
+        """The comparison of two finalists."""
+        names = {str(one.trial.number), str(other.trial.number)}
+        return next(pair for pair in self.comparisons if {pair.better, pair.worse} == names)
+
     def level_with(self, finalist: Finalist) -> list[Finalist]:
         """Those that cannot be told from one."""
         number = str(finalist.trial.number)
@@ -123,7 +130,7 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
     runs.check_ended()
     score = _scorer(store, runs, data)
     found = {
-        number: [made for final in finals if (made := score(final)) is not None]
+        number: [(final, made) for final in finals if (made := score(final)) is not None]
         for number, finals in runs.finalists.items()
     }
     # One training of several says nothing of luck, and cannot stand beside the others.
@@ -131,26 +138,36 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
     found = {number: made for number, made in found.items() if len(made) >= min(2, most) > 0}
     if not found:
         return None
-    reference = next(iter(found.values()))[0][1]
-    errors = {str(n): np.stack([error for error, _ in made]) for n, made in found.items()}
+    _, (_, reference) = next(iter(found.values()))[0]
+    errors = {str(n): np.stack([error for _, (error, _) in made]) for n, made in found.items()}
     scored = Finalists(errors, reference)
     finalists = [
         Finalist(
             trial=next(trial for trial in runs.trials if trial.number == number),
-            finals=runs.finalists[number],
+            finals=tuple(final for final, _ in made),
+            role=role_of(runs, number),
             promised=_objective(runs, number),
-            validation=np.array([f.metrics[runs.objective] for f in runs.finalists[number]]),
+            validation=np.array([final.metrics[runs.objective] for final, _ in made]),
             errors=errors[str(number)],
             scores=scored.scores[str(number)],
             test=scored.mean(str(number)),
         )
-        for number in found
+        for number, made in found.items()
     ]
     champion = runs.champion
     finalists.sort(
         key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
     )
     return Outcome(tuple(finalists), tuple(scored.compare()), reference)
+
+
+def role_of(runs: StudyRuns, number: int) -> str:
+    """What a trial is besides a trial: ``default of GAT``; empty for most."""
+    if number not in runs.defaults:
+        return ""
+    trial = next(trial for trial in runs.trials if trial.number == number)
+    called = "default" if runs.params.get("preset", "none") == "none" else "preset"
+    return f"{called} of {style.title(trial.params[runs.by])}"
 
 
 def _objective(runs: StudyRuns, number: int) -> float:
@@ -251,11 +268,18 @@ def _cells(found: Outcome, finalist: Finalist) -> list[str]:
     return [
         f"**{finalist.title}**" if finalist is found.champion else finalist.title,
         f"{finalist.promised:.4f}",
-        f"{finalist.validation.mean(axis=0):.4f}",
+        _over_seeds(found, finalist),
         f"{finalist.gap:+.4f}",
         f"{finalist.test.value:.4f} ({finalist.test.low:.4f} to {finalist.test.high:.4f})",
         f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else "—",
     ]
+
+
+def _over_seeds(found: Outcome, finalist: Finalist) -> str:
+    """The mean on the validation split; of how many seeds, where these differ."""
+    counts = {len(other.finals) for other in found.finalists}
+    of = f" ({len(finalist.finals)} seeds)" if len(counts) > 1 else ""
+    return f"{finalist.validation.mean(axis=0):.4f}{of}"
 
 
 def _caption(found: Outcome, runs: StudyRuns) -> str:
@@ -270,8 +294,22 @@ def _caption(found: Outcome, runs: StudyRuns) -> str:
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {unit}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
-        "pairs (Holm)."
+        f"pairs (Holm).{_lost(found, runs)}"
     )
+
+
+def _lost(found: Outcome, runs: StudyRuns) -> str:
+    """What is to be said of finals that failed, or cannot be scored."""
+    told = ""
+    if failed := sum(final.state in ("failed", "infeasible") for final in runs.finals):
+        told += f" {failed} finals failed; a configuration of which none did goes before."
+    champion = runs.champion
+    if champion is not None and champion.number != found.champion.trial.number:
+        told += (
+            f" The one with the highest mean, trial {champion.number}, could not be scored, as "
+            "its weights were not kept."
+        )
+    return told
 
 
 def draw(found: Outcome, runs: StudyRuns) -> Figure:

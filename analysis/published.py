@@ -1,6 +1,7 @@
 """Published figures that a study's scores are set beside, each with its source."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from analysis.markdown import table
 from analysis.runs import StudyRuns
@@ -68,7 +69,8 @@ def _of_dipoles(runs: StudyRuns) -> Published:
 
 
 def _relation(runs: StudyRuns) -> str:
-    from_qm9 = "qm9" in runs.params["data.dataset"]
+    dataset = PurePath(runs.params["data.dataset"]).stem.lower()
+    from_qm9 = dataset == "qm9"
     if from_qm9 and runs.params["data.split"] == "homework":
         return (
             "This study has the homework's split: its R² is the same quantity on the same "
@@ -79,9 +81,14 @@ def _relation(runs: StudyRuns) -> str:
             "The same property of molecules of the same origin; the molecules to train and to "
             "test are others, and so may be their number."
         )
+    if dataset == "gfn2":
+        return (
+            "Published are moments of QM9's molecules (B3LYP). Those of this study are others, "
+            "with labels of another method: the figures give the scale, they are no comparison."
+        )
     return (
-        "Published are moments of QM9's molecules (B3LYP). Those of this study are others, with "
-        "labels of another method: the figures give the scale, they are no comparison."
+        "Published are moments of QM9's molecules (B3LYP). Whether this study's may be compared "
+        "with them depends on where they come from, which their file does not say."
     )
 
 
@@ -98,5 +105,5 @@ def _of_drives() -> Published:
         "How far the frames move differs between recordings, and with it every squared error: "
         "shares of persistence can be compared with the table above, errors themselves cannot. "
         "What the homework's configuration reaches on the drives of this study stands in that "
-        "table as the baseline.",
+        "table, where the study has ended, as the baseline.",
     )

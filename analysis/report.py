@@ -33,9 +33,9 @@ from analysis.answer import answer, question
 from analysis.finals import Outcome
 from analysis.findings import FOLDER, Find
 from analysis.published import beside
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.runs import ENVIRONMENT, SCHEDULER, StudyRuns, TrackingStore, TrialRun
 from analysis.search_report import Chapter, search, use
-from analysis.side_by_side import Side, check_same_quantity, compared
+from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
 
 CAPTIONS = {
@@ -99,14 +99,17 @@ def write(store: TrackingStore, runs: StudyRuns) -> Report:
         store: MLflow's.
         runs: The study.
     """
-    outcome = scored(store, runs)
-    winner = runs.champion if outcome else runs.best(runs.trials)
-    report = Report(answer=answer(runs, outcome))
+    outcome, reason = scored(store, runs)
+    winner = outcome.champion.trial if outcome else runs.best(runs.trials)
+    report = Report(answer=answer(runs, outcome, reason))
     report.add(f"# {runs.name}")
     report.add(question(runs))
     report.add(f"> {report.answer}")
     report.head("The finalists")
-    report.found(lambda *_: finals.findings_of(outcome, runs), store, runs)
+    if outcome is None:
+        report.add(f"Not there: {reason}.")
+    else:
+        report.found(lambda *_: finals.findings_of(outcome, runs), store, runs)
     _scores(report, store, runs)
     report.head("Loss curves")
     report.found(loss_curves.find, store, runs)
@@ -119,12 +122,15 @@ def write(store: TrackingStore, runs: StudyRuns) -> Report:
     return report
 
 
-def scored(store: TrackingStore, runs: StudyRuns) -> Outcome | None:
-    """What the finals of a study say; None where there are none, or they are not scored."""
+def scored(store: TrackingStore, runs: StudyRuns) -> tuple[Outcome | None, str]:
+    """What the finals of a study say; or None, and why they say nothing."""
+    if not runs.finals:
+        return None, finals.NONE
     try:
-        return finals.outcome(store, runs, _unscored)
-    except InputError:
-        return None
+        outcome = finals.outcome(store, runs, _unscored)
+    except InputError as error:
+        return None, str(error)
+    return outcome, "" if outcome else "none of them finished, or no weights of them were kept"
 
 
 def description(study: str, tracking_uri: str) -> str:
@@ -135,9 +141,9 @@ def description(study: str, tracking_uri: str) -> str:
     """
     store = TrackingStore(tracking_uri)
     runs = store.study(study)
-    outcome = scored(store, runs)
+    outcome, reason = scored(store, runs)
     table = finals.markdown(outcome, runs) if outcome else ""
-    return f"{question(runs)}\n\n{answer(runs, outcome)}\n\n{table}".strip()
+    return f"{question(runs)}\n\n{answer(runs, outcome, reason)}\n\n{table}".strip()
 
 
 def _scores(report: Report, store: TrackingStore, runs: StudyRuns) -> None:
@@ -176,11 +182,12 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
         "seed of the study": runs.params.get("seed", "not recorded"),
         "seeds of the finals": ", ".join(sorted({f.params["seed"] for f in runs.finals}, key=int))
         or "no finals",
-        "sampler, scheduler": f"{runs.params.get('sampler')}, {tags.get('orrery.scheduler')}",
+        "sampler": runs.params.get("sampler", "not recorded"),
+        "scheduler": tags.get(SCHEDULER, "not recorded"),
         "machine": tags.get("orrery.host", "not recorded"),
         "run in MLflow": f"`{runs.run_id}`",
     }
-    command = tags.get("orrery.command", "")
+    command = f"{tags.get(ENVIRONMENT, '')} {tags.get('orrery.command', 'not recorded')}".strip()
     lines = "\n".join(f"- {name}: {value}" for name, value in told.items())
     configuration = ""
     if winner is not None:
@@ -234,9 +241,10 @@ def beside_each_other(studies: Sequence[str], tracking_uri: str, report: Path) -
         InputError: If there is no such study, or they do not measure the same quantity.
     """
     store = TrackingStore(tracking_uri)
-    runs = [store.study(name) for name in dict.fromkeys(studies)]
-    check_same_quantity(runs)
-    told = compared([Side(each, scored(store, each)) for each in runs])
+    if len(set(studies)) < len(studies):
+        raise InputError(f"{' '.join(studies)}: expected different studies to set side by side")
+    runs = [store.study(name) for name in studies]
+    told = compared([Side(each, *scored(store, each)) for each in runs])
     beside = f"beside-{'-'.join(each.name for each in runs[1:])}"
     page, text, *_ = save(told, " beside ".join(studies), report / beside)
     return f"{told.text}\nreport: {page}, {text}"

@@ -39,7 +39,10 @@ REASON = "orrery.reason"
 DEVICE = "orrery.device"
 QUESTION = "orrery.question"
 SCHEDULER = "orrery.scheduler"
+COMMIT = "mlflow.source.git.commit"
 RUNGS = "orrery.rungs"
+DEFAULTS = "orrery.defaults"
+ENVIRONMENT = "orrery.environment"
 
 PATIENCE = 5.0
 """Seconds that a tracking server may take to answer at first."""
@@ -158,11 +161,21 @@ class StudyRuns:
         return from_texts(kind, texts)
 
     @property
+    def defaults(self) -> set[int]:
+        """Numbers of the trials that had a default configuration, or a preset's."""
+        told = self.tags.get(DEFAULTS)
+        if told is None:
+            return {trial.number for trial in self.trials if trial.baseline}
+        return {int(number) for number in told.split(", ") if number}
+
+    @property
     def groups(self) -> dict[str, tuple[TrialRun, ...]]:
         """Value of `by` -> its trials; in the order in which the values were first tried."""
-        values = dict.fromkeys(trial.params[self.by] for trial in self.trials)
+        # A run that was begun and then cut off has no params yet.
+        known = [trial for trial in self.trials if self.by in trial.params]
+        values = dict.fromkeys(trial.params[self.by] for trial in known)
         return {
-            value: tuple(trial for trial in self.trials if trial.params[self.by] == value)
+            value: tuple(trial for trial in known if trial.params[self.by] == value)
             for value in values
         }
 
@@ -178,14 +191,22 @@ class StudyRuns:
     @property
     def champion(self) -> TrialRun | None:
         """The finalist whose mean of the objective over the fresh seeds is the highest; None
-        without finals. Where some failed, those of which the most finished compete."""
+        without finals. One of which a training failed wins only where that is true of all, and
+        one that was trained once only where all were."""
+        most = max((len(finals) for finals in self.finalists.values()), default=0)
 
-        def standing(number: int) -> tuple[int, float]:
-            reached = [final.metrics[self.objective] for final in self.finalists[number]]
-            return len(reached), fmean(reached)
+        def standing(number: int) -> tuple[bool, bool, float]:
+            finals = self.finalists[number]
+            reached = [final.metrics[self.objective] for final in finals]
+            return len(finals) >= min(2, most), not self.failed_finals(number), fmean(reached)
 
         number = max(self.finalists, key=standing, default=None)
         return next((trial for trial in self.trials if trial.number == number), None)
+
+    def failed_finals(self, number: int) -> int:
+        """How many trainings of a finalist ended without a result."""
+        failed = ("failed", "infeasible")
+        return sum(final.of == number and final.state in failed for final in self.finals)
 
     @property
     def champion_final(self) -> TrialRun | None:

@@ -29,6 +29,9 @@ PANEL = (2.4, 1.9)
 
 FAILED = ("failed", "infeasible")
 
+FEWEST = 6
+"""Finished trials below which no rank correlation is told: in fewer any comes by chance."""
+
 WIDE = 50
 """Ratio of the ends of a logarithmic range above which only powers of ten are labelled."""
 
@@ -36,7 +39,6 @@ UNITS = {
     "cutoff": "Angstrom",
     "sequence_length": "frames",
     "free_steps": "frames",
-    "context": "frames",
     "noise": "pixel values",
 }
 """Of hyperparameters that have one."""
@@ -106,7 +108,12 @@ def _outcomes(axis: Axes, runs: StudyRuns, trials: Sequence[TrialRun], places: n
     pruned = states == "pruned"
     hollow = {"color": style.ORANGE, "mfc": "none"}
     looks: list[tuple[str, np.ndarray, dict[str, Any]]] = [
-        ("finished", states == "finished", {"marker": "o", "color": style.BLUE}),
+        ("finished", (states == "finished") & ~below, {"marker": "o", "color": style.BLUE}),
+        (
+            "finished, below the axis",
+            (states == "finished") & below,
+            {"marker": "v", "color": style.BLUE, "clip_on": False},
+        ),
         ("pruned", pruned & ~below, {"marker": "o", **hollow}),
         ("pruned, below the axis", pruned & below, {"marker": "v", "clip_on": False, **hollow}),
     ]
@@ -132,11 +139,11 @@ def _range(runs: StudyRuns) -> tuple[float, float]:
     """Of the objective on the axis: that of the better three quarters of the finished trials.
     What was stopped early, or went astray, may lie far below: it is not to flatten the rest."""
     values = [_value(runs, trial) for trial in ended(runs)]
-    finished = [_value(runs, trial) for trial in runs.trials if trial.state == "finished"]
+    finished = [_value(runs, trial) for trial in ended(runs) if trial.state == "finished"]
     known = [value for value in finished or values if np.isfinite(value)]
     if not known:
         return 0.0, 1.0
-    low, high = float(np.quantile(known, 0.25)), max(known)
+    low, high = float(np.quantile(known, 0.25)), max(filter(np.isfinite, values), default=1.0)
     low = max(min(known), low - (high - low))
     margin = 0.1 * (high - low) or 0.05 * abs(high) or 0.05
     return low - margin, high + margin
@@ -189,7 +196,7 @@ def _axis(
                 marker="*",
                 ms=10,
                 color=style.VERMILLION,
-                label="champion's trial",
+                label="the winner's trial",
             )
     unit = f" ({UNITS[searched.field]})" if searched.field in UNITS else ""
     axis.set_xlabel(searched.key.replace("_", " ") + unit)
@@ -260,18 +267,18 @@ class Rung:
 
 
 def rungs(store: TrackingStore, runs: StudyRuns, epochs: Sequence[int]) -> list[Rung]:
-    """The finished trials at the epochs at which others were stopped; empty with less than three
-    of them, or without early stopping."""
+    """The finished trials at the epochs at which others were stopped; empty with too few of
+    them, or without early stopping."""
     finished = [trial for trial in runs.trials if trial.state == "finished"]
-    if len(finished) < 3:
+    if len(finished) < FEWEST:
         return []
     curves = [store.history(trial, runs.objective) for trial in finished]
     found = []
     for epoch in epochs:
         early = np.array([_at(curve, epoch) for curve in curves])
-        last = np.array([curve.values[-1] for curve in curves])
-        known = np.isfinite(early)
-        if known.sum() >= 3:
+        last = np.array([_at(curve, int(curve.epochs.max(initial=0))) for curve in curves])
+        known = np.isfinite(early) & np.isfinite(last)
+        if known.sum() >= FEWEST and len({*early[known]}) > 1 < len({*last[known]}):
             correlation = stats.spearmanr(early[known], last[known]).statistic  # pyright: ignore
             found.append(Rung(epoch, early[known], last[known], float(correlation)))
     return found

@@ -58,8 +58,11 @@ def search(store: TrackingStore, runs: StudyRuns, winner: TrialRun | None) -> Ch
             f"The best {runs.objective} of the finished trials so far, over trials and over time; "
             "a pruned trial's value is that of the epoch at which it was stopped.",
         )
-        _importance(told, runs, searched)
-        _axes(told, runs, searched, winner)
+        if searched is None:
+            told.add("What was searched was not recorded.")
+        else:
+            _importance(told, runs, searched)
+            _axes(told, runs, searched, winner)
         _early_stopping(told, store, runs)
     return told
 
@@ -76,7 +79,7 @@ def _counts(runs: StudyRuns) -> str:
     ]
     text = table(["trials", "number", "share"], [*rows, ["all", str(total), ""]])
     reasons = Counter(trial.reason for trial in runs.trials if trial.reason)
-    lost = [f"- {count} times: {reason}" for reason, count in reasons.most_common(5)]
+    lost = [f"- {count} of them: {reason}" for reason, count in reasons.most_common(5)]
     return "\n\n".join([text, *(["\n".join(["Why trials failed:", "", *lost])] if lost else [])])
 
 
@@ -128,8 +131,8 @@ def _early_stopping(told: Chapter, store: TrackingStore, runs: StudyRuns) -> Non
     how = (
         f"Early stopping was off in the last session, {pruned} trials were stopped early."
         if runs.tags.get(SCHEDULER) == "none"
-        else f"Trials are compared after epochs {', '.join(map(str, epochs)) or 'unknown'}, and "
-        f"the worse half is stopped: {pruned} of {len(runs.trials)} were."
+        else f"Trials are compared after epochs {', '.join(map(str, epochs)) or 'not recorded'}, "
+        f"and the worse half is stopped: {pruned} of {len(runs.trials)} were."
     )
     found = search_figures.rungs(store, runs, epochs)
     if not found:

@@ -90,11 +90,13 @@ def written(space: Sequence[Mapping[str, Any]]) -> str:
     return json.dumps(list(space), indent=1)
 
 
-def read(store: TrackingStore, runs: StudyRuns) -> tuple[Searched, ...]:
-    """The search space of a study; empty if it recorded none."""
+def read(store: TrackingStore, runs: StudyRuns) -> tuple[Searched, ...] | None:
+    """The search space of a study; None if it was not recorded."""
     with tempfile.TemporaryDirectory() as scratch:
         file = store.fetch(runs.run_id, FILE, Path(scratch))
-        found = json.loads(file.read_text()) if file else []
+        if file is None:
+            return None
+        found = json.loads(file.read_text())
     return tuple(
         Searched(
             key=each["key"],

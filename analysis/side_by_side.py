@@ -18,7 +18,7 @@ from analysis.answer import answer, question
 from analysis.comparison import LEVEL, Comparison, Finalists
 from analysis.finals import Outcome, quantity
 from analysis.markdown import table
-from analysis.runs import StudyRuns, TrialRun
+from analysis.runs import COMMIT, SCHEDULER, StudyRuns, TrialRun
 from analysis.search_figures import ended
 from analysis.search_report import Chapter
 from datasets.errors import InputError
@@ -28,7 +28,7 @@ SAME = {
     "data.target": "target",
     "data.unit": "unit",
     "data.horizon": "frames of a rollout",
-    "data.size": "pixels on a side",
+    "data.pixels": "pixels on a side",
 }
 """Params that make a score the quantity it is, and what they are called."""
 
@@ -49,10 +49,12 @@ class Side:
     Attributes:
         runs: The study.
         outcome: Of its finals; None: there is none.
+        reason: Why there is none.
     """
 
     runs: StudyRuns
     outcome: Outcome | None
+    reason: str
 
     @property
     def winner(self) -> TrialRun | None:
@@ -86,7 +88,8 @@ def compared(sides: Sequence[Side]) -> Chapter:
     told = Chapter()
     told.add(f"# {' beside '.join(side.runs.name for side in sides)}")
     for side in sides:
-        told.add(f"**{side.runs.name}**: {question(side.runs)}\n\n> {answer(*_parts(side))}")
+        said = answer(side.runs, side.outcome, side.reason)
+        told.add(f"**{side.runs.name}**: {question(side.runs)}\n\n> {said}")
     told.add("## What they came to")
     told.add(_table(sides))
     told.add(_verdicts(sides))
@@ -103,10 +106,6 @@ def compared(sides: Sequence[Side]) -> Chapter:
     return told
 
 
-def _parts(side: Side) -> tuple[StudyRuns, Outcome | None]:
-    return side.runs, side.outcome
-
-
 def _table(sides: Sequence[Side]) -> str:
     name = quantity(sides[0].runs)
     header = [
@@ -115,8 +114,8 @@ def _table(sides: Sequence[Side]) -> str:
         f"validation {name} in the search",
         "with fresh seeds",
         f"test {name}",
-        "trials",
-        "training time (h)",
+        "trials and finals",
+        "time of all of them (h)",
     ]
     return table(header, [_row(side) for side in sides])
 
@@ -163,8 +162,9 @@ def _verdict(pair: Comparison) -> str:
     if pair.is_distinguishable:
         return f"{pair.better} is better than {pair.worse} by {interval}."
     return (
-        f"{pair.better} and {pair.worse} cannot be told apart: their difference, {interval}, "
-        f"would come by chance with more than {LEVEL:.0%} probability."
+        f"{pair.better} and {pair.worse} cannot be told apart: their difference, {interval} for "
+        f"this pair alone, would come by chance with more than {LEVEL:.0%} probability, corrected "
+        "for the number of pairs."
     )
 
 
@@ -209,15 +209,21 @@ def _searches(sides: Sequence[Side]) -> Figure:
         return figure
 
 
+def _circumstances(runs: StudyRuns) -> dict[str, str]:
+    tags = {"command": "orrery.command", "scheduler": SCHEDULER, "commit": COMMIT}
+    return {name: runs.tags.get(tag, "—") for name, tag in tags.items()}
+
+
 def _conditions(sides: Sequence[Side]) -> str:
     """In what the studies differ: the params that are not the same, a column a study."""
-    names = dict.fromkeys(name for side in sides for name in side.runs.params)
+    told = [{**side.runs.params, **_circumstances(side.runs)} for side in sides]
+    names = dict.fromkeys(name for each in told for name in each)
     rows = []
     for name in names:
-        values = [side.runs.params.get(name, "—") for side in sides]
+        values = [each.get(name, "—") for each in told]
         if len(set(values)) > 1:
             rows.append([name, *values])
     if not rows:
-        return "The studies were asked with the same data, seed and sampler."
-    told = table(["differs", *(side.runs.name for side in sides)], rows)
-    return f"What else differs between the studies:\n\n{told}"
+        return "The studies were asked by the same command, of the same data."
+    shown = table(["differs", *(side.runs.name for side in sides)], rows)
+    return f"What else differs between the studies:\n\n{shown}"

@@ -98,7 +98,7 @@ def page(title: str, markdown: str, figures: Mapping[str, Figure | bytes]) -> st
         markdown: Images in it name figures: ``![caption](figures/NAME.png)``.
         figures: Name -> a figure, or an animation as a GIF.
     """
-    parser = MarkdownIt("commonmark").enable("table")
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(markdown)
     headings = _numbered(tokens)
     drawn = {name: _picture(name, figure) for name, figure in figures.items()}

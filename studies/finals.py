@@ -23,12 +23,12 @@ def finalists(search: Search, count: int) -> list[FinishedTrial]:
 
     Args:
         search: The search.
-        count: How many, besides the default, which is the study's first trial.
+        count: How many, besides the default configuration of the first value that is compared.
     """
     finished = search.finished_trials()
     distinct = {trial.config: trial for trial in finished}  # of equal ones the best
     best = sorted(distinct.values(), key=lambda trial: trial.value, reverse=True)[:count]
-    default = [trial for trial in finished if trial.number == 0]
+    default = [trial for trial in finished if trial.number == search.space.defaults_at()[0]]
     return list({trial.config: trial for trial in (*best, *default)}.values())
 
 

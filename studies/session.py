@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from upath import UPath
 
-from analysis.runs import RUNGS, SCHEDULER, check_answers
+from analysis.runs import DEFAULTS, ENVIRONMENT, RUNGS, SCHEDULER, check_answers
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
@@ -417,6 +417,12 @@ class Session:
                 KEEP: str(self.options.keep),
                 STORAGE: str(self.sessions) if self.storage else "",
                 SCHEDULER: "none" if self.options.local else self.options.scheduler,
+                DEFAULTS: ", ".join(map(str, search.space.defaults_at())),
+                ENVIRONMENT: shlex.join(
+                    f"{name}={value}"
+                    for name, value in sorted(os.environ.items())
+                    if name.startswith("ORRERY_")
+                ),
                 RUNGS: ", ".join(map(str, rungs(search.space.epochs))),
                 "mlflow.source.name": self.script,
                 "mlflow.source.git.commit": self.code[COMMIT],

@@ -220,6 +220,11 @@ class Space:
         others = [config for config in defaults if config not in baselines]
         return [self._parameters(config) for config in (*baselines, *others)]
 
+    def defaults_at(self) -> list[int]:
+        """Numbers of the trials of the default configurations, by value of `by`."""
+        first = self.first()
+        return [first.index(self._parameters(self.default(value))) for value in self.compared]
+
     def _parameters(self, config: FitConfig) -> dict[str, Any]:
         values = asdict(config)
         return {

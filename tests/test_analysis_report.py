@@ -24,6 +24,8 @@ RISING = [
     Told("gin", (0.4, 0.5, 0.65), baseline=True),
     Told("sage", (0.6, 0.7, 0.80), learning_rate=0.01),
     Told("gat", (0.3, 0.4, 0.55), learning_rate=0.003),
+    Told("gat", (0.2, 0.3, 0.45), learning_rate=0.004),
+    Told("gat", (0.1, 0.2, 0.35), learning_rate=0.005),
     Told("gat", (0.2,), "pruned", learning_rate=0.0005),
     Told("gat", (), "failed", reason="the loss was not finite in epoch 1"),
     *(Told("gin", (0.1,), "pruned", learning_rate=0.0004 * step) for step in range(1, 7)),
@@ -105,11 +107,11 @@ def test_what_was_counted_is_said(text: str) -> None:
         for line in text.splitlines()
         if line.startswith("| ")
     }
-    assert cells["finished"] == ["4", "33%"]
-    assert cells["pruned"] == ["7", "58%"]
-    assert cells["failed"] == ["1", "8%"]
-    assert "1 times: the loss was not finite in epoch 1" in text
-    # The ranks of the four that finished are the same after each epoch, but for the first.
+    assert cells["finished"] == ["6", "43%"]
+    assert cells["pruned"] == ["7", "50%"]
+    assert cells["failed"] == ["1", "7%"]
+    assert "1 of them: the loss was not finite in epoch 1" in text
+    # The ranks of the six that finished are the same after each epoch, but for the first.
     assert "rank correlation (Spearman) with the last score is 1.00" in text
     assert "learning_rate, 0.01, is at the highest end of 0.0003 to 0.01" in text
 
@@ -120,7 +122,7 @@ def test_what_was_counted_is_said(text: str) -> None:
         ([], "No trial has been begun, so there is no answer."),
         (
             [Told("gcn", (0.5, 0.6, 0.7), baseline=True)],
-            "The best of 1 trials is trial 0, **gcn 3x64 distances dipole**, with validation/r2 "
+            "The best of 1 trial is trial 0, **gcn 3x64 distances dipole**, with validation/r2 "
             "**0.7000**.",
         ),
         (
@@ -204,9 +206,9 @@ def test_the_answer_is_that_of_the_finals_and_heads_report_and_run(finals_dir: P
 @pytest.mark.slow
 def test_finals_that_are_not_scored_are_not_denied(finals_dir: Path) -> None:
     store = TrackingStore(f"sqlite:///{finals_dir / 'mlflow.db'}")
-    said = answer(replace(store.study("gcn"), status="KILLED"), None)
+    said = answer(replace(store.study("gcn"), status="KILLED"), None, "not yet")
     assert said.startswith("The study was stopped before its end; so far the best of 3 trials is")
-    assert "its finals, which tell how much of it is luck, are not scored" in said
+    assert "How much of that is luck its finals tell, which are not scored (not yet)." in said
     assert "has not been trained again" not in said
 
 
@@ -233,5 +235,5 @@ def test_champions_on_the_same_test_molecules_are_compared(
     verdicts = [line for line in said.splitlines() if line.startswith("- ")]
     assert len(verdicts) == 1
     assert "cannot be told apart" in verdicts[0] or "is better than" in verdicts[0]
-    assert "family" not in said or "differs" in said
+    assert "--family gin" in said, "in what they differ: the command"
     assert (tmp_path / "beside-gin" / "figures" / "champions.png").stat().st_size > 5000
