@@ -141,6 +141,41 @@ def test_a_finalist_with_a_single_training_among_several_is_left_out(
     assert 0 not in {finalist.trial.number for finalist in found.finalists}
 
 
+def test_a_final_that_was_lost_is_left_out_of_every_number(
+    runs_dir: Path, cache: Path, studied: StudyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyse(runs_dir, cache)
+    assert studied.champion is not None
+    lost = studied.finalists[studied.champion.number][1]
+    of_trial = predictions.of_trial
+    monkeypatch.setattr(
+        predictions,
+        "of_trial",
+        lambda store, trial, data: None if trial == lost else of_trial(store, trial, data),
+    )
+    found = finals.outcome(store(runs_dir), studied, never)
+    assert found is not None
+    champion = next(f for f in found.finalists if f.trial == studied.champion)
+    assert [final.params["seed"] for final in champion.finals] == ["1", "3"]
+    assert len(champion.validation) == len(champion.scores) == 2
+    assert "(2 seeds)" in finals.markdown(found, studied)
+    assert lost.run_id not in set(finals.frame(found, studied)["run_id"])
+
+
+def test_a_configuration_of_which_a_training_failed_comes_after_those_of_which_none_did(
+    studied: StudyRuns,
+) -> None:
+    champion = studied.champion
+    assert champion is not None
+    first = next(final for final in studied.finals if final.of == champion.number)
+    ended = tuple(
+        replace(final, state="failed") if final == first else final for final in studied.finals
+    )
+    other = replace(studied, finals=ended).champion
+    assert other is not None
+    assert other.number != champion.number
+
+
 @pytest.mark.slow
 def test_world_models_are_judged_by_the_skill_of_their_rollouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -29,6 +29,7 @@ def forecast(**changed: Any) -> Forecast:
     known = {
         "rehearsed": {c: Rehearsal(s, float(s), 2**20) for c, s in rehearsed.items()},
         "trials": 12,
+        "finals": 0,
         "concurrent": 2,
         "keep": 3,
         "memory": 8.0,
