@@ -10,7 +10,7 @@ study: setup
 	$(BIN)/python studies/gnn_sweep.py
 
 test: setup
-	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
 
 check: setup

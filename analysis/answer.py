@@ -3,6 +3,7 @@
 from collections import Counter
 
 from analysis.finals import Outcome, quantity
+from analysis.kinds import KINDS
 from analysis.runs import StudyRuns, TrialRun
 
 UNFINISHED = {
@@ -36,7 +37,7 @@ def _of_finals(runs: StudyRuns, outcome: Outcome) -> str:
     champion = outcome.champion
     test, name = champion.test, quantity(runs)
     seeds = len(champion.finals)
-    unit = "molecules" if runs.kind == "molecules" else "episodes"
+    unit = KINDS[runs.kind].units
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
     against = _against_default(runs, outcome) if seeds > 1 else ""
     found = (
@@ -91,9 +92,8 @@ def _of_search(runs: StudyRuns, best: TrialRun, reason: str) -> str:
     so_far = f"{state}; so far " if state else ""
     count = len(runs.trials)
     which = f"{so_far}the best of {count} trial{'s' * (count > 1)} is trial {best.number}"
-    configuration = best.name.partition(" ")[2]
     found = (
-        f"{which[0].upper()}{which[1:]}, **{configuration}**, with {runs.objective} "
+        f"{which[0].upper()}{which[1:]}, **{best.configuration}**, with {runs.objective} "
         f"**{best.metrics[runs.objective]:.4f}**."
     )
     if runs.finals:

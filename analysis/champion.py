@@ -27,7 +27,7 @@ class Champion:
     @property
     def title(self) -> str:
         """Configuration and trial."""
-        return f"{self.trial.name.partition(' ')[2]} (trial {self.trial.number})"
+        return f"{self.trial.configuration} (trial {self.trial.number})"
 
     @property
     def trainings(self) -> str:

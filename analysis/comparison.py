@@ -57,10 +57,15 @@ class Finalists:
         reference: (units,) float64: the error of the reference.
 
     Raises:
-        ValueError: If there are less than two units, or some have one seed and others several.
+        ValueError: If there are less than two units, some have one seed and others several, an
+            error is not finite, or the reference has none, which leaves nothing to divide by.
     """
 
     def __init__(self, errors: Mapping[str, np.ndarray], reference: np.ndarray) -> None:
+        if not all(np.isfinite(each).all() for each in (reference, *errors.values())):
+            raise ValueError("an error on a test unit is not finite")
+        if not reference.any():
+            raise ValueError("the test units are all alike, the reference makes no error on them")
         seeds = {len(runs) for runs in errors.values()}
         if len(reference) < 2 or (1 in seeds and len(seeds) > 1):
             raise ValueError(f"{len(reference)} test units, {sorted(seeds)} seeds: too few")

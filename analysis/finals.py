@@ -11,7 +11,7 @@ once, its predictions are kept in MLflow, and read from there the next time.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,16 +21,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import command_line, dreams, findings, predictions, style
+from analysis import command_line, findings, style
 from analysis.comparison import LEVEL, Comparison, Finalists
-from analysis.findings import Findings, OpenData
+from analysis.findings import Findings
+from analysis.kinds import KINDS, OpenData, kind_of
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import Score
 from datasets.errors import InputError
-
-Errors = tuple[np.ndarray, np.ndarray]
-"""Of a final on each test unit, and of the reference: 1 - the ratio of their sums is its score."""
 
 NONE = "no finals: `--finalists` says of how many configurations there are some"
 
@@ -65,9 +63,8 @@ class Finalist:
     @property
     def title(self) -> str:
         """Configuration and trial."""
-        number, _, configuration = self.trial.name.partition(" ")
         role = f", {self.role}" if self.role else ""
-        return f"{configuration} (trial {int(number)}{role})"
+        return f"{self.trial.configuration} (trial {self.trial.number}{role})"
 
     @property
     def gap(self) -> float:
@@ -123,14 +120,18 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
         None if there are no finals, or nothing of them was kept.
 
     Raises:
-        InputError: If the study has not ended; or see `OpenData`.
+        InputError: If the study has not ended, or the scores do not exist; or see `OpenData`.
     """
     if not runs.finals:
         return None
     runs.check_ended()
-    score = _scorer(store, runs, data)
+    errors_of = kind_of(runs).errors
     found = {
-        number: [(final, made) for final in finals if (made := score(final)) is not None]
+        number: [
+            (final, made)
+            for final in finals
+            if (made := errors_of(store, runs, final, data)) is not None
+        ]
         for number, finals in runs.finalists.items()
     }
     # One training of several says nothing of luck, and cannot stand beside the others.
@@ -140,7 +141,10 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
         return None
     _, (_, reference) = next(iter(found.values()))[0]
     errors = {str(n): np.stack([error for _, (error, _) in made]) for n, made in found.items()}
-    scored = Finalists(errors, reference)
+    try:
+        scored = Finalists(errors, reference)
+    except ValueError as error:
+        raise InputError(f"the finals of {runs.name} cannot be compared: {error}") from error
     finalists = [
         Finalist(
             trial=next(trial for trial in runs.trials if trial.number == number),
@@ -173,24 +177,6 @@ def role_of(runs: StudyRuns, number: int) -> str:
 def _objective(runs: StudyRuns, number: int) -> float:
     trial = next(trial for trial in runs.trials if trial.number == number)
     return trial.metrics[runs.objective]
-
-
-def _scorer(
-    store: TrackingStore, runs: StudyRuns, data: OpenData
-) -> Callable[[TrialRun], Errors | None]:
-    """What gives the errors of a final; None of one of which nothing was kept."""
-
-    def of_molecules(final: TrialRun) -> Errors | None:
-        made = predictions.of_trial(store, final, data)
-        return None if made is None else (made.errors(), made.reference())
-
-    def of_drives(final: TrialRun) -> Errors | None:
-        made = dreams.of_trial(store, final, data)
-        return None if made is None else made.free_running(int(runs.params["data.horizon"]))
-
-    if runs.kind == "unknown":
-        raise InputError(f"{runs.name} is neither of molecules nor of drives: it has no scores")
-    return of_molecules if runs.kind == "molecules" else of_drives
 
 
 def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
@@ -285,16 +271,17 @@ def _over_seeds(found: Outcome, finalist: Finalist) -> str:
 def _caption(found: Outcome, runs: StudyRuns) -> str:
     seeds = sorted({len(finalist.finals) for finalist in found.finalists})
     pairs = len(found.comparisons)
-    unit = "molecules" if runs.kind == "molecules" else "episodes"
+    kind = KINDS[runs.kind]
+    remark = f" {kind.remark}" if kind.remark else ""
     luck = "the training and " if seeds[-1] > 1 else ""
     return (
         f"{runs.name}: the finalists, each trained again with {' or '.join(map(str, seeds))} "
         "fresh seeds; in bold the champion, which has the highest mean of "
         f"{runs.objective} over them. Selection gap: what the search promised, less that mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
-        f"{found.units:,} test {unit}. Two are told apart where their difference "
+        f"{found.units:,} test {kind.units}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
-        f"pairs (Holm).{_lost(found, runs)}"
+        f"pairs (Holm).{_lost(found, runs)}{remark}"
     )
 
 

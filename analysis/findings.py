@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import command_line, dreams, predictions, style
+from analysis import command_line, style
+from analysis.kinds import OpenData, kind_of
 from analysis.runs import StudyRuns, TrackingStore
-from datasets.errors import InputError
+from datasets.files import write_whole
 
 FOLDER = "report"
 """Where an analysis' files are among the artifacts of the study's run."""
@@ -40,9 +40,6 @@ class Findings:
     figures: Mapping[str, Figure | bytes] = field(default_factory=dict)
 
 
-OpenData = Callable[[], Any]
-"""Opens the data that a study learned from, or raises InputError."""
-
 Find = Callable[[TrackingStore, StudyRuns, OpenData], Findings]
 """An analysis; raises InputError where it finds nothing, with the reason."""
 
@@ -55,14 +52,7 @@ def opener(runs: StudyRuns, data_dir: Path, where: str | None = None) -> OpenDat
         data_dir: Folder of prepared data.
         where: Where the data are on this machine; None: where they were for the study.
     """
-    kinds = {"molecules": predictions.open_data, "drives": dreams.open_data}
-
-    def opened() -> Any:
-        if runs.kind not in kinds:
-            raise InputError(f"{runs.name} is neither of molecules nor of drives")
-        return kinds[runs.kind](runs, data_dir, where)
-
-    return cache(opened)
+    return cache(lambda: kind_of(runs).open_data(runs, data_dir, where))
 
 
 def analyse(
@@ -106,13 +96,13 @@ def write(found: Findings, folder: Path) -> list[Path]:
     files = []
     if found.text:
         files.append(folder / f"{found.name}.md")
-        files[-1].write_text(found.text, encoding="utf-8")
+        write_whole(files[-1], found.text.encode())
     files.append(folder / f"{found.name}.csv")
-    found.table.to_csv(files[-1], index=False)
+    write_whole(files[-1], found.table.to_csv(index=False).encode())
     for name, figure in found.figures.items():
         if isinstance(figure, Figure):
             files += style.save(figure, folder / name)
         else:
             files.append(folder / f"{name}.gif")
-            files[-1].write_bytes(figure)
+            write_whole(files[-1], figure)
     return files

@@ -15,6 +15,7 @@ from analysis.rollouts import HORIZONS
 from analysis.runs import StudyRuns
 from datasets.driving import read_drives
 from datasets.errors import InputError
+from datasets.files import write_whole
 from datasets.recordings import Recordings
 from trainables import rollout
 from trainables.rollout import CONTEXT
@@ -124,7 +125,8 @@ def dream(champion: Champion, drive: Drive) -> Dreamt:
 
 
 def write(found: Dreamt, drive: Drive, champion: Champion, folder: Path) -> list[Path]:
-    """Writes the errors at all horizons, ``dream.csv``, and a film, ``dream.gif``.
+    """Writes the errors at all horizons, ``dream.csv``, and a film, ``dream.gif``; each whole or
+    not at all.
 
     Raises:
         OSError: If they cannot be written.
@@ -141,12 +143,12 @@ def write(found: Dreamt, drive: Drive, champion: Champion, folder: Path) -> list
             },
         }
     )
-    table.to_csv(folder / "dream.csv", index=False)
+    write_whole(folder / "dream.csv", table.to_csv(index=False).encode())
     columns = [("truth", drive.frames[0, CONTEXT:])]
     columns += [(f"seed {s}", film) for s, film in zip(champion.seeds, found.frames, strict=True)]
     columns += [("freeze", rollout.freeze(drive.frames, CONTEXT)[0])]
     shown = [(title, dreams.as_bytes(frames)) for title, frames in columns]
-    (folder / "dream.gif").write_bytes(film.play(shown))
+    write_whole(folder / "dream.gif", film.play(shown))
     return [folder / "dream.csv", folder / "dream.gif"]
 
 

@@ -37,6 +37,7 @@ from analysis.runs import ENVIRONMENT, SCHEDULER, StudyRuns, TrackingStore, Tria
 from analysis.search_report import Chapter, search, use
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
+from datasets.files import write_whole
 
 CAPTIONS = {
     "finals": "Each finalist: what the search promised on the validation split, what each fresh "
@@ -50,6 +51,12 @@ CAPTIONS = {
     "under its horizon.",
     "rollouts": "The same, played.",
 }
+
+SCORES = {
+    "molecules": ("The test split, by family", r2_table.find),
+    "drives": ("Rollouts of the test episodes", rollouts.find),
+}
+"""What the winner of the search is set beside, by what the study learned from."""
 
 DATA_PARAMS = "data."
 
@@ -147,12 +154,10 @@ def description(study: str, tracking_uri: str) -> str:
 
 
 def _scores(report: Report, store: TrackingStore, runs: StudyRuns) -> None:
-    if runs.kind == "molecules":
-        report.head("The test split, by family")
-        report.found(r2_table.find, store, runs)
-    elif runs.kind == "drives":
-        report.head("Rollouts of the test episodes")
-        report.found(rollouts.find, store, runs)
+    if runs.kind in SCORES:
+        title, find = SCORES[runs.kind]
+        report.head(title)
+        report.found(find, store, runs)
     if (published := beside(runs)) is not None:
         report.add("### Published figures")
         report.add(published.markdown())
@@ -214,15 +219,15 @@ def save(report: Chapter, title: str, folder: Path) -> list[Path]:
     pictures = folder / "figures"
     command_line.make_folder(pictures)
     page, text = folder / "report.html", folder / "report.md"
-    page.write_text(web_page.page(title, report.text, report.figures), encoding="utf-8")
-    text.write_text(report.text, encoding="utf-8")
+    write_whole(page, web_page.page(title, report.text, report.figures).encode())
+    write_whole(text, report.text.encode())
     files = []
     for name, figure in report.figures.items():
         if isinstance(figure, Figure):
             files.append(style.picture(figure, pictures / name))
         else:
             files.append(pictures / f"{name}.gif")
-            files[-1].write_bytes(figure)
+            write_whole(files[-1], figure)
     return [page, text, *files]
 
 

@@ -92,6 +92,11 @@ class TrialRun:
     of: int | None = None
 
     @property
+    def configuration(self) -> str:
+        """The most telling of its hyperparameters, as its name has them after the number."""
+        return self.name.partition(" ")[2]
+
+    @property
     def reason(self) -> str:
         """Why it failed, or cannot be run."""
         return self.tags.get(REASON, "")
@@ -221,9 +226,10 @@ class StudyRuns:
             InputError: If the study has not ended, or nothing of it can be scored.
         """
         if self.status not in ("FINISHED", "FAILED"):
+            less = "--finalists 0" if self.finals else "a smaller --trials"
             raise InputError(
                 f"{self.name} has not ended ({self.status}) and the test split is scored at the "
-                "end only: repeat its command to go on, or with a smaller --trials to end it"
+                f"end only: repeat its command to go on, or with {less} to end it"
             )
         if self.best(self.trials) is None:
             raise InputError(f"no trial of {self.name} finished, so there is nothing to score")

@@ -59,14 +59,20 @@ def ended(runs: StudyRuns) -> list[TrialRun]:
     return sorted(over, key=lambda trial: (trial.ended, trial.number))
 
 
+def best_values(runs: StudyRuns) -> np.ndarray:
+    """The best objective of the finished trials after each that ended: (ended,) float64, -inf
+    before the first of them."""
+    values = [_value(runs, t) if t.state == "finished" else -np.inf for t in ended(runs)]
+    return np.array([*accumulate(values, max)])
+
+
 def best_so_far(runs: StudyRuns) -> Figure:
     """The best finished trial after each one that ended, over their number and over the hours."""
     trials = ended(runs)
     begun = min(trial.started for trial in runs.trials)
     seconds = [(trial.ended - begun).total_seconds() for trial in trials if trial.ended]
     unit, length = ("hours", 3600) if seconds[-1] > 5400 else ("minutes", 60)
-    values = [_value(runs, trial) if trial.state == "finished" else -np.inf for trial in trials]
-    best = np.array([*accumulate(values, max)])
+    best = best_values(runs)
     with _figure(WIDTH, 2.6) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axis, places in (
@@ -90,7 +96,7 @@ def best_so_far(runs: StudyRuns) -> Figure:
 
 
 def _quantity(runs: StudyRuns) -> str:
-    return f"{runs.objective} (dimensionless)"
+    return f"{runs.objective}\n(dimensionless)"
 
 
 def _value(runs: StudyRuns, trial: TrialRun) -> float:
@@ -171,7 +177,7 @@ def axes_of(runs: StudyRuns, searched: Sequence[Searched], champion: TrialRun | 
         for axis in grid.flat[len(searched) :]:
             axis.set_axis_off()
         for line in grid:
-            line[0].set_ylabel(runs.objective)
+            line[0].set_ylabel(_quantity(runs))
         _legend(figure, grid.flat)
         return figure
 
@@ -296,6 +302,6 @@ def rung_panels(runs: StudyRuns, found: Sequence[Rung]) -> Figure:
         for axis, rung in zip(panels, found, strict=True):
             axis.plot(rung.early, rung.last, ls="", marker="o", ms=4, color=style.BLUE)
             axis.set_title(f"rank correlation {rung.correlation:.2f}")
-            axis.set_xlabel(f"after epoch {rung.epoch}")
-        panels[0].set_ylabel(f"{runs.objective},\nlast epoch")
+            axis.set_xlabel(f"after epoch {rung.epoch} (dimensionless)")
+        panels[0].set_ylabel(f"{runs.objective}, last\nepoch (dimensionless)")
         return figure

@@ -109,8 +109,8 @@ def _axes(
         "axes",
         search_figures.axes_of(runs, searched, winner),
         f"Every trial that ended, by each searched hyperparameter against {runs.objective}; "
-        "failed ones, which have none, lie at the foot. A field that has another range under a "
-        "condition has a panel for each.",
+        "failed ones, which have none, lie at the foot. A field without a unit is a plain number; "
+        "one that has another range under a condition has a panel for each.",
     )
     if winner is None:
         return

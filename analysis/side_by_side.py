@@ -7,7 +7,6 @@ finalists of one study are; where they were not, each keeps its own interval, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import matplotlib
 import numpy as np
@@ -19,7 +18,7 @@ from analysis.comparison import LEVEL, Comparison, Finalists
 from analysis.finals import Outcome, quantity
 from analysis.markdown import table
 from analysis.runs import COMMIT, SCHEDULER, StudyRuns, TrialRun
-from analysis.search_figures import ended
+from analysis.search_figures import best_values, ended
 from analysis.search_report import Chapter
 from datasets.errors import InputError
 
@@ -127,7 +126,7 @@ def _row(side: Side) -> list[str]:
     hours = sum(span.total_seconds() for span in spans) / 3600
     cells = ["—"] * 4
     if winner is not None:
-        cells[0] = f"{winner.name.partition(' ')[2]} (trial {winner.number})"
+        cells[0] = f"{winner.configuration} (trial {winner.number})"
         cells[1] = f"{winner.metrics[runs.objective]:.4f}"
     if side.outcome is not None:
         champion = side.outcome.champion
@@ -191,18 +190,15 @@ def _searches(sides: Sequence[Side]) -> Figure:
         axis = figure.subplots()
         for place, side in enumerate(sides):
             colour, dashes = LOOKS[place % len(LOOKS)]
-            values = [
-                trial.metrics[side.runs.objective] if trial.state == "finished" else -np.inf
-                for trial in ended(side.runs)
-            ]
-            best = np.array([*accumulate(values, max)])
+            best = best_values(side.runs)
             reached = np.isfinite(best)
             numbers = np.arange(1, len(best) + 1)[reached]
             axis.step(
                 numbers, best[reached], where="post", color=colour, ls=dashes, label=side.runs.name
             )
         axis.set(
-            xlabel="trials that have ended", ylabel=f"{sides[0].runs.objective} (best so far)"
+            xlabel="trials that have ended",
+            ylabel=f"best {sides[0].runs.objective} so far\n(dimensionless)",
         )
         axis.grid(axis="y", lw=0.4, color=style.LIGHT)
         axis.legend()

@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color); line
 panel differ in their dashes too.
 """
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from datasets.files import write_whole
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -122,14 +125,19 @@ def save(figure: Figure, path: Path) -> list[Path]:
     PNG for the screen, PDF for print. The same numbers give the same bytes.
     """
     printed = path.with_suffix(".pdf")
-    with matplotlib.rc_context(LOOK):
-        figure.savefig(printed, metadata={"CreationDate": None})
+    _write(figure, printed, metadata={"CreationDate": None})
     return [picture(figure, path), printed]
 
 
 def picture(figure: Figure, path: Path) -> Path:
     """Writes a figure as PNG, without the names and dates that matplotlib would write into it."""
     file = path.with_suffix(".png")
-    with matplotlib.rc_context(LOOK):
-        figure.savefig(file, dpi=RESOLUTION, metadata={"Software": None})
+    _write(figure, file, dpi=RESOLUTION, metadata={"Software": None})
     return file
+
+
+def _write(figure: Figure, path: Path, **options: Any) -> None:
+    content = io.BytesIO()
+    with matplotlib.rc_context(LOOK):
+        figure.savefig(content, format=path.suffix[1:], **options)
+    write_whole(path, content.getbuffer())

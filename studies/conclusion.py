@@ -76,7 +76,7 @@ class Conclusion:
         best = self.search.best()
         if best is None:
             reasons = sorted({told.reason for told in self.search.endings() if told.reason})
-            self._tell(undelivered, lambda: self._close("FAILED"))
+            self._tell(undelivered, lambda: self._end("FAILED"))
             print(f"no trial of {self._name} finished: {'; '.join(reasons)}", file=sys.stderr)
             return 1
         score = f"{self.study.objective} {best.value:.4f}"
@@ -110,7 +110,7 @@ class Conclusion:
         """The session ended before the study did."""
         called = ledger.search.called
         ended, total = ledger.search.ended, ledger.total
-        told = self._tell(undelivered, lambda: self._close("KILLED"))
+        told = self._tell(undelivered, lambda: self._end("KILLED"))
         if stop.kind in ("trouble", "failures"):
             print(
                 f"error: {stop.text}; {ended} of {total} {called} are done; once the cause is "
@@ -128,6 +128,11 @@ class Conclusion:
     def _finish(self, finals: Finals) -> None:
         self._keep_weights(finals)
         self._close("FINISHED")
+
+    def _end(self, status: str) -> None:
+        """Ends a study of which there is nothing to analyse."""
+        self._close(status)
+        self._describe()
 
     def _close(self, status: str) -> None:
         self.recorder.close(status, {"orrery.trials": str(self.search.ended)})
@@ -173,9 +178,7 @@ class Conclusion:
             with not_recorded(network=False):
                 said = analyse(self._name, uri, self.options.data_dir, report)
             self._say(said)
-        with not_recorded(network=False):
-            described = description(self._name, uri)
-        self.recorder.describe({NOTE: described}, {})
+        self._describe()
         if self.study.serve is not None:
             options = self.options
             said = register_champion(uri, self._name, options.data_dir, self.study.serve)
@@ -185,6 +188,12 @@ class Conclusion:
         database = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
         browse = uri if uri.startswith("http") else database
         self._say(f"\nfigures and tables: {report}\nbrowse the trials: {browse}")
+
+    def _describe(self) -> None:
+        """Says on the study's page in MLflow what it has come to."""
+        with not_recorded(network=False):
+            described = description(self._name, self.options.tracking_uri)
+        self.recorder.describe({NOTE: described}, {})
 
     def _keep_weights(self, finals: Finals) -> None:
         """Puts the weights that the analyses look at into MLflow: per value of `by` the best

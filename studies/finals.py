@@ -43,6 +43,7 @@ class Finals:
 
     def __init__(self, search: Search, count: int, seeds: int) -> None:
         self.search = search
+        self.tell = search.tell
         self.searched = {trial.number: trial for trial in search.finished_trials()}
         self.finalists = finalists(search, count)
         # Seed by seed: a session that is cut short has trained all of them equally often.
@@ -81,10 +82,6 @@ class Finals:
     def endings(self) -> list[Told]:
         """What Optuna was told of the finals that ended, in that order."""
         return in_order(told for told in self.search.told().values() if told.is_final)
-
-    def tell(self, *ending: object) -> None:
-        """See `Search.tell`."""
-        self.search.tell(*ending)  # pyright: ignore[reportArgumentType]
 
     @property
     def total(self) -> int:

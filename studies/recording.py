@@ -162,7 +162,7 @@ class Recorder:
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
         else:
-            first = {KIND: "study", IDENTITY: identity, QUESTION: question, NOTE: question}
+            first = {KIND: "study", IDENTITY: identity, QUESTION: question}
             self.parent = self.client.create_run(
                 self.experiment, run_name=self.study, tags=first
             ).info.run_id
@@ -173,7 +173,8 @@ class Recorder:
             self.client.log_inputs(self.parent, [DatasetInput(entity)])
             self.client.log_text(self.parent, written(space), SPACE)
             self.client.log_batch(self.parent, params=_params(params))
-        self.client.log_batch(self.parent, tags=_tags(tags))
+        # What the run said of an earlier end holds no longer.
+        self.client.log_batch(self.parent, tags=_tags({NOTE: question, **tags}))
 
     def _runs(self, filter_string: str) -> list[Run]:
         runs, token = [], None

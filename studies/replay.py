@@ -118,22 +118,13 @@ def replay(
     Raises:
         InputError: If the trial, or what it learned from, is not to be had.
     """
-    try:
-        with not_recorded():
-            store = TrackingStore(uri)
-            runs, trial = store.trial(named)
-            recorded = _recorded(store, trial)
-    except NotRecorded as error:
-        raise InputError(f"the tracking store {uri} does not answer ({error})") from error
-    name = f"{runs.name}/{trial.number}"
-    if not recorded:
-        raise InputError(f"{name} has no recorded epoch: there is nothing to compare with")
+    runs, trial, recorded = _found(named, uri)
     study = _study(runs)
     config = _config(study, trial)
     options = _data_options(study, runs, where)
     device = _device(trial)
     console.print(
-        f"{name}, {trial.name.partition(' ')[2]}: {trial.state}, {max(recorded)} of "
+        f"{runs.name}/{trial.number}, {trial.configuration}: {trial.state}, {max(recorded)} of "
         f"{config.epochs} epochs recorded\n\n{_code(trial)}"
     )
     seed, digest = int(runs.params["seed"]), runs.params["data.digest"]
@@ -146,6 +137,26 @@ def replay(
     return _trained(
         TrialSpec(trial.number, config), data.make_task, device, runs.objective, recorded, console
     )
+
+
+def _found(named: str, uri: str) -> tuple[StudyRuns, TrialRun, Epochs]:
+    """The study, the trial and what was recorded of it.
+
+    Raises:
+        InputError: If it is not to be had, or nothing was recorded.
+    """
+    try:
+        with not_recorded():
+            store = TrackingStore(uri)
+            runs, trial = store.trial(named)
+            recorded = _recorded(store, trial)
+    except NotRecorded as error:
+        raise InputError(f"the tracking store {uri} does not answer ({error})") from error
+    if not recorded:
+        raise InputError(
+            f"{runs.name}/{trial.number} has no recorded epoch: there is nothing to compare with"
+        )
+    return runs, trial, recorded
 
 
 def _recorded(store: TrackingStore, trial: TrialRun) -> Epochs:

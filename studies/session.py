@@ -496,7 +496,13 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     given = {"epochs": [2], **typed.given}
     baseline = study.presets[study.baseline] if study.baseline else None
     first = Space.of(study.config, study.by, given, reference=baseline).first()
-    options = replace(typed.options, trials=len(first), finalists=1, seeds=2)
+    asked = typed.options.finalists
+    options = replace(
+        typed.options,
+        trials=len(first),
+        finalists=1 if asked is None else min(1, asked),
+        seeds=min(2, typed.options.seeds),
+    )
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 
 

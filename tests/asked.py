@@ -30,6 +30,11 @@ def runs_in_mlflow(folder: Path) -> dict[int, Run]:
     return {int(run.data.tags.get("orrery.trial", -1)): run for run in runs}
 
 
+def said_in_mlflow(folder: Path) -> str:
+    """What the study's page opens on."""
+    return runs_in_mlflow(folder)[-1].data.tags["mlflow.note.content"]
+
+
 def epochs_in_mlflow(folder: Path, run: Run, metric: str) -> list[int]:
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
     return [point.step for point in client.get_metric_history(run.info.run_id, metric)]

@@ -17,6 +17,12 @@ from studies.study import main
 QM9 = Path(__file__).resolve().parents[2] / "shared" / "data" / "qm9.parquet"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start Ray first: they take longest, and several files run at a time."""
+    ray_files = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in ray_files)
+
+
 @pytest.fixture(autouse=True)
 def _without_finals(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study ends with its search unless a test says otherwise."""

@@ -92,9 +92,25 @@ def invented(
     )
 
 
-def record(uri: str, folder: Path, study: str, told: Sequence[Told], **other: str) -> Recorder:
+def record(
+    uri: str,
+    folder: Path,
+    study: str,
+    told: Sequence[Told],
+    status: str = "FINISHED",
+    **other: str,
+) -> Recorder:
     """Records a study of these trials, with other params if they are given, and returns its
-    recorder."""
+    recorder.
+
+    Args:
+        uri: MLflow's tracking URI.
+        folder: For the artifacts.
+        study: Its name.
+        told: The trials.
+        status: How the study ended; ``RUNNING``: it has not.
+        other: Params.
+    """
     recorder = Recorder(uri, study, folder / "artifacts")
     params = {"objective": "validation/r2", "by": "family", "seed": 0, **DATA, **other}
     space = Space.of(GNNConfig, "family", {"epochs": [EPOCHS]}).searched()
@@ -110,5 +126,6 @@ def record(uri: str, folder: Path, study: str, told: Sequence[Told], **other: st
         epochs = [metrics(r2, one.standardize) for r2 in one.r2]
         trial = invented(number, config, epochs, one.state, one.baseline)
         recorder.sync(replace(trial, reason=one.reason))
-    recorder.close("FINISHED", {"orrery.trials": str(len(told))})
+    if status != "RUNNING":
+        recorder.close(status, {"orrery.trials": str(len(told))})
     return recorder

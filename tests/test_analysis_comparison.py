@@ -92,21 +92,27 @@ def test_the_mean_is_that_of_the_scores_of_the_seeds() -> None:
 
 def test_one_seed_leaves_the_luck_of_the_training_out() -> None:
     generator = np.random.default_rng(0)
-    many = simulated(generator, 100, {"a": 1.0, "b": 1.0}, luck=0.5)
-    one = {name: runs[:1] for name, runs in _errors(generator).items()}
-    finalists = Finalists(one, np.ones(100))
-    assert finalists.mean("a").low < finalists.mean("a").value
-    assert many.units == finalists.units
-
-
-def _errors(generator: np.random.Generator) -> dict[str, np.ndarray]:
-    return {name: generator.gamma(1.0, 0.1, (SEEDS, 100)) for name in "ab"}
+    errors = generator.gamma(1.0, 0.1, (1, 100))
+    reference = generator.gamma(4.0, 1 / 4, 100)
+    lucky = errors * np.linspace(0.5, 1.5, SEEDS)[:, None]
+    one, many = (Finalists({"a": runs}, reference).mean("a") for runs in (errors, lucky))
+    assert one.value == pytest.approx(many.value)
+    assert 0 < one.high - one.low < (many.high - many.low) / 2
 
 
 @pytest.mark.parametrize("units", [0, 1])
 def test_too_few_units_are_refused(units: int) -> None:
     with pytest.raises(ValueError, match="test units"):
         Finalists({"a": np.ones((2, units))}, np.ones(units))
+
+
+@pytest.mark.parametrize(
+    ("errors", "reference", "said"),
+    [(np.nan, 1.0, "not finite"), (1.0, np.inf, "not finite"), (1.0, 0.0, "all alike")],
+)
+def test_scores_that_do_not_exist_are_refused(errors: float, reference: float, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Finalists({"a": np.full((2, 3), errors)}, np.full(3, reference))
 
 
 def test_holm_corrects_for_the_number_of_pairs() -> None:

@@ -183,8 +183,7 @@ def test_world_models_are_judged_by_the_skill_of_their_rollouts(
     drives = tmp_path / "drives.arrow"
     write_recordings(stripes(20, 45), drives)
     where = ["--runs-dir", str(tmp_path), "--recordings", str(drives), "--name", "s"]
-    study = replace(world_model_sweep.STUDY, analyses=())
-    assert main(study, ["--local", "--sampler", "random", *DRIVES, *where]) == 0
+    assert main(world_model_sweep.STUDY, ["--local", "--sampler", "random", *DRIVES, *where]) == 0
     said = analyse(tmp_path, tmp_path / "data")
     assert "test skill" in said
     known = store(tmp_path)
@@ -198,3 +197,10 @@ def test_world_models_are_judged_by_the_skill_of_their_rollouts(
         assert scores[final.run_id] == pytest.approx(1 - share)
     monkeypatch.setattr(dreams, "make", None)
     assert analyse(tmp_path, tmp_path / "data") == said
+    assert "the two skills are not of windows alike" in said
+    report = (tmp_path / "s" / "report" / "report.html").read_text()
+    assert said.splitlines()[2].split("|")[1].strip("* ") in report
+    for heading in ("Rollouts of the test episodes", "Published figures", "Do it again"):
+        assert f">{heading}</h" in report
+    assert report.count("<svg") >= 4
+    assert report.count("data:image/gif;base64") == 1

@@ -12,7 +12,8 @@ from recorded_study import Told, record
 
 from analysis import predictions, report
 from analysis.answer import answer
-from analysis.finals import outcome
+from analysis.comparison import Finalists
+from analysis.finals import outcome, role_of
 from analysis.findings import opener
 from analysis.runs import TrackingStore
 from datasets.errors import InputError
@@ -46,9 +47,9 @@ def uri(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
-def written(uri: str, folder: Path, told: list[Told]) -> str:
+def written(uri: str, folder: Path, told: list[Told], status: str = "FINISHED") -> str:
     """The Markdown of the report of an invented study."""
-    record(uri, folder, "s", told)
+    record(uri, folder, "s", told, status)
     report.analyse("s", uri, Path("nowhere"), folder / "report")
     return (folder / "report" / "report.md").read_text()
 
@@ -142,6 +143,54 @@ def test_few_trials_are_told_as_what_they_are(
     assert "95 % interval of the mean" not in text
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "said"),
+    [
+        ("RUNNING", RISING, "The study is running; so far the best of 14 trials is trial 2"),
+        (
+            "RUNNING",
+            [Told("gcn", (0.1,), "running", baseline=True)],
+            "None of 1 trials has finished so far (1 running), so there is no answer.",
+        ),
+        ("KILLED", RISING, "The study was stopped before its end; so far the best of 14 trials"),
+        (
+            "FAILED",
+            [Told("gcn", (), "failed", reason="no loss", baseline=True)],
+            "None of 1 trials finished (1 failed), so there is no answer.",
+        ),
+    ],
+    ids=["running", "first trial", "stopped", "failed"],
+)
+def test_a_study_that_has_not_ended_well_says_how_it_stands(
+    uri: str, tmp_path: Path, status: str, told: list[Told], said: str
+) -> None:
+    text = written(uri, tmp_path, told, status)
+    assert said in text
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    if status != "FAILED":
+        assert f"Not there: s has not ended ({status})" in text
+
+
+def test_a_search_space_that_was_not_recorded_is_missed(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "s", RISING)
+    (space,) = (tmp_path / "artifacts").rglob("space.json")
+    space.unlink()
+    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "What was searched was not recorded." in text
+    assert "May early stopping be trusted?" in text
+
+
+def test_a_preset_is_not_called_a_default(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "s", RISING, preset="homework")
+    runs = TrackingStore(uri).study("s")
+    assert [role_of(runs, number) for number in (0, 1, 2)] == [
+        "preset of GCN",
+        "preset of GIN",
+        "",
+    ]
+
+
 def test_studies_of_one_quantity_are_set_side_by_side(uri: str, tmp_path: Path) -> None:
     record(uri, tmp_path, "a", RISING)
     record(uri, tmp_path, "b", RISING[:2])
@@ -204,6 +253,19 @@ def test_the_answer_is_that_of_the_finals_and_heads_report_and_run(finals_dir: P
 
 
 @pytest.mark.slow
+def test_one_training_each_tells_no_finalists_apart(finals_dir: Path) -> None:
+    store = TrackingStore(f"sqlite:///{finals_dir / 'mlflow.db'}")
+    runs = store.study("gcn")
+    first = tuple(final for final in runs.finals if final.params["seed"] == "1")
+    once = replace(runs, finals=first)
+    found = outcome(store, once, opener(once, Path("nowhere")))
+    assert found is not None
+    said = answer(once, found)
+    assert "which leaves the luck of the training out) over 1 fresh seed, on" in said
+    assert "One training each cannot tell finalists apart" in said
+
+
+@pytest.mark.slow
 def test_finals_that_are_not_scored_are_not_denied(finals_dir: Path) -> None:
     store = TrackingStore(f"sqlite:///{finals_dir / 'mlflow.db'}")
     said = answer(replace(store.study("gcn"), status="KILLED"), None, "not yet")
@@ -232,8 +294,18 @@ def test_champions_on_the_same_test_molecules_are_compared(
 ) -> None:
     uri = f"sqlite:///{finals_dir / 'mlflow.db'}"
     said = report.beside_each_other(["gcn", "gin"], uri, tmp_path)
-    verdicts = [line for line in said.splitlines() if line.startswith("- ")]
-    assert len(verdicts) == 1
-    assert "cannot be told apart" in verdicts[0] or "is better than" in verdicts[0]
+    (verdict,) = [line for line in said.splitlines() if line.startswith("- ")]
+    store = TrackingStore(uri)
+    champions = {}
+    for name in ("gcn", "gin"):
+        runs = store.study(name)
+        found = outcome(store, runs, opener(runs, Path("nowhere")))
+        assert found is not None
+        champions[name], reference = found.champion.errors, found.reference
+    (pair,) = Finalists(champions, reference).compare()
+    assert ("is better than" in verdict) == pair.is_distinguishable
+    assert ("cannot be told apart" in verdict) != pair.is_distinguishable
+    assert verdict.index(pair.better) < verdict.index(pair.worse)
+    assert f"{pair.difference.value:.4f} ({pair.difference.low:.4f} to" in verdict
     assert "--family gin" in said, "in what they differ: the command"
     assert (tmp_path / "beside-gin" / "figures" / "champions.png").stat().st_size > 5000

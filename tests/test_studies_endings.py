@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asked import Ask, epochs_in_mlflow, runs_in_mlflow, trials_in_optuna
+from asked import Ask, epochs_in_mlflow, runs_in_mlflow, said_in_mlflow, trials_in_optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
@@ -182,10 +182,11 @@ def test_a_session_whose_first_five_trials_fail_is_given_up(
 
 
 def test_a_study_without_a_finished_trial_says_why(
-    ask: Ask, capsys: pytest.CaptureFixture[str]
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask("--local", "--ending", "non_finite", "--epochs", "3", "--trials", "1") == 1
     assert "loss nan in epoch 2" in capsys.readouterr().err
+    assert "The most frequent reason, of 1: loss nan in epoch 2" in said_in_mlflow(tmp_path)
 
 
 def test_an_error_that_nobody_foresaw_leaves_no_run_open(ask: Ask, tmp_path: Path) -> None:

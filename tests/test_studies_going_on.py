@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from asked import Ask, epochs_in_mlflow, runs_in_mlflow, stopping_when, trials_in_optuna
+from asked import (
+    Ask,
+    epochs_in_mlflow,
+    runs_in_mlflow,
+    said_in_mlflow,
+    stopping_when,
+    trials_in_optuna,
+)
 from fake_study import FakeTask
 from optuna.trial import TrialState
 
@@ -60,7 +67,9 @@ def test_when_the_time_is_up_trials_wait_for_the_next_session(
     run = runs_in_mlflow(tmp_path)[0]
     assert (run.info.status, run.data.tags["orrery.state"]) == ("KILLED", "stopped")
     assert 3 <= run.data.metrics["epoch"] < 20
+    assert "None of 1 trials has finished so far (1 stopped)" in said_in_mlflow(tmp_path)
     assert ask(*slow) == 0
+    assert "so far" not in said_in_mlflow(tmp_path)
     (finished,) = trials_in_optuna(tmp_path)
     assert finished.state is TrialState.COMPLETE
     again = runs_in_mlflow(tmp_path)[0]

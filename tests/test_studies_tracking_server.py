@@ -37,8 +37,9 @@ def command(tmp_path, port) -> Iterator[list[str]]:
 
 
 def end(runs: Path, by: int = signal.SIGKILL) -> None:
-    """Ends the processes that serve a runs folder."""
-    serving = [p for p in psutil.process_iter(["cmdline"]) if str(runs) in str(p.info["cmdline"])]
+    """Ends the processes that serve a runs folder, and those that they started."""
+    named = [p for p in psutil.process_iter(["cmdline"]) if str(runs) in str(p.info["cmdline"])]
+    serving = {process for each in named for process in (each, *each.children(recursive=True))}
     for process in serving:
         if process.is_running():
             process.send_signal(by)
