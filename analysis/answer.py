@@ -47,11 +47,24 @@ def _of_finals(runs: StudyRuns, outcome: Outcome) -> str:
         f"this choice saw{against}."
     )
     alike = _alike(outcome) if seeds > 1 else "One training each cannot tell finalists apart"
+    return f"{found} {alike}; {_promised(runs, outcome)}."
+
+
+def _promised(runs: StudyRuns, outcome: Outcome) -> str:
+    """What the search promised of its best, and what came of it."""
+    champion = outcome.champion
+    best = runs.best(runs.trials)
+    first = next((each for each in outcome.finalists if each.trial == best), champion)
+    others = "" if first is champion else f", trial {first.trial.number},"
     told = (
-        f"{alike}; the search had promised {champion.promised:.4f} on the validation split, "
-        f"fresh seeds give {champion.validation.mean(axis=0):.4f} there."
+        f"of its best{others} the search had promised {first.promised:.4f} on the validation "
+        f"split, where fresh seeds give {first.validation.mean(axis=0):.4f}"
     )
-    return f"{found} {told}"
+    return (
+        told
+        if first is champion
+        else (f"{told}, and {champion.validation.mean(axis=0):.4f} of the champion")
+    )
 
 
 def _against_default(runs: StudyRuns, outcome: Outcome) -> str:
@@ -63,14 +76,17 @@ def _against_default(runs: StudyRuns, outcome: Outcome) -> str:
     defaults = [finalist for finalist in outcome.finalists if finalist.role]
     own = [finalist for finalist in defaults if finalist.trial.params[runs.by] == group]
     if not defaults:
-        return ""
+        return "; there is no default configuration to compare it with"
     other = (own or defaults)[0]
     pair = outcome.pair(champion, other)
     if not pair.is_distinguishable:
         return f"; it cannot be told from the {other.role}"
     way = "better" if pair.better == str(champion.trial.number) else "worse"
     by = pair.difference
-    return f", by {by.value:.4f} ({by.low:.4f} to {by.high:.4f}) {way} than the {other.role}"
+    return (
+        f", by {by.value:.4f} (of this pair alone {by.low:.4f} to {by.high:.4f}) {way} than the "
+        f"{other.role}"
+    )
 
 
 def _alike(outcome: Outcome) -> str:

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
 from datasets.errors import InputError, described
 
 
@@ -75,6 +78,10 @@ def exit_code(act: Callable[[], int]) -> int:
         return 2
     except OSError as error:
         print(f"error: {described(error)}", file=sys.stderr)
+        return 2
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        print(f"error: the tracking store went away or refused: {reason}", file=sys.stderr)
         return 2
 
 

@@ -134,11 +134,14 @@ def _two_sided(value: float, error: float, freedom: float) -> float:
 def _resampled(errors: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Scores on resampled units: (configurations, units), (units,) -> (configurations,
     resamples)."""
-    scores = [
-        1 - errors[:, units].sum(axis=-1) / reference[units].sum(axis=-1)
-        for units in drawn(len(reference), RESAMPLES, SEED)
-    ]
-    return np.concatenate(scores, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = [
+            1 - errors[:, units].sum(axis=-1) / reference[units].sum(axis=-1)
+            for units in drawn(len(reference), RESAMPLES, SEED)
+        ]
+    # Of few units some may be resampled on which the reference makes no error: no score there.
+    found = np.concatenate(scores, axis=1)
+    return found[:, np.isfinite(found).all(axis=0)]
 
 
 def _holm(p: list[float]) -> list[float]:

@@ -20,7 +20,7 @@ from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
 from trainables import rollout
-from trainables.driving import TOGETHER, DrivingTask
+from trainables.driving import TOGETHER, DrivingTask, judged_horizon
 from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT
 
@@ -180,10 +180,25 @@ def make(trial: TrialRun, weights: dict[str, Any], data: Drives) -> Dreams:
 
 @torch.no_grad()
 def dream(model: torch.nn.Module, data: Drives) -> Dreams:
-    """Rolls the test episodes out to the end of the shortest of them, a few at a time."""
-    test, climatology = data.split.test, _mean_frame(data)
+    """Rolls the test episodes out to the end of the shortest of them, a few at a time.
+
+    Those that are shorter than the rollouts that trials are compared by are left out, as they are
+    on the validation split.
+
+    Raises:
+        InputError: If that leaves none.
+    """
+    lengths = data.recordings.lengths[data.split.test]
+    needed = CONTEXT + judged_horizon(data)
+    test, climatology = data.split.test[lengths >= needed], _mean_frame(data)
+    if len(test) == 0:
+        raise InputError(
+            f"the longest test episode has {lengths.max()} frames, and a rollout as those that "
+            f"trials are compared by needs {needed}: nothing can be rolled out"
+        )
     parts = np.array_split(test, math.ceil(len(test) / TOGETHER))
-    made = [_dream(model, *_episodes(data, part), climatology) for part in parts]
+    steps = int(data.recordings.lengths[test].min())
+    made = [_dream(model, *_episodes(data, part, steps), climatology) for part in parts]
     first = made[0]
     return replace(
         first,
@@ -212,12 +227,12 @@ def _dream(model: torch.nn.Module, frames: Tensor, actions: Tensor, climatology:
     )
 
 
-def _episodes(data: Drives, episodes: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Frames of test episodes, (episodes, steps, 3, S, S) from 0 to 1, and actions, (episodes,
-    steps, 3)."""
+def _episodes(data: Drives, episodes: np.ndarray, steps: int) -> tuple[Tensor, Tensor]:
+    """The first frames of episodes, (episodes, steps, 3, S, S) from 0 to 1, and actions,
+    (episodes, steps, 3)."""
     drives = data.recordings
     starts = drives.offsets[episodes]
-    places = starts[:, None] + np.arange(drives.lengths[data.split.test].min())
+    places = starts[:, None] + np.arange(steps)
     frames = torch.from_numpy(drives.frames[places]).float() / 255
     return frames, torch.from_numpy(drives.actions[places])
 

@@ -134,7 +134,7 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
         ]
         for number, finals in runs.finalists.items()
     }
-    # One training of several says nothing of luck, and cannot stand beside the others.
+    # One training of several, the others failed or lost: of its luck nothing is known.
     most = max(map(len, found.values()), default=0)
     found = {number: made for number, made in found.items() if len(made) >= min(2, most) > 0}
     if not found:
@@ -290,6 +290,14 @@ def _lost(found: Outcome, runs: StudyRuns) -> str:
     told = ""
     if failed := sum(final.state in ("failed", "infeasible") for final in runs.finals):
         told += f" {failed} finals failed; a configuration of which none did goes before."
+    shown = {finalist.trial.number for finalist in found.finalists}
+    missing = [*runs.without_finals, *(number for number in runs.finalists if number not in shown)]
+    if missing:
+        numbers = ", ".join(map(str, missing))
+        told += (
+            f" Finalists too, but left out, since too few of their finals came to an end and were "
+            f"kept: trials {numbers}."
+        )
     champion = runs.champion
     if champion is not None and champion.number != found.champion.trial.number:
         told += (

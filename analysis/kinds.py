@@ -61,7 +61,8 @@ KINDS: Mapping[str, Kind] = {
         _of_rollouts,
         remark=f"A test rollout begins with the first {CONTEXT} frames of its episode; those of "
         f"the validation split begin every {STRIDE} frames, so that the two skills are not of "
-        "windows alike: compare configurations within a column.",
+        "windows alike: compare configurations within a column. Shorter episodes than a rollout "
+        "are left out of both.",
     ),
 }
 

@@ -33,8 +33,16 @@ from analysis.answer import answer, question
 from analysis.finals import Outcome
 from analysis.findings import FOLDER, Find
 from analysis.published import beside
-from analysis.runs import ENVIRONMENT, SCHEDULER, StudyRuns, TrackingStore, TrialRun
-from analysis.search_report import Chapter, search, use
+from analysis.runs import (
+    COMMIT,
+    ENVIRONMENT,
+    SCHEDULER,
+    VERSIONS,
+    StudyRuns,
+    TrackingStore,
+    TrialRun,
+)
+from analysis.search_report import Chapter, search, training_seconds, use
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
 from datasets.files import write_whole
@@ -59,6 +67,9 @@ SCORES = {
 """What the winner of the search is set beside, by what the study learned from."""
 
 DATA_PARAMS = "data."
+
+TOOLS = {"version.ray": "ray", "version.optuna": "optuna"}
+"""Tags of the versions that the study itself ran with."""
 
 
 @dataclass
@@ -167,23 +178,14 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
     """Everything that is needed to do a study again."""
     tags = runs.tags
     told = {
-        "commit": _commit(tags.get("mlflow.source.git.commit", "not recorded")),
+        "commit": _commits(runs.trained_with(COMMIT)),
         "data": ", ".join(
             f"{name.removeprefix(DATA_PARAMS)} {value}"
             for name, value in runs.params.items()
             if name.startswith(DATA_PARAMS) and name != "data.digest"
         ),
         "digest of the data": f"`{runs.params.get('data.digest', 'not recorded')}`",
-        "versions": ", ".join(
-            [
-                f"orrery {runs.params.get('version', 'unknown')}",
-                *(
-                    f"{name.removeprefix('version.')} {tags[name]}"
-                    for name in sorted(tags)
-                    if name.startswith("version.")
-                ),
-            ]
-        ),
+        "versions": _versions(runs),
         "seed of the study": runs.params.get("seed", "not recorded"),
         "seeds of the finals": ", ".join(sorted({f.params["seed"] for f in runs.finals}, key=int))
         or "no finals",
@@ -205,9 +207,23 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
     return f"```\n{command}\n```\n\n{lines}{configuration}"
 
 
-def _commit(commit: str) -> str:
-    changed = " (and changes that were not committed)" if commit.endswith("+") else ""
-    return f"`{commit.removesuffix('+')}`{changed}"
+def _versions(runs: StudyRuns) -> str:
+    """Those with which the trials were trained, one after the other, and the study's own."""
+    told = [
+        each.replace(" ", ", ").replace("==", " ")
+        for each in runs.trained_with(VERSIONS).split(", then ")
+    ]
+    own = [f"{name} {runs.tags[tag]}" for tag, name in TOOLS.items() if tag in runs.tags]
+    return ", ".join(filter(None, [", then ".join(told), *own])) or "not recorded"
+
+
+def _commits(commits: str) -> str:
+    """Those of the code that trained the trials, one after the other."""
+    told = []
+    for commit in filter(None, commits.split(", then ")):
+        changed = " (and changes that were not committed)" if commit.endswith("+") else ""
+        told.append(f"`{commit.removesuffix('+')}`{changed}")
+    return ", then ".join(told) or "not recorded"
 
 
 def save(report: Chapter, title: str, folder: Path) -> list[Path]:
@@ -249,10 +265,16 @@ def beside_each_other(studies: Sequence[str], tracking_uri: str, report: Path) -
     if len(set(studies)) < len(studies):
         raise InputError(f"{' '.join(studies)}: expected different studies to set side by side")
     runs = [store.study(name) for name in studies]
-    told = compared([Side(each, *scored(store, each)) for each in runs])
+    told = compared([_side(store, each) for each in runs])
     beside = f"beside-{'-'.join(each.name for each in runs[1:])}"
     page, text, *_ = save(told, " beside ".join(studies), report / beside)
     return f"{told.text}\nreport: {page}, {text}"
+
+
+def _side(store: TrackingStore, runs: StudyRuns) -> Side:
+    trained = [trial for trial in (*runs.trials, *runs.finals) if trial.metrics.get("epoch")]
+    hours = sum(training_seconds(store, trial) for trial in trained) / 3600
+    return Side(runs, *scored(store, runs), hours)
 
 
 def analyse(study: str, tracking_uri: str, data_dir: Path, report: Path) -> str:

@@ -39,7 +39,9 @@ REASON = "orrery.reason"
 DEVICE = "orrery.device"
 QUESTION = "orrery.question"
 SCHEDULER = "orrery.scheduler"
-COMMIT = "mlflow.source.git.commit"
+COMMIT = "orrery.commit"
+VERSIONS = "orrery.versions"
+FINALISTS = "orrery.finalists"
 RUNGS = "orrery.rungs"
 DEFAULTS = "orrery.defaults"
 ENVIRONMENT = "orrery.environment"
@@ -55,6 +57,9 @@ NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 NAMED = 8
 """Studies that are named to a user who asked for one that is not there."""
+
+NO_RESULT = ("failed", "infeasible")
+"""States of a trial that has ended and has no value."""
 
 State = Literal["running", "finished", "pruned", "failed", "infeasible", "stopped"]
 
@@ -165,6 +170,14 @@ class StudyRuns:
         }
         return from_texts(kind, texts)
 
+    def trained_with(self, tag: str) -> str:
+        """What a tag of the trials and finals says of the code that trained them, one after the
+        other where it changed in between; empty if nothing was recorded."""
+        told = [trial.tags.get(tag, "") for trial in (*self.trials, *self.finals)]
+        return ", then ".join(
+            dict.fromkeys(each for some in told for each in some.split(", ") if each)
+        )
+
     @property
     def defaults(self) -> set[int]:
         """Numbers of the trials that had a default configuration, or a preset's."""
@@ -186,12 +199,35 @@ class StudyRuns:
 
     @property
     def finalists(self) -> dict[int, tuple[TrialRun, ...]]:
-        """Number of a trial -> its finals that finished; finalists without one are left out."""
-        finished = [final for final in self.finals if final.state == "finished"]
-        numbers = dict.fromkeys(final.of for final in finished if final.of is not None)
-        return {
-            number: tuple(final for final in finished if final.of == number) for number in numbers
+        """Number of a trial -> its finals that finished; finalists without one are left out.
+
+        Where the finals were cut short some have had more seeds than others: only the seeds that
+        all have had count, whether they finished with them or failed.
+        """
+        over = [final for final in self.finals if final.state in ("finished", *NO_RESULT)]
+        numbers = dict.fromkeys(final.of for final in over if final.of is not None)
+        had = [
+            {final.params["seed"] for final in over if final.of == number} for number in numbers
+        ]
+        common = set.intersection(*had) if had else set()
+        found = {
+            number: tuple(
+                final
+                for final in over
+                if final.of == number
+                and final.state == "finished"
+                and final.params["seed"] in common
+            )
+            for number in numbers
         }
+        return {number: finals for number, finals in found.items() if finals}
+
+    @property
+    def without_finals(self) -> tuple[int, ...]:
+        """The finalists of which no final counts, since all failed or they were cut short."""
+        named = self.tags.get(FINALISTS, "")
+        wanted = [int(number) for number in named.split(", ") if number]
+        return tuple(number for number in wanted if number not in self.finalists)
 
     @property
     def champion(self) -> TrialRun | None:
@@ -210,8 +246,7 @@ class StudyRuns:
 
     def failed_finals(self, number: int) -> int:
         """How many trainings of a finalist ended without a result."""
-        failed = ("failed", "infeasible")
-        return sum(final.of == number and final.state in failed for final in self.finals)
+        return sum(final.of == number and final.state in NO_RESULT for final in self.finals)
 
     @property
     def champion_final(self) -> TrialRun | None:

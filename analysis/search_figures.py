@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy import stats
 
 from analysis import style
-from analysis.runs import History, StudyRuns, TrackingStore, TrialRun
+from analysis.runs import NO_RESULT, History, StudyRuns, TrackingStore, TrialRun
 from analysis.searched import Searched
 
 COLUMNS = 3
@@ -27,10 +27,8 @@ COLUMNS = 3
 PANEL = (2.4, 1.9)
 """Width and height of a panel, in inches."""
 
-FAILED = ("failed", "infeasible")
-
 FEWEST = 6
-"""Finished trials below which no rank correlation is told: in fewer any comes by chance."""
+"""Finished trials below which no rank correlation is shown."""
 
 WIDE = 50
 """Ratio of the ends of a logarithmic range above which only powers of ten are labelled."""
@@ -127,7 +125,7 @@ def _outcomes(axis: Axes, runs: StudyRuns, trials: Sequence[TrialRun], places: n
         if chosen.any():
             shown = np.maximum(values[chosen], low)
             axis.plot(places[chosen], shown, ls="", ms=4, label=label, **look)
-    failed = np.isin(states, FAILED)
+    failed = np.isin(states, NO_RESULT)
     if failed.any():
         axis.plot(
             places[failed],

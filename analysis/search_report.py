@@ -9,12 +9,16 @@ from matplotlib.figure import Figure
 from analysis import search_figures
 from analysis.markdown import table
 from analysis.runs import DEVICE, RUNGS, SCHEDULER, StudyRuns, TrackingStore, TrialRun
-from analysis.searched import Searched, at_the_edge, importances, read
+from analysis.searched import TOP, Searched, at_the_edge, importances, read
 
 STATES = ("finished", "pruned", "failed", "infeasible", "stopped", "running")
 
 TRUSTED = 0.7
 """Rank correlation from which on an early score tells the last one well enough."""
+
+ENOUGH = 10
+"""Finished trials from which on that is judged: of ten that have nothing to do with each other
+one in eighty has as large a correlation, of six one in fifteen."""
 
 
 @dataclass
@@ -92,10 +96,10 @@ def _importance(told: Chapter, runs: StudyRuns, searched: tuple[Searched, ...]) 
     told.show(
         "importance",
         search_figures.importance_bars(shares),
-        "Importance of each searched hyperparameter for being among the better trials (PED-ANOVA, "
-        "Watanabe et al. 2023, arXiv 2304.10255); trials that were stopped early count as "
-        "worse than those that finished, fields that apply under a condition only are left out. "
-        "With few trials it is a hint, no more.",
+        "Importance of each searched hyperparameter for being among the better trials, a tenth "
+        f"of them and {TOP} at least (PED-ANOVA, Watanabe et al. 2023, arXiv 2304.10255); trials "
+        "that were stopped early count as worse than those that finished, fields that apply under "
+        "a condition only are left out. With few trials it is a hint, no more.",
     )
 
 
@@ -139,15 +143,21 @@ def _early_stopping(told: Chapter, store: TrackingStore, runs: StudyRuns) -> Non
         told.add(f"{how} Too few trials finished to tell whether early scores foretell late ones.")
         return
     worst = min(found, key=lambda rung: rung.correlation)
-    verdict = "foretell the last ones well" if worst.correlation >= TRUSTED else "are a weak guide"
+    count = len(found[0].last)
+    verdict = (
+        f"Whether early scores foretell the last ones cannot be told from {count} trials"
+        if count < ENOUGH
+        else "Early scores foretell the last ones well"
+        if worst.correlation >= TRUSTED
+        else "Early scores are a weak guide"
+    )
     told.show(
         "rungs",
         search_figures.rung_panels(runs, found),
-        f"{runs.objective} early and after the last epoch, of the {len(found[0].last)} trials "
-        "that finished.",
+        f"{runs.objective} early and after the last epoch, of the {count} trials that finished.",
     )
     told.add(
-        f"{how} Early scores {verdict}: the lowest rank correlation (Spearman) with the last "
+        f"{how} {verdict}: the lowest rank correlation (Spearman) with the last "
         f"score is {worst.correlation:.2f}, after epoch {worst.epoch}. Only trials that were "
         "allowed to finish can be looked at, so that the worst, which would be the easiest to "
         "tell, are missing."
@@ -160,9 +170,7 @@ def use(store: TrackingStore, runs: StudyRuns) -> str:
     begun = [trial for trial in everything if trial.metrics.get("epoch")]
     if not begun:
         return "No trial has trained for an epoch."
-    seconds = {
-        trial.number: float(store.history(trial, "train/seconds").values.sum()) for trial in begun
-    }
+    seconds = {trial.number: training_seconds(store, trial) for trial in begun}
     rows = [
         [
             name,
@@ -177,6 +185,11 @@ def use(store: TrackingStore, runs: StudyRuns) -> str:
     return f"{table(header, rows)}\n\n{_wall(runs, begun)}"
 
 
+def training_seconds(store: TrackingStore, trial: TrialRun) -> float:
+    """How long a trial has trained, in all of its sessions; without validation."""
+    return float(store.history(trial, "train/seconds").values.sum())
+
+
 def _by_device(trials: list[TrialRun]) -> Mapping[str, list[TrialRun]]:
     found: dict[str, list[TrialRun]] = {}
     for trial in trials:
@@ -189,10 +202,8 @@ def _wall(runs: StudyRuns, begun: list[TrialRun]) -> str:
     if not spans:
         return "No trial has ended."
     wall = (max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds()
-    busy = sum((end - start).total_seconds() for start, end in spans)
-    at_once = f", on average {busy / wall:.1f} at once" if wall else ""
     finals = f" ({len(runs.finals)} of them finals)" if runs.finals else ""
     return (
         f"From the first start to the last end, breaks included: {wall / 3600:.2f} h, "
-        f"for {len(begun)} trials{finals}{at_once}."
+        f"for {len(begun)} trials{finals}."
     )

@@ -28,7 +28,13 @@ FILE = "space.json"
 EDGE = 0.02
 """Share of a range, in logarithms where it is searched in these, that counts as its edge."""
 
-FEWEST = 10
+TOP = 5
+"""Trials, at least, that count as the better ones; as Optuna's PED-ANOVA asks for."""
+
+SHARE = 0.1
+"""Of the trials that count as the better ones, where they are many."""
+
+FEWEST = 2 * TOP
 """Trials below which no importance is told."""
 
 
@@ -115,7 +121,7 @@ def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, floa
 
     Of trials that finished or were stopped early, and whose values lie within the ranges, as those
     of a preset need not; of hyperparameters that apply to each of them. PED-ANOVA asks no more of
-    a trial than whether it is among the best: one that was stopped early counts as worse than
+    a trial than whether it is among the `better`: one that was stopped early counts as worse than
     those that finished. Empty where the trials are too few.
     """
     always = [each for each in searched if each.when is None]
@@ -134,9 +140,26 @@ def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, floa
                 value=min(finished) - 1 if stopped else trial.metrics[runs.objective],
             )
             study.add_trial(frozen)
-    if len(study.trials) < FEWEST:
+    reached = [trial.value for trial in study.trials if trial.value is not None]
+    top = better(len(reached), sum(value >= min(finished) for value in reached))
+    if not top:
         return {}
-    return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    # Less half a trial: Optuna rounds the number up.
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=(top - 0.5) / len(reached))
+    return get_param_importances(study, evaluator=evaluator)
+
+
+def better(trials: int, finished: int) -> int:
+    """How many trials count as the better ones: a tenth, five at least, none that was stopped
+    early; 0 where there are too few to tell them from the others.
+
+    Args:
+        trials: How many ended with a score.
+        finished: How many of them were not stopped early.
+    """
+    if trials < FEWEST or finished < TOP:
+        return 0
+    return min(finished, max(TOP, math.ceil(SHARE * trials)))
 
 
 def at_the_edge(trial: TrialRun, searched: Sequence[Searched]) -> list[str]:

@@ -5,7 +5,7 @@ same test units, as two searches on one data set and seed are, their champions a
 finalists of one study are; where they were not, each keeps its own interval, and no more is said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -49,11 +49,13 @@ class Side:
         runs: The study.
         outcome: Of its finals; None: there is none.
         reason: Why there is none.
+        hours: That its trials and finals have trained.
     """
 
     runs: StudyRuns
     outcome: Outcome | None
     reason: str
+    hours: float
 
     @property
     def winner(self) -> TrialRun | None:
@@ -114,7 +116,7 @@ def _table(sides: Sequence[Side]) -> str:
         "with fresh seeds",
         f"test {name}",
         "trials and finals",
-        "time of all of them (h)",
+        "their training time (h)",
     ]
     return table(header, [_row(side) for side in sides])
 
@@ -122,8 +124,6 @@ def _table(sides: Sequence[Side]) -> str:
 def _row(side: Side) -> list[str]:
     winner, runs = side.winner, side.runs
     trials = (*runs.trials, *runs.finals)
-    spans = [t.ended - t.started for t in trials if t.ended is not None]
-    hours = sum(span.total_seconds() for span in spans) / 3600
     cells = ["—"] * 4
     if winner is not None:
         cells[0] = f"{winner.configuration} (trial {winner.number})"
@@ -133,25 +133,48 @@ def _row(side: Side) -> list[str]:
         cells[2] = f"{champion.validation.mean(axis=0):.4f}"
         test = champion.test
         cells[3] = f"{test.value:.4f} ({test.low:.4f} to {test.high:.4f})"
-    return [runs.name, *cells, str(len(trials)), f"{hours:.2f}"]
+    return [runs.name, *cells, str(len(trials)), f"{side.hours:.2f}"]
 
 
 def _verdicts(sides: Sequence[Side]) -> str:
     """Which champions can be told apart."""
-    known = [(side.runs, side.outcome) for side in sides if side.outcome is not None]
-    if len(known) < 2:
+    groups = _on_the_same_units(sides)
+    if sum(map(len, groups)) < 2:
         return "Without finals of two studies at least, nothing can be said of their difference."
-    first, *others = (outcome for _, outcome in known)
-    same = all(np.array_equal(first.reference, other.reference) for other in others)
-    if not same:
-        return (
-            "The studies were scored on different test splits: each interval holds for its own, "
-            "and a difference between them is one of models and of data together."
+    told = [_within(group) for group in groups if len(group) > 1]
+    if len(groups) > 1:
+        splits = "; ".join(" and ".join(group) for group in groups)
+        told.append(
+            f"The studies were scored on different test splits ({splits}): each interval holds "
+            "for its own, and a difference between them is one of models and of data together."
         )
-    errors = {runs.name: outcome.champion.errors for runs, outcome in known}
+    return "\n\n".join(told)
+
+
+def _on_the_same_units(sides: Sequence[Side]) -> list[dict[str, Outcome]]:
+    """The studies with finals, by name, those together whose test units are the same; known by the
+    errors of the reference, whose last digits may differ between machines."""
+    groups: list[dict[str, Outcome]] = []
+    for side in sides:
+        if side.outcome is None:
+            continue
+        own = side.outcome.reference
+        for group in groups:
+            other = next(iter(group.values())).reference
+            if own.shape == other.shape and np.allclose(own, other, rtol=1e-4, atol=0):
+                group[side.runs.name] = side.outcome
+                break
+        else:
+            groups.append({side.runs.name: side.outcome})
+    return groups
+
+
+def _within(group: Mapping[str, Outcome]) -> str:
+    """Which champions of studies on the same test units can be told apart."""
+    errors = {name: outcome.champion.errors for name, outcome in group.items()}
     if len({len(each) > 1 for each in errors.values()}) > 1:
         return "One champion was trained once only: its luck is unknown, and so is any difference."
-    pairs = Finalists(errors, first.reference).compare()
+    pairs = Finalists(errors, next(iter(group.values())).reference).compare()
     return "\n".join(f"- {_verdict(pair)}" for pair in pairs)
 
 
@@ -206,8 +229,9 @@ def _searches(sides: Sequence[Side]) -> Figure:
 
 
 def _circumstances(runs: StudyRuns) -> dict[str, str]:
-    tags = {"command": "orrery.command", "scheduler": SCHEDULER, "commit": COMMIT}
-    return {name: runs.tags.get(tag, "—") for name, tag in tags.items()}
+    tags = {"command": "orrery.command", "scheduler": SCHEDULER}
+    told = {name: runs.tags.get(tag, "—") for name, tag in tags.items()}
+    return {**told, "commit": runs.trained_with(COMMIT) or "—"}
 
 
 def _conditions(sides: Sequence[Side]) -> str:

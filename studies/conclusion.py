@@ -5,12 +5,16 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from analysis.report import description
+from analysis.runs import FINALISTS
+from datasets.errors import InputError
 from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
 from studies.finals import Finals
@@ -56,6 +60,7 @@ class Conclusion:
         self.console = console
         self.search = search
         self.recorder = recorder
+        self.is_over = False
 
     def searched(self, ledger: Ledger, undelivered: Sequence[int], cost: str) -> int | None:
         """Says what the search found, or why nothing was.
@@ -90,6 +95,19 @@ class Conclusion:
         values = {f"best/{self.study.objective}": best.value}
         told = self._tell(undelivered, lambda: self.recorder.describe(outcome, values))
         return None if told else 1
+
+    def begin(self, finals: Finals) -> None:
+        """Says in MLflow which trials are trained again; where it is away, nothing is lost but
+        the names of those that it never comes to."""
+        numbers = ", ".join(str(trial.number) for trial in finals.finalists)
+        with suppress(NotRecorded):
+            self.recorder.describe({FINALISTS: numbers}, {})
+
+    def cut_off(self) -> None:
+        """Closes a study that an error or the user has ended, unless only its analyses were."""
+        if not self.is_over:
+            with suppress(NotRecorded):
+                self.recorder.close("KILLED", {})
 
     def trained_again(self, ledger: Ledger, undelivered: Sequence[int]) -> int | None:
         """Says whether the finals have come to their end; see `searched`."""
@@ -128,6 +146,7 @@ class Conclusion:
     def _finish(self, finals: Finals) -> None:
         self._keep_weights(finals)
         self._close("FINISHED")
+        self.is_over = True
 
     def _end(self, status: str) -> None:
         """Ends a study of which there is nothing to analyse."""
@@ -175,19 +194,32 @@ class Conclusion:
         report = self.folder / "report"
         uri = self.options.tracking_uri
         for analyse in self.study.analyses:
-            with not_recorded(network=False):
-                said = analyse(self._name, uri, self.options.data_dir, report)
-            self._say(said)
+            self._say(self._said(partial(analyse, self._name, uri, self.options.data_dir, report)))
         self._describe()
         if self.study.serve is not None:
-            options = self.options
-            said = register_champion(uri, self._name, options.data_dir, self.study.serve)
-            if said is not None:
+            data_dir, serve = self.options.data_dir, self.study.serve
+            said = self._said(lambda: register_champion(uri, self._name, data_dir, serve) or "")
+            if said:
                 self._say(f"\n{said}")
         here = not self._elsewhere and "sqlite" in uri
         database = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
         browse = uri if uri.startswith("http") else database
         self._say(f"\nfigures and tables: {report}\nbrowse the trials: {browse}")
+
+    def _said(self, act: Callable[[], str]) -> str:
+        """What an analysis says, or why it cannot be made, which does not keep the others from
+        being made.
+
+        Raises:
+            NotRecorded: If MLflow is away.
+        """
+        try:
+            with not_recorded(network=False):
+                return act()
+        except NotRecorded:
+            raise
+        except InputError as error:
+            return f"not made: {error}"
 
     def _describe(self) -> None:
         """Says on the study's page in MLflow what it has come to."""

@@ -8,14 +8,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.runs import DEVICE
+from analysis.runs import COMMIT, DEVICE, VERSIONS
 from trainables.versions import versions
 
 NODE = "orrery.node"
 PROCESSOR = "orrery.processor"
 THREADS = "orrery.threads"
-COMMIT = "orrery.commit"
-VERSIONS = "orrery.versions"
 TAGS = (NODE, DEVICE, PROCESSOR, THREADS, COMMIT, VERSIONS)
 
 UNKNOWN = "unknown"

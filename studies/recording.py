@@ -37,8 +37,8 @@ STORAGE = "orrery.storage"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 
-LONGEST_TAG = 5_000
-"""Characters; MLflow refuses a longer value."""
+LONGEST_TAG = 8_000
+"""Characters; MLflow takes no longer value."""
 
 STATUS: Mapping[State, str] = {
     "running": "RUNNING",

@@ -23,13 +23,13 @@ from rich.console import Console
 
 from analysis import command_line
 from analysis.markdown import table
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.runs import COMMIT, DEVICE, VERSIONS, StudyRuns, TrackingStore, TrialRun
 from analysis.texts import from_texts
 from datasets.cache import Cache
 from datasets.errors import InputError
 from studies import gnn_sweep, world_model_sweep
 from studies.display import with_progress
-from studies.provenance import COMMIT, DEVICE, PROCESSOR, THREADS, UNKNOWN, VERSIONS, of_this_code
+from studies.provenance import PROCESSOR, THREADS, UNKNOWN, of_this_code
 from studies.recording import NotRecorded, not_recorded
 from studies.study import Study
 from trainables.config import FitConfig
@@ -39,7 +39,7 @@ from trainables.trial_spec import TrialSpec
 
 STUDIES: tuple[Study[Any], ...] = (gnn_sweep.STUDY, world_model_sweep.STUDY)
 
-NO_RESULT = ("epoch", "train/seconds", "memory_gib")
+NO_METRIC = ("epoch", "train/seconds", "memory_gib")
 """Recorded with every epoch, and no result of the fit."""
 
 SHOWN = 10
@@ -161,7 +161,7 @@ def _found(named: str, uri: str) -> tuple[StudyRuns, TrialRun, Epochs]:
 
 def _recorded(store: TrackingStore, trial: TrialRun) -> Epochs:
     epochs: dict[int, dict[str, float]] = {}
-    for metric in (name for name in trial.metrics if name not in NO_RESULT):
+    for metric in (name for name in trial.metrics if name not in NO_METRIC):
         history = store.history(trial, metric)
         for epoch, value in zip(history.epochs.tolist(), history.values.tolist(), strict=True):
             epochs.setdefault(epoch, {})[metric] = value
@@ -232,7 +232,7 @@ def _trained(
     def training(epoch: int) -> str:
         """An epoch; returns why there is none."""
         result = stepper.step()
-        metrics = [name for name in result if "/" in name and name not in NO_RESULT]
+        metrics = [name for name in result if "/" in name and name not in NO_METRIC]
         now[epoch] = {name: result[name] for name in metrics}
         return result.get("failure") or result.get("out_of_memory") or ""
 

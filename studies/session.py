@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from upath import UPath
 
-from analysis.runs import DEFAULTS, ENVIRONMENT, RUNGS, SCHEDULER, check_answers
+from analysis.runs import COMMIT, DEFAULTS, ENVIRONMENT, RUNGS, SCHEDULER, check_answers
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
@@ -38,7 +38,7 @@ from studies.interrupts import interruptible
 from studies.lease import Lease, check_free, lease
 from studies.ledger import Keeping, Ledger
 from studies.options import Options
-from studies.provenance import COMMIT, of_this_code
+from studies.provenance import of_this_code
 from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
 from studies.recording import KEEP, STORAGE, NotRecorded, Recorder
@@ -200,8 +200,7 @@ class Session:
             try:
                 return self._search_and_train_again(runner, conclusion, begun)
             except BaseException:
-                with suppress(NotRecorded):
-                    conclusion.recorder.close("KILLED", {})
+                conclusion.cut_off()
                 raise
 
     def _search_and_train_again(self, runner: Runner, conclusion: Conclusion, begun: float) -> int:
@@ -213,6 +212,7 @@ class Session:
         finals = Finals(search, self.options.best_count, self.options.seeds)
         if code is None and self.options.best_count:
             self._say(finals.text())
+            conclusion.begin(finals)
             limits = Limits(finals.total, self.options.time_budget, begun=begun)
             ledger, left = self._run_trials(runner, finals, conclusion, limits)
             code = conclusion.trained_again(ledger, left)

@@ -115,6 +115,16 @@ def test_scores_that_do_not_exist_are_refused(errors: float, reference: float, s
         Finalists({"a": np.full((2, 3), errors)}, np.full(3, reference))
 
 
+def test_resamples_on_which_the_reference_is_perfect_count_for_nothing() -> None:
+    finalists = Finalists(
+        {"a": np.array([[0.1, 0.3], [0.1, 0.2]]), "b": np.array([[0.2, 0.3], [0.1, 0.4]])},
+        np.array([0.0, 1.0]),
+    )
+    assert np.isfinite(finalists.resampled["a"]).all()
+    (pair,) = finalists.compare()
+    assert np.isfinite([pair.p, pair.difference.low, pair.difference.high]).all()
+
+
 def test_holm_corrects_for_the_number_of_pairs() -> None:
     from analysis.comparison import _holm
 

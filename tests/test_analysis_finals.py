@@ -10,8 +10,9 @@ import pytest
 from moving_stripes import stripes
 
 from analysis import dreams, finals, predictions
+from analysis.answer import answer
 from analysis.findings import opener
-from analysis.runs import StudyRuns, TrackingStore
+from analysis.runs import FINALISTS, StudyRuns, TrackingStore
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
 from studies import gnn_sweep, world_model_sweep
@@ -135,10 +136,58 @@ def test_a_finalist_with_a_single_training_among_several_is_left_out(
     runs_dir: Path, cache: Path, studied: StudyRuns
 ) -> None:
     lonely = [final for final in studied.finals if final.of == 0][1:]
-    fewer = tuple(final for final in studied.finals if final not in lonely)
-    found = finals.outcome(store(runs_dir), replace(studied, finals=fewer), opener(studied, cache))
+    fewer = tuple(
+        replace(final, state="failed") if final in lonely else final for final in studied.finals
+    )
+    lost = replace(studied, finals=fewer)
+    found = finals.outcome(store(runs_dir), lost, opener(studied, cache))
     assert found is not None
     assert 0 not in {finalist.trial.number for finalist in found.finalists}
+    said = finals.markdown(found, lost)
+    assert "2 finals failed" in said
+    assert "too few of their finals came to an end and were kept: trials 0." in said
+
+
+def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    first = studied.finals[0]
+    cut = tuple(f for f in studied.finals if f.params["seed"] == "1" or f.of == first.of)
+    tags = {**studied.tags, FINALISTS: f"{', '.join(map(str, studied.finalists))}, 99"}
+    short = replace(studied, finals=cut, tags=tags)
+    assert {*short.finalists} == {*studied.finalists}
+    found = finals.outcome(store(runs_dir), short, opener(studied, cache))
+    assert found is not None
+    assert [len(finalist.finals) for finalist in found.finalists] == [1] * len(studied.finalists)
+    assert "were kept: trials 99." in finals.markdown(found, short)
+    assert "One training each cannot tell finalists apart" in answer(short, found)
+
+
+def test_the_answer_tells_what_the_search_promised_of_its_best(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    found = finals.outcome(store(runs_dir), studied, opener(studied, cache))
+    assert found is not None
+    best = studied.best(studied.trials)
+    assert best is not None
+    place = next(n for n, each in enumerate(found.finalists) if each.trial == best)
+    one, *others = found.finalists[place:] + found.finalists[:place]
+    promised = f"promised {best.metrics['validation/r2']:.4f} on the validation"
+    assert f"of its best the search had {promised}" in answer(
+        studied, replace(found, finalists=(one, *others))
+    )
+    said = answer(studied, replace(found, finalists=(*others, one)))
+    assert f"of its best, trial {best.number}, the search had {promised}" in said
+    assert f"and {others[0].validation.mean():.4f} of the champion." in said
+
+
+def test_a_default_that_is_not_there_is_missed(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    found = finals.outcome(store(runs_dir), studied, opener(studied, cache))
+    assert found is not None
+    bare = replace(found, finalists=tuple(replace(each, role="") for each in found.finalists))
+    assert "there is no default configuration to compare it with" in answer(studied, bare)
 
 
 def test_a_final_that_was_lost_is_left_out_of_every_number(

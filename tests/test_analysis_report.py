@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from recorded_study import Told, record
 
@@ -16,6 +17,7 @@ from analysis.comparison import Finalists
 from analysis.finals import outcome, role_of
 from analysis.findings import opener
 from analysis.runs import TrackingStore
+from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
 from studies.gnn_sweep import STUDY
 from studies.study import main
@@ -213,6 +215,37 @@ def test_different_quantities_are_not_set_side_by_side(
     assert not (tmp_path / "a").exists()
 
 
+def test_a_store_that_goes_away_is_one_line(
+    tmp_path: Path,
+    uri: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object) -> None:
+        raise MlflowException("planted: it is away\nand more")
+
+    record(uri, tmp_path, "a", RISING)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(TrackingStore, "history", away)
+    assert report.main(["a", "--runs-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said == "error: the tracking store went away or refused: planted: it is away\n"
+
+
+def test_the_commits_that_trained_the_trials_are_named(uri: str, tmp_path: Path) -> None:
+    recorder = record(uri, tmp_path, "s", RISING[:3])
+    for number, commit in enumerate(("a" * 40, f"{'a' * 40}, {'b' * 40}+", "c" * 40)):
+        run = recorder.children[number].run_id
+        recorder.client.set_tag(run, "orrery.commit", commit)
+        recorder.client.set_tag(run, "orrery.versions", "Python==3.11 torch==2.13.0")
+    recorder.describe({"mlflow.source.git.commit": "d" * 40, "version.ray": "2.0"}, {})
+    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    changed = f"`{'b' * 40}` (and changes that were not committed)"
+    assert f"- commit: `{'a' * 40}`, then {changed}, then `{'c' * 40}`\n" in text
+    assert "- versions: Python 3.11, torch 2.13.0, ray 2.0\n" in text
+
+
 def test_an_unknown_study_is_named(uri: str, tmp_path: Path) -> None:
     record(uri, tmp_path, "a", RISING[:2])
     with pytest.raises(InputError, match=r"no study c in .*; there: a"):
@@ -286,6 +319,26 @@ def test_a_report_is_made_from_the_tracking_server_alone(
         assert (tmp_path / name).read_bytes() == (
             finals_dir / "gcn" / "report" / name
         ).read_bytes()
+
+
+@pytest.mark.slow
+def test_studies_on_another_split_stand_apart_and_the_others_are_compared(
+    finals_dir: Path,
+) -> None:
+    store = TrackingStore(f"sqlite:///{finals_dir / 'mlflow.db'}")
+    sides = []
+    for name in ("gcn", "gin"):
+        runs = store.study(name)
+        found = outcome(store, runs, opener(runs, Path("nowhere")))
+        assert found is not None
+        # Other machines sum up in another order.
+        nearly = replace(found, reference=found.reference * (1 + 1e-7 * (name == "gin")))
+        sides.append(Side(runs, nearly, "", 1.0))
+        other = replace(found, reference=found.reference + 1)
+    sides.append(Side(replace(runs, name="other"), other, "", 1.0))
+    text = compared(sides).text
+    assert len([line for line in text.splitlines() if line.startswith("- ")]) == 1
+    assert "different test splits (gcn and gin; other)" in text
 
 
 @pytest.mark.slow

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from moving_stripes import stripes
+import torch
+from moving_stripes import striped_drives, stripes
 from PIL import Image
 from recorded_study import Told, record
 
 from analysis import dreams, film, loss_curves, rollouts
 from analysis.dreams import PICTURES, Dreams, dream
 from analysis.runs import TrackingStore
-from datasets.driving import DrivingOptions, open_drives
+from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
 from studies.study import main
 from studies.world_model_sweep import STUDY
+from trainables.driving import judged_horizon
 from trainables.rollout import CONTEXT
 
 STUDY_NAME = "stripes"
@@ -174,8 +176,6 @@ def test_the_animation_plays_every_horizon_side_by_side(
 
 def test_a_perfect_model_has_no_error_and_a_similarity_of_one(tmp_path: Path) -> None:
     """It looks the frames up: after the context, and from its own predictions."""
-    import torch
-
     write_recordings(stripes(20, LENGTH), tmp_path / "drives.arrow")
     data = open_drives(DrivingOptions(recordings=str(tmp_path / "drives.arrow")), 0, tmp_path)
 
@@ -191,6 +191,38 @@ def test_a_perfect_model_has_no_error_and_a_similarity_of_one(tmp_path: Path) ->
         assert found.error(way).max() == 0
         np.testing.assert_allclose(found.ssim[PICTURES.index(way)], 1, atol=1e-5)
         np.testing.assert_array_equal(getattr(found, way), found.truth)
+
+
+class Frozen(torch.nn.Module):
+    """Predicts the frame that it sees."""
+
+    def forward(self, frames: Any, actions: Any, state: Any = None) -> Any:
+        return frames, state
+
+
+def shortened(episodes: list[int], length: int) -> Drives:
+    """Striped drives of which some have been cut to so many frames."""
+    data = striped_drives()
+    drives = data.recordings
+    lengths = drives.lengths.copy()
+    kept = np.ones(len(drives.frames), bool)
+    for episode in episodes:
+        kept[drives.offsets[episode] + length : drives.offsets[episode + 1]] = False
+        lengths[episode] = length
+    columns = {
+        name: getattr(drives, name)[kept] for name in ("frames", "actions", "rewards", "ends")
+    }
+    return replace(data, recordings=replace(drives, **columns, offsets=np.r_[0, lengths.cumsum()]))
+
+
+def test_test_episodes_that_are_shorter_than_the_rollouts_of_the_validation_are_left_out() -> None:
+    test = [*map(int, striped_drives().split.test)]
+    data = shortened(test[:1], 20)
+    found = dream(Frozen(), data)
+    assert found.mse.shape == (len(PICTURES), len(test) - 1, judged_horizon(data))
+    np.testing.assert_allclose(found.error("autoregressive"), found.error("freeze"))
+    with pytest.raises(InputError, match=r"the longest test episode has 20 frames, .* needs 40"):
+        dream(Frozen(), shortened(test, 20))
 
 
 def test_loss_curves_of_both_cores_are_drawn_in_squared_pixel_values(

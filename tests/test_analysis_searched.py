@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from analysis.runs import StudyRuns, TrialRun
-from analysis.searched import Searched, at_the_edge, importances
+from analysis.searched import Searched, at_the_edge, better, importances
 from studies.space import Space
 from trainables.models.gnn import GNNConfig
 
@@ -84,6 +84,29 @@ def test_too_few_trials_tell_no_importance() -> None:
     assert importances(study([]), SEARCHED) == {}
     failed = [replace(each, state="failed") for each in runs * 3]
     assert importances(study(failed), SEARCHED) == {}
+
+
+@pytest.mark.parametrize(
+    ("trials", "finished", "expected"),
+    [(9, 9, 0), (16, 4, 0), (16, 6, 5), (100, 80, 10), (1000, 125, 100), (1000, 60, 60)],
+)
+def test_the_better_trials_are_five_at_least_and_none_that_was_stopped(
+    trials: int, finished: int, expected: int
+) -> None:
+    assert better(trials, finished) == expected
+
+
+def test_where_few_finished_the_stopped_ones_are_not_among_the_better() -> None:
+    """Else all are, and every hyperparameter matters as much as every other one."""
+    values = [(config, config.dropout) for config in drawn(200)]
+    best = sorted(value for _, value in values)[-8]
+    runs = [
+        trial(n, config, value, "finished" if value >= best else "pruned")
+        for n, (config, value) in enumerate(values)
+    ]
+    shares = importances(study(runs), SEARCHED)
+    assert next(iter(shares)) == "dropout"
+    assert shares["dropout"] > 0.8
 
 
 @pytest.mark.parametrize(

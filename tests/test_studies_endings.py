@@ -5,19 +5,23 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asked import Ask, epochs_in_mlflow, runs_in_mlflow, said_in_mlflow, trials_in_optuna
+from fake_study import FAKE
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from datasets.errors import InputError
 from studies import doctor
 from studies.records import Records
 from studies.search import Journal
+from studies.study import main
 
 pytestmark = pytest.mark.usefixtures("workers_find_the_fake_study")
 
@@ -187,6 +191,34 @@ def test_a_study_without_a_finished_trial_says_why(
     assert ask("--local", "--ending", "non_finite", "--epochs", "3", "--trials", "1") == 1
     assert "loss nan in epoch 2" in capsys.readouterr().err
     assert "The most frequent reason, of 1: loss nan in epoch 2" in said_in_mlflow(tmp_path)
+
+
+def asked_with(analyses: Sequence[Callable[..., str]], tmp_path: Path) -> int:
+    """Asks a study of one trial that ends with these analyses."""
+    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    typed = ["--local", "--ending", "good", "--epochs", "2", "--trials", "1", "--name", "s"]
+    return main(replace(FAKE, analyses=analyses), [*typed, *where])
+
+
+def test_an_analysis_that_cannot_be_made_does_not_keep_the_others_from_being_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cannot(*_: Any) -> str:
+        raise InputError("planted: no weights")
+
+    assert asked_with((cannot, lambda *_: "planted: the other one"), tmp_path) == 0
+    said = capsys.readouterr().out
+    assert said.index("not made: planted: no weights") < said.index("planted: the other one")
+    assert runs_in_mlflow(tmp_path)[-1].info.status == "FINISHED"
+
+
+def test_a_study_whose_analyses_are_interrupted_has_ended_all_the_same(tmp_path: Path) -> None:
+    def interrupted(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    assert asked_with((interrupted,), tmp_path) == 130
+    assert runs_in_mlflow(tmp_path)[-1].info.status == "FINISHED"
+    assert asked_with((), tmp_path) == 0
 
 
 def test_an_error_that_nobody_foresaw_leaves_no_run_open(ask: Ask, tmp_path: Path) -> None:

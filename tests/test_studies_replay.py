@@ -13,11 +13,12 @@ from asked import Ask, runs_in_mlflow, stopping_when
 from fake_study import FAKE, FakeTask
 from moving_stripes import stripes
 
+from analysis.runs import COMMIT
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
 from studies import doctor, gnn_sweep, replay, session, world_model_sweep
 from studies.ledger import Ledger
-from studies.provenance import COMMIT, TAGS, THREADS, of_this_code
+from studies.provenance import TAGS, THREADS, of_this_code
 from studies.study import Study, main
 
 FAMILIES = ("--family", "gcn", "gat", "--width", "8", "--dropout", "0.1", "--epochs", "3")
