@@ -73,7 +73,7 @@ def _against_default(runs: StudyRuns, outcome: Outcome) -> str:
     if champion.role:
         return f"; the search found nothing better than this {champion.role}"
     group = champion.trial.params[runs.by]
-    defaults = [finalist for finalist in outcome.finalists if finalist.role]
+    defaults = [each for each in outcome.finalists if each.trial.number in runs.defaults]
     own = [finalist for finalist in defaults if finalist.trial.params[runs.by] == group]
     if not defaults:
         return "; there is no default configuration to compare it with"

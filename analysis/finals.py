@@ -166,12 +166,13 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
 
 
 def role_of(runs: StudyRuns, number: int) -> str:
-    """What a trial is besides a trial: ``default of GAT``; empty for most."""
-    if number not in runs.defaults:
-        return ""
+    """What a trial is besides a trial: ``default of GAT``, ``baseline of GCN``; empty for most."""
     trial = next(trial for trial in runs.trials if trial.number == number)
+    if number not in runs.defaults and not trial.baseline:
+        return ""
     called = "default" if runs.params.get("preset", "none") == "none" else "preset"
-    return f"{called} of {style.title(trial.params[runs.by])}"
+    role = called if number in runs.defaults else "baseline"
+    return f"{role} of {style.title(trial.params[runs.by])}"
 
 
 def _objective(runs: StudyRuns, number: int) -> float:

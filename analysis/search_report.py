@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis import search_figures
 from analysis.markdown import table
 from analysis.runs import DEVICE, RUNGS, SCHEDULER, StudyRuns, TrackingStore, TrialRun
-from analysis.searched import TOP, Searched, at_the_edge, importances, read
+from analysis.searched import FEWEST, TOP, Searched, at_the_edge, chosen, importances, read
 
 STATES = ("finished", "pruned", "failed", "infeasible", "stopped", "running")
 
@@ -91,15 +91,20 @@ def _importance(told: Chapter, runs: StudyRuns, searched: tuple[Searched, ...]) 
     told.add("### What mattered")
     shares = importances(runs, searched)
     if not shares:
-        told.add("Too few trials, or nothing searched, to tell what mattered.")
+        told.add(
+            "What mattered cannot be told: it takes hyperparameters that are searched for every "
+            f"trial, and {FEWEST} trials with a score that the sampler chose; there are "
+            f"{len(chosen(runs))}."
+        )
         return
     told.show(
         "importance",
         search_figures.importance_bars(shares),
         "Importance of each searched hyperparameter for being among the better trials, a tenth "
-        f"of them and {TOP} at least (PED-ANOVA, Watanabe et al. 2023, arXiv 2304.10255); trials "
-        "that were stopped early count as worse than those that finished, fields that apply under "
-        "a condition only are left out. With few trials it is a hint, no more.",
+        f"of them and {TOP} at least (PED-ANOVA, Watanabe et al. 2023, arXiv 2304.10255). Of the "
+        f"{len(chosen(runs))} trials that the sampler chose; one that was stopped early counts as "
+        "worse than those that went further, fields that apply under a condition only are left "
+        "out. With few trials it is a hint, no more.",
     )
 
 

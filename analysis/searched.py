@@ -119,47 +119,54 @@ def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, floa
     PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255): shares that add up to 1,
     the largest first.
 
-    Of trials that finished or were stopped early, and whose values lie within the ranges, as those
-    of a preset need not; of hyperparameters that apply to each of them. PED-ANOVA asks no more of
-    a trial than whether it is among the `better`: one that was stopped early counts as worse than
-    those that finished. Empty where the trials are too few.
+    Of hyperparameters that apply to every trial, and of the `chosen` trials. Empty where these are
+    too few.
     """
     always = [each for each in searched if each.when is None]
-    finished = [t.metrics[runs.objective] for t in runs.trials if t.state == "finished"]
-    if not finished or not always:
+    trials = [
+        (trial, values)
+        for trial in chosen(runs)
+        for values in [{each.key: each.value(trial.params) for each in always}]
+        if None not in values.values()
+    ]
+    if not always or len(trials) < FEWEST:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    for trial in runs.trials:
-        values = {each.key: each.value(trial.params) for each in always}
-        if trial.state in ("finished", "pruned") and None not in values.values():
-            stopped = trial.state == "pruned"
-            frozen = optuna.trial.create_trial(
-                params=values,
-                distributions={each.key: each.distribution for each in always},
-                value=min(finished) - 1 if stopped else trial.metrics[runs.objective],
-            )
-            study.add_trial(frozen)
-    reached = [trial.value for trial in study.trials if trial.value is not None]
-    top = better(len(reached), sum(value >= min(finished) for value in reached))
-    if not top:
-        return {}
+    for place, (_, values) in enumerate(trials):
+        frozen = optuna.trial.create_trial(
+            params=values,
+            distributions={each.key: each.distribution for each in always},
+            value=float(place),
+        )
+        study.add_trial(frozen)
+    top = max(TOP, math.ceil(SHARE * len(trials)))
     # Less half a trial: Optuna rounds the number up.
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=(top - 0.5) / len(reached))
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=(top - 0.5) / len(trials))
     return get_param_importances(study, evaluator=evaluator)
 
 
-def better(trials: int, finished: int) -> int:
-    """How many trials count as the better ones: a tenth, five at least, none that was stopped
-    early; 0 where there are too few to tell them from the others.
+def chosen(runs: StudyRuns) -> list[TrialRun]:
+    """The trials that a sampler chose and that have a score, the worst first.
 
-    Args:
-        trials: How many ended with a score.
-        finished: How many of them were not stopped early.
+    One that was stopped early comes before those that went further, as whoever stopped it decided.
+    Defaults and baselines are left out: no sampler chose them and nothing stops them, so that what
+    they have in common would seem to matter.
     """
-    if trials < FEWEST or finished < TOP:
-        return 0
-    return min(finished, max(TOP, math.ceil(SHARE * trials)))
+    spared = runs.defaults | {trial.number for trial in runs.trials if trial.baseline}
+
+    def standing(trial: TrialRun) -> tuple[bool, float, float]:
+        epoch = trial.metrics.get("epoch", 0.0)
+        return trial.state == "finished", epoch, trial.metrics[runs.objective]
+
+    scored = (
+        trial
+        for trial in runs.trials
+        if trial.state in ("finished", "pruned")
+        and runs.objective in trial.metrics
+        and trial.number not in spared
+    )
+    return sorted(scored, key=standing)
 
 
 def at_the_edge(trial: TrialRun, searched: Sequence[Searched]) -> list[str]:

@@ -69,11 +69,11 @@ pre code {{ padding: 0; overflow-wrap: normal; }}
 .wide {{ display: block; overflow-x: auto; margin: 1rem 0; }}
 table {{ border-collapse: collapse; font-size: .875rem; }}
 th, td {{
-  padding: .35rem .6rem; text-align: left; vertical-align: top;
+  padding: .35rem .5rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--grid); font-variant-numeric: tabular-nums;
 }}
 th {{ font-weight: 600; }}
-td:not(:last-child) {{ min-width: 4.5rem; }}
+td:not(:last-child) {{ min-width: 3.5rem; }}
 p:has(> .wide) + p {{ font-size: .9rem; color: var(--muted); }}
 .wide svg {{ display: block; min-width: 34rem; width: 100%; height: auto; fill: currentColor; }}
 .wide img {{ display: block; max-width: 100%; min-width: 34rem; height: auto; }}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from analysis.runs import StudyRuns, TrialRun
-from analysis.searched import Searched, at_the_edge, better, importances
+from analysis.searched import Searched, at_the_edge, chosen, importances
 from studies.space import Space
 from trainables.models.gnn import GNNConfig
 
@@ -86,14 +86,26 @@ def test_too_few_trials_tell_no_importance() -> None:
     assert importances(study(failed), SEARCHED) == {}
 
 
-@pytest.mark.parametrize(
-    ("trials", "finished", "expected"),
-    [(9, 9, 0), (16, 4, 0), (16, 6, 5), (100, 80, 10), (1000, 125, 100), (1000, 60, 60)],
-)
-def test_the_better_trials_are_five_at_least_and_none_that_was_stopped(
-    trials: int, finished: int, expected: int
-) -> None:
-    assert better(trials, finished) == expected
+def test_trials_are_ranked_as_successive_halving_ranked_them() -> None:
+    told = [("finished", 3, 0.5), ("pruned", 1, 0.9), ("pruned", 2, 0.1), ("finished", 3, 0.4)]
+    runs = [
+        replace(
+            trial(number, GNNConfig(), value, state),
+            metrics={"validation/r2": value, "epoch": float(epoch)},
+        )
+        for number, (state, epoch, value) in enumerate(told)
+    ]
+    assert [each.number for each in chosen(study(runs))] == [1, 2, 3, 0]
+
+
+def test_what_defaults_have_in_common_does_not_seem_to_matter() -> None:
+    configs = drawn(40)
+    runs = [trial(n, config, config.dropout) for n, config in enumerate(configs)]
+    expected = importances(study(runs), SEARCHED)
+    defaults = [
+        replace(trial(100 + n, GNNConfig(width=77), 9.0), baseline=True) for n in range(20)
+    ]
+    assert importances(study([*runs, *defaults]), SEARCHED) == expected
 
 
 def test_where_few_finished_the_stopped_ones_are_not_among_the_better() -> None:
