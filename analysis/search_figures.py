@@ -235,7 +235,8 @@ def _places(axis: Axes, searched: Searched, values: Sequence[Any]) -> np.ndarray
 def _ticks(axis: Axes, ratio: float) -> None:
     """A few numbers on a logarithmic axis whose ends have this ratio."""
     wide = ratio > WIDE
-    axis.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=4))
+    subs = (1,) if wide else (1, 3) if ratio > 10 else (1, 2, 5)
+    axis.xaxis.set_major_locator(LogLocator(subs=subs, numticks=4))
     axis.xaxis.set_major_formatter(LogFormatterSciNotation() if wide else "{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
 
