@@ -149,7 +149,7 @@ def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, floa
 def chosen(runs: StudyRuns) -> list[TrialRun]:
     """The trials that a sampler chose and that have a score, the worst first.
 
-    One that was stopped early comes before those that went further, as whoever stopped it decided.
+    One that was stopped early comes before those that went further, as the scheduler decided.
     Defaults and baselines are left out: no sampler chose them and nothing stops them, so that what
     they have in common would seem to matter.
     """

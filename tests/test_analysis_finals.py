@@ -12,7 +12,7 @@ from moving_stripes import stripes
 from analysis import dreams, finals, predictions
 from analysis.answer import answer
 from analysis.findings import opener
-from analysis.runs import FINALISTS, StudyRuns, TrackingStore
+from analysis.runs import DEFAULTS, FINALISTS, StudyRuns, TrackingStore
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
 from studies import gnn_sweep, world_model_sweep
@@ -186,8 +186,10 @@ def test_a_default_that_is_not_there_is_missed(
 ) -> None:
     found = finals.outcome(store(runs_dir), studied, opener(studied, cache))
     assert found is not None
-    bare = replace(found, finalists=tuple(replace(each, role="") for each in found.finalists))
-    assert "there is no default configuration to compare it with" in answer(studied, bare)
+    champion = replace(found.champion, role="")
+    bare = replace(found, finalists=(champion, *found.finalists[1:]))
+    without = replace(studied, tags={**studied.tags, DEFAULTS: ""})
+    assert "there is no default configuration to compare it with" in answer(without, bare)
 
 
 def test_a_final_that_was_lost_is_left_out_of_every_number(
