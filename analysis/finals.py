@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from analysis import command_line, findings, style
 from analysis.comparison import LEVEL, Comparison, Finalists
 from analysis.findings import Findings
-from analysis.kinds import KINDS, OpenData, kind_of
+from analysis.kinds import KINDS, Errors, OpenData, kind_of
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import Score
@@ -125,6 +125,40 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
     if not runs.finals:
         return None
     runs.check_ended()
+    found = _errors(store, runs, data)
+    if not found:
+        return None
+    _, (_, reference) = next(iter(found.values()))[0]
+    errors = {str(n): np.stack([error for _, (error, _) in made]) for n, made in found.items()}
+    try:
+        scored = Finalists(errors, reference)
+    except ValueError as error:
+        raise InputError(f"the finals of {runs.name} cannot be compared: {error}") from error
+    finalists = [
+        Finalist(
+            trial=trial,
+            finals=tuple(final for final, _ in made),
+            role=role_of(runs, number),
+            promised=trial.metrics[runs.objective],
+            validation=np.array([final.metrics[runs.objective] for final, _ in made]),
+            errors=errors[str(number)],
+            scores=scored.scores[str(number)],
+            test=scored.mean(str(number)),
+        )
+        for number, made in found.items()
+        for trial in [runs.trial(number)]
+    ]
+    champion = runs.champion
+    finalists.sort(
+        key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
+    )
+    return Outcome(tuple(finalists), tuple(scored.compare()), reference)
+
+
+def _errors(
+    store: TrackingStore, runs: StudyRuns, data: OpenData
+) -> dict[int, list[tuple[TrialRun, Errors]]]:
+    """Number of a finalist -> its finals of which something was kept, and their errors."""
     errors_of = kind_of(runs).errors
     found = {
         number: [
@@ -136,48 +170,17 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
     }
     # One training of several, the others failed or lost: of its luck nothing is known.
     most = max(map(len, found.values()), default=0)
-    found = {number: made for number, made in found.items() if len(made) >= min(2, most) > 0}
-    if not found:
-        return None
-    _, (_, reference) = next(iter(found.values()))[0]
-    errors = {str(n): np.stack([error for _, (error, _) in made]) for n, made in found.items()}
-    try:
-        scored = Finalists(errors, reference)
-    except ValueError as error:
-        raise InputError(f"the finals of {runs.name} cannot be compared: {error}") from error
-    finalists = [
-        Finalist(
-            trial=next(trial for trial in runs.trials if trial.number == number),
-            finals=tuple(final for final, _ in made),
-            role=role_of(runs, number),
-            promised=_objective(runs, number),
-            validation=np.array([final.metrics[runs.objective] for final, _ in made]),
-            errors=errors[str(number)],
-            scores=scored.scores[str(number)],
-            test=scored.mean(str(number)),
-        )
-        for number, made in found.items()
-    ]
-    champion = runs.champion
-    finalists.sort(
-        key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
-    )
-    return Outcome(tuple(finalists), tuple(scored.compare()), reference)
+    return {number: made for number, made in found.items() if len(made) >= min(2, most) > 0}
 
 
 def role_of(runs: StudyRuns, number: int) -> str:
     """What a trial is besides a trial: ``default of GAT``, ``baseline of GCN``; empty for most."""
-    trial = next(trial for trial in runs.trials if trial.number == number)
+    trial = runs.trial(number)
     if number not in runs.defaults and not trial.baseline:
         return ""
     called = "default" if runs.params.get("preset", "none") == "none" else "preset"
     role = called if number in runs.defaults else "baseline"
     return f"{role} of {style.title(trial.params[runs.by])}"
-
-
-def _objective(runs: StudyRuns, number: int) -> float:
-    trial = next(trial for trial in runs.trials if trial.number == number)
-    return trial.metrics[runs.objective]
 
 
 def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:

@@ -202,10 +202,12 @@ class StudyRuns:
         """Number of a trial -> its finals that finished; finalists without one are left out.
 
         Where the finals were cut short some have had more seeds than others: only the seeds that
-        all have had count, whether they finished with them or failed.
+        all have had count, whether they finished with them or failed. Those of a trial that was
+        deleted in MLflow are left out too.
         """
+        there = {trial.number for trial in self.trials}
         over = [final for final in self.finals if final.state in ("finished", *NO_RESULT)]
-        numbers = dict.fromkeys(final.of for final in over if final.of is not None)
+        numbers = dict.fromkeys(final.of for final in over if final.of in there)
         had = [
             {final.params["seed"] for final in over if final.of == number} for number in numbers
         ]
@@ -242,7 +244,11 @@ class StudyRuns:
             return len(finals) >= min(2, most), not self.failed_finals(number), fmean(reached)
 
         number = max(self.finalists, key=standing, default=None)
-        return next((trial for trial in self.trials if trial.number == number), None)
+        return None if number is None else self.trial(number)
+
+    def trial(self, number: int) -> TrialRun:
+        """The trial of the search with this number, which has to be there."""
+        return next(trial for trial in self.trials if trial.number == number)
 
     def failed_finals(self, number: int) -> int:
         """How many trainings of a finalist ended without a result."""

@@ -163,6 +163,19 @@ def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
     assert "One training each cannot tell finalists apart" in answer(short, found)
 
 
+def test_finals_of_a_trial_that_was_deleted_are_left_out(
+    runs_dir: Path, cache: Path, studied: StudyRuns
+) -> None:
+    champion = studied.champion
+    assert champion is not None
+    without = replace(studied, trials=tuple(t for t in studied.trials if t != champion))
+    found = finals.outcome(store(runs_dir), without, opener(studied, cache))
+    assert found is not None
+    assert {each.trial.number for each in found.finalists} == {*studied.finalists} - {
+        champion.number
+    }
+
+
 def test_the_answer_tells_what_the_search_promised_of_its_best(
     runs_dir: Path, cache: Path, studied: StudyRuns
 ) -> None:
