@@ -4,13 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup study test check bench cluster-test ui
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: setup study test test-fast test-all check bench cluster-test ui
 
 study: setup
 	$(BIN)/python studies/gnn_sweep.py
 
 test: setup
-	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not acceptance'
+
+# Without Ray, MLflow or another process.
+test-fast: setup
+	$(PYTEST) tests/unit datasets trainables
+
+# Also what takes long: the README's commands, browser, clusters, every moment to be killed at.
+test-all: test
+	$(PYTEST) -m 'acceptance and not alone'
 	$(BIN)/python -m pytest -m alone
 
 check: setup

@@ -1,10 +1,11 @@
-"""What stands in Optuna and MLflow of the fake study that the fixture `ask` asked."""
+"""The fake study, asked in a folder, and what stands in Optuna and MLflow of it."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import optuna
+from fake_study import FAKE
 from mlflow.entities import Run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -12,13 +13,26 @@ from optuna.trial import FrozenTrial
 
 from studies.budgets import Stop
 from studies.ledger import Ledger
+from studies.search import OF
+from studies.study import main
 
 Ask = Callable[..., int]
+
+
+def ask_in(folder: Path, *arguments: str) -> int:
+    """Asks the fake study, under the name s, with everything in a folder."""
+    where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+    return main(FAKE, [*where, "--name", "s", *arguments])
 
 
 def trials_in_optuna(folder: Path) -> list[FrozenTrial]:
     journal = JournalStorage(JournalFileBackend(str(folder / "runs" / "s" / "optuna.log")))
     return optuna.load_study(study_name="s", storage=journal).get_trials()
+
+
+def searched_in_optuna(folder: Path) -> list[FrozenTrial]:
+    """Without the finals."""
+    return [trial for trial in trials_in_optuna(folder) if OF not in trial.user_attrs]
 
 
 def runs_in_mlflow(folder: Path) -> dict[int, Run]:

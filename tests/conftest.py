@@ -1,26 +1,45 @@
-"""Fixtures that several test files share: generated molecules, and QM9 where it is at hand."""
+"""Fixtures that several test files share.
+
+What is dear is made once a run and copied, also where several processes share the run: an empty
+database of MLflow's, generated molecules, two studies that were really trained, and one Ray.
+"""
 
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import ray
 import torch
-from fake_study import FAKE
+import trained_studies
+from asked import Ask, ask_in
+from places import SHARED_DATA, TESTS
 
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
-from studies.study import main
+from studies import ray_cluster, recording
 
-QM9 = Path(__file__).resolve().parents[2] / "shared" / "data" / "qm9.parquet"
+QM9 = SHARED_DATA / "qm9.parquet"
+
+INTEGRATION, ACCEPTANCE = TESTS / "integration", TESTS / "acceptance"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start Ray first: they take longest, and several files run at a time."""
-    ray_files = {item.path for item in items if item.get_closest_marker("ray")}
-    items.sort(key=lambda item: item.path not in ray_files)
+    """Gives all tests of Ray to one process, and first, since they take longest together; then
+    those of a file to one, for the sake of what they share; unit tests are dealt out singly."""
+    for item in items:
+        if item.path.parent == ACCEPTANCE:
+            item.add_marker(pytest.mark.acceptance)
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+        elif item.path.parent in (INTEGRATION, ACCEPTANCE):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    order = ("ray", "xdist_group")
+    items.sort(key=lambda item: [not item.get_closest_marker(name) for name in order])
 
 
 @pytest.fixture(autouse=True)
@@ -38,31 +57,68 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def workers_find_the_fake_study() -> Iterator[None]:
-    """Ray's workers import `fake_study` by the path that they inherit."""
-    ray.shutdown()
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of a test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _new_databases_are_copies(run_folder: Path) -> Iterator[None]:
+    """MLflow takes seconds to make an empty database, by the migrations of all its versions."""
+    template, make = run_folder / "mlflow.db", recording.make_database
+
+    def copy(file: Path) -> None:
+        make(template)
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(template, file)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setattr(recording, "make_database", copy)
         yield
-    ray.shutdown()
-
-
-@pytest.fixture
-def ask(tmp_path: Path) -> Callable[..., int]:
-    """Asks the fake study, under the name s, with everything in a folder of the test."""
-
-    def ask(*arguments: str) -> int:
-        where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
-        return main(FAKE, [*where, "--name", "s", *arguments])
-
-    return ask
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_ray(run_folder: Path) -> Iterator[None]:
+    """The one Ray of a test run; its workers import `fake_study` by the path that they inherit."""
+    (run_folder / "ray").touch(exist_ok=False)  # what a second process with tests of Ray stops at
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TESTS))
+        ray_cluster.start()
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _ray_where_it_is_marked(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("ray"):
+        request.getfixturevalue("one_ray")
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Ask:
+    """Asks the fake study, under the name s, with everything in a folder of the test."""
+    return partial(ask_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def stopped_early(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Path:
+    """Where Ray has run the fake study, of which it stopped trials early, with finals: to be read
+    only."""
+    del one_ray
+    folder = tmp_path_factory.mktemp("early")
+    drawn = ("--ending", "good", "bad", "--sampler", "random", "--trials", "12", "--epochs", "10")
+    finals = ("--finalists", "2", "--seeds", "3")
+    assert ask_in(folder, "--max-concurrent", "1", *drawn, *finals) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(run_folder: Path) -> Path:
     """A folder of generated tables and graphs, shared by all tests that do not count its files."""
-    return tmp_path_factory.mktemp("data")
+    return run_folder / "data"
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +140,15 @@ def qm9_path() -> Path:
     if not QM9.is_file():
         pytest.skip(f"needs QM9 as a molecule table: no file {os.path.relpath(QM9)}")
     return QM9
+
+
+@pytest.fixture(scope="session")
+def trained(run_folder: Path, cache: Path) -> Path:
+    """The runs folder of the studies of `trained_studies`: to be read and copied only."""
+    return trained_studies.train_once(run_folder / "trained", cache)
+
+
+@pytest.fixture(scope="module")
+def trained_copy(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it, for a test file to write into."""
+    return trained_studies.copy(trained, tmp_path_factory.mktemp("copy") / "runs")

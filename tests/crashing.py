@@ -122,6 +122,16 @@ MOMENTS: dict[str, Callable[[], None]] = {
 }
 """Name of a moment -> sets the trap."""
 
+AT_EACH_CHANGE = (
+    "while TPE's configuration is drawn",
+    "in the middle of a checkpoint",
+    "after the last epoch",
+    "while Optuna's journal is written",
+    "while MLflow begins a trial",
+    "while MLflow is written",
+)
+"""One moment in each of what is written: what the others would find, too, for the most part."""
+
 
 def run(moment: str, arguments: Sequence[str]) -> None:
     """Asks the fake study, and dies."""

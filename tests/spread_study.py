@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from fake_study import FAKE, FakeConfig, FakeTask
+from fake_study import FAKE
+from fake_task import FakeConfig, FakeTask
 
 from studies.study import StudyData
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from cloud import ENVIRONMENT, Cloud, cloud, edited
+from commands import of_the_readme
 from machines import Lab, lab, until
 from study import ARGUMENTS, SCRIPT, TRIALS, Submitted, agree, private, report
 
@@ -28,7 +29,7 @@ def run(made: Lab, sky: Cloud) -> None:
     config = edited(made)
     sky.set_up_account()
     made.does("ray get-auth-token --generate", "token.log")
-    ray_up = f"ray up --yes --no-config-cache {config}"
+    ray_up = of_the_readme(made, "up", config, "--yes --no-config-cache")
     made.does(ray_up, "up.log", **ENVIRONMENT)
     made.say("`ray up` has returned")
     private(made, config, sky.head()["PublicIpAddress"], **ENVIRONMENT)
@@ -55,7 +56,7 @@ def run(made: Lab, sky: Cloud) -> None:
 
     agree(made, config, **ENVIRONMENT)
     report(made, config, TRIALS + 2, EPOCHS, **ENVIRONMENT)
-    made.does(f"ray down --yes {config}", "down.log", **ENVIRONMENT)
+    made.does(of_the_readme(made, "down", config, "--yes"), "down.log", **ENVIRONMENT)
     states = {instance["State"]["Name"] for instance in sky.instances()}
     assert states == {"terminated"}, states
     until("nothing runs", lambda: not made.machines)

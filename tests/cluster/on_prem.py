@@ -7,6 +7,7 @@ three records compared, `ray down`. Prints what happens, and when.
 import sys
 from pathlib import Path
 
+from commands import of_the_readme
 from machines import ROOT, Lab, lab, until
 from study import TRIALS, Submitted, agree, private, report
 
@@ -46,7 +47,7 @@ def run(made: Lab) -> None:
     for name, address in ADDRESSES.items():
         made.boot(name, address)
     made.does("ray get-auth-token --generate", "token.log")
-    ray_up = f"ray up --yes --no-config-cache {config}"
+    ray_up = of_the_readme(made, "up", config, "--yes --no-config-cache")
     made.does(ray_up, "up.log", **V1)
     made.say("`ray up` has returned")
     private(made, config, ADDRESSES["head"], **V1)
@@ -73,7 +74,7 @@ def run(made: Lab) -> None:
 
     agree(made, config, **V1)
     report(made, config, TRIALS, EPOCHS, **V1)
-    made.does(f"ray down --yes {config}", "down.log", **V1)
+    made.does(of_the_readme(made, "down", config, "--yes"), "down.log", **V1)
     until("no Ray on any machine", lambda: not any(map(made.runs_ray, ADDRESSES)), 180)
     made.say("`ray down` has left nothing")
 

@@ -5,6 +5,7 @@ import re
 import threading
 from pathlib import Path
 
+from commands import of_the_readme
 from machines import Lab
 
 SCRIPT = "studies/gnn_sweep.py"
@@ -38,8 +39,8 @@ class Submitted:
 
     def __init__(self, made: Lab, config: Path, more: str, log: str, **environment: str) -> None:
         self.lab = made
-        command = f"ray submit {config} {SCRIPT} -- {ARGUMENTS} {more}"
-        self.process = made.laptop(command, **environment)
+        command = of_the_readme(made, "submit", config)
+        self.process = made.laptop(f"{command} -- {ARGUMENTS} {more}", **environment)
         self.lines: list[str] = []
         self.log = made.logs / log
         self.thread = threading.Thread(target=self._listen, daemon=True)

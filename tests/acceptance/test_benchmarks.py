@@ -1,0 +1,130 @@
+"""Every benchmark of the README is executed, in a short form, and prints what it promises."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from readme import beginning, executed
+
+from benchmarks.breakdown import PARTS
+
+
+@dataclass(frozen=True)
+class Short:
+    """The short form of a benchmark.
+
+    Attributes:
+        arguments: What makes it short.
+        check: Looks at what it printed.
+    """
+
+    arguments: tuple[str, ...]
+    check: Callable[[str], None]
+
+
+def has_a_ratio(printed: str) -> None:
+    assert re.search(r": ratio \d", printed)
+
+
+def has_a_row_for_each_configuration(printed: str) -> None:
+    for name in ("gin", "best"):
+        row = rf"^\| {name} +\|.+\| \d+ +\| 1 +\|( [\d.,]+ +\|){{3}}$"
+        assert re.search(row, printed, re.MULTILINE)
+        assert f"{name}, 1 thread(s): ratio " in printed
+
+
+def accounts_for_both_sides(printed: str) -> None:
+    rows = {
+        cells[0]: cells[1:] for cells in map(cells_of, printed.splitlines()) if len(cells) == 4
+    }
+    assert rows["trials"][:2] == ["6", "6"]
+    for side in (0, 1):
+        assert 6 < int(rows["epochs"][side]) <= 12
+        assert float(rows["training"][side]) > 0
+    assert set(PARTS) <= rows.keys()
+    assert "trials an hour: ratio " in printed
+    assert "5 times would be " in printed
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| ").split("|")]
+
+
+def begins_and_ends(printed: str) -> None:
+    assert re.search(r"a study of 12 recorded trials begins after \d+", printed)
+    assert "ends with 0" in printed
+
+
+def lost_nothing(printed: str) -> None:
+    killed = re.findall(r"^\| \d \| (.+?) \| [1-9]", printed, re.MULTILINE)
+    assert killed == ["driver", "a worker"]
+    assert "\n0 violations in 2 runs" in printed
+
+
+def has_a_row_for_each_size(printed: str) -> None:
+    head, line, *rows = printed.splitlines()
+    assert "driver CPU a report, ms" in head
+    assert set(line) == {"|", "-"}
+    cells = [[float(cell.replace(",", "")) for cell in cells_of(row)] for row in rows]
+    assert [trials for trials, *_ in cells] == [4, 8]
+    for trials, reports, wall, trial, asking, report, memory in cells:
+        assert trials <= reports <= 2 * trials
+        assert wall >= reports * SECONDS / AT_ONCE
+        assert 0 < asking < trial
+        # They are printed to a tenth of a millisecond.
+        assert trial * trials == pytest.approx(report * reports, abs=0.1 * reports)
+        assert 100 < memory < 4000
+
+
+AT_ONCE, SECONDS = 3, 0.1
+"""Of the trials of scale.py, and of their epochs."""
+
+TOY = ("--molecules", "120", "--rounds", "1")
+
+SHORT = {
+    "recording_cost.py": Short(("--trials", "2", "--epochs", "2", "--rounds", "1"), has_a_ratio),
+    "batching.py": Short(TOY, has_a_ratio),
+    "training_step.py": Short(
+        (*TOY, "--config", "gin", "best", "--threads", "1"), has_a_row_for_each_configuration
+    ),
+    "plain_study.py": Short((*TOY, "--trials", "6", "--epochs", "2"), accounts_for_both_sides),
+    "driving_step.py": Short(("--episodes", "20", "--steps", "20", "--rounds", "1"), has_a_ratio),
+    "large_study.py": Short(("--trials", "12", "--rounds", "1"), begins_and_ends),
+    "chaos.py": Short(("--runs", "2", "--seed", "1"), lost_nothing),
+    "scale.py": Short(
+        (
+            *("--trials", "4", "8", "--at-once", str(AT_ONCE)),
+            *("--epochs", "2", "--seconds", str(SECONDS)),
+        ),
+        has_a_row_for_each_size,
+    ),
+}
+"""Script -> its short form. An option that the README gives, too, is overruled by it."""
+
+
+@pytest.mark.parametrize("command", beginning("python benchmarks/"))
+def test_a_benchmark_command_runs(command: str, tmp_path: Path) -> None:
+    short = SHORT[Path(command.split()[1]).name]
+    short.check(executed(command, tmp_path, *short.arguments))
+
+
+def test_what_asking_takes_as_a_study_grows(tmp_path: Path) -> None:
+    printed = executed("python benchmarks/scale.py --asking 20 --at-once 4", tmp_path)
+    head, _, *rows = printed.splitlines()
+    assert head == "| trials so far | asking Optuna, ms |"
+    cells = [[float(cell) for cell in cells_of(row)] for row in rows]
+    assert [number for number, _ in cells] == [*range(2, 21, 2)]
+    assert all(milliseconds > 0 for _, milliseconds in cells)
+
+
+def test_the_plain_way_stops_trials_by_the_rungs_of_the_study(tmp_path: Path) -> None:
+    """In a process of its own: importing the plain way changes Tune's defaults for good."""
+    check = tmp_path / "check.py"
+    check.write_text(
+        "from benchmarks import plain_way; from studies import rungs; "
+        "assert plain_way.FIRST_RUNG == rungs.FIRST_RUNG; "
+        "assert plain_way.REDUCTION == rungs.REDUCTION"
+    )
+    executed(f"python {check}", tmp_path)

@@ -1,0 +1,245 @@
+"""What the finals of real, tiny studies say: who is champion, how sure; the test split once."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from trained_studies import DRIVES, MOLECULES
+
+from analysis import dreams, finals, predictions
+from analysis.answer import answer
+from analysis.findings import opener
+from analysis.runs import DEFAULTS, FINALISTS, StudyRuns, TrackingStore
+from datasets.errors import InputError
+
+
+def store(folder: Path) -> TrackingStore:
+    return TrackingStore(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+@pytest.fixture
+def studied(trained_copy: Path) -> StudyRuns:
+    return store(trained_copy).study(MOLECULES)
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """Of the table, each a final."""
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in pd.read_csv(folder / "report" / "finals.csv").to_dict("records")
+    ]
+
+
+def never() -> Any:
+    raise AssertionError("the data are not needed")
+
+
+def analyse(folder: Path, cache: Path, name: str = MOLECULES) -> str:
+    return finals.analyse(name, f"sqlite:///{folder / 'mlflow.db'}", cache, folder / "report")
+
+
+def test_the_champion_is_the_best_on_fresh_seeds_and_leads_the_table(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    said = analyse(trained_copy, cache)
+    means = {
+        number: np.mean([run.metrics["validation/r2"] for run in runs])
+        for number, runs in studied.finalists.items()
+    }
+    champion = max(means, key=lambda number: means[number])
+    assert studied.champion is not None
+    assert studied.champion.number == champion
+    first = said.splitlines()[2]
+    assert f"(trial {champion}" in first
+    assert "**" in first
+    table = rows(trained_copy)
+    assert {row["trial"] for row in table} == set(means) >= {0}
+    assert {row["trial"] for row in table if row["champion"]} == {champion}
+    assert [row["seed"] for row in table][:3] == [1, 2, 3]
+    search = {trial.number: trial.metrics["validation/r2"] for trial in studied.trials}
+    for row in table:
+        assert row["validation/r2 in the search"] == pytest.approx(search[row["trial"]])
+
+
+def test_a_score_is_r2_of_the_predictions_that_are_kept(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    analyse(trained_copy, cache)
+    scores = {row["run_id"]: row["test R²"] for row in rows(trained_copy)}
+    for final in studied.finals:
+        made = predictions.recorded(store(trained_copy), final)
+        assert made is not None
+        r2 = 1 - np.var(made.target - made.prediction) / np.var(made.target)
+        bias = np.mean(made.target - made.prediction) ** 2 / np.var(made.target)
+        assert scores[final.run_id] == pytest.approx(r2 - bias)
+    for row in rows(trained_copy):
+        of = [scores[final.run_id] for final in studied.finalists[row["trial"]]]
+        assert row["mean test R²"] == pytest.approx(np.mean(of))
+        assert row["low"] < row["mean test R²"] < row["high"]
+
+
+def test_the_test_split_is_looked_at_once(
+    trained_copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = analyse(trained_copy, cache)
+    monkeypatch.setattr(predictions, "make", None)
+    monkeypatch.setattr(predictions, "open_data", None)
+    assert analyse(trained_copy, cache) == first
+
+
+def test_the_figure_is_drawn_and_published(trained_copy: Path, cache: Path) -> None:
+    analyse(trained_copy, cache)
+    known = store(trained_copy)
+    there = known.client.list_artifacts(known.study(MOLECULES).run_id, "report")
+    assert {Path(file.path).name for file in there} >= {"finals.png", "finals.pdf", "finals.md"}
+    assert (trained_copy / "report" / "finals.png").stat().st_size > 10_000
+
+
+def test_a_study_that_has_not_ended_is_not_scored(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    stopped = replace(studied, status="KILLED")
+    with pytest.raises(InputError, match="scored at the end only"):
+        finals.outcome(store(trained_copy), stopped, never)
+
+
+def test_a_study_without_finals_says_so(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    assert finals.outcome(store(trained_copy), replace(studied, finals=()), never) is None
+
+
+def test_a_finalist_with_a_single_training_among_several_is_left_out(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    lonely = [final for final in studied.finals if final.of == 0][1:]
+    fewer = tuple(
+        replace(final, state="failed") if final in lonely else final for final in studied.finals
+    )
+    lost = replace(studied, finals=fewer)
+    found = finals.outcome(store(trained_copy), lost, opener(studied, cache))
+    assert found is not None
+    assert 0 not in {finalist.trial.number for finalist in found.finalists}
+    said = finals.markdown(found, lost)
+    assert "2 finals failed" in said
+    assert "too few of their finals came to an end and were kept: trials 0." in said
+
+
+def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    first = studied.finals[0]
+    cut = tuple(f for f in studied.finals if f.params["seed"] == "1" or f.of == first.of)
+    tags = {**studied.tags, FINALISTS: f"{', '.join(map(str, studied.finalists))}, 99"}
+    short = replace(studied, finals=cut, tags=tags)
+    assert {*short.finalists} == {*studied.finalists}
+    found = finals.outcome(store(trained_copy), short, opener(studied, cache))
+    assert found is not None
+    assert [len(finalist.finals) for finalist in found.finalists] == [1] * len(studied.finalists)
+    assert "were kept: trials 99." in finals.markdown(found, short)
+    assert "One training each cannot tell finalists apart" in answer(short, found)
+
+
+def test_finals_of_a_trial_that_was_deleted_are_left_out(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    champion = studied.champion
+    assert champion is not None
+    without = replace(studied, trials=tuple(t for t in studied.trials if t != champion))
+    found = finals.outcome(store(trained_copy), without, opener(studied, cache))
+    assert found is not None
+    assert {each.trial.number for each in found.finalists} == {*studied.finalists} - {
+        champion.number
+    }
+
+
+def test_the_answer_tells_what_the_search_promised_of_its_best(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    found = finals.outcome(store(trained_copy), studied, opener(studied, cache))
+    assert found is not None
+    best = studied.best(studied.trials)
+    assert best is not None
+    place = next(n for n, each in enumerate(found.finalists) if each.trial == best)
+    one, *others = found.finalists[place:] + found.finalists[:place]
+    promised = f"promised {best.metrics['validation/r2']:.4f} on the validation"
+    assert f"of its best the search had {promised}" in answer(
+        studied, replace(found, finalists=(one, *others))
+    )
+    said = answer(studied, replace(found, finalists=(*others, one)))
+    assert f"of its best, trial {best.number}, the search had {promised}" in said
+    assert f"and {others[0].validation.mean():.4f} of the champion." in said
+
+
+def test_a_default_that_is_not_there_is_missed(
+    trained_copy: Path, cache: Path, studied: StudyRuns
+) -> None:
+    found = finals.outcome(store(trained_copy), studied, opener(studied, cache))
+    assert found is not None
+    champion = replace(found.champion, role="")
+    bare = replace(found, finalists=(champion, *found.finalists[1:]))
+    without = replace(studied, tags={**studied.tags, DEFAULTS: ""})
+    assert "there is no default configuration to compare it with" in answer(without, bare)
+
+
+def test_a_final_that_was_lost_is_left_out_of_every_number(
+    trained_copy: Path, cache: Path, studied: StudyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyse(trained_copy, cache)
+    assert studied.champion is not None
+    lost = studied.finalists[studied.champion.number][1]
+    of_trial = predictions.of_trial
+    monkeypatch.setattr(
+        predictions,
+        "of_trial",
+        lambda store, trial, data: None if trial == lost else of_trial(store, trial, data),
+    )
+    found = finals.outcome(store(trained_copy), studied, never)
+    assert found is not None
+    champion = next(f for f in found.finalists if f.trial == studied.champion)
+    assert [final.params["seed"] for final in champion.finals] == ["1", "3"]
+    assert len(champion.validation) == len(champion.scores) == 2
+    assert "(2 seeds)" in finals.markdown(found, studied)
+    assert lost.run_id not in set(finals.frame(found, studied)["run_id"])
+
+
+def test_a_configuration_of_which_a_training_failed_comes_after_those_of_which_none_did(
+    studied: StudyRuns,
+) -> None:
+    champion = studied.champion
+    assert champion is not None
+    first = next(final for final in studied.finals if final.of == champion.number)
+    ended = tuple(
+        replace(final, state="failed") if final == first else final for final in studied.finals
+    )
+    other = replace(studied, finals=ended).champion
+    assert other is not None
+    assert other.number != champion.number
+
+
+def test_world_models_are_judged_by_the_skill_of_their_rollouts(
+    trained_copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = analyse(trained_copy, cache, DRIVES)
+    assert "test skill" in said
+    known = store(trained_copy)
+    runs = known.study(DRIVES)
+    scores = {row["run_id"]: row["test skill"] for row in rows(trained_copy)}
+    horizon = int(runs.params["data.horizon"])
+    for final in runs.finals:
+        made = dreams.recorded(known, final)
+        assert made is not None
+        share = made.share("autoregressive", "freeze", horizon)
+        assert scores[final.run_id] == pytest.approx(1 - share)
+    monkeypatch.setattr(dreams, "make", None)
+    assert analyse(trained_copy, cache, DRIVES) == said
+    assert "the two skills are not of windows alike" in said
+    report = (trained_copy / DRIVES / "report" / "report.html").read_text()
+    assert said.splitlines()[2].split("|")[1].strip("* ") in report
+    for heading in ("Rollouts of the test episodes", "Published figures", "Do it again"):
+        assert f">{heading}</h" in report
+    assert report.count("<svg") >= 4
+    assert report.count("data:image/gif;base64") == 1

@@ -1,0 +1,356 @@
+"""The report of invented studies and of real ones: what it says, and what it leaves unsaid."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+from PIL import Image
+from recorded_study import Told, record
+from trained_studies import LITTLE, MOLECULES
+
+from analysis import predictions, report
+from analysis.answer import answer
+from analysis.comparison import Finalists
+from analysis.finals import outcome, role_of
+from analysis.findings import opener
+from analysis.runs import TrackingStore
+from analysis.side_by_side import Side, compared
+from datasets.errors import InputError
+from studies.gnn_sweep import STUDY
+from studies.study import main
+
+RISING = [
+    Told("gcn", (0.5, 0.6, 0.70), baseline=True),
+    Told("gin", (0.4, 0.5, 0.65), baseline=True),
+    Told("sage", (0.6, 0.7, 0.80), learning_rate=0.01),
+    Told("gat", (0.3, 0.4, 0.55), learning_rate=0.003),
+    Told("gat", (0.2, 0.3, 0.45), learning_rate=0.004),
+    Told("gat", (0.1, 0.2, 0.35), learning_rate=0.005),
+    Told("gat", (0.2,), "pruned", learning_rate=0.0005),
+    Told("gat", (), "failed", reason="the loss was not finite in epoch 1"),
+    *(Told("gin", (0.1,), "pruned", learning_rate=0.0004 * step) for step in range(1, 7)),
+]
+
+SECTIONS = [
+    "The finalists",
+    "The test split, by family",
+    "Loss curves",
+    "The search",
+    "Time and devices",
+    "Do it again",
+]
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def written(uri: str, folder: Path, told: list[Told], status: str = "FINISHED") -> str:
+    """The Markdown of the report of an invented study."""
+    record(uri, folder, "s", told, status)
+    report.analyse("s", uri, Path("nowhere"), folder / "report")
+    return (folder / "report" / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the report of the trials of `RISING`."""
+    folder = tmp_path_factory.mktemp("rising")
+    written(f"sqlite:///{folder / 'mlflow.db'}", folder, RISING)
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path) -> str:
+    return (folder / "report.md").read_text()
+
+
+def test_a_report_has_its_sections_and_every_figure_that_it_names(folder: Path, text: str) -> None:
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    named = re.findall(r"!\[[^\]]*\]\((figures/\w+\.png)\)", text)
+    assert {"figures/best_so_far.png", "figures/axes.png", "figures/rungs.png"} <= set(named)
+    assert "figures/importance.png" in named
+    for name in named:
+        picture = np.asarray(Image.open(folder / name).convert("RGB"))[::5, ::5]
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20, name
+
+
+def test_the_page_needs_nothing_beside_it(page: str) -> None:
+    class Fetches(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag not in ("script", "link", "iframe")
+            for name, value in attrs:
+                if name in ("src", "href", "xlink:href"):
+                    assert str(value).startswith(("#", "data:")), (tag, value)
+
+    Fetches().feed(page)
+    assert page.count("<svg") == 5
+    assert "url(http" not in page
+
+
+def test_figures_have_no_colour_of_their_own_that_the_dark_would_swallow(page: str) -> None:
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert "currentColor" in drawn
+    # White is the inside of a rectangle that is clipped or transparent, if it is there at all.
+    assert set(re.findall(r"#[0-9a-fA-F]{6}\b", drawn)) <= {"#ffffff"}
+
+
+def test_what_was_counted_is_said(text: str) -> None:
+    cells = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:4]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    }
+    assert cells["finished"] == ["6", "43%"]
+    assert cells["pruned"] == ["7", "50%"]
+    assert cells["failed"] == ["1", "7%"]
+    assert "1 of them: the loss was not finite in epoch 1" in text
+    # The ranks of the six that finished are the same after each epoch, but for the first.
+    assert "rank correlation (Spearman) with the last score is 1.00" in text
+    assert "learning_rate, 0.01, is at the highest end of 0.0003 to 0.01" in text
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([], "No trial has been begun, so there is no answer."),
+        (
+            [Told("gcn", (0.5, 0.6, 0.7), baseline=True)],
+            "The best of 1 trial is trial 0, **gcn 3x64 distances dipole**, with validation/r2 "
+            "**0.7000**.",
+        ),
+        (
+            [Told("gcn", (), "failed", reason="no loss"), Told("gin", (0.1,), "failed")],
+            "None of 2 trials finished (2 failed), so there is no answer. The most frequent "
+            "reason, of 1: no loss.",
+        ),
+    ],
+    ids=["none", "one", "only failed"],
+)
+def test_few_trials_are_told_as_what_they_are(
+    uri: str, tmp_path: Path, told: list[Told], said: str
+) -> None:
+    text = written(uri, tmp_path, told)
+    assert said in text
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    assert "95 % interval of the mean" not in text
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "said"),
+    [
+        ("RUNNING", RISING, "The study is running; so far the best of 14 trials is trial 2"),
+        (
+            "RUNNING",
+            [Told("gcn", (0.1,), "running", baseline=True)],
+            "None of 1 trials has finished so far (1 running), so there is no answer.",
+        ),
+        ("KILLED", RISING, "The study was stopped before its end; so far the best of 14 trials"),
+        (
+            "FAILED",
+            [Told("gcn", (), "failed", reason="no loss", baseline=True)],
+            "None of 1 trials finished (1 failed), so there is no answer.",
+        ),
+    ],
+    ids=["running", "first trial", "stopped", "failed"],
+)
+def test_a_study_that_has_not_ended_well_says_how_it_stands(
+    uri: str, tmp_path: Path, status: str, told: list[Told], said: str
+) -> None:
+    text = written(uri, tmp_path, told, status)
+    assert said in text
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
+    if status != "FAILED":
+        assert f"Not there: s has not ended ({status})" in text
+
+
+def test_a_search_space_that_was_not_recorded_is_missed(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "s", RISING)
+    (space,) = (tmp_path / "artifacts").rglob("space.json")
+    space.unlink()
+    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "What was searched was not recorded." in text
+    assert "May early stopping be trusted?" in text
+
+
+def test_a_preset_is_not_called_a_default(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "s", RISING, preset="homework")
+    runs = TrackingStore(uri).study("s")
+    assert [role_of(runs, number) for number in (0, 1, 2)] == [
+        "preset of GCN",
+        "preset of GIN",
+        "",
+    ]
+
+
+def test_studies_of_one_quantity_are_set_side_by_side(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "a", RISING)
+    record(uri, tmp_path, "b", RISING[:2])
+    said = report.beside_each_other(["a", "b"], uri, tmp_path / "report")
+    assert "| a " in said and "| b " in said
+    assert "Without finals of two studies at least" in said
+    assert (tmp_path / "report" / "beside-b" / "figures" / "searches.png").is_file()
+
+
+def test_different_quantities_are_not_set_side_by_side(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(uri, tmp_path, "a", RISING[:2])
+    record(uri, tmp_path, "b", RISING[:2], **{"data.target": "gap", "data.unit": "eV"})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert report.main(["a", "b", "--runs-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "different quantities: target mu (a), gap (b)" in error
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_store_that_goes_away_is_one_line(
+    tmp_path: Path,
+    uri: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object) -> None:
+        raise MlflowException("planted: it is away\nand more")
+
+    record(uri, tmp_path, "a", RISING)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(TrackingStore, "history", away)
+    assert report.main(["a", "--runs-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said == "error: the tracking store went away or refused: planted: it is away\n"
+
+
+def test_the_commits_that_trained_the_trials_are_named(uri: str, tmp_path: Path) -> None:
+    recorder = record(uri, tmp_path, "s", RISING[:3])
+    for number, commit in enumerate(("a" * 40, f"{'a' * 40}, {'b' * 40}+", "c" * 40)):
+        run = recorder.children[number].run_id
+        recorder.client.set_tag(run, "orrery.commit", commit)
+        recorder.client.set_tag(run, "orrery.versions", "Python==3.11 torch==2.13.0")
+    recorder.describe({"mlflow.source.git.commit": "d" * 40, "version.ray": "2.0"}, {})
+    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    changed = f"`{'b' * 40}` (and changes that were not committed)"
+    assert f"- commit: `{'a' * 40}`, then {changed}, then `{'c' * 40}`\n" in text
+    assert "- versions: Python 3.11, torch 2.13.0, ray 2.0\n" in text
+
+
+def test_an_unknown_study_is_named(uri: str, tmp_path: Path) -> None:
+    record(uri, tmp_path, "a", RISING[:2])
+    with pytest.raises(InputError, match=r"no study c in .*; there: a"):
+        report.beside_each_other(["a", "c"], uri, tmp_path / "report")
+
+
+@pytest.fixture(scope="module")
+def two_studies(trained_copy: Path, cache: Path) -> Path:
+    """Where a second study on the same molecules has been run."""
+    typed = ["--local", *LITTLE, "--family", "gin", "--trials", "2", "--finalists", "1"]
+    where = ["--runs-dir", str(trained_copy), "--data-dir", str(cache), "--name", "gin"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert main(STUDY, [*typed, "--seeds", "3", *where]) == 0
+    return trained_copy
+
+
+def test_the_answer_is_that_of_the_finals_and_heads_report_and_run(trained_copy: Path) -> None:
+    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
+    runs = store.study(MOLECULES)
+    found = outcome(store, runs, opener(runs, Path("nowhere")))
+    assert found is not None
+    said = answer(runs, found)
+    test = found.champion.test
+    assert f"**{test.value:.4f}** (95 % interval {test.low:.4f} to {test.high:.4f})" in said
+    text = (trained_copy / MOLECULES / "report" / "report.md").read_text()
+    assert f"> {said}" in text
+    described = store.client.get_run(runs.run_id).data.tags["mlflow.note.content"]
+    assert said in described
+    assert "Which graph neural network" in described
+    assert f"| **{found.champion.title}**" in described
+    there = {file.path for file in store.client.list_artifacts(runs.run_id, "report")}
+    assert {"report/report.html", "report/report.md", "report/figures"} <= there
+
+
+def test_one_training_each_tells_no_finalists_apart(trained_copy: Path) -> None:
+    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
+    runs = store.study(MOLECULES)
+    first = tuple(final for final in runs.finals if final.params["seed"] == "1")
+    once = replace(runs, finals=first)
+    found = outcome(store, once, opener(once, Path("nowhere")))
+    assert found is not None
+    said = answer(once, found)
+    assert "which leaves the luck of the training out) over 1 fresh seed, on" in said
+    assert "One training each cannot tell finalists apart" in said
+
+
+def test_finals_that_are_not_scored_are_not_denied(trained_copy: Path) -> None:
+    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
+    said = answer(replace(store.study(MOLECULES), status="KILLED"), None, "not yet")
+    assert said.startswith("The study was stopped before its end; so far the best of 4 trials is")
+    assert "How much of that is luck its finals tell, which are not scored (not yet)." in said
+    assert "has not been trained again" not in said
+
+
+def test_a_report_is_made_from_the_tracking_server_alone(
+    trained_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "make", None)
+    monkeypatch.setattr(predictions, "open_data", None)
+    uri = f"sqlite:///{trained_copy / 'mlflow.db'}"
+    report.analyse(MOLECULES, uri, Path("nowhere"), tmp_path)
+    for name in ("report.md", "report.html"):
+        assert (tmp_path / name).read_bytes() == (
+            trained_copy / MOLECULES / "report" / name
+        ).read_bytes()
+
+
+def test_studies_on_another_split_stand_apart_and_the_others_are_compared(
+    two_studies: Path,
+) -> None:
+    store = TrackingStore(f"sqlite:///{two_studies / 'mlflow.db'}")
+    sides = []
+    for name in (MOLECULES, "gin"):
+        runs = store.study(name)
+        found = outcome(store, runs, opener(runs, Path("nowhere")))
+        assert found is not None
+        # Other machines sum up in another order.
+        nearly = replace(found, reference=found.reference * (1 + 1e-7 * (name == "gin")))
+        sides.append(Side(runs, nearly, "", 1.0))
+        other = replace(found, reference=found.reference + 1)
+    sides.append(Side(replace(runs, name="other"), other, "", 1.0))
+    text = compared(sides).text
+    assert len([line for line in text.splitlines() if line.startswith("- ")]) == 1
+    assert "different test splits (molecules and gin; other)" in text
+
+
+def test_champions_on_the_same_test_molecules_are_compared(
+    two_studies: Path, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{two_studies / 'mlflow.db'}"
+    said = report.beside_each_other([MOLECULES, "gin"], uri, tmp_path)
+    (verdict,) = [line for line in said.splitlines() if line.startswith("- ")]
+    store = TrackingStore(uri)
+    champions = {}
+    for name in (MOLECULES, "gin"):
+        runs = store.study(name)
+        found = outcome(store, runs, opener(runs, Path("nowhere")))
+        assert found is not None
+        champions[name], reference = found.champion.errors, found.reference
+    (pair,) = Finalists(champions, reference).compare()
+    assert ("is better than" in verdict) == pair.is_distinguishable
+    assert ("cannot be told apart" in verdict) != pair.is_distinguishable
+    assert verdict.index(pair.better) < verdict.index(pair.worse)
+    assert f"{pair.difference.value:.4f} ({pair.difference.low:.4f} to" in verdict
+    assert "--family gin" in said, "in what they differ: the command"
+    assert (tmp_path / "beside-gin" / "figures" / "champions.png").stat().st_size > 5000

@@ -1,0 +1,238 @@
+"""Rollouts of a study of two epochs: what is tabulated, drawn and kept."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from moving_stripes import striped_drives, stripes
+from PIL import Image
+from trained_studies import DRIVES, FRAMES, MOLECULES, recordings
+
+from analysis import dreams, film, loss_curves, rollouts
+from analysis.dreams import PICTURES, Dreams, dream
+from analysis.runs import TrackingStore
+from datasets.driving import Drives, DrivingOptions, open_drives
+from datasets.errors import InputError
+from datasets.recordings import write_recordings
+from trainables.driving import judged_horizon
+from trainables.rollout import CONTEXT
+
+
+@pytest.fixture(scope="module")
+def uri(trained_copy: Path) -> str:
+    return f"sqlite:///{trained_copy / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def report(trained_copy: Path, uri: str, cache: Path) -> Path:
+    rollouts.analyse(DRIVES, uri, cache, trained_copy / "report")
+    return trained_copy / "report"
+
+
+def made(uri: str) -> Dreams:
+    """The rollouts of the best trial, as they are kept."""
+    store = TrackingStore(uri)
+    runs = store.study(DRIVES)
+    best = runs.best(runs.trials)
+    assert best is not None
+    kept = dreams.recorded(store, best)
+    assert kept is not None
+    return kept
+
+
+def test_the_best_trial_and_the_homework_with_both_cores_are_tabulated(report: Path) -> None:
+    table = pd.read_csv(report / "rollouts.csv")
+    roles = table["role"].unique().tolist()
+    assert roles[0].startswith("best, trial ")
+    assert {*roles[1:]} == {"baseline, torch.nn.LSTM", "baseline, LSTM from scratch"} - {roles[0]}
+    assert table["prediction"].unique().tolist() == list(PICTURES)
+    assert max(table["horizon"]) == FRAMES - CONTEXT
+    assert len(table) == len(roles) * len(PICTURES) * (FRAMES - CONTEXT)
+    text = (report / "rollouts.md").read_text()
+    assert all(role in text for role in roles)
+    assert "2 test episodes" in text
+
+
+def test_the_numbers_are_those_of_the_rollouts(report: Path, uri: str) -> None:
+    kept = made(uri)
+    table = pd.read_csv(report / "rollouts.csv")
+    best = table[table["role"].str.startswith("best")]
+    for picture in PICTURES:
+        rows = best[best["prediction"] == picture]
+        error = kept.error(picture)
+        np.testing.assert_allclose(rows["mse (squared pixel values)"], error.mean(axis=0))
+        np.testing.assert_allclose(rows["psnr (dB)"], (-10 * np.log10(error)).mean(axis=0))
+        np.testing.assert_allclose(rows["lowest mse of an episode"], error.min(axis=0))
+        np.testing.assert_allclose(rows["highest mse of an episode"], error.max(axis=0))
+    header, _, first, *_ = (report / "rollouts.md").read_text().splitlines()
+    names, cells = ([cell.strip() for cell in line.split("|")] for line in (header, first))
+    told = dict(zip(names, cells, strict=True))
+    free, forced = kept.error("autoregressive").mean(), kept.error("teacher_forced").mean()
+    assert told[f"mean 1 to {FRAMES - CONTEXT}"] == f"{free / kept.error('freeze').mean():.2f}"
+    assert told["of climatology"] == f"{free / kept.error('climatology').mean():.2f}"
+    assert told["of persistence"] == f"{forced / kept.error('persistence').mean():.3f}"
+
+
+def test_the_baselines_are_measured_on_the_test_episodes(
+    trained_copy: Path, uri: str, cache: Path
+) -> None:
+    data = open_drives(DrivingOptions(recordings=str(recordings(trained_copy))), 0, cache)
+    frames = data.recordings.frames.reshape(20, FRAMES, 3, 32, 32) / 255
+    test, train = frames[data.split.test], frames[data.split.train]
+    truth = test[:, CONTEXT:]
+    kept = made(uri)
+    for name, picture in (
+        ("persistence", test[:, CONTEXT - 1 : -1]),
+        ("freeze", test[:, CONTEXT - 1 : CONTEXT]),
+        ("climatology", train.mean(axis=(0, 1))),
+    ):
+        expected = np.square(picture - truth).mean(axis=(2, 3, 4))
+        np.testing.assert_allclose(kept.error(name), expected, rtol=1e-4)
+    np.testing.assert_array_equal(kept.truth, (truth[0] * 255).round())
+
+
+def test_the_test_episodes_are_rolled_out_once(
+    report: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time neither the drives nor a model are looked at, and all is the same."""
+
+    def never(*arguments: Any) -> Any:
+        raise AssertionError("rolled out again")
+
+    monkeypatch.setattr(dreams, "make", never)
+    monkeypatch.setattr(dreams, "open_data", never)
+    rollouts.analyse(DRIVES, uri, tmp_path / "nowhere", tmp_path / "report")
+    for path in sorted(report.iterdir()):
+        assert (tmp_path / "report" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_files_are_published_with_the_parent_run(
+    report: Path, uri: str, tmp_path: Path
+) -> None:
+    store = TrackingStore(uri)
+    run_id = store.study(DRIVES).run_id
+    for path in sorted(report.iterdir()):
+        fetched = store.fetch(run_id, f"report/{path.name}", tmp_path)
+        assert fetched is not None and fetched.read_bytes() == path.read_bytes()
+
+
+def test_the_figures_show_something(report: Path) -> None:
+    for name in ("film_strip.png", "error_against_horizon.png"):
+        picture = np.asarray(Image.open(report / name).convert("RGB"))
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100, name
+
+
+def test_the_animation_plays_every_horizon_side_by_side(report: Path, uri: str) -> None:
+    """The truth's pixels are enlarged as they are: each is a square of one colour, but for the
+    256 colours of a GIF."""
+    kept = made(uri)
+    side = film.SIDE
+    with Image.open(report / "rollouts.gif") as animation:
+        assert getattr(animation, "n_frames", 1) == FRAMES - CONTEXT
+        assert animation.size[0] == 5 * side
+        for step in (0, 20):
+            animation.seek(step)
+            played = np.asarray(animation.convert("RGB"))[-side:, :side]
+            pixels = played.reshape(32, 6, 32, 6, 3)
+            middle = pixels[:, 3, :, 3].transpose(2, 0, 1).astype(int)
+            assert np.abs(middle - kept.truth[step]).mean() < 12
+            assert (pixels == pixels[:, :1, :, :1]).mean() > 0.7
+
+
+def test_a_perfect_model_has_no_error_and_a_similarity_of_one(tmp_path: Path) -> None:
+    """It looks the frames up: after the context, and from its own predictions."""
+    write_recordings(stripes(20, FRAMES), tmp_path / "drives.arrow")
+    data = open_drives(DrivingOptions(recordings=str(tmp_path / "drives.arrow")), 0, tmp_path)
+
+    class Knows(torch.nn.Module):
+        def forward(self, frames: Any, actions: Any, state: Any = None) -> Any:
+            at = 0 if state is None else state
+            episodes = data.recordings.frames.reshape(20, FRAMES, 3, 32, 32)[data.split.test]
+            steps = slice(at + 1, at + 1 + frames.shape[1])
+            return torch.from_numpy(episodes[:, steps]).float() / 255, at + frames.shape[1]
+
+    found = dream(Knows(), data)
+    for way in ("teacher_forced", "autoregressive"):
+        assert found.error(way).max() == 0
+        np.testing.assert_allclose(found.ssim[PICTURES.index(way)], 1, atol=1e-5)
+        np.testing.assert_array_equal(getattr(found, way), found.truth)
+
+
+class Frozen(torch.nn.Module):
+    """Predicts the frame that it sees."""
+
+    def forward(self, frames: Any, actions: Any, state: Any = None) -> Any:
+        return frames, state
+
+
+def shortened(episodes: list[int], length: int) -> Drives:
+    """Striped drives of which some have been cut to so many frames."""
+    data = striped_drives()
+    drives = data.recordings
+    lengths = drives.lengths.copy()
+    kept = np.ones(len(drives.frames), bool)
+    for episode in episodes:
+        kept[drives.offsets[episode] + length : drives.offsets[episode + 1]] = False
+        lengths[episode] = length
+    columns = {
+        name: getattr(drives, name)[kept] for name in ("frames", "actions", "rewards", "ends")
+    }
+    return replace(data, recordings=replace(drives, **columns, offsets=np.r_[0, lengths.cumsum()]))
+
+
+def test_test_episodes_that_are_shorter_than_the_rollouts_of_the_validation_are_left_out() -> None:
+    test = [*map(int, striped_drives().split.test)]
+    data = shortened(test[:1], 20)
+    found = dream(Frozen(), data)
+    assert found.mse.shape == (len(PICTURES), len(test) - 1, judged_horizon(data))
+    np.testing.assert_allclose(found.error("autoregressive"), found.error("freeze"))
+    with pytest.raises(InputError, match=r"the longest test episode has 20 frames, .* needs 40"):
+        dream(Frozen(), shortened(test, 20))
+
+
+def test_loss_curves_of_both_cores_are_drawn_in_squared_pixel_values(
+    uri: str, tmp_path: Path
+) -> None:
+    loss_curves.analyse(DRIVES, uri, tmp_path, tmp_path / "report")
+    table = pd.read_csv(tmp_path / "report" / "loss_curves.csv")
+    assert {*table["core"]} == {"builtin", "scratch"}
+    store = TrackingStore(uri)
+    for trial in store.study(DRIVES).trials:
+        rows = table.query("trial == @trial.number and epoch == 2").to_dict("records")
+        for last in rows[:1]:
+            error = trial.metrics["validation/mse"]
+            assert last["validation mse (squared pixel values)"] == pytest.approx(error)
+            train = last["train mse (squared pixel values)"]
+            assert train == pytest.approx(trial.metrics["train/mse"])
+            copying = error / trial.metrics["validation/persistence_ratio"]
+            level = last["copying the last frame mse (squared pixel values)"]
+            assert level == pytest.approx(copying, rel=1e-6)
+
+
+def test_other_drives_than_the_study_s_are_refused(uri: str, tmp_path: Path) -> None:
+    write_recordings(stripes(20, FRAMES, seed=1), tmp_path / "other.arrow")
+    with pytest.raises(InputError, match="these are not the drives of drives: their digest is"):
+        rollouts.analyse(DRIVES, uri, tmp_path, tmp_path / "report", str(tmp_path / "other.arrow"))
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_study_of_molecules_is_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="molecules is no study of drives: there is nothing to r"):
+        rollouts.analyse(MOLECULES, uri, tmp_path, tmp_path / "report")
+
+
+def test_the_command_line_draws_into_the_runs_folder(
+    trained_copy: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = trained_copy / DRIVES / "report" / "film_strip.png"
+    drawn.unlink()
+    where = ["--runs-dir", str(trained_copy), "--data-dir", str(cache)]
+    assert rollouts.main([DRIVES, *where]) == 0
+    assert drawn.is_file()
+    assert "one-step MSE" in capsys.readouterr().out
+    assert rollouts.main(["nothing", *where]) == 2
+    assert "error: no study nothing" in capsys.readouterr().err

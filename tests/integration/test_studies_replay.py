@@ -1,0 +1,352 @@
+"""A recorded trial is trained again: the same numbers, or it is said what is not the same."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pyarrow as pa
+import pytest
+import torch
+from asked import Ask, runs_in_mlflow, stopping_when
+from fake_study import FAKE
+from fake_task import FakeTask
+from moving_stripes import stripes
+
+from analysis.runs import COMMIT
+from datasets.molecules import write_table
+from datasets.recordings import write_recordings
+from studies import doctor, gnn_sweep, replay, session, world_model_sweep
+from studies.ledger import Ledger
+from studies.provenance import TAGS, THREADS, of_this_code
+from studies.study import Study, main
+
+FAMILIES = ("--family", "gcn", "gat", "--width", "8", "--dropout", "0.1", "--epochs", "3")
+GOOD = ("--local", "--ending", "good", "--trials", "1")
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "STUDIES", (*replay.STUDIES, FAKE))
+
+
+@pytest.fixture
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def molecule_file(molecule_rows: pa.Table, tmp_path: Path) -> Path:
+    write_table(molecule_rows, tmp_path / "molecules.parquet")
+    return tmp_path / "molecules.parquet"
+
+
+class Replay:
+    """Trains trials of a folder's studies again.
+
+    Args:
+        folder: Of the runs and the data.
+        capsys: Takes what is said.
+    """
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+        self.capsys = capsys
+
+    def __call__(self, code: int, named: str, *arguments: str) -> str:
+        """What is said, once the exit code is as expected."""
+        self.capsys.readouterr()
+        found = replay.main([named, *self.where, *arguments])
+        said = self.capsys.readouterr()
+        assert found == code, said.out + said.err
+        return said.out + said.err
+
+    def refused(self, named: str, *arguments: str) -> str:
+        """The one line that is said of bad input."""
+        said = self(2, named, *arguments)
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+        return said
+
+
+@pytest.fixture
+def again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Replay:
+    return Replay(tmp_path, capsys)
+
+
+def run_study(study: Study, folder: Path, *arguments: str) -> None:
+    where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+    assert main(replace(study, analyses=()), ["--name", "s", *where, *arguments]) == 0
+
+
+def client(folder: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
+
+
+def numbers(said: str) -> str:
+    return said.splitlines()[-1]
+
+
+def test_a_trial_and_a_final_give_their_recorded_epochs_bit_for_bit(
+    again: Replay, tmp_path: Path, molecule_file: Path
+) -> None:
+    finals = ("--finalists", "1", "--seeds", "1")
+    data = ("--dataset", str(molecule_file))
+    run_study(gnn_sweep.STUDY, tmp_path, "--local", *data, *FAMILIES, "--trials", "3", *finals)
+    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.glob("runs/**/*"))
+    runs = runs_in_mlflow(tmp_path)
+    for number in (1, 2, 3):
+        said = again(0, runs[number].info.run_id)
+        assert said.startswith(f"s/{number}, ")
+        assert numbers(said) == "numbers: bit for bit the same, 6 metrics of 3 epochs"
+        value = runs[number].data.metrics["validation/r2"]
+        assert f"| {value!r} | {value!r} |" in " ".join(said.split())
+        for same in ("versions", "data", "device", "processor", "threads"):
+            assert f"\n{same}: the same (" in said
+    assert runs[3].data.params["seed"] == "1"
+    after = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.glob("runs/**/*"))
+    assert after == before, "nothing is written"
+
+
+@pytest.mark.ray
+def test_a_trial_that_ray_ran_gives_the_same_without_it(
+    again: Replay, tmp_path: Path, molecule_file: Path
+) -> None:
+    data = ("--dataset", str(molecule_file))
+    run_study(gnn_sweep.STUDY, tmp_path, *data, *FAMILIES, "--trials", "3")
+    for number in range(3):
+        assert "bit for bit the same, 6 metrics of" in numbers(again(0, f"s/{number}"))
+
+
+@pytest.mark.parametrize("core", ["builtin", "scratch"])
+def test_a_world_model_gives_its_recorded_epochs_bit_for_bit(
+    again: Replay, tmp_path: Path, core: str
+) -> None:
+    write_recordings(stripes(20, 50), tmp_path / "drives.arrow")
+    drives = ("--recordings", str(tmp_path / "drives.arrow"))
+    chance = ("--noise", "0.05", "--sampling-rate", "0.5", "--free-steps", "2")
+    little = ("--hidden", "8", "--sequence-length", "8", "--epochs", "2", "--trials", "1")
+    run_study(world_model_sweep.STUDY, tmp_path, "--local", *drives, *chance, *little)
+    said = again(0, "s/0")
+    assert "bit for bit the same, 7 metrics of 2 epochs" in numbers(said)
+    (tmp_path / "drives.arrow").rename(tmp_path / "elsewhere.arrow")
+    assert "drives.arrow: give their path with --data" in again.refused("s/0")
+    assert numbers(again(0, "s/0", "--data", str(tmp_path / "elsewhere.arrow"))) == numbers(said)
+
+
+def test_a_stopped_trial_is_trained_again_as_far_as_it_came(
+    again: Replay,
+    tmp_path: Path,
+    molecule_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the learning rates of all the epochs that it was to have."""
+
+    def two_epochs_done(ledger: Ledger) -> bool:
+        return any(record.epoch == 2 for record in ledger.records.values())
+
+    common = ("--local", "--dataset", str(molecule_file), *FAMILIES, "--trials", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "should_stop", stopping_when(two_epochs_done))
+        run_study(gnn_sweep.STUDY, tmp_path, *common)
+    said = again(0, "s/0")
+    assert said.splitlines()[0].endswith(": stopped, 2 of 3 epochs recorded")
+    assert numbers(said) == "numbers: bit for bit the same, 6 metrics of 2 epochs"
+    run_study(gnn_sweep.STUDY, tmp_path, *common)
+    assert numbers(again(0, "s/0")) == "numbers: bit for bit the same, 6 metrics of 3 epochs"
+
+
+def test_a_failed_trial_is_trained_again_as_far_as_it_came(ask: Ask, again: Replay) -> None:
+    assert ask("--local", "--ending", "good", "non_finite", "--epochs", "3", "--trials", "2") == 0
+    said = again(0, "s/1")
+    assert said.splitlines()[0] == "s/1, non_finite 0.500: failed, 1 of 3 epochs recorded"
+    assert numbers(said) == "numbers: bit for bit the same, 3 metrics of 1 epoch"
+
+
+@pytest.mark.ray
+def test_a_pruned_trial_is_trained_again_as_far_as_it_came(
+    stopped_early: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again, recorded = Replay(stopped_early, capsys), runs_in_mlflow(stopped_early)
+    states = {number: run.data.tags.get("orrery.state") for number, run in recorded.items()}
+    pruned = [number for number, state in states.items() if state == "pruned"]
+    assert pruned, "no trial was pruned: the search drew no bad one"
+    said = again(0, f"s/{pruned[0]}")
+    assert ": pruned, " in said.splitlines()[0]
+    assert "bit for bit the same" in numbers(said)
+
+
+def test_a_changed_data_set_is_named_and_not_trained_on(
+    again: Replay,
+    tmp_path: Path,
+    molecule_rows: pa.Table,
+    molecule_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = ("--dataset", str(molecule_file))
+    run_study(gnn_sweep.STUDY, tmp_path, "--local", *data, *FAMILIES, "--trials", "1")
+    digest = runs_in_mlflow(tmp_path)[-1].data.params["data.digest"]
+    (tmp_path / "original.parquet").write_bytes(molecule_file.read_bytes())
+    changed = molecule_rows.column("mu").to_pylist()
+    changed[5] += 1e-6
+    place, field = molecule_rows.schema.get_field_index("mu"), molecule_rows.schema.field("mu")
+    write_table(molecule_rows.set_column(place, field, [changed]), molecule_file)
+    with monkeypatch.context() as patch:
+        patch.setattr(replay, "Stepper", None)
+        said = again(1, "s/0")
+    assert f"\ndata: recorded digest {digest}, now " in said
+    assert numbers(said) == "numbers: not compared, since those of other data are others"
+    assert "bit for bit" in again(0, "s/0", "--data", str(tmp_path / "original.parquet"))
+    molecule_file.unlink()
+    assert f"the data of s are not at {molecule_file}: give their path" in again.refused("s/0")
+
+
+def other_code(commit: str) -> dict[str, str]:
+    return {**of_this_code(), COMMIT: commit}
+
+
+def test_a_changed_commit_is_named(
+    ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then, now = "1" * 40, "2" * 40
+    monkeypatch.setattr(session, "of_this_code", lambda: other_code(then))
+    assert ask(*GOOD, "--epochs", "2") == 0
+    for commit, said in {
+        then: "the same (commit 1111111111)",
+        now: "recorded commit 1111111111, now 2222222222",
+        f"{now}+": "recorded commit 1111111111, now 2222222222+",
+        "unknown": "recorded commit 1111111111, now unknown",
+    }.items():
+        monkeypatch.setattr(replay, "of_this_code", lambda commit=commit: other_code(commit))
+        assert f"\ncode: {said}\n" in again(0, "s/0")
+
+
+def test_changed_files_do_not_say_which(
+    ask: Ask, again: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in (session, replay):
+        monkeypatch.setattr(where, "of_this_code", lambda: other_code("1" * 40 + "+"))
+    assert ask(*GOOD, "--epochs", "1") == 0
+    said = again(0, "s/0")
+    assert "\ncode: 1111111111+ then and now, which does not say whether it is the same" in said
+
+
+def test_all_commits_that_a_trial_was_trained_under_are_named(
+    ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two_epochs_done(ledger: Ledger) -> bool:
+        return any(record.epoch == 2 for record in ledger.records.values())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "should_stop", stopping_when(two_epochs_done))
+        patch.setattr(session, "of_this_code", lambda: other_code("1" * 40))
+        assert ask(*GOOD, "--epochs", "4") == 0
+    assert runs_in_mlflow(tmp_path)[0].data.tags[COMMIT] == "1" * 40
+    monkeypatch.setattr(session, "of_this_code", lambda: other_code("2" * 40))
+    assert ask(*GOOD, "--epochs", "4") == 0
+    assert runs_in_mlflow(tmp_path)[0].data.tags[COMMIT] == f"{'1' * 40}, {'2' * 40}"
+    assert "\ncode: recorded commit 1111111111, then 2222222222, now " in again(0, "s/0")
+
+
+def test_a_trial_of_before_these_were_recorded_is_trained_again(
+    ask: Ask, again: Replay, tmp_path: Path
+) -> None:
+    assert ask(*GOOD, "--epochs", "2") == 0
+    run = runs_in_mlflow(tmp_path)[0].info.run_id
+    for tag in TAGS:
+        client(tmp_path).delete_tag(run, tag)
+    said = again(0, "s/0")
+    for unknown in ("code", "versions", "device", "processor", "threads"):
+        assert f"\n{unknown}: not recorded, now " in said
+
+
+def test_a_run_that_the_doctor_recorded_anew_says_the_same(
+    ask: Ask, again: Replay, tmp_path: Path
+) -> None:
+    assert ask(*GOOD, "--epochs", "2") == 0
+    before = runs_in_mlflow(tmp_path)[0]
+    said = again(0, "s/0")
+    client(tmp_path).delete_run(before.info.run_id)
+    assert f"no trial {before.info.run_id} in s, or it was" in again.refused(before.info.run_id)
+    assert doctor.main(["s", "--repair", "--runs-dir", str(tmp_path / "runs")]) == 0
+    assert runs_in_mlflow(tmp_path)[0].info.run_id != before.info.run_id
+    anew = again(0, "s/0")
+    clock = "training: "
+    assert [line for line in anew.splitlines() if clock not in line] == [
+        line for line in said.splitlines() if clock not in line
+    ]
+
+
+@pytest.mark.usefixtures("_threads")
+def test_it_has_the_threads_that_it_had(ask: Ask, again: Replay, tmp_path: Path) -> None:
+    assert ask(*GOOD, "--epochs", "1") == 0
+    client(tmp_path).set_tag(runs_in_mlflow(tmp_path)[0].info.run_id, THREADS, "1, 2")
+    assert "\nthreads: recorded 1, then 2, now 2\n" in again(0, "s/0")
+    assert torch.get_num_threads() == 2
+
+
+def test_a_number_that_is_not_the_same_is_found(ask: Ask, again: Replay, tmp_path: Path) -> None:
+    assert ask(*GOOD, "--epochs", "3") == 0
+    run = runs_in_mlflow(tmp_path)[0].info.run_id
+    mlflow_client = client(tmp_path)
+    (_, second, _) = mlflow_client.get_metric_history(run, "train/loss")
+    spoilt = second.value * (1 + 2**-52)
+    later = time.time_ns() // 1_000_000 + 1
+    mlflow_client.log_metric(run, "train/loss", spoilt, timestamp=later, step=second.step)
+    assert numbers(again(1, "s/0")) == (
+        f"numbers: they first differ in epoch 2: train/loss {spoilt!r} recorded, "
+        f"{second.value!r} now"
+    )
+    mlflow_client.log_metric(run, "validation/gone", 1.0, step=1)
+    said = numbers(again(1, "s/0"))
+    assert said.endswith("first differ in epoch 1: validation/gone 1.0 recorded, none now")
+
+
+def test_an_epoch_that_is_there_no_more_is_named(
+    ask: Ask, again: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ask(*GOOD, "--epochs", "3") == 0
+    loss = FakeTask.loss
+
+    def no_number(self: FakeTask, model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return loss(self, model, batch) * (torch.nan if self.epoch > 2 else 1)
+
+    monkeypatch.setattr(FakeTask, "loss", no_number)
+    said = again(1, "s/0")
+    assert numbers(said).startswith("numbers: there is no epoch 3 now: loss nan in epoch 3")
+    assert said.count("| none ") == 1
+
+
+def test_what_is_no_trial_is_refused_in_one_line(
+    ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no studies are recorded in" in again.refused("s/0")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "should_stop", stopping_when(lambda ledger: bool(ledger.live)))
+        assert ask(*GOOD, "--epochs", "2") == 0
+    assert "s/0 has no recorded epoch: there is nothing to compare" in again.refused("s/0")
+    study = runs_in_mlflow(tmp_path)[-1].info.run_id
+    assert "is the run of the study itself: give a trial, s/NUMBER, 0 to 0" in again.refused(study)
+    assert f"no run {'0' * 32} in sqlite" in again.refused("0" * 32)
+    assert "no run s in sqlite" in again.refused("s")
+    assert "no trial 7 in s, or it was deleted: give s/NUMBER" in again.refused("s/7")
+    assert "no study t in " in again.refused("t/0")
+    assert ask(*GOOD, "--epochs", "2") == 0
+    monkeypatch.setattr(replay, "STUDIES", (gnn_sweep.STUDY,))
+    assert "s is a study of fake: expected one of gnn" in again.refused("s/0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "http://127.0.0.1:9 does not answer" in again.refused("s/0")
+
+
+def test_a_trial_with_other_hyperparameters_than_the_code_has_is_refused(
+    ask: Ask, again: Replay, tmp_path: Path
+) -> None:
+    assert ask(*GOOD, "--epochs", "1") == 0
+    run = runs_in_mlflow(tmp_path)[0]
+    client(tmp_path).log_param(run.info.run_id, "momentum", 0.9)
+    said = again.refused("s/0")
+    assert "momentum: not a hyperparameter both of the recorded trial and of this version" in said
+    assert run.data.tags[COMMIT][:10] in said

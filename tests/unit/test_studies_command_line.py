@@ -1,0 +1,98 @@
+"""The command line that is read off the dataclasses."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from datasets.errors import InputError
+from datasets.sources import MoleculeOptions
+from studies.command_line import CommandLine, parse
+from studies.options import Options
+from trainables.models.gnn import GNNConfig
+
+
+@pytest.fixture(autouse=True)
+def _no_defaults_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORRERY_FINALISTS", raising=False)
+
+
+def typed(*arguments: str) -> CommandLine:
+    return parse(arguments, "Why?", MoleculeOptions, GNNConfig)
+
+
+def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        typed("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for kind in (Options, MoleculeOptions, GNNConfig):
+        for field in fields(kind):
+            assert f"--{field.name.replace('_', '-')} " in text
+    assert "Longest distance edge, in Angstrom. (searched)" in text
+    assert "Trials in all" in text
+    assert "half a cosine down to 0" in text, "the help of an inherited field"
+
+
+def test_nothing_typed_gives_the_defaults() -> None:
+    assert typed() == CommandLine(Options(), MoleculeOptions(), {})
+
+
+def test_values_arrive_with_their_types() -> None:
+    line = typed(
+        *("--trials", "3", "--time-budget", "1.5", "--local", "--target", "gap"),
+        *(
+            "--dataset",
+            "x.parquet",
+            "--width",
+            "48",
+            "--edges",
+            "bonds",
+            "--head",
+            "mean",
+            "dipole",
+        ),
+        *("--standardize", "false", "--runs-dir", "elsewhere"),
+    )
+    assert line.options == Options(
+        trials=3, time_budget=1.5, local=True, runs_dir=Path("elsewhere")
+    )
+    assert line.data == MoleculeOptions(dataset="x.parquet", target="gap")
+    assert line.given == {
+        "width": [48],
+        "edges": ["bonds"],
+        "head": ["mean", "dipole"],
+        "standardize": [False],
+    }
+
+
+def test_a_truth_value_must_be_true_or_false() -> None:
+    with pytest.raises(InputError, match="--standardize: expected true or false, got 'yes'"):
+        typed("--standardize", "yes")
+
+
+def test_an_abbreviated_flag_is_refused() -> None:
+    with pytest.raises(InputError, match="--tri"):
+        typed("--tri", "3")
+
+
+def test_the_environment_sets_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORRERY_TRIALS", "7")
+    monkeypatch.setenv("ORRERY_SAMPLER", "random")
+    monkeypatch.setenv("ORRERY_STORAGE", "")
+    options = typed("--sampler", "gp").options
+    assert (options.trials, options.sampler, options.storage) == (7, "gp", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SAMPLER", "grid", "ORRERY_SAMPLER is grid: expected one of tpe, random, gp"),
+        ("TRIALS", "many", "invalid int value: 'many'"),
+    ],
+)
+def test_a_default_that_the_environment_sets_wrongly_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"ORRERY_{name}", value)
+    with pytest.raises(InputError, match=said):
+        typed()
