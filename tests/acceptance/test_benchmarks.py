@@ -25,7 +25,7 @@ class Short:
 
 
 def has_a_ratio(printed: str) -> None:
-    assert re.search(r": ratio \d", printed)
+    assert re.search(r"\bratio( to ours)?:? \d", printed)
 
 
 def has_a_row_for_each_configuration(printed: str) -> None:
@@ -49,7 +49,7 @@ def accounts_for_both_sides(printed: str) -> None:
 
 
 def cells_of(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("| ").split("|")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def begins_and_ends(printed: str) -> None:

@@ -15,6 +15,7 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from recorded_study import Told, invented, metrics, record
+from trained_studies import LITTLE, MOLECULES
 
 from analysis import predictions, r2_table, style
 from analysis.predictions import Predictions
@@ -28,8 +29,8 @@ from trainables.models.gnn import GNN, Family, GNNConfig
 from trainables.molecules import MoleculeTask
 
 ARGUMENTS = (
-    *("--local", "--sampler", "random", "--epochs", "2", "--trials", "5"),
-    *("--molecules", "120", "--family", "gcn", "sage", "--width", "16"),
+    *("--local", "--sampler", "random", "--trials", "5", "--family", "gcn", "sage"),
+    *LITTLE,
 )
 
 
@@ -98,9 +99,9 @@ def study(folder: Path, cache: Path, molecules: MoleculeSet) -> Study:
 
 
 @pytest.fixture(scope="module")
-def studied(study: Study) -> Studied:
-    """A study that the tests only read."""
-    return study("read-only")
+def studied(trained_copy: Path, cache: Path) -> Studied:
+    """A study that the tests only read; those of another name are recorded beside it."""
+    return Studied(MOLECULES, trained_copy, cache)
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +323,7 @@ def test_another_data_set_is_refused_even_if_nothing_is_left_to_score(
 ) -> None:
     path = changed(molecule_rows, tmp_path / "other.parquet")
     digest = analysed.runs.params["data.digest"]
-    with pytest.raises(InputError, match=f"{path} is not the data set of read-only") as refusal:
+    with pytest.raises(InputError, match=f"{path} is not the data set of molecules") as refusal:
         analysed.analyse(str(path))
     assert f"recorded is {digest}" in str(refusal.value)
 

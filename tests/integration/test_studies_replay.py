@@ -13,8 +13,9 @@ from asked import Ask, runs_in_mlflow, stopping_when
 from fake_study import FAKE
 from fake_task import FakeTask
 from moving_stripes import stripes
+from trained_studies import MOLECULES
 
-from analysis.runs import COMMIT
+from analysis.runs import COMMIT, TrackingStore
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
 from studies import doctor, gnn_sweep, replay, session, world_model_sweep
@@ -48,12 +49,13 @@ class Replay:
     """Trains trials of a folder's studies again.
 
     Args:
-        folder: Of the runs and the data.
+        runs: Their folder.
+        data: That of prepared data.
         capsys: Takes what is said.
     """
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+    def __init__(self, runs: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.where = ["--runs-dir", str(runs), "--data-dir", str(data)]
         self.capsys = capsys
 
     def __call__(self, code: int, named: str, *arguments: str) -> str:
@@ -74,7 +76,7 @@ class Replay:
 
 @pytest.fixture
 def again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Replay:
-    return Replay(tmp_path, capsys)
+    return Replay(tmp_path / "runs", tmp_path / "data", capsys)
 
 
 def run_study(study: Study, folder: Path, *arguments: str) -> None:
@@ -91,23 +93,21 @@ def numbers(said: str) -> str:
 
 
 def test_a_trial_and_a_final_give_their_recorded_epochs_bit_for_bit(
-    again: Replay, tmp_path: Path, molecule_file: Path
+    trained_copy: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finals = ("--finalists", "1", "--seeds", "1")
-    data = ("--dataset", str(molecule_file))
-    run_study(gnn_sweep.STUDY, tmp_path, "--local", *data, *FAMILIES, "--trials", "3", *finals)
-    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.glob("runs/**/*"))
-    runs = runs_in_mlflow(tmp_path)
-    for number in (1, 2, 3):
-        said = again(0, runs[number].info.run_id)
-        assert said.startswith(f"s/{number}, ")
-        assert numbers(said) == "numbers: bit for bit the same, 6 metrics of 3 epochs"
-        value = runs[number].data.metrics["validation/r2"]
+    again = Replay(trained_copy, cache, capsys)
+    before = sorted((path, path.stat().st_mtime_ns) for path in trained_copy.rglob("*"))
+    runs = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}").study(MOLECULES)
+    assert runs.finals[0].params["seed"] == "1"
+    for trial in (*runs.trials[-2:], runs.finals[0]):
+        said = again(0, trial.run_id)
+        assert said.startswith(f"molecules/{trial.number}, ")
+        assert numbers(said) == "numbers: bit for bit the same, 6 metrics of 2 epochs"
+        value = trial.metrics["validation/r2"]
         assert f"| {value!r} | {value!r} |" in " ".join(said.split())
         for same in ("versions", "data", "device", "processor", "threads"):
             assert f"\n{same}: the same (" in said
-    assert runs[3].data.params["seed"] == "1"
-    after = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.glob("runs/**/*"))
+    after = sorted((path, path.stat().st_mtime_ns) for path in trained_copy.rglob("*"))
     assert after == before, "nothing is written"
 
 
@@ -170,7 +170,8 @@ def test_a_failed_trial_is_trained_again_as_far_as_it_came(ask: Ask, again: Repl
 def test_a_pruned_trial_is_trained_again_as_far_as_it_came(
     stopped_early: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    again, recorded = Replay(stopped_early, capsys), runs_in_mlflow(stopped_early)
+    again = Replay(stopped_early / "runs", stopped_early / "data", capsys)
+    recorded = runs_in_mlflow(stopped_early)
     states = {number: run.data.tags.get("orrery.state") for number, run in recorded.items()}
     pruned = [number for number, state in states.items() if state == "pruned"]
     assert pruned, "no trial was pruned: the search drew no bad one"

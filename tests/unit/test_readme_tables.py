@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 from places import ROOT
 from readme import README
 
@@ -25,6 +26,14 @@ def test_the_table_of_options_names_every_option_with_its_default() -> None:
 def test_every_picture_and_file_that_the_readme_names_is_there() -> None:
     linked = re.findall(r"\]\((?!https?:|#)(.+?)\)", README)
     assert {"docs/images/report.png", "docs/report/report.md"} <= {*linked}
-    files = re.findall(r"`((?:datasets|trainables|studies|analysis)/\S+\.py)`", README)
-    assert files
-    assert [path for path in (*linked, *files) if not (ROOT / path).is_file()] == []
+    assert [path for path in linked if not (ROOT / path).is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{each.name}" for each in (ROOT / "docs").glob("*.md"))]
+)
+def test_every_script_that_a_page_names_is_there(page: str) -> None:
+    folders = "analysis|benchmarks|clusters|datasets|studies|tests|trainables"
+    named = re.findall(rf"\b((?:{folders})/[\w/]+\.(?:py|yaml))\b", (ROOT / page).read_text())
+    assert named
+    assert [path for path in named if not (ROOT / path).is_file()] == []
