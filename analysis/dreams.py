@@ -6,6 +6,7 @@ episode at every horizon, of the model and of the baselines, and the frames of o
 
 import math
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,6 +26,9 @@ from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT
 
 FILE = "test_rollouts.npz"
+
+LARGEST = 2**31
+"""Bytes of `FILE`, unpacked: ample for 10,000 frames of 64 pixels."""
 
 PICTURES = ("teacher_forced", "autoregressive", "persistence", "freeze", "climatology")
 """Who predicts: the model, in two ways, and the baselines."""
@@ -54,7 +58,8 @@ class Dreams:
         return self.mse[PICTURES.index(picture)]
 
     def share(self, picture: str, baseline: str, longest: int | None = None) -> float:
-        """Its error as a share of a baseline's, both means over episodes and horizons.
+        """Its error as a share of a baseline's, both means over episodes and horizons; NaN where
+        the baseline's is zero, as nothing moves.
 
         Args:
             picture: One of `PICTURES`.
@@ -62,11 +67,11 @@ class Dreams:
             longest: Horizon up to which; None: all.
         """
         found, reference = (self.error(name)[:, :longest] for name in (picture, baseline))
-        return float(found.mean() / reference.mean())
+        return float(_share(np.asarray(found.mean()), np.asarray(reference.mean())))
 
     def shares(self, picture: str, baseline: str) -> np.ndarray:
-        """The same at each horizon: (horizons,)."""
-        return self.error(picture).mean(axis=0) / self.error(baseline).mean(axis=0)
+        """The share at each horizon: (horizons,)."""
+        return _share(self.error(picture).mean(axis=0), self.error(baseline).mean(axis=0))
 
     def free_running(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
         """What the skill of the rollout is made of: the error of the model and that of freezing
@@ -80,6 +85,11 @@ class Dreams:
     def similarity(self, picture: str) -> np.ndarray:
         """Structural similarity of one of `PICTURES`, (episodes, horizons)."""
         return self.ssim[PICTURES.index(picture)]
+
+
+def _share(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    nothing = np.full_like(reference, np.nan)
+    return np.divide(found, reference, out=nothing, where=reference > 0)
 
 
 def of_trial(store: TrackingStore, trial: TrialRun, data: Callable[[], Drives]) -> Dreams | None:
@@ -110,7 +120,21 @@ def recorded(store: TrackingStore, trial: TrialRun) -> Dreams | None:
         if file is None:
             return None
         with np.load(file) as arrays:
+            _check_size(arrays.zip, trial)
             return Dreams(*(arrays[field.name] for field in fields(Dreams)))
+
+
+def _check_size(archive: zipfile.ZipFile, trial: TrialRun) -> None:
+    """
+    Raises:
+        InputError: If the arrays of an archive would take more memory than any rollouts do.
+    """
+    claimed = sum(member.file_size for member in archive.infolist())
+    if claimed > LARGEST:
+        raise InputError(
+            f"{FILE} of trial {trial.number} would unpack to {claimed:,} bytes, expected at most "
+            f"{LARGEST:,}: it is not what was recorded; remove it from the run"
+        )
 
 
 def record(store: TrackingStore, trial: TrialRun, made: Dreams) -> None:
@@ -183,19 +207,11 @@ def dream(model: torch.nn.Module, data: Drives) -> Dreams:
     """Rolls the test episodes out to the end of the shortest of them, a few at a time.
 
     Those that are shorter than the rollouts that trials are compared by are left out, as they are
-    on the validation split.
-
-    Raises:
-        InputError: If that leaves none.
+    on the validation split; `judged_horizon` sees to it that two are left.
     """
     lengths = data.recordings.lengths[data.split.test]
     needed = CONTEXT + judged_horizon(data)
     test, climatology = data.split.test[lengths >= needed], _mean_frame(data)
-    if len(test) == 0:
-        raise InputError(
-            f"the longest test episode has {lengths.max()} frames, and a rollout as those that "
-            f"trials are compared by needs {needed}: nothing can be rolled out"
-        )
     parts = np.array_split(test, math.ceil(len(test) / TOGETHER))
     steps = int(data.recordings.lengths[test].min())
     made = [_dream(model, *_episodes(data, part, steps), climatology) for part in parts]

@@ -28,6 +28,9 @@ SHOWN = 50
 
 SUFFIXES = (".csv", ".parquet")
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a cell begins with that spreadsheets take for a formula."""
+
 DECIMALS = 4
 """Of a prediction without a spread."""
 
@@ -140,11 +143,18 @@ def write(found: Predicted, runs: StudyRuns, champion: Champion, path: Path) -> 
         }
     )
     if path.suffix == ".csv":
+        table = table.assign(smiles=table["smiles"].map(no_formula)).rename(columns=no_formula)
         write_whole(path, table.to_csv(index=False).encode())
     else:
         content = io.BytesIO()
         table.to_parquet(content, index=False)
         write_whole(path, content.getbuffer())
+
+
+def no_formula(text: str) -> str:
+    """A text that no spreadsheet runs: behind an apostrophe where it would be a formula. No SMILES
+    begins so."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def markdown(found: Predicted, runs: StudyRuns, champion: Champion) -> str:

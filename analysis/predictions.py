@@ -112,7 +112,7 @@ def open_data(runs: StudyRuns, cache: Path, dataset: str | None) -> MoleculeSet:
     options = runs.data_options(MoleculeOptions)
     if dataset is not None:
         options = replace(options, dataset=dataset)
-    elif options.dataset.endswith(".parquet") and not Path(options.dataset).is_file():
+    elif options.dataset.endswith(".parquet") and not Path(options.dataset).exists():
         raise InputError(
             f"the data set of {runs.name} is not at {options.dataset}: "
             "give its path with --dataset"

@@ -8,6 +8,7 @@ objective on the validation split; it and the baselines are the only ones that e
 episodes, and see them once: their rollouts are kept in MLflow, and read from there the next time.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -182,12 +183,17 @@ def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
     return [
         entry.title,
         f"{made.error('teacher_forced').mean():.3g}",
-        f"{made.share('teacher_forced', 'persistence'):.3f}",
-        *(f"{free[horizon - 1]:.2f}" for horizon in horizons),
-        f"{mean:.2f}",
-        f"{made.share('autoregressive', 'climatology'):.2f}",
+        _told(made.share("teacher_forced", "persistence"), 3),
+        *(_told(free[horizon - 1], 2) for horizon in horizons),
+        _told(mean, 2),
+        _told(made.share("autoregressive", "climatology"), 2),
         f"{made.similarity('autoregressive').mean():.3f}",
     ]
+
+
+def _told(share: float, decimals: int) -> str:
+    """A share of a baseline's error, which is none where nothing moves."""
+    return "—" if math.isnan(share) else f"{share:.{decimals}f}"
 
 
 def _draw(entries: Sequence[Entry]) -> Figure:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import filelock
 
+from datasets.errors import InputError
 from datasets.files import AnyPath, away_is_an_oserror
 
 ARCHIVE = ".zip"
@@ -61,6 +62,7 @@ class Cache:
                 beside.rename(path)
             elif _download(self.shared / archive.relative_to(self.folder).as_posix(), archive):
                 with zipfile.ZipFile(archive) as members:
+                    _check_stored(members, archive, self.shared / name)
                     members.extractall(beside)
                 beside.rename(path)
         finally:
@@ -84,6 +86,19 @@ class Cache:
             _upload(archive, target)
         finally:
             archive.unlink(missing_ok=True)
+
+
+def _check_stored(members: zipfile.ZipFile, archive: Path, source: AnyPath) -> None:
+    """
+    Raises:
+        InputError: If an archive would unpack to more than it is, which none made here does.
+    """
+    claimed = sum(member.file_size for member in members.infolist())
+    if claimed > archive.stat().st_size:
+        raise InputError(
+            f"{source}{ARCHIVE} would unpack to {claimed:,} bytes, it has "
+            f"{archive.stat().st_size:,}: it was not made here; remove it"
+        )
 
 
 def _is_there(file: AnyPath) -> bool:

@@ -6,6 +6,8 @@ bond that the file calls aromatic (pyg-team/pytorch_geometric#8370, open). For a
 RDKit finds bonds, aromaticity and hybridisation in the SMILES; there they are what they are.
 """
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.graphs import Graphs
 from datasets.molecules import BONDS, fingerprint, ragged, target_values
+from datasets.pairs import find_collisions
 from datasets.parallel import ParallelMap
 
 VERSION = 2
@@ -28,8 +31,16 @@ features of a molecule change."""
 ATOMS = {1: 0, 6: 1, 7: 2, 8: 3, 9: 4}
 """Atomic number -> place in the one-hot part of the features, which comes first."""
 
+MOST_ATOMS = 300
+"""Of a molecule, hydrogens included: the memory of a batch grows with their square."""
+
+NEAREST = 0.5
+"""Angstrom. No two atoms are nearer, in H2 they are 0.74 apart; where some are, the positions are
+no geometry: all zero, for one, or in another unit."""
+
 BOND_PLACES = {
     Chem.BondType.SINGLE: 0,
+    Chem.BondType.DATIVE: 0,  # counts as one bond in RDKit's valences too
     Chem.BondType.DOUBLE: 1,
     Chem.BondType.TRIPLE: 2,
     Chem.BondType.AROMATIC: 3,
@@ -68,8 +79,9 @@ def molecule_graphs(
 ) -> Graphs:
     """The graphs of a table, from the cache where they lie there.
 
-    Where the table lists no bonds, molecules whose SMILES does not fit the positions are left out
-    (2 of 120,000 of QM9): `Graphs.rows` tells which rows are there.
+    Molecules of which two atoms are nearer than `NEAREST` are left out, and where the table lists
+    no bonds those whose SMILES does not fit the positions (2 of 120,000 of QM9): `Graphs.rows`
+    tells which rows are there.
 
     Args:
         table: A molecule table, see `datasets.molecules`.
@@ -79,14 +91,22 @@ def molecule_graphs(
         parallel: Runs RDKit over the SMILES, see `ParallelMap`.
 
     Raises:
-        InputError: If RDKit rejects a SMILES, an element is not H, C, N, O or F, a bond is listed
-            twice, or the target is missing or not finite.
+        InputError: If RDKit rejects a SMILES, an element is not H, C, N, O or F, a molecule has
+            more than `MOST_ATOMS`, a bond is listed twice or is of another type than ours, no
+            molecule is left, or the target is missing or not finite.
     """
 
     def make(folder: Path) -> None:
         featurise(table, target_values(table, target), parallel).save(folder)
 
-    return Graphs.load(Cache.of(cache).get(f"graphs-{digest_of(table, target)}-{target}", make))
+    name = f"graphs-{digest_of(table, target)}-{_file_name(target)}"
+    return Graphs.load(Cache.of(cache).get(name, make))
+
+
+def _file_name(target: str) -> str:
+    """A target's name where it can be a file's anywhere, else a digest of it."""
+    plain = re.fullmatch(r"[A-Za-z0-9_.+-]{1,60}", target)
+    return target if plain else hashlib.sha256(target.encode()).hexdigest()[:16]
 
 
 def featurise(table: pa.Table, targets: np.ndarray, parallel: ParallelMap = map) -> Graphs:
@@ -100,23 +120,35 @@ def featurise(table: pa.Table, targets: np.ndarray, parallel: ParallelMap = map)
     Raises:
         InputError: As `molecule_graphs`.
     """
-    _check_elements(table)
+    _check_atoms(table)
     if BONDS in table.column_names:
         return _graphs_from_bonds(table, targets)
     return _graphs_from_smiles(table, targets, parallel)
 
 
 def digest_of(table: pa.Table, target: str) -> str:
-    """Names what `molecule_graphs` makes of a table: changes with its content, the target and this
-    module's `VERSION`."""
-    return f"{fingerprint(table, target)}-v{VERSION}"
+    """Names what `molecule_graphs` makes of a table: changes with its content, the target, how
+    many rows have positions that are no geometry, and this module's `VERSION`."""
+    collided = int(_collided(table).sum())
+    less = f"-less-{collided}" if collided else ""
+    return f"{fingerprint(table, target)}-v{VERSION}{less}"
 
 
-def _check_elements(table: pa.Table) -> None:
+def _collided(table: pa.Table) -> np.ndarray:
+    """(rows,) bool: whether two atoms of a molecule are nearer than `NEAREST`."""
+    starts = ragged(table, "atomic_numbers")[1]
+    return find_collisions(_positions(table), starts, np.float32(NEAREST**2))
+
+
+def _check_atoms(table: pa.Table) -> None:
     numbers, offsets = ragged(table, "atomic_numbers")
     sizes = np.diff(offsets)
     if not sizes.all():
         raise InputError(f"row {np.argmin(sizes)} has no atom: remove it")
+    if sizes.max() > MOST_ATOMS:
+        raise InputError(
+            f"row {np.argmax(sizes)} has {sizes.max():,} atoms: expected at most {MOST_ATOMS}"
+        )
     known = np.isin(numbers, list(ATOMS))
     if not known.all():
         row = np.searchsorted(offsets, np.argmin(known), "right") - 1
@@ -132,16 +164,24 @@ def _graphs_from_bonds(table: pa.Table, targets: np.ndarray) -> Graphs:
     bonds, offsets = ragged(table, BONDS)
     row = np.repeat(np.arange(table.num_rows), np.diff(offsets) // 3)
     edges, row = _both_directions(bonds.reshape(-1, 3).T.astype(np.int32), row)
-    edge_index = edges[:2]
+    nodes = _with_hydrogens(_unsanitised(numbers), edges[:2] + node_offsets[row])
+    kept = ~_collided(table)
+    if not kept.any():
+        raise InputError(
+            f"in no row do the positions fit: two atoms of each are nearer than {NEAREST} "
+            "Angstrom; expected geometries, in Angstrom"
+        )
+    atoms = np.diff(node_offsets)
+    edges, kept_atoms = edges[:, kept[row]], np.repeat(kept, atoms)
     return Graphs(
-        node_features=_with_hydrogens(_unsanitised(numbers), edge_index + node_offsets[row]),
-        positions=_positions(table),
-        node_offsets=node_offsets,
-        edge_index=edge_index,
+        node_features=nodes[kept_atoms],
+        positions=_positions(table)[kept_atoms],
+        node_offsets=_offsets([atoms[kept]]),
+        edge_index=edges[:2],
         edge_types=edges[2].astype(np.int8),
-        edge_offsets=offsets // 3 * 2,
-        targets=targets,
-        rows=np.arange(table.num_rows),
+        edge_offsets=_offsets([np.diff(offsets)[kept] // 3 * 2]),
+        targets=targets[kept],
+        rows=np.flatnonzero(kept),
     )
 
 
@@ -229,15 +269,17 @@ def featurise_molecules(chunk: Chunk) -> Featurised:
     """Features and bonds of the molecules whose positions fit their SMILES.
 
     Raises:
-        InputError: If RDKit rejects a SMILES.
+        InputError: See `molecule_of`.
     """
     RDLogger.DisableLog("rdApp.*")  # pyright: ignore[reportAttributeAccessIssue]
     rows, features, edges = [], [], []
+    collided = find_collisions(chunk.positions, chunk.offsets, np.float32(NEAREST**2))
     for place, smiles in enumerate(chunk.smiles):
         row = chunk.first_row + place
         atoms = slice(chunk.offsets[place], chunk.offsets[place + 1])
         geometry = chunk.atomic_numbers[atoms], chunk.positions[atoms]
-        molecule = in_order_of(_molecule(smiles, row), *geometry)
+        molecule = molecule_of(smiles, row)
+        molecule = None if collided[place] else in_order_of(molecule, *geometry)
         if molecule is None:
             continue
         nodes, bonds = _perceived(molecule), _bonds(molecule)
@@ -256,11 +298,28 @@ def featurise_molecules(chunk: Chunk) -> Featurised:
     )
 
 
-def _molecule(smiles: str, row: int) -> Chem.Mol:
+def molecule_of(smiles: str, row: int) -> Chem.Mol:
+    """The molecule that a row's SMILES writes, hydrogens added.
+
+    Raises:
+        InputError: If RDKit rejects the SMILES, or it has a bond that is none of ours.
+    """
     molecule = Chem.MolFromSmiles(smiles)
     if molecule is None:
         raise InputError(f"row {row}: RDKit rejects the SMILES {smiles!r}; correct or remove it")
+    if strange := strange_bonds(molecule):
+        raise InputError(f"row {row}: the SMILES {smiles!r} has {strange}; correct or remove it")
     return Chem.AddHs(molecule)
+
+
+def strange_bonds(molecule: Chem.Mol) -> str:
+    """Which bonds of a molecule are none of `BOND_PLACES`, such as those of order zero, as text;
+    empty where there are none."""
+    types = {bond.GetBondType() for bond in molecule.GetBonds()} - BOND_PLACES.keys()
+    if not types:
+        return ""
+    named = ", ".join(sorted(map(str, types)))
+    return f"a bond of RDKit's type {named}, expected single, double, triple or aromatic ones"
 
 
 def _bonds(molecule: Chem.Mol) -> np.ndarray:

@@ -189,6 +189,10 @@ CHUNK_SIZE = 32
 MAX_RELAXATION_STEPS = 2000
 """Ample: of 800 molecules, 797 took at most 200 steps and none more than 400."""
 
+EMBEDDING_SECONDS = 60
+"""Ample: a molecule of 9 heavy atoms takes 0.01, one of 60 carbons 2. A limit, as RDKit cannot be
+interrupted."""
+
 BOHR_PER_ANGSTROM = 1 / 0.529177210903
 """CODATA 2018."""
 
@@ -349,6 +353,7 @@ def conformer(smiles: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
         molecule = Chem.AddHs(_parse(smiles))
         parameters = rdDistGeom.ETKDGv3()
         parameters.randomSeed = seed + 1  # RDKit embeds the same with 0 as with 1
+        parameters.timeout = EMBEDDING_SECONDS
         if rdDistGeom.EmbedMolecule(molecule, parameters) != 0:
             raise LabelError("no conformer", smiles)
         if not _relax(molecule):

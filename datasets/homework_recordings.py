@@ -12,7 +12,7 @@ import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,10 +36,19 @@ NUMBER = re.compile("[uif][1248]")
 """Types of the numbers in an array, as NumPy writes them."""
 
 
+ALWAYS = 2**30
+"""Bytes that the arrays of a pickle may take whatever its size."""
+
+LARGER = 64
+"""Times the size of the pickle that its arrays may take, where that is more."""
+
+
 class _Kept:
     """What a pickle calls with some arguments, and may give a state afterwards."""
 
     __slots__ = ("arguments", "state")
+    called: ClassVar[str]
+    """What it stands for, in messages."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -52,9 +61,13 @@ class _Kept:
 class _NDArray(_Kept):
     """The class of arrays, which is named only."""
 
+    called = "the class of arrays"
+
 
 class _DType(_Kept):
     """Arguments: type code and two flags; state: (version, byte order, ...)."""
+
+    called = "a type of numbers"
 
     def made(self) -> np.dtype:
         """Raises ValueError if it is no plain number's."""
@@ -71,6 +84,8 @@ class _DType(_Kept):
 class _Array(_Kept):
     """State: (version, shape, type, Fortran order, bytes)."""
 
+    called = "an array"
+
     def made(self) -> np.ndarray:
         """Raises ValueError or TypeError if it is no array of numbers."""
         _, shape, kind, fortran, data = self.state
@@ -80,6 +95,8 @@ class _Array(_Kept):
 class _FromBuffer(_Kept):
     """Arguments: bytes, type, shape, order; how protocol 5 writes an array."""
 
+    called = "an array"
+
     def made(self) -> np.ndarray:
         """As `_Array.made`."""
         return _array(*self.arguments)
@@ -87,6 +104,8 @@ class _FromBuffer(_Kept):
 
 class _Scalar(_Kept):
     """Arguments: type, bytes."""
+
+    called = "a number of NumPy's"
 
     def made(self) -> np.ndarray:
         """As `_Array.made`."""
@@ -97,6 +116,8 @@ class _Scalar(_Kept):
 class _Encoded(bytes):
     """How Python 3 writes bytes for Python 2: as a text and its encoding."""
 
+    called = "bytes"
+
     def __new__(cls, text: str, encoding: str) -> "_Encoded":
         if encoding != "latin1":
             raise ValueError(f"bytes in {encoding!r}")
@@ -104,6 +125,12 @@ class _Encoded(bytes):
 
     def __setstate__(self, state: Any) -> None:
         raise ValueError("bytes with a state")
+
+
+def _called(thing: Any) -> str:
+    """What something in a pickle is, in messages."""
+    kind = thing if isinstance(thing, type) else type(thing)
+    return kind.called if issubclass(kind, _Kept | _Encoded) else kind.__name__
 
 
 def _array(data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
@@ -166,22 +193,50 @@ def read_pickle(path: Path) -> Recordings:
     except BROKEN as error:
         raise InputError(f"{path} is no whole pickle of arrays: {error}") from None
     if not isinstance(sequences, list | tuple) or not sequences:
-        raise InputError(f"{path}: expected a list of sequences, got {type(sequences).__name__}")
-    episodes = [
-        _episode(sequence, f"{path}, sequence {n}") for n, sequence in enumerate(sequences)
-    ]
-    sizes = sorted({episode.size for episode in episodes})
-    if len(sizes) > 1:
-        raise InputError(f"{path}: expected states of one size, got {sizes} pixels on a side")
-    return Recordings.of(episodes)
+        raise InputError(f"{path}: expected a list of sequences, got {_called(sequences)}")
+    room = _Room(max(ALWAYS, LARGER * path.stat().st_size))
+    try:
+        episodes = [
+            _episode(sequence, f"{path}, sequence {n}", room)
+            for n, sequence in enumerate(sequences)
+        ]
+        sizes = sorted({episode.size for episode in episodes})
+        if len(sizes) > 1:
+            raise InputError(f"{path}: expected states of one size, got {sizes} pixels on a side")
+        return Recordings.of(episodes)
+    except MemoryError:
+        raise InputError(f"{path}: the drives in it do not fit into memory") from None
 
 
-def _episode(sequence: Any, place: str) -> Recordings:
+class _Room:
+    """Bytes that arrays may still take: a pickle of references to one array can ask for any number
+    of copies of it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.left = size
+
+    def take(self, array: np.ndarray, place: str) -> None:
+        """Counts an array in.
+
+        Raises:
+            InputError: If there is no room for it.
+        """
+        self.left -= array.nbytes
+        if self.left < 0:
+            raise InputError(
+                f"{place}: the arrays up to here take more than {self.size / 2**20:,.0f} MiB, of "
+                "which most are references to the same ones: write the drives as a .arrow file"
+            )
+
+
+def _episode(sequence: Any, place: str, room: _Room) -> Recordings:
     if not isinstance(sequence, list | tuple) or not sequence or not all(map(_is_pair, sequence)):
         raise InputError(f"{place}: expected pairs of a state and an action")
     states, actions = zip(*sequence, strict=True)
-    frames = _stacked(states, f"{place}: expected states of bytes, or of numbers from 0 to 1")
-    moves = _stacked(actions, f"{place}: expected actions of {ACTIONS} numbers")
+    expected = f"{place}: expected states of bytes, or of numbers from 0 to 1"
+    frames = _stacked(states, expected, place, room)
+    moves = _stacked(actions, f"{place}: expected actions of {ACTIONS} numbers", place, room)
     shape, length = frames.shape, len(frames)
     if len(shape) != 4 or shape[1] != CHANNELS or shape[2] != shape[3]:
         raise InputError(f"{place}: expected states of shape (3, size, size), got {shape[1:]}")
@@ -202,12 +257,15 @@ def _is_pair(step: Any) -> bool:
     return isinstance(step, list | tuple) and len(step) == 2
 
 
-def _stacked(parts: tuple[Any, ...], expected: str) -> np.ndarray:
+def _stacked(parts: tuple[Any, ...], expected: str, place: str, room: _Room) -> np.ndarray:
     """Arrays, or lists of numbers, of one shape each, as one array."""
-    try:
-        arrays = [_numbers(part) for part in parts]
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{expected}, got {error}") from None
+    arrays = []
+    for part in parts:
+        try:
+            arrays.append(_numbers(part))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(f"{expected}, got {error}") from None
+        room.take(arrays[-1], place)
     shapes = sorted({array.shape for array in arrays})
     if len(shapes) > 1:
         raise InputError(f"{expected}, got shapes {shapes[0]} and {shapes[1]}")
@@ -219,7 +277,7 @@ def _numbers(part: Any) -> np.ndarray:
         return part.made()
     if isinstance(part, list | tuple):
         return np.array([_number(item) for item in part])
-    raise TypeError(type(part).__name__)
+    raise TypeError(_called(part))
 
 
 def _number(item: Any) -> float:
@@ -227,7 +285,7 @@ def _number(item: Any) -> float:
         return float(item.made())
     if isinstance(item, int | float):
         return float(item)
-    raise TypeError(type(item).__name__)
+    raise TypeError(_called(item))
 
 
 def _bytes(frames: np.ndarray, place: str) -> np.ndarray:

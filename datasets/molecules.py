@@ -8,15 +8,18 @@ A table (Arrow in memory, Parquet on disk) has one row a molecule:
     positions       list<float32>  flat x, y, z an atom, in Angstrom
     bonds           list<int8>     may be absent: flat source, target, type of each bond, once, not
                                    once a direction; types 0 single, 1 double, 2 triple, 3 aromatic
-    (targets)       floating       any number of columns; the unit stands in the field's metadata
-                                   under ``unit``, or is QM9's where the column has QM9's name
+    (targets)       number         any number of columns; the unit stands in the field's metadata
+                                   under ``unit``, or in the table's under ``units``, as in
+                                   ``mu D; homo lumo Hartree; cv cal/(mol K)``
 
-The geometry comes from the positions. Without ``bonds``, bonds, hybridisation and aromaticity come
-from the SMILES; with them the SMILES only names the molecule, and may write the hydrogens.
+Wider numbers are read as well, and texts and lists in Arrow's other forms. The geometry comes from
+the positions. Without ``bonds``, bonds, hybridisation and aromaticity come from the SMILES; with
+them the SMILES only names the molecule, and may write the hydrogens.
 """
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,29 +29,19 @@ import pyarrow.parquet as pq
 
 from datasets.errors import InputError
 
-QM9_UNITS = {
-    "mu": "D",
-    "alpha": "Bohr^3",
-    "homo": "Hartree",
-    "lumo": "Hartree",
-    "gap": "Hartree",
-    "r2": "Bohr^2",
-    "zpve": "Hartree",
-    "u0": "Hartree",
-    "u298": "Hartree",
-    "h298": "Hartree",
-    "g298": "Hartree",
-    "cv": "cal/(mol K)",
-    "A": "GHz",
-    "B": "GHz",
-    "C": "GHz",
-}
-"""Units of QM9's columns (Ramakrishnan et al. 2014, doi:10.1038/sdata.2014.22, table 3)."""
+UNKNOWN = "unit unknown"
+"""Stands for the unit of a target of which no unit is recorded."""
+
+SHORT_UNITS = {"Debye": "D", "debye": "D"}
+"""Other names of units -> ours."""
 
 STRUCTURE = ("smiles", "atomic_numbers", "positions")
 
 BONDS = "bonds"
 """The column of bonds, if a table has one."""
+
+MOST_VALUES = 2**31
+"""Numbers and texts in the columns that are read of a table: some 20 million molecules."""
 
 LISTED_BOND_TYPES = 4
 """Bond types that a table can list, see `datasets.graphs.BOND_TYPES`."""
@@ -106,21 +99,19 @@ def read_table(path: Path, target: str | None = None) -> pa.Table:
     """Reads a molecule table from Parquet and checks that it is one.
 
     Args:
-        path: Of the file.
+        path: Of the file, or of a folder of files, which Arrow reads as one table.
         target: The one target to read; None for all columns.
 
     Raises:
-        InputError: If the file is absent, unreadable, truncated, empty, lacks a column of the
-            schema or the target, has positions that are not three finite numbers an atom, or
-            bonds that are not those of its atoms.
+        InputError: If the file is absent, unreadable, truncated, too large, empty, lacks a column
+            of the schema or the target or has it twice, has positions that are not three finite
+            numbers an atom, or bonds that are not those of its atoms.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"no file {path}: expected a Parquet file of molecules")
     try:
-        with pq.ParquetFile(path) as file:
-            _check_columns(file.schema_arrow, target, path)
-            wanted = None if target is None else [*STRUCTURE, BONDS, target]
-            table = file.read(wanted)
+        table = _in_plain_forms(_read(path, target))
+        table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         detail = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read as Parquet, write it again: {detail}") from error
@@ -130,6 +121,45 @@ def read_table(path: Path, target: str | None = None) -> pa.Table:
     return table
 
 
+def _read(path: Path, target: str | None) -> pa.Table:
+    if path.is_dir():
+        folder = pq.ParquetDataset(path)
+        if not folder.fragments:
+            raise InputError(f"no file in the folder {path}: expected Parquet files of molecules")
+        parts = [fragment.metadata for fragment in folder.fragments]
+        return folder.read(_wanted(folder.schema, parts, target, path))
+    with pq.ParquetFile(path) as file:
+        return file.read(_wanted(file.schema_arrow, [file.metadata], target, path))
+
+
+def _wanted(
+    schema: pa.Schema, parts: Sequence[pq.FileMetaData], target: str | None, path: Path
+) -> list[str]:
+    """Names of the columns to read, once it is known that they can be; all if there is no
+    target."""
+    _check_columns(schema, target, path)
+    read = schema.names if target is None else [*STRUCTURE, BONDS, target]
+    names = [name for name in read if name in schema.names]
+    _check_size(parts, names, path)
+    return names
+
+
+def _check_size(files: Sequence[pq.FileMetaData], names: Sequence[str], path: Path) -> None:
+    """Checks, before anything is read, how much there is: a small file can hold a lot."""
+    values = sum(
+        column.num_values
+        for file in files
+        for group in map(file.row_group, range(file.num_row_groups))
+        for column in map(group.column, range(group.num_columns))
+        if column.path_in_schema.partition(".")[0] in names
+    )
+    if values > MOST_VALUES:
+        raise InputError(
+            f"{path} holds {values:,} numbers and texts to read: expected at most "
+            f"{MOST_VALUES:,}; take fewer molecules"
+        )
+
+
 def _check_columns(schema: pa.Schema, target: str | None, path: Path) -> None:
     missing = [name for name in STRUCTURE if name not in schema.names]
     if missing:
@@ -137,8 +167,35 @@ def _check_columns(schema: pa.Schema, target: str | None, path: Path) -> None:
             f"{path} lacks the column(s) {', '.join(missing)}; it has "
             f"{', '.join(schema.names)}; the schema is in datasets/molecules.py"
         )
+    read = [*STRUCTURE, BONDS, *([] if target is None else [target])]
+    if repeated := [name for name in read if schema.names.count(name) > 1]:
+        raise InputError(
+            f"{path} has more than one column {', '.join(repeated)}: expected each once"
+        )
     if target is not None:
         _check_target(schema, target)
+
+
+def _in_plain_forms(table: pa.Table) -> pa.Table:
+    """The table with its columns as other writers would have them: pandas encodes categories by a
+    dictionary, polars has views of strings and lists."""
+    for place, field in enumerate(table.schema):
+        if (plain := _plain(field.type)) != field.type:
+            column = table.column(place).cast(plain)
+            table = table.set_column(place, field.with_type(plain), column)
+    return table
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(kind.value_type)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_type)
+    return kind
 
 
 def _check_structure(table: pa.Table, path: Path) -> None:
@@ -148,9 +205,9 @@ def _check_structure(table: pa.Table, path: Path) -> None:
         "positions": _is_numbers,
         BONDS: _is_integers,
     }
-    for name in table.column_names:
-        column = table.column(name)
-        if name in expected and (not expected[name](column.type) or column.null_count):
+    for name in expected:
+        column = table.column(name) if name in table.column_names else None
+        if column is not None and (not expected[name](column.type) or column.null_count):
             raise InputError(
                 f"{path}: column {name} is {column.type} with {column.null_count} nulls; "
                 "expected string (smiles) or lists of numbers, none of them null"
@@ -199,7 +256,7 @@ def _check_bonds(table: pa.Table, path: Path) -> None:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return pa.types.is_string(kind := _plain(kind)) or pa.types.is_large_string(kind)
 
 
 def _is_numbers(kind: pa.DataType) -> bool:
@@ -238,19 +295,53 @@ def target_values(table: pa.Table, name: str) -> np.ndarray:
 
 def _check_target(schema: pa.Schema, name: str) -> None:
     available = target_names(schema)
-    if name not in available:
-        raise InputError(f"no target {name}: this table has {', '.join(available) or 'none'}")
+    if name in available:
+        return
+    known = f"this table has {', '.join(available) or 'none'}"
+    raise InputError(f"no target {name}: {known}{_why_not(schema, name)}")
+
+
+def _why_not(schema: pa.Schema, name: str) -> str:
+    """What a column holds that no target can be made of; empty where there is no column."""
+    if name not in schema.names:
+        return ""
+    kind = schema.field(name).type
+    return f"; {name} is {'text' if _is_text(kind) else kind}, expected numbers"
 
 
 def target_names(schema: pa.Schema) -> list[str]:
-    """Names of the floating-point columns, each of which can be a target."""
-    return [field.name for field in schema if pa.types.is_floating(field.type)]
+    """Names of the columns of numbers, each of which can be a target."""
+    return [field.name for field in schema if _is_number(_plain(field.type))]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 
 def target_unit(table: pa.Table, name: str) -> str:
-    """The unit of a target: its field's metadata, else QM9's, else "unit unknown"."""
+    """The unit of a target as its field's metadata record it, else the table's; else `UNKNOWN`."""
     metadata = table.schema.field(name).metadata or {}
-    return metadata.get(b"unit", QM9_UNITS.get(name, "unit unknown").encode()).decode()
+    return unit_name(_text(metadata, b"unit") or _listed_unit(table.schema, name)) or UNKNOWN
+
+
+def unit_name(text: str) -> str:
+    """A unit as this project writes it: in one line, by its short name."""
+    text = " ".join(text.split())
+    return SHORT_UNITS.get(text, text)
+
+
+def _listed_unit(schema: pa.Schema, name: str) -> str:
+    """What a table's metadata say of a target under ``units``; empty where they do not."""
+    for entry in _text(schema.metadata or {}, b"units").split(";"):
+        # Words, of which one may have blanks within its brackets: cal/(mol K).
+        *names, unit = re.findall(r"(?:[^\s()]|\([^()]*\))+", entry) or [""]
+        if name in names:
+            return unit
+    return ""
+
+
+def _text(metadata: Mapping[bytes, bytes], key: bytes) -> str:
+    return metadata.get(key, b"").decode(errors="replace")
 
 
 def fingerprint(table: pa.Table, target: str) -> str:

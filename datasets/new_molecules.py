@@ -9,7 +9,14 @@ from rdkit import Chem, rdBase
 
 from datasets.atom_order import in_order_of
 from datasets.errors import InputError
-from datasets.features import ATOMS, BOND_PLACES, featurise
+from datasets.features import (
+    ATOMS,
+    BOND_PLACES,
+    MOST_ATOMS,
+    featurise,
+    molecule_of,
+    strange_bonds,
+)
 from datasets.gfn2 import conformer
 from datasets.graphs import Graphs
 from datasets.molecules import BONDS, molecule_table, ragged
@@ -23,8 +30,8 @@ def from_smiles(smiles: Sequence[str]) -> pa.Table:
     The conformer depends on how a SMILES is written, so RDKit's canonical one stands in the table.
 
     Raises:
-        InputError: If one is not that of a neutral molecule of H, C, N, O and F, or no conformer
-            of it is found.
+        InputError: If one is not that of a neutral molecule of H, C, N, O and F and of at most
+            `MOST_ATOMS`, or no conformer of it is found.
     """
     written = [_canonical(each) for each in smiles]
     shapes = [conformer(each, GFN2_SEED) for each in written]
@@ -42,6 +49,13 @@ def _canonical(smiles: str) -> str:
     if others:
         raise InputError(
             f"{smiles} has {', '.join(sorted(others))}: expected H, C, N, O and F only"
+        )
+    if strange := strange_bonds(molecule):
+        raise InputError(f"{smiles} has {strange}")
+    if (atoms := molecule.GetNumAtoms(onlyExplicit=False)) > MOST_ATOMS:
+        raise InputError(
+            f"a SMILES of {len(smiles):,} characters has {atoms:,} atoms, hydrogens included: "
+            f"expected at most {MOST_ATOMS}"
         )
     return Chem.MolToSmiles(molecule)
 
@@ -82,22 +96,21 @@ def _with_bonds(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
     with rdBase.BlockLogs():
         for row, smiles in enumerate(table.column("smiles").to_pylist()):
             atoms = slice(offsets[row], offsets[row + 1])
-            bonds = _alternating(smiles, numbers[atoms], positions[atoms])
+            bonds = _alternating(smiles, row, numbers[atoms], positions[atoms])
             if bonds is not None:
                 found[row] = bonds
     rows = np.array(list(found), np.int64)
     if len(rows) == 0:
         raise InputError("in no row do the positions fit the SMILES, hydrogens added")
-    column = pa.array([bonds.reshape(-1) for bonds in found.values()], pa.list_(pa.int8()))
+    column = pa.array([bonds.reshape(-1) for bonds in found.values()], pa.list_(pa.int16()))
     return table.take(pa.array(rows)).append_column(BONDS, column), rows
 
 
-def _alternating(smiles: str, numbers: np.ndarray, positions: np.ndarray) -> np.ndarray | None:
+def _alternating(
+    smiles: str, row: int, numbers: np.ndarray, positions: np.ndarray
+) -> np.ndarray | None:
     """Source, target and type of every bond, once: (bonds, 3)."""
-    molecule = Chem.MolFromSmiles(smiles)
-    if molecule is None:
-        raise InputError(f"RDKit rejects the SMILES {smiles!r}: correct or remove it")
-    molecule = in_order_of(Chem.AddHs(molecule), numbers, positions)
+    molecule = in_order_of(molecule_of(smiles, row), numbers, positions)
     if molecule is None:
         return None
     Chem.Kekulize(molecule, clearAromaticFlags=True)
@@ -105,4 +118,4 @@ def _alternating(smiles: str, numbers: np.ndarray, positions: np.ndarray) -> np.
         (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), BOND_PLACES[bond.GetBondType()])
         for bond in molecule.GetBonds()
     ]
-    return np.array(bonds, np.int8).reshape(-1, 3)
+    return np.array(bonds, np.int16).reshape(-1, 3)

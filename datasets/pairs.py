@@ -1,6 +1,7 @@
-"""The pairs of atoms within a cutoff, as a loop that Numba compiles: the path of a CPU.
+"""The pairs of atoms within a cutoff, as a loop that Numba compiles: the path of a CPU; and the
+molecules in which a pair is too near.
 
-The same written with tensors is in `datasets.graphs`. Not with fast mathematics: a pair at the
+The pairs written with tensors is in `datasets.graphs`. Not with fast mathematics: a pair at the
 cutoff must be found, or not, on both paths.
 """
 
@@ -57,3 +58,30 @@ def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_square
         for e in range(begun, found):
             reverse[e] = numbers[ends[1, e] - first, ends[0, e] - first]
     return ends[:, :found], types[:found], reverse[:found]
+
+
+@numba.njit(nogil=True, cache=True)
+def find_collisions(positions, starts, nearest_squared):
+    """Which graphs have two nodes that are nearer than any two can be.
+
+    Args:
+        positions: (nodes, 3) float32, Angstrom.
+        starts: (graphs + 1,) int64: graph g has the nodes starts[g] to starts[g + 1].
+        nearest_squared: float32, square Angstrom.
+
+    Returns:
+        (graphs,) bool.
+    """
+    found = np.zeros(len(starts) - 1, np.bool_)
+    for g in range(len(starts) - 1):
+        for i in range(starts[g], starts[g + 1]):
+            for j in range(starts[g], i):
+                x = positions[i, 0] - positions[j, 0]
+                y = positions[i, 1] - positions[j, 1]
+                z = positions[i, 2] - positions[j, 2]
+                if x * x + y * y + z * z < nearest_squared:
+                    found[g] = True
+                    break
+            if found[g]:
+                break
+    return found

@@ -129,7 +129,8 @@ def read_recordings(path: Path) -> Recordings:
     """
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowInvalid, OSError) as error:
+        table.validate(full=True)  # else lengths that reach beyond the file are read from memory
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{path} cannot be read: expected a whole Arrow file of recordings ({reason})"
@@ -155,7 +156,10 @@ def _checked(table: pa.Table, path: Path) -> Recordings:
         "episode": pa.int32(),
     }
     for name, kind in expected.items():
-        column = table.column(name) if name in table.column_names else None
+        times = table.column_names.count(name)
+        if times > 1:
+            raise InputError(f"{path}: expected one column {name}, got {times}")
+        column = table.column(name) if times else None
         if column is None or not _same_layout(column.type, kind) or column.null_count:
             came = "none" if column is None else f"{column.type}, {column.null_count} missing"
             raise InputError(f"{path}: expected a column {name} of {kind}, got {came}")

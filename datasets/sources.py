@@ -14,16 +14,19 @@ import pyarrow as pa
 from datasets import gfn2, qm9
 from datasets.cache import Cache
 from datasets.errors import InputError
-from datasets.features import digest_of, molecule_graphs
+from datasets.features import NEAREST, digest_of, molecule_graphs
 from datasets.graphs import Graphs
 from datasets.molecules import (
     BONDS,
+    UNKNOWN,
     read_table,
     target_unit,
     target_values,
+    unit_name,
     write_table,
 )
 from datasets.parallel import ParallelMap
+from datasets.same_molecule import molecule_keys
 from datasets.splits import HOMEWORK, Split, split_rows, split_sizes
 
 GFN2_SEED = 0
@@ -37,10 +40,14 @@ class MoleculeOptions:
     dataset: str = "gfn2"
     """gfn2: molecules generated here and labelled with GFN2-xTB dipoles; qm9: the 130,831 of QM9,
     downloaded, with features, targets and units of PyTorch Geometric; or the path of a molecule
-    table, FILE.parquet (schema: datasets/molecules.py)."""
+    table, FILE.parquet (schema: datasets/molecules.py), also a folder of such files."""
 
     target: str = "mu"
     """Column to predict; mu is the dipole moment in D. qm9 has 19, see datasets/qm9.py."""
+
+    unit: str | None = None
+    """Unit of the target, such as D or eV, where FILE.parquet does not record it; by default it is
+    then unknown."""
 
     split: str = "random"
     """random: 80, 10 and 10 % by molecule; random:A,B,C: these fractions or counts; homework: the
@@ -58,15 +65,34 @@ class MoleculeOptions:
             split_sizes(self.split, self.molecules or gfn2.DEFAULT_SIZE)
             if self.target != "mu":
                 raise InputError(f"no target {self.target}: gfn2 has mu only")
+            agreed_unit(self.unit, "D", self.target)
         elif self.dataset == "qm9":
             split_sizes(self.split, min(self.molecules or qm9.SIZE, qm9.SIZE))
             if self.target not in qm9.TARGETS:
                 raise InputError(f"no target {self.target}: qm9 has {', '.join(qm9.TARGETS)}")
-        elif not self.dataset.endswith(".parquet"):
+            agreed_unit(self.unit, qm9.TARGETS[self.target][0], self.target)
+        elif Path(self.dataset).suffix != ".parquet":
             raise InputError(
                 f"unknown --dataset {self.dataset}: expected gfn2, qm9 or the path of a .parquet "
                 "file"
             )
+        else:
+            agreed_unit(self.unit, UNKNOWN, self.target)
+
+
+def agreed_unit(said: str | None, recorded: str, target: str) -> str:
+    """The unit of a target: as recorded, or as said where none is.
+
+    Raises:
+        InputError: If what was said is no unit, or another one than is recorded.
+    """
+    if said is None:
+        return recorded
+    if not said.strip() or not said.isprintable():
+        raise InputError(f"--unit is {said!r}: expected a unit, such as D or eV")
+    if recorded not in (UNKNOWN, unit_name(said)):
+        raise InputError(f"--unit is {said}, but {target} is recorded to be in {recorded}")
+    return unit_name(said)
 
 
 @dataclass(frozen=True)
@@ -78,8 +104,8 @@ class MoleculeSet:
         split: Places in `graphs`, not rows of the table.
         unit: Of the target.
         digest: Of the graphs, see `datasets.features.digest_of`.
-        dropped: Rows left out because their positions do not fit their SMILES; none where
-            the table lists the bonds.
+        dropped: Rows left out because their positions are no geometry of theirs, see
+            `datasets.features.molecule_graphs`.
         lists_bonds: Whether it does.
     """
 
@@ -110,18 +136,21 @@ def open_molecules(
     Raises:
         InputError: If they cannot be used; the message says why.
     """
-    table = _table(options, Cache.of(cache), parallel, say)
+    cache = Cache.of(cache)
+    table = _table(options, cache, parallel, say)
+    unit = agreed_unit(options.unit, target_unit(table, options.target), options.target)
     if options.split == "homework":
         table = table.slice(0, sum(HOMEWORK))  # the other rows are in no part of it
     target_values(table, options.target)
-    split = split_rows(np.array(table.column("smiles").to_pylist()), options.split, seed)
+    split_sizes(options.split, table.num_rows)  # before minutes go into what cannot be split
+    split = split_rows(_keys(options, table, cache, parallel, say), options.split, seed)
     graphs = molecule_graphs(table, options.target, cache, parallel)
     dropped = table.num_rows - len(graphs)
+    lists_bonds = BONDS in table.column_names
     if dropped:
-        say(
-            f"left out {dropped:,} of {table.num_rows:,} molecules, whose positions do not fit "
-            "their SMILES"
-        )
+        near = f"of which two atoms are nearer than {NEAREST} Angstrom"
+        why = near if lists_bonds else "whose positions do not fit their SMILES"
+        say(f"left out {dropped:,} of {table.num_rows:,} molecules, {why}")
     split = split.keeping(graphs.rows)
     for name, part in vars(split).items():
         if len(part) < 2 or np.ptp(graphs.targets[part]) == 0:
@@ -132,11 +161,31 @@ def open_molecules(
     return MoleculeSet(
         graphs=graphs,
         split=split,
-        unit=target_unit(table, options.target),
+        unit=unit,
         digest=digest_of(table, options.target),
         dropped=dropped,
-        lists_bonds=BONDS in table.column_names,
+        lists_bonds=lists_bonds,
     )
+
+
+def _keys(
+    options: MoleculeOptions,
+    table: pa.Table,
+    cache: Cache,
+    parallel: ParallelMap,
+    say: Callable[[str], None],
+) -> np.ndarray:
+    """Which molecule each row is of, (rows,); says how many rows share one."""
+    smiles = table.column("smiles").to_pylist()
+    if options.dataset in ("gfn2", "qm9"):
+        return np.array(smiles)  # each molecule is there once, and written in one way
+    keys = molecule_keys(smiles, cache, parallel)
+    _, rows_of_molecule = np.unique(keys, return_counts=True)
+    shared = rows_of_molecule[rows_of_molecule > 1].sum()
+    if shared:
+        parts = "may lie in two parts" if options.split == "homework" else "stay in one part"
+        say(f"{shared:,} of {len(keys):,} rows share a molecule with other rows: such {parts}")
+    return keys
 
 
 def _table(

@@ -38,7 +38,7 @@ def split_rows(keys: np.ndarray, method: str, seed: int) -> Split:
     """Splits rows into train, validation and test.
 
     Args:
-        keys: What a row is about (a SMILES), shape (rows,): rows of equal key stay together in
+        keys: What a row is about (a molecule), shape (rows,): rows of equal key stay together in
             a random split.
         method: ``homework``: the first 10,000 / 1,000 / 1,000 rows in table order.
             ``random``: 80 / 10 / 10 % of the keys, drawn with the seed. ``random:A,B,C``: these

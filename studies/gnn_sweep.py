@@ -13,6 +13,7 @@ from pathlib import Path
 
 from analysis import finals, loss_curves, r2_table, report, served
 from datasets.cache import Cache
+from datasets.molecules import UNKNOWN
 from datasets.parallel import ParallelMap
 from datasets.sources import MoleculeOptions, open_molecules
 from studies.study import Study, StudyData, main
@@ -30,7 +31,12 @@ def open_data(
     """The molecules as a study's data. Only a dipole moment can come out of the dipole head."""
     molecules = open_molecules(options, seed, cache, parallel, say)
     split = molecules.split
-    if molecules.unit != "D":
+    if molecules.unit == UNKNOWN:
+        say(
+            f"the unit of {options.target} is not recorded: no dipole head, only the mean; say "
+            "--unit D if it is a dipole moment in D"
+        )
+    elif molecules.unit != "D":
         say(f"{options.target} is in {molecules.unit}, not D: no dipole head, only the mean")
     return StudyData(
         make_task=partial(MoleculeTask, molecules),

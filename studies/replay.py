@@ -212,7 +212,7 @@ def _data_options(study: Study[Any], runs: StudyRuns, where: str | None) -> Any:
     if where is not None:
         options = replace(options, **{study.data_file: where})
     file = getattr(options, study.data_file)
-    if file is not None and Path(file).suffix and not Path(file).is_file():
+    if file is not None and Path(file).suffix and not Path(file).exists():
         raise InputError(f"the data of {runs.name} are not at {file}: give their path with --data")
     return options
 

@@ -17,7 +17,13 @@ from datasets.cache import Cache
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
 from studies.study import Study, StudyData, main
-from trainables.driving import HORIZON, DrivingTask, check_windows, judged_horizon
+from trainables.driving import (
+    HORIZON,
+    DrivingTask,
+    check_movement,
+    check_windows,
+    judged_horizon,
+)
 from trainables.models.world_model import WorldModelConfig, homework
 from trainables.rollout import CONTEXT
 
@@ -31,14 +37,16 @@ def open_data(
 ) -> StudyData:
     """The drives as a study's data."""
     drives = open_drives(options, seed, cache, parallel)
+    check_movement(drives)
     horizon = judged_horizon(drives)
-    lengths = drives.recordings.lengths[drives.split.validation]
-    short = int((lengths < CONTEXT + horizon).sum())
-    if short:
-        say(
-            f"{short} of {len(lengths)} validation episodes are left out: they have less than "
-            f"{CONTEXT + horizon} frames"
-        )
+    for part in ("validation", "test"):
+        lengths = drives.recordings.lengths[getattr(drives.split, part)]
+        short = int((lengths < CONTEXT + horizon).sum())
+        if short:
+            say(
+                f"{short} of {len(lengths)} {part} episodes are left out: they have less than "
+                f"{CONTEXT + horizon} frames"
+            )
     if horizon < HORIZON:
         say(f"trials are compared over {horizon} frames after the context, not {HORIZON}")
     return StudyData(

@@ -157,10 +157,37 @@ class DrivingTask:
 
 def judged_horizon(data: Drives) -> int:
     """How far the rollouts go by which trials are compared: `HORIZON`, or as far as the longest
-    episodes do, to train and to validate."""
+    episodes do to train and to validate, and to test the two longest, which a comparison of
+    finals needs."""
     lengths = data.recordings.lengths
-    longest = min(lengths[part].max() for part in (data.split.train, data.split.validation))
-    return min(HORIZON, int(longest) - CONTEXT)
+    train, validation = (lengths[part].max() for part in (data.split.train, data.split.validation))
+    test = np.sort(lengths[data.split.test])[-2]
+    return min(HORIZON, int(min(train, validation, test)) - CONTEXT)
+
+
+def check_movement(data: Drives) -> None:
+    """Checks that something moves where a model is trained and judged: errors are told as shares
+    of those of keeping a frame.
+
+    Raises:
+        InputError: If nothing does.
+    """
+    drives, horizon = data.recordings, judged_horizon(data)
+    if not freeze_errors(drives, data.split.train, 1).any():
+        raise InputError("hardly a frame of the train episodes differs from the one before it")
+    for part, stride in (("validation", STRIDE), ("test", len(drives.frames))):
+        starts = drives.window_starts(getattr(data.split, part), CONTEXT + horizon, stride)
+        if not any(_changes(drives, begin + CONTEXT - 1, horizon) for begin in starts):
+            raise InputError(
+                f"the frames of the {part} episodes do not change where rollouts are judged, in "
+                f"the {horizon} after {CONTEXT}: there is nothing to predict"
+            )
+
+
+def _changes(recordings: Recordings, first: int, steps: int) -> bool:
+    """Whether a frame differs from one of those that follow it."""
+    later = recordings.frames[first + 1 : first + 1 + steps]
+    return bool((later != recordings.frames[first]).any())
 
 
 def check_windows(data: Drives, config: WorldModelConfig) -> None:

@@ -1,8 +1,9 @@
 """Rollouts of a study of two epochs: what is tabulated, drawn and kept."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -171,7 +172,7 @@ class Frozen(torch.nn.Module):
 
 def shortened(episodes: list[int], length: int) -> Drives:
     """Striped drives of which some have been cut to so many frames."""
-    data = striped_drives()
+    data = striped_drives(15)
     drives = data.recordings
     lengths = drives.lengths.copy()
     kept = np.ones(len(drives.frames), bool)
@@ -185,13 +186,45 @@ def shortened(episodes: list[int], length: int) -> Drives:
 
 
 def test_test_episodes_that_are_shorter_than_the_rollouts_of_the_validation_are_left_out() -> None:
-    test = [*map(int, striped_drives().split.test)]
+    test = [*map(int, striped_drives(15).split.test)]
     data = shortened(test[:1], 20)
     found = dream(Frozen(), data)
     assert found.mse.shape == (len(PICTURES), len(test) - 1, judged_horizon(data))
     np.testing.assert_allclose(found.error("autoregressive"), found.error("freeze"))
-    with pytest.raises(InputError, match=r"the longest test episode has 20 frames, .* needs 40"):
-        dream(Frozen(), shortened(test, 20))
+
+
+def test_test_episodes_that_are_all_shorter_than_the_others_are_judged_as_far_as_they_go() -> None:
+    test = [*map(int, striped_drives(15).split.test)]
+    data = shortened(test, 20)
+    assert judged_horizon(data) == 10
+    assert dream(Frozen(), data).mse.shape == (len(PICTURES), len(test), 10)
+
+
+def test_rollouts_that_would_fill_the_memory_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {field.name: np.zeros((5, 2, 3)) for field in fields(Dreams)}
+    np.savez_compressed(tmp_path / dreams.FILE, **arrays)
+    store = cast(Any, SimpleNamespace(fetch=lambda *_: tmp_path / dreams.FILE))
+    trial = cast(Any, SimpleNamespace(run_id="a", number=3))
+    kept = dreams.recorded(store, trial)
+    assert kept is not None and kept.mse.shape == (5, 2, 3)
+    monkeypatch.setattr(dreams, "LARGEST", 1000)
+    with pytest.raises(InputError, match=r"test_rollouts.npz of trial 3 would unpack to 1,"):
+        dreams.recorded(store, trial)
+
+
+def test_a_share_of_no_error_is_none(recwarn: pytest.WarningsRecorder) -> None:
+    """Where no test episode moves at a horizon, freezing is without error there."""
+    mse = np.ones((len(PICTURES), 2, 3))
+    mse[PICTURES.index("freeze"), :, 0] = 0
+    mse[PICTURES.index("persistence")] = 0
+    picture = np.zeros((3, 3, 32, 32), np.uint8)
+    made = Dreams(mse, mse, picture, picture, picture)
+    np.testing.assert_array_equal(made.shares("autoregressive", "freeze"), [np.nan, 1, 1])
+    assert np.isnan(made.share("teacher_forced", "persistence"))
+    assert made.share("autoregressive", "freeze") == 1.5
+    assert not recwarn.list
 
 
 def test_loss_curves_of_both_cores_are_drawn_in_squared_pixel_values(

@@ -1,6 +1,7 @@
 """Prepared data: each made once, here or elsewhere."""
 
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from upath import UPath
 
 from datasets.cache import Cache
+from datasets.errors import InputError
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -40,6 +42,18 @@ def test_a_folder_is_made_once_for_all_machines(tmp_path, shared):
     taken = Cache(tmp_path / "two", shared).get("graphs-abc", refused)
     assert sorted(file.name for file in taken.iterdir()) == ["rows.npy", "targets.npy"]
     assert np.load(taken / "rows.npy").tolist() == [0, 1, 2]
+
+
+def test_an_archive_that_would_unpack_to_more_than_it_is_is_refused(tmp_path):
+    """A bomb; what is stored here is not compressed."""
+    shared = UPath(tmp_path / "shared")
+    Path(str(shared)).mkdir()
+    with zipfile.ZipFile(tmp_path / "shared" / "graphs.zip", "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("targets.npy", bytes(1_000_000))
+    with pytest.raises(InputError, match=r"graphs.zip would unpack to 1,000,000 bytes, it has"):
+        Cache(tmp_path / "one", shared).get("graphs", refused)
+    left = [path.name for path in (tmp_path / "one").iterdir()]
+    assert left == ["graphs.lock"]
 
 
 def test_without_a_storage_each_machine_makes_its_own(tmp_path):

@@ -1,5 +1,7 @@
 """Atom features and bonds: by hand, and against PyG's own code for QM9."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -270,7 +272,37 @@ def torn():
     return numbers, positions
 
 
-@pytest.mark.parametrize("unfit", [isomer, incomplete, torn])
+def collapsed():
+    """Structure of ethanol with all of its atoms in one place."""
+    numbers, positions = conformer("CCO", seed=0)
+    return numbers, 0 * positions
+
+
+def stacked():
+    """Structure of ethanol with one hydrogen upon another, which no bond is too long for."""
+    numbers, positions = conformer("CCO", seed=0)
+    positions[4] = positions[3]
+    return numbers, positions
+
+
+def in_nanometres():
+    """Structure of ethanol in a tenth of its size."""
+    numbers, positions = conformer("CCO", seed=0)
+    return numbers, positions / 10
+
+
+def too_near():
+    """Structure of ethanol with its last hydrogen 0.49 Angstrom from the oxygen."""
+    numbers, positions = conformer("CCO", seed=0)
+    bond = positions[8] - positions[2]
+    positions[8] = positions[2] + 0.49 * bond / np.linalg.norm(bond)
+    return numbers, positions
+
+
+NO_GEOMETRIES = [collapsed, stacked, in_nanometres, too_near]
+
+
+@pytest.mark.parametrize("unfit", [isomer, incomplete, torn, *NO_GEOMETRIES])
 def test_a_molecule_whose_positions_do_not_fit_its_smiles_is_left_out(unfit, tmp_path):
     smiles = ["O", "CCO", "C#N"]
     shapes = [WATER, unfit(), conformer("C#N", seed=0)]
@@ -282,6 +314,72 @@ def test_a_molecule_whose_positions_do_not_fit_its_smiles_is_left_out(unfit, tmp
     np.testing.assert_array_equal(graphs.positions, np.concatenate([positions[0], positions[2]]))
     assert nodes_of(graphs, 1).tolist() == BY_HAND["C#N"][0]
     assert edges_of(graphs, 1) == BY_HAND["C#N"][1]
+
+
+ETHANOL = [0, 1, 0, 1, 2, 0, 0, 3, 0, 0, 4, 0, 0, 5, 0, 1, 6, 0, 1, 7, 0, 2, 8, 0]
+
+
+@pytest.mark.parametrize("unfit", NO_GEOMETRIES)
+def test_listed_bonds_do_not_make_a_geometry(unfit, tmp_path):
+    shapes = [WATER, unfit(), conformer("C#N", seed=0)]
+    numbers, positions = zip(*shapes, strict=True)
+    smiles, bonds = ["O", "CCO", "C#N"], [[0, 1, 0, 0, 2, 0], ETHANOL, [0, 1, 2, 0, 2, 0]]
+    rows = table(*smiles, atomic_numbers=numbers, positions=positions, mu=[1.8, 1.7, 3.0])
+    graphs = molecule_graphs(with_bonds(rows, bonds), "mu", tmp_path)
+    expected = with_bonds(table("O", "C#N", mu=[1.8, 3.0]), [bonds[0], bonds[2]])
+    for name, array in vars(molecule_graphs(expected, "mu", tmp_path)).items():
+        found = getattr(graphs, name)
+        assert found.dtype == array.dtype, name
+        np.testing.assert_array_equal(found, [0, 2] if name == "rows" else array, name)
+
+
+def test_the_nearest_atoms_that_there_are_are_a_geometry(tmp_path):
+    """Hydrogen's molecule, 0.74 Angstrom long."""
+    shape = [np.array([1, 1])], [np.array([[0, 0, 0], [0, 0, 0.74]])]
+    rows = table("[H][H]", atomic_numbers=shape[0], positions=shape[1])
+    assert molecule_graphs(rows, "mu", tmp_path).rows.tolist() == [0]
+
+
+def test_graphs_that_were_kept_with_collapsed_molecules_are_not_met_again(tmp_path):
+    """Versions before this one kept them under the plain name."""
+    numbers, positions = collapsed()
+    rows = table("O", "CCO", atomic_numbers=[WATER[0], numbers], positions=[WATER[1], positions])
+    assert features.digest_of(rows, "mu").endswith(f"-v{features.VERSION}-less-1")
+    assert features.digest_of(table("O"), "mu").endswith(f"-v{features.VERSION}")
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_molecule_of_too_many_atoms_is_refused(listed, tmp_path):
+    numbers = [WATER[0], np.full(features.MOST_ATOMS + 1, 6)]
+    positions = [WATER[1], np.zeros((features.MOST_ATOMS + 1, 3))]
+    rows = table("O", "C", atomic_numbers=numbers, positions=positions)
+    rows = with_bonds(rows, [[0, 1, 0], [0, 1, 0]]) if listed else rows
+    with pytest.raises(InputError, match="row 1 has 301 atoms: expected at most 300"):
+        molecule_graphs(rows, "mu", tmp_path, parallel=refused)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "kind"),
+    [("C~N", "UNSPECIFIED|ZERO"), ("CN |Z:0|", "ZERO")],
+)
+def test_a_bond_of_no_type_of_ours_is_refused_by_row(smiles, kind, tmp_path):
+    rows = table("O", "C", smiles=["O", smiles])
+    said = f"row 1: the SMILES .* has a bond of RDKit's type ({kind}), expected single, double"
+    with pytest.raises(InputError, match=said):
+        molecule_graphs(rows, "mu", tmp_path)
+
+
+def test_a_dative_bond_counts_as_single(tmp_path):
+    """Trimethylamine's oxide, in the two ways to write it."""
+    shape = conformer("C[N+](C)(C)[O-]", seed=0)
+    rows = table(
+        *("C[N+](C)(C)[O-]", "CN(C)(C)->[O]"),
+        atomic_numbers=[shape[0]] * 2,
+        positions=[shape[1]] * 2,
+    )
+    graphs = molecule_graphs(rows, "mu", tmp_path)
+    assert graphs.rows.tolist() == [0, 1]
+    assert edges_of(graphs, 0) == edges_of(graphs, 1)
 
 
 def test_a_table_in_which_no_positions_fit_is_refused(tmp_path):
@@ -362,3 +460,21 @@ def test_the_cache_takes_a_target_whose_name_has_a_slash(tmp_path):
     molecule_graphs(rows, "mu/D", tmp_path)
     assert len(molecule_graphs(rows, "mu/D", tmp_path, parallel=refused)) == 2
     assert all(folder.name.startswith("graphs-") for folder in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "target", ["a/../../b", "/etc/b", "..", "a\\b", "gap (eV)", "µ", "x" * 300, "a\nb", "", "a:b"]
+)
+def test_the_cache_stays_in_its_folder_whatever_a_target_is_called(target, tmp_path):
+    rows = table("O", "C#N").rename_columns(["smiles", "atomic_numbers", "positions", target])
+    molecule_graphs(rows, target, tmp_path / "cache")
+    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    assert (folder / "targets.npy").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert re.fullmatch(r"graphs-[0-9a-f]{16}-v\d+-([0-9a-f]{16}|\.\.)", folder.name)
+
+
+def test_the_cache_of_a_plain_target_has_its_name(tmp_path):
+    rows = table("O", "C#N")
+    molecule_graphs(rows, "mu", tmp_path)
+    assert (tmp_path / f"graphs-{features.digest_of(rows, 'mu')}-mu").is_dir()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from moving_stripes import stripes
 
+from datasets import homework_recordings
 from datasets.errors import InputError
 from datasets.homework_recordings import read_pickle
 
@@ -131,6 +132,13 @@ STATE, ACTION = np.zeros((3, 32, 32), np.uint8), np.zeros(3)
             r"expected states of one size, got \[16, 32\] pixels on a side",
         ),
         ([[(STATE, [1, "left", 0])]], "expected actions of 3 numbers, got str"),
+        (STATE, "expected a list of sequences, got an array"),
+        (np.float32(1), "expected a list of sequences, got a number of NumPy's"),
+        (STATE.dtype, "expected a list of sequences, got a type of numbers"),
+        (np.ndarray, "expected a list of sequences, got the class of arrays"),
+        ([[([STATE], ACTION)]], "or of numbers from 0 to 1, got an array"),
+        ([[(STATE, [ACTION, 0, 0])]], "expected actions of 3 numbers, got an array"),
+        ([[(np.uint8(3), ACTION)]], "or of numbers from 0 to 1, got a number of NumPy's"),
         ([[(STATE, ACTION.astype("c16"))]], "actions of 3 numbers, got numbers of type 'c16'"),
         ([[(STATE.view([("a", "u1")]), ACTION)]], "or of numbers from 0 to 1, got a type"),
         ([[(STATE, ACTION[:2])]], r"expected actions of 3 numbers, got shape \(2,\)"),
@@ -205,3 +213,39 @@ def test_a_shape_that_its_bytes_do_not_fill_is_refused(
     path.write_bytes(pickle.dumps([[(Claimed(), ACTION)]]))
     with pytest.raises(InputError, match=r"got (3072 bytes in )?an array of shape"):
         read_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_references_to_one_state_do_not_ask_for_more_memory_than_there_is(
+    protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes that ask for megabytes, or a few megabytes for all that there is: one state,
+    named again and again."""
+    monkeypatch.setattr(homework_recordings, "ALWAYS", 2**20)
+    path = write(tmp_path / "drives.pkl", [[(STATE, ACTION)] * 2_000], protocol)
+    assert path.stat().st_size < 2**14
+    said = r"sequence 0: the arrays up to here take more than 1 MiB, .* write the drives as"
+    with pytest.raises(InputError, match=said):
+        read_pickle(path)
+
+
+def test_references_to_one_sequence_are_counted_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homework_recordings, "ALWAYS", 10 * STATE.nbytes)
+    monkeypatch.setattr(homework_recordings, "LARGER", 1)
+    sequence = [(STATE, ACTION)] * 2
+    assert len(read_pickle(write(tmp_path / "drives.pkl", [sequence] * 4))) == 4
+    with pytest.raises(InputError, match="sequence 4: the arrays up to here take more than"):
+        read_pickle(write(tmp_path / "drives.pkl", [sequence] * 6))
+
+
+def test_drives_that_do_not_fit_into_memory_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(arrays: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "stack", full)
+    with pytest.raises(InputError, match=r"drives.pkl: the drives in it do not fit into memory"):
+        read_pickle(write(tmp_path / "drives.pkl", homework()))

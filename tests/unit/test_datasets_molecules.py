@@ -1,13 +1,16 @@
 """The molecule table: what it holds, what is refused, and when two tables are the same."""
 
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datasets import molecules as molecule_tables
 from datasets.errors import InputError
 from datasets.molecules import (
-    QM9_UNITS,
+    STRUCTURE,
     fingerprint,
     molecule_table,
     ragged,
@@ -130,19 +133,76 @@ def test_ragged_reads_a_slice_of_a_single_chunk():
     assert offsets.tolist() == [0, 3, 8]
 
 
-def test_units_come_from_the_field_else_from_qm9_else_are_unknown():
-    molecules = table(alpha=pa.array(MU), polarity=pa.array(MU))
+def test_units_come_from_the_file_else_are_unknown():
+    """A name says nothing: PyG's exports have QM9's homo in eV, QM9's own files in Hartree."""
+    molecules = table(homo=pa.array(MU), polarity=pa.array(MU))
     assert target_unit(molecules, "gap") == "Hartree"
-    assert target_unit(molecules, "alpha") == QM9_UNITS["alpha"] == "Bohr^3"
-    assert target_unit(molecules, "polarity") == "unit unknown"
-    stated = molecules.schema.set(5, pa.field("alpha", pa.float64(), metadata={"unit": "A^3"}))
-    assert target_unit(molecules.cast(stated), "alpha") == "A^3"
+    assert target_unit(molecules, "homo") == target_unit(molecules, "polarity") == "unit unknown"
+    stated = molecules.schema.set(5, pa.field("homo", pa.float64(), metadata={"unit": "eV"}))
+    assert target_unit(molecules.cast(stated), "homo") == "eV"
 
 
-def test_only_columns_of_floating_point_numbers_are_targets():
-    molecules = table(gdb_id=pa.array([1, 2, 3]), half=pa.array(MU.astype(np.float32)))
-    assert target_names(molecules.schema) == ["mu", "gap", "half"]
+def test_units_may_be_listed_in_the_metadata_of_the_table(tmp_path):
+    listed = "mu Debye; positions Angstrom, flat x,y,z; homo lumo  gap Hartree; cv cal/(mol K);;x"
+    molecules = table(homo=pa.array(MU), cv=pa.array(MU), x=pa.array(MU), mu=pa.array(MU))
+    path = written(
+        tmp_path / "molecules.parquet", molecules.replace_schema_metadata({"units": listed})
+    )
+    units = {n: target_unit(read_table(path, n), n) for n in ("mu", "homo", "gap", "cv", "x")}
+    assert units == {
+        "mu": "D",
+        "homo": "Hartree",
+        "gap": "Hartree",  # its field says so too
+        "cv": "cal/(mol K)",
+        "x": "unit unknown",
+    }
+
+
+@pytest.mark.parametrize(
+    ("recorded", "unit"),
+    [(b"", "unit unknown"), (b"  ", "unit unknown"), (b"a\nb", "a b"), (b"\xb5D", "\ufffdD")],
+)
+def test_a_recorded_unit_that_is_odd_becomes_one_line(recorded, unit):
+    molecules = table()
+    stated = molecules.schema.set(3, pa.field("mu", pa.float64(), metadata={"unit": recorded}))
+    assert target_unit(molecules.cast(stated), "mu") == unit
+
+
+def test_columns_of_numbers_are_targets():
+    molecules = table(
+        gdb_id=pa.array([1, 2, 3]),
+        half=pa.array(MU.astype(np.float32)),
+        price=pa.array([Decimal("1.5"), Decimal("2.5"), Decimal("3.5")]),
+        name=pa.array(SMILES),
+        aromatic=pa.array([True, False, True]),
+    )
+    assert target_names(molecules.schema) == ["mu", "gap", "gdb_id", "half", "price"]
     assert target_values(molecules, "half").dtype == np.float64
+    assert target_values(molecules, "gdb_id").tolist() == [1, 2, 3]
+    assert target_values(molecules, "price").tolist() == [1.5, 2.5, 3.5]
+
+
+@pytest.mark.parametrize("integers", [pa.array([1, 2, None]), pa.array([1, None, 3], pa.uint8())])
+def test_a_whole_number_that_is_missing_is_refused_with_its_row(integers):
+    with pytest.raises(InputError, match="target count has no finite value in 1 rows"):
+        target_values(table(count=integers), "count")
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pa.array(["1.5", "2.5", "3.5"]), "text"),
+        (pa.array(["a", "b", "a"]).dictionary_encode(), "text"),
+        (pa.array(["a", "b", "a"], pa.string_view()), "text"),
+        (pa.array([True, False, True]), "bool"),
+        (pa.array([[1.0], [2.0], [3.0]]), "list<item: double>"),
+    ],
+)
+def test_of_a_column_that_is_no_target_it_is_said_what_it_holds(tmp_path, column, kind):
+    path = written(tmp_path / "molecules.parquet", table(label=column))
+    said = f"no target label: this table has mu, gap; label is {kind}, expected numbers"
+    with pytest.raises(InputError, match=said):
+        read_table(path, "label")
 
 
 def test_an_absent_file_is_refused(tmp_path):
@@ -150,9 +210,60 @@ def test_an_absent_file_is_refused(tmp_path):
         read_table(tmp_path / "absent.parquet")
 
 
-def test_a_folder_is_refused(tmp_path):
+def test_a_folder_without_files_is_refused(tmp_path):
     with pytest.raises(InputError, match="no file"):
         read_table(tmp_path)
+
+
+def test_a_folder_of_files_is_read_as_one_table(tmp_path):
+    """As Spark, Dask and pyarrow write one, in parts or by the values of a column."""
+    folder = tmp_path / "molecules.parquet"
+    folder.mkdir()
+    for part in range(2):
+        written(folder / f"part-{part}.parquet", table().slice(2 * part, 2))
+    (folder / "_SUCCESS").touch()
+    assert read_table(folder).equals(table())
+    assert read_table(folder, "gap").column_names == [*STRUCTURE, "gap"]
+    whole = table(origin=pa.array(["a", "b", "a"]), times=pa.array([1, 2, 1]))
+    pq.write_to_dataset(whole, tmp_path / "by.parquet", partition_cols=["times"])
+    found = read_table(tmp_path / "by.parquet", "times")
+    assert target_values(found, "times").tolist() == [1, 1, 2]
+    assert found.column("smiles").to_pylist() == ["O", "C", "C#N"]
+
+
+def test_a_damaged_file_in_a_folder_is_one_line(tmp_path):
+    folder = tmp_path / "molecules.parquet"
+    folder.mkdir()
+    path = written(folder / "part.parquet", table())
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"molecules\.parquet cannot be read as Parq") as error:
+        read_table(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_of_more_than_memory_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = written(tmp_path / "molecules.parquet", table())
+    monkeypatch.setattr(molecule_tables, "MOST_VALUES", 3 + 11 + 33 + 3)  # all that stands there
+    assert read_table(path, "mu").num_rows == 3
+    many = table(atomic_numbers=lists([*NUMBERS[:2], [6] * 6], pa.int8()))
+    written(path, many)
+    monkeypatch.setattr(pq.ParquetFile, "read", None)
+    with pytest.raises(InputError, match="holds 51 numbers and texts to read: expected at most 5"):
+        read_table(path, "mu")
+
+
+@pytest.mark.parametrize("twice", ["smiles", "positions", "mu"])
+def test_a_column_that_is_there_twice_is_refused(twice, tmp_path):
+    column = table().column(twice)
+    path = written(tmp_path / "molecules.parquet", table().append_column(twice, column))
+    with pytest.raises(InputError, match=f"has more than one column {twice}: expected each once"):
+        read_table(path, "mu")
+
+
+def test_a_column_that_nobody_reads_may_be_there_twice(tmp_path):
+    whole = table().append_column("gap", table().column("gap"))
+    path = written(tmp_path / "molecules.parquet", whole)
+    assert read_table(path, "mu").num_rows == read_table(path).num_rows == 3
 
 
 @pytest.mark.parametrize("kept", [0, 3, 500, -9, -1])
@@ -281,7 +392,9 @@ def test_a_bad_column_is_refused_by_name_or_row(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", [pa.large_list(pa.float64()), pa.list_(pa.float64())])
+@pytest.mark.parametrize(
+    "kind", [pa.large_list(pa.float64()), pa.list_(pa.float64()), pa.list_view(pa.float32())]
+)
 def test_lists_of_other_widths_are_read(tmp_path, kind):
     """What polars, pandas and hand-made tables write."""
     positions = table().column("positions").cast(kind)
@@ -289,11 +402,46 @@ def test_lists_of_other_widths_are_read(tmp_path, kind):
     assert read_table(path).num_rows == 3
 
 
-def test_large_strings_are_read(tmp_path):
-    """What polars writes."""
-    smiles = pa.array(SMILES, pa.large_string())
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        pa.array(SMILES, pa.large_string()),
+        pa.array(SMILES, pa.string_view()),
+        pa.array(SMILES).dictionary_encode(),
+        pa.array(SMILES, pa.large_string()).dictionary_encode(),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_texts_in_every_form_are_read(tmp_path, smiles):
+    """What polars writes, and pandas for a category."""
     path = written(tmp_path / "molecules.parquet", table(smiles=smiles))
-    assert read_table(path).column("smiles").to_pylist() == SMILES
+    found = read_table(path, "mu")
+    assert found.column("smiles").to_pylist() == SMILES
+    assert fingerprint(found, "mu") == fingerprint(table(), "mu")
+
+
+def test_a_null_among_categories_is_refused(tmp_path):
+    smiles = pa.array(["O", None, "C"]).dictionary_encode()
+    path = written(tmp_path / "molecules.parquet", table(smiles=smiles))
+    with pytest.raises(InputError, match="column smiles is string with 1 nulls"):
+        read_table(path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    data = pa.py_buffer(b"O\xffC")
+    smiles = pa.Array.from_buffers(
+        pa.string(), 3, [None, pa.py_buffer(np.array([0, 1, 2, 3], np.int32)), data]
+    )
+    path = written(tmp_path / "molecules.parquet", table(smiles=smiles))
+    with pytest.raises(InputError, match=r"cannot be read as Parquet, write it again: .*UTF8"):
+        read_table(path)
+
+
+def test_a_target_of_categories_is_taken_by_its_numbers(tmp_path):
+    path = written(
+        tmp_path / "molecules.parquet", table(dose=pa.array([2, 1, 2]).dictionary_encode())
+    )
+    assert target_values(read_table(path, "dose"), "dose").tolist() == [2, 1, 2]
 
 
 def test_an_unknown_target_is_refused_beside_those_available():

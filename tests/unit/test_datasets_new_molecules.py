@@ -1,6 +1,7 @@
 """New molecules look to a model as those that it was trained on."""
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import pyarrow as pa
 import pytest
 from raw_qm9 import NAMES, write_raw
 
-from datasets import qm9
+from datasets import gfn2, qm9
 from datasets.errors import InputError
 from datasets.features import featurise
 from datasets.graphs import Graphs
-from datasets.molecules import BONDS
+from datasets.molecules import BONDS, molecule_table
 from datasets.new_molecules import from_smiles, graphs_as_learned
 from datasets.sources import MoleculeSet
 
@@ -89,6 +90,9 @@ def test_positions_that_do_not_fit_are_left_out_by_row(
         ("C.C", "expected the SMILES of one neutral molecule without radicals, got 'C.C'"),
         ("", "expected the SMILES of one neutral molecule without radicals, got ''"),
         ("C1#CC1", "no conformer for SMILES 'C1#CC1'"),
+        ("C" * 100, "a SMILES of 100 characters has 302 atoms, hydrogens included: expected at m"),
+        ("C" * 10_000, "a SMILES of 10,000 characters has 30,002 atoms"),
+        ("C~N", "C~N has a bond of RDKit's type"),
     ],
 )
 def test_what_is_no_molecule_for_the_models_is_named(smiles: str, said: str) -> None:
@@ -102,3 +106,48 @@ def test_a_table_of_which_no_row_fits_is_refused(molecule_rows: pa.Table) -> Non
     for lists_bonds in (False, True):
         with pytest.raises(InputError, match="in no row do the positions fit the SMILES"):
             graphs_as_learned(table, lists_bonds)
+
+
+def test_an_embedding_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RDKit cannot be interrupted from outside."""
+    monkeypatch.setattr(gfn2, "EMBEDDING_SECONDS", 1)
+    begun = time.monotonic()
+    with pytest.raises(InputError, match="no conformer for SMILES"):
+        from_smiles(["C1CC2CC3CC(C1)C23" * 1 + "C(C)(C)" * 30 + "C"])
+    assert time.monotonic() - begun < 30
+
+
+def chain(carbons: int) -> pa.Table:
+    """An alkane, of which more than 127 atoms do not fit into 8 bits; drawn with a ruler."""
+    numbers = [6] * carbons + [1] * (2 * carbons + 2)
+    spots = [[1.5 * place, 0, 0] for place in range(carbons)]
+    for place in range(carbons):
+        sides = [[0, 1, 0], [0, -1, 0]]
+        sides += [[-1, 0, 0]] if place == 0 else []
+        sides += [[1, 0, 0]] if place == carbons - 1 else []
+        spots += [[1.5 * place + x, y, z] for x, y, z in sides]
+    shape = np.array(numbers, np.int8), np.array(spots, np.float32)
+    return molecule_table(["C" * carbons], [shape[0]], [shape[1]], targets={})
+
+
+def test_bonds_are_listed_for_more_atoms_than_8_bits_count() -> None:
+    table = chain(50)
+    listed = graphs_as_learned(table, lists_bonds=True)
+    np.testing.assert_array_equal(
+        listed.edge_index, graphs_as_learned(table, lists_bonds=False).edge_index
+    )
+    assert listed.edge_index.max() == 151
+
+
+@pytest.mark.parametrize("lists_bonds", [False, True])
+def test_positions_that_are_no_geometry_are_left_out_by_row(
+    molecule_rows: pa.Table, listed: pa.Table, lists_bonds: bool
+) -> None:
+    for rows in (molecule_rows.slice(0, 4), listed.slice(0, 4)):
+        spots = rows.column("positions").to_pylist()
+        spots[1] = [0.0] * len(spots[1])
+        kind = rows.schema.field("positions").type
+        found = graphs_as_learned(
+            rows.set_column(2, "positions", pa.array(spots, kind)), lists_bonds
+        )
+        assert found.rows.tolist() == [0, 2, 3]

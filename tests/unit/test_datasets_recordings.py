@@ -1,5 +1,6 @@
 """Recordings in memory and on disk."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,45 @@ def test_columns_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         read_recordings(write(tmp_path / "own.arrow", changed, size))
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.table(columns(), metadata={"size": "4"})
+    table = table.append_column("frame", table.column("frame"))
+    with (
+        pa.OSFile(str(tmp_path / "own.arrow"), "wb") as file,
+        pa.ipc.new_file(file, table.schema) as writer,
+    ):
+        writer.write_table(table)
+    with pytest.raises(InputError, match="expected one column frame, got 2"):
+        read_recordings(tmp_path / "own.arrow")
+
+
+SIZES = {"frame": 48 * 1001, "action": 12 * 1001, "reward": 4 * 1001, "end": 126}
+"""Bytes of the columns of 1,001 frames; episodes have as many as rewards."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_crafted_file_that_states_more_than_it_holds_is_refused(
+    name: str, tmp_path: Path
+) -> None:
+    """Arrow believes a file, and reads what lies in memory behind it, or crashes."""
+    frames, actions = np.zeros((1001, 48), np.uint8), np.zeros((1001, 3), np.float32)
+    whole = {
+        "frame": pa.FixedSizeListArray.from_arrays(pa.array(frames.reshape(-1)), 48),
+        "action": pa.FixedSizeListArray.from_arrays(pa.array(actions.reshape(-1)), 3),
+        "reward": pa.array(np.zeros(1001, np.float32)),
+        "end": pa.array(np.zeros(1001, bool)),
+        "episode": pa.array(np.zeros(1001, np.int32)),
+    }
+    path = write(tmp_path / "own.arrow", whole)
+    content = path.read_bytes()
+    stated = struct.pack("<q", SIZES[name])  # where the bytes of a column lie, and how many
+    assert content.count(stated) in (1, 2)
+    read_recordings(path)
+    path.write_bytes(content.replace(stated, struct.pack("<q", 8)))
+    with pytest.raises(InputError, match=r"own.arrow cannot be read: expected a whole Arrow fil"):
+        read_recordings(path)
 
 
 def test_a_file_without_frames_is_refused(tmp_path: Path) -> None:

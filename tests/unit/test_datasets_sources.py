@@ -1,5 +1,6 @@
 """From what a user names to molecules ready to be learned from, and every way to be refused."""
 
+import itertools
 import pickle
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rdkit import Chem
 
-from datasets import gfn2, sources
+from datasets import gfn2, sources, splits
 from datasets.errors import InputError
 from datasets.features import digest_of, featurise_molecules
 from datasets.gfn2 import label_molecules
+from datasets.graphs import Graphs
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
 from datasets.splits import split_rows
 
@@ -139,6 +142,135 @@ def test_the_parts_of_the_split_name_the_right_molecules_after_some_are_left_out
         np.testing.assert_array_equal(found.graphs.targets[places], mu[rows])
 
 
+def with_zeros(rows: pa.Table, bad: list[int]) -> pa.Table:
+    """The same table with all atoms of some molecules in one place."""
+    positions = rows.column("positions").to_pylist()
+    for row in bad:
+        positions[row] = [0.0] * len(positions[row])
+    place = rows.schema.get_field_index("positions")
+    field = rows.schema.field(place)
+    return rows.set_column(place, field, pa.array(positions, field.type))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_molecules_whose_atoms_lie_in_one_place_are_left_out_and_counted(
+    listed, tmp_path, molecule_rows, molecules
+):
+    bad = list(range(0, 120, 10))
+    rows = with_zeros(molecule_rows, bad)
+    if listed:
+        rows = rows.append_column("bonds", bonds_of(molecules.graphs))
+    said = Said()
+    found = opened(written(tmp_path / "mine.parquet", rows), tmp_path / "cache", say=said)
+    why = "of which two atoms are nearer than 0.5" if listed else "whose positions do not fit"
+    assert len(said) == 1 and said[0].startswith(f"left out 12 of 120 molecules, {why}")
+    assert (found.dropped, found.lists_bonds) == (12, listed)
+    assert found.graphs.rows.tolist() == [row for row in range(120) if row % 10]
+    test = np.setdiff1d(molecules.split.test, bad)
+    np.testing.assert_array_equal(found.graphs.rows[found.split.test], test)
+
+
+def bonds_of(graphs: Graphs) -> pa.Array:
+    """The bonds of some graphs as a table lists them."""
+    rows = []
+    for begin, end in itertools.pairwise(graphs.edge_offsets.tolist()):
+        edges = np.vstack([graphs.edge_index, graphs.edge_types])[:, begin:end]
+        rows.append(edges[:, edges[0] < edges[1]].T.reshape(-1).tolist())
+    return pa.array(rows, pa.list_(pa.int8()))
+
+
+def otherwise_written(rows: pa.Table) -> pa.Table:
+    """The same molecules once more, in other order and with their SMILES written otherwise."""
+    again = rows.take(np.random.default_rng(0).permutation(rows.num_rows))
+    smiles = [
+        Chem.MolToSmiles(Chem.MolFromSmiles(each), rootedAtAtom=0, canonical=False) + " again"
+        for each in again.column("smiles").to_pylist()
+    ]
+    smiles = [f"[H]{each[1:]}" if each.startswith("[H]") else each for each in smiles]
+    return column(again, "smiles", smiles)
+
+
+def test_one_molecule_is_in_one_part_however_it_is_written(tmp_path, molecule_rows, molecules):
+    """As joined tables write one, in two valid ways."""
+    again = otherwise_written(molecule_rows)
+    both = pa.concat_tables([molecule_rows, again.cast(molecule_rows.schema)])
+    assert len({*both.column("smiles").to_pylist()}) == 240
+    said = Said()
+    found = opened(written(tmp_path / "mine.parquet", both), tmp_path / "cache", say=said)
+    assert said[0] == "240 of 240 rows share a molecule with other rows: such stay in one part"
+    mu = both.column("mu").to_numpy()
+    rows = [{*found.graphs.rows[part].tolist()} for part in vars(found.split).values()]
+    assert [len(part) for part in rows] == [192, 24, 24]
+    values = [{*mu[[*part]].tolist()} for part in rows]
+    assert [len(part) for part in values] == [96, 12, 12]
+    assert not values[0] & values[2] and not values[0] & values[1] and not values[1] & values[2]
+
+
+def test_rows_that_share_a_molecule_in_the_homework_s_parts_are_counted(
+    tmp_path, molecule_rows, monkeypatch
+):
+    """Its parts are rows of the table: nothing can be moved."""
+    for module in (sources, splits):
+        monkeypatch.setattr(module, "HOMEWORK", (100, 10, 11))
+    smiles = molecule_rows.column("smiles").to_pylist()
+    copy = column(molecule_rows.slice(0, 1), "smiles", [f"{smiles[0]} again"])
+    rows = pa.concat_tables([molecule_rows, copy.cast(molecule_rows.schema)])
+    said = Said()
+    path = written(tmp_path / "mine.parquet", rows)
+    found = opened(path, tmp_path / "cache", say=said, split="homework")
+    assert said == ["2 of 121 rows share a molecule with other rows: such may lie in two parts"]
+    assert found.split.train.tolist() == list(range(100))
+
+
+def test_the_split_of_distinct_molecules_is_that_of_their_texts(tmp_path, molecule_rows):
+    """What it was before molecules were told by more than their texts."""
+    smiles = np.array(molecule_rows.column("smiles").to_pylist())
+    expected = split_rows(smiles, "random:50,20,30", seed=3)
+    path = written(tmp_path / "mine.parquet", molecule_rows)
+    found = opened(path, tmp_path / "cache", seed=3, split="random:50,20,30")
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(found.split, part), getattr(expected, part))
+
+
+def without_units(rows: pa.Table) -> pa.Table:
+    return rows.cast(pa.schema([field.remove_metadata() for field in rows.schema]))
+
+
+def test_a_unit_that_is_not_recorded_is_unknown_unless_it_is_said(tmp_path, molecule_rows):
+    path = written(tmp_path / "mine.parquet", without_units(molecule_rows))
+    assert opened(path, tmp_path / "cache").unit == "unit unknown"
+    assert opened(path, tmp_path / "cache", unit="D").unit == "D"
+    assert opened(path, tmp_path / "cache", unit="Debye").unit == "D"
+    assert opened(path, tmp_path / "cache", unit="unit unknown").unit == "unit unknown"
+
+
+def test_another_unit_than_the_recorded_one_is_refused(tmp_path, molecule_rows):
+    path = written(tmp_path / "mine.parquet", molecule_rows)
+    assert opened(path, tmp_path / "cache", unit="D").unit == "D"
+    with pytest.raises(InputError, match="--unit is eV, but mu is recorded to be in D"):
+        opened(path, tmp_path / "cache", unit="eV")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unit": "eV"}, "--unit is eV, but mu is recorded to be in D"),
+        ({"dataset": "qm9", "target": "gap", "unit": "Hartree"}, "gap is recorded to be in eV"),
+        ({"dataset": "mine.parquet", "unit": ""}, "--unit is '': expected a unit, such as D"),
+        ({"dataset": "mine.parquet", "unit": " "}, "--unit is ' ': expected a unit, such as D"),
+        ({"dataset": "mine.parquet", "unit": "e\nV"}, r"--unit is 'e\\nV': expected a unit"),
+    ],
+)
+def test_a_unit_that_cannot_be_is_refused_at_once(options, message):
+    with pytest.raises(InputError, match=message):
+        MoleculeOptions(**options)
+
+
+def test_the_units_of_the_embedded_data_sets_may_be_said():
+    assert MoleculeOptions(unit="D").unit == "D"
+    assert MoleculeOptions(dataset="qm9", target="gap", unit="eV").unit == "eV"
+
+
 def test_nothing_is_said_of_molecules_that_are_all_there(tmp_path, molecule_rows):
     said = Said()
     opened(written(tmp_path / "mine.parquet", molecule_rows), tmp_path / "cache", say=said)
@@ -224,6 +356,23 @@ REFUSALS = {
     ),
     "an unknown split": (lambda rows: rows, {"split": "scaffold"}, "unknown --split scaffold"),
     "sizes that do not fit": (lambda rows: rows, {"split": "random:90,20,20"}, "of 120 molecules"),
+    "no geometries": (
+        lambda rows: with_zeros(rows, [*range(120)]),
+        {},
+        "in no row do the positions fit the SMILES",
+    ),
+    "no geometries, in which atoms are bound": (
+        lambda rows: with_zeros(rows, [*range(120)]).append_column(
+            "bonds", pa.array([[0, 1, 0]] * 120, pa.list_(pa.int8()))
+        ),
+        {},
+        "in no row do the positions fit: two atoms of each are nearer than 0.5 Angstrom",
+    ),
+    "a target of text": (
+        lambda rows: column(rows, "mu", ["1.5"] * 120),
+        {},
+        "no target mu: this table has none; mu is text, expected numbers",
+    ),
     "too few rows for the homework": (
         lambda rows: rows,
         {"split": "homework"},

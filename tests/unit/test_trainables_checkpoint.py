@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,16 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, state):
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         checkpoint.load_weights(tmp_path)
     assert not trap.exists()
+
+
+def test_a_checkpoint_that_would_unpack_to_more_than_it_is_counts_as_damaged(tmp_path):
+    """Before it is unpacked: torch compresses nothing."""
+    path = tmp_path / checkpoint.FILE
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("archive/data.pkl", bytes(1_000_000))
+    assert not checkpoint.is_whole(tmp_path)
+    with pytest.raises(checkpoint.Damaged, match="is damaged: it was cut off or changed"):
+        checkpoint.load(tmp_path, CPU)
 
 
 def test_exported_weights_are_a_checkpoint_without_what_only_training_needs(tmp_path, state):

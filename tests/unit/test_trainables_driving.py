@@ -14,7 +14,14 @@ from datasets.driving import Drives
 from datasets.errors import InputError
 from datasets.recordings import Recordings
 from trainables import driving
-from trainables.driving import DrivingTask, Windows, freeze_errors, unroll
+from trainables.driving import (
+    DrivingTask,
+    Windows,
+    check_movement,
+    freeze_errors,
+    judged_horizon,
+    unroll,
+)
 from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT, autoregressive, frame_mse, freeze, teacher_forced
 
@@ -222,28 +229,75 @@ def test_no_field_of_the_configuration_moves_the_objective(drives: Drives) -> No
         assert found == expected, changes
 
 
-def test_one_short_episode_does_not_shorten_what_trials_are_compared_by() -> None:
-    """Twelve episodes of 40 frames, of which one of each part is cut to 13."""
-    whole = striped_drives()
-    recordings, split = whole.recordings, whole.split
-    cut = {int(part[0]) for part in (split.train, split.validation, split.test)}
+def cut(length_of: dict[int, int]) -> Drives:
+    """Fifteen episodes of 40 frames, of which some are cut to fewer."""
+    whole = striped_drives(15)
+    lengths = [length_of.get(episode, 40) for episode in range(15)]
+    columns = ("frames", "actions", "rewards", "ends")
     episodes = [
         replace(
-            recordings,
+            whole.recordings,
             **{
-                name: getattr(recordings, name)[40 * e : 40 * e + (13 if e in cut else 40)]
-                for name in ("frames", "actions", "rewards", "ends")
+                name: getattr(whole.recordings, name)[40 * episode : 40 * episode + length]
+                for name in columns
             },
-            offsets=np.array([0, 13 if e in cut else 40]),
+            offsets=np.array([0, length]),
         )
-        for e in range(12)
+        for episode, length in enumerate(lengths)
     ]
-    shortened = Recordings.of(episodes)
-    task = DrivingTask(Drives(shortened, split, "shortened"), config_of(), CPU)
+    return replace(whole, recordings=Recordings.of(episodes), digest="cut")
+
+
+def test_one_short_episode_does_not_shorten_what_trials_are_compared_by() -> None:
+    """One of each part is cut to 13 frames."""
+    split = striped_drives(15).split
+    short = {int(part[0]) for part in (split.train, split.validation, split.test)}
+    data = cut(dict.fromkeys(short, 13))
+    task = DrivingTask(data, config_of(), CPU)
     assert task.horizon == 30
-    begins = {int(shortened.offsets[e]) for e in split.validation if e not in cut}
+    begins = {int(data.recordings.offsets[e]) for e in split.validation if e not in short}
     assert set(task.judged["validation"].tolist()) == begins
     assert len(task.judged["train"]) == len(split.validation)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_the_horizon_is_what_the_episodes_of_each_part_hold(part: str) -> None:
+    """Else a champion would be chosen that the test split can never judge."""
+    episodes = getattr(striped_drives(15).split, part).tolist()
+    data = cut(dict.fromkeys(episodes, 13) | dict.fromkeys(episodes[1:], 25))
+    assert judged_horizon(data) == 15
+
+
+def test_two_test_episodes_are_judged_at_least() -> None:
+    """One alone compares nothing."""
+    episodes = striped_drives(15).split.test.tolist()
+    assert judged_horizon(cut(dict.fromkeys(episodes[1:], 20))) == 10
+
+
+@pytest.mark.parametrize(
+    ("part", "still", "said"),
+    [
+        ("validation", slice(9, 40), "frames of the validation episodes do not change where roll"),
+        ("test", slice(9, 40), "frames of the test episodes do not change .* the 30 after 10"),
+        (
+            "train",
+            slice(0, 40),
+            "hardly a frame of the train episodes differs from",
+        ),
+    ],
+)
+def test_drives_that_stand_still_where_models_are_judged_are_refused(
+    part: str, still: slice, said: str
+) -> None:
+    """The error of keeping a frame is zero there, and nothing is a share of that."""
+    data = striped_drives()
+    check_movement(data)
+    frames = data.recordings.frames.copy()
+    for episode in getattr(data.split, part):
+        own = frames[40 * episode : 40 * episode + 40]
+        own[still] = own[still.start]
+    with pytest.raises(InputError, match=said):
+        check_movement(replace(data, recordings=replace(data.recordings, frames=frames)))
 
 
 def test_a_task_on_the_cpu_shares_the_memory_of_the_drives(drives: Drives) -> None:
