@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ SHOWN = 50
 
 SUFFIXES = (".csv", ".parquet")
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@")
 """What a cell begins with that spreadsheets take for a formula."""
 
 DECIMALS = 4
@@ -152,9 +153,10 @@ def write(found: Predicted, runs: StudyRuns, champion: Champion, path: Path) -> 
 
 
 def no_formula(text: str) -> str:
-    """A text that no spreadsheet runs: behind an apostrophe where it would be a formula. No SMILES
-    begins so."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """A text that no spreadsheet runs: in one line, behind an apostrophe where it would be a
+    formula. No SMILES begins so."""
+    line = re.sub(r"[\t\r\n]", " ", text)
+    return f"'{line}" if line.lstrip().startswith(FORMULA) else line
 
 
 def markdown(found: Predicted, runs: StudyRuns, champion: Champion) -> str:

@@ -24,27 +24,30 @@ CHUNK = 2000
 """SMILES a work item: under half a second of one core."""
 
 
-def molecule_keys(smiles: Sequence[str], cache: Cache, parallel: ParallelMap = map) -> np.ndarray:
-    """Numbers that are equal where SMILES are of one molecule, from the cache if they lie there.
+def text_keys(smiles: Sequence[str]) -> np.ndarray:
+    """The place of each row's text among the distinct texts in their order: (rows,) int64."""
+    places = {text: place for place, text in enumerate(sorted(set(smiles)))}
+    return np.array([places[text] for text in smiles], np.int64)
 
-    They are in the order of the texts, of which the first stands for its molecule: where each
-    molecule is written in one way, a split by these numbers is the split by the texts.
+
+def first_writings(smiles: Sequence[str], cache: Cache, parallel: ParallelMap = map) -> np.ndarray:
+    """The text that stands for the molecule of each row, from the cache if it lies there.
 
     Args:
         smiles: One a row.
-        cache: Keeps the numbers, named after the texts.
+        cache: Keeps what is found, named after the texts.
         parallel: Runs RDKit over the texts.
 
     Returns:
-        (rows,) int64.
+        (rows,) int64: of the texts of a molecule the first, as in `text_keys`.
     """
     digest = hashlib.sha256("\n".join(smiles).encode()).hexdigest()[:16]
     name = f"same-molecules-{digest}-v{VERSION}.npy"
-    path = cache.get(name, lambda path: _save(_keys(smiles, parallel), path))
+    path = cache.get(name, lambda path: _save(_first_writings(smiles, parallel), path))
     return np.load(path)
 
 
-def _keys(smiles: Sequence[str], parallel: ParallelMap) -> np.ndarray:
+def _first_writings(smiles: Sequence[str], parallel: ParallelMap) -> np.ndarray:
     texts = sorted(set(smiles))
     chunks = [texts[first : first + CHUNK] for first in range(0, len(texts), CHUNK)]
     names = [name for part in parallel(canonical_of_all, chunks) for name in part]
@@ -77,7 +80,7 @@ def canonical(smiles: str) -> str:
     return canonical(Chem.MolToSmiles(molecule))
 
 
-def _save(keys: np.ndarray, path: Path) -> None:
+def _save(found: np.ndarray, path: Path) -> None:
     content = io.BytesIO()
-    np.save(content, keys)
+    np.save(content, found)
     write_whole(path, content.getbuffer())

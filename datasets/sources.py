@@ -26,7 +26,7 @@ from datasets.molecules import (
     write_table,
 )
 from datasets.parallel import ParallelMap
-from datasets.same_molecule import molecule_keys
+from datasets.same_molecule import first_writings, text_keys
 from datasets.splits import HOMEWORK, Split, split_rows, split_sizes
 
 GFN2_SEED = 0
@@ -143,7 +143,14 @@ def open_molecules(
         table = table.slice(0, sum(HOMEWORK))  # the other rows are in no part of it
     target_values(table, options.target)
     split_sizes(options.split, table.num_rows)  # before minutes go into what cannot be split
-    split = split_rows(_keys(options, table, cache, parallel, say), options.split, seed)
+    smiles = table.column("smiles").to_pylist()
+    # The splits of the data sets that are known by name stay what they are: gfn2 has each molecule
+    # once; of qm9 some 75 are there twice, by both structures of an aromatic ring.
+    named = options.dataset in ("gfn2", "qm9")
+    molecules = None if named else first_writings(smiles, cache, parallel)
+    split = split_rows(text_keys(smiles), options.split, seed, molecules)
+    if molecules is not None and (shared := _shared(molecules, split)):
+        say(shared)
     graphs = molecule_graphs(table, options.target, cache, parallel)
     dropped = table.num_rows - len(graphs)
     lists_bonds = BONDS in table.column_names
@@ -168,24 +175,18 @@ def open_molecules(
     )
 
 
-def _keys(
-    options: MoleculeOptions,
-    table: pa.Table,
-    cache: Cache,
-    parallel: ParallelMap,
-    say: Callable[[str], None],
-) -> np.ndarray:
-    """Which molecule each row is of, (rows,); says how many rows share one."""
-    smiles = table.column("smiles").to_pylist()
-    if options.dataset in ("gfn2", "qm9"):
-        return np.array(smiles)  # each molecule is there once, and written in one way
-    keys = molecule_keys(smiles, cache, parallel)
-    _, rows_of_molecule = np.unique(keys, return_counts=True)
-    shared = rows_of_molecule[rows_of_molecule > 1].sum()
-    if shared:
-        parts = "may lie in two parts" if options.split == "homework" else "stay in one part"
-        say(f"{shared:,} of {len(keys):,} rows share a molecule with other rows: such {parts}")
-    return keys
+def _shared(molecules: np.ndarray, split: Split) -> str:
+    """How many rows share a molecule, (rows,), with others; empty where none do."""
+    _, molecule_of_row, rows = np.unique(molecules, return_inverse=True, return_counts=True)
+    shared = int((rows[molecule_of_row] > 1).sum())
+    if not shared:
+        return ""
+    parts = np.concatenate([np.unique(molecule_of_row[part]) for part in vars(split).values()])
+    apart = np.flatnonzero(np.bincount(parts, minlength=len(rows)) > 1)
+    where = (
+        f"{int(rows[apart].sum()):,} of them in two parts" if len(apart) else "each in one part"
+    )
+    return f"{shared:,} of {len(molecules):,} rows share a molecule with other rows, {where}"
 
 
 def _table(

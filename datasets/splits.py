@@ -34,7 +34,9 @@ class Split:
         return Split(positions(self.train), positions(self.validation), positions(self.test))
 
 
-def split_rows(keys: np.ndarray, method: str, seed: int) -> Split:
+def split_rows(
+    keys: np.ndarray, method: str, seed: int, first_names: np.ndarray | None = None
+) -> Split:
     """Splits rows into train, validation and test.
 
     Args:
@@ -44,17 +46,28 @@ def split_rows(keys: np.ndarray, method: str, seed: int) -> Split:
             ``random``: 80 / 10 / 10 % of the keys, drawn with the seed. ``random:A,B,C``: these
             fractions (at most 1 in sum) or these counts of keys.
         seed: Seeds the random split; the homework split ignores it.
+        first_names: Where several keys are names of one thing, the name that stands for the thing
+            of each row, as its place among the distinct keys in their order, shape (rows,),
+            int64; None: each key is a thing. Rows of one thing stay together too; the sizes are
+            those of keys still, up to the names of the things at the borders.
 
     Raises:
         InputError: If the method is unknown, its sizes make no sense or the rows do not suffice.
     """
-    distinct, key_of_row = np.unique(keys, return_inverse=True)
-    rows = len(keys) if method == "homework" else len(distinct)
-    train, validation, test = split_sizes(method, rows)
     if method == "homework":
+        train, validation, _ = split_sizes(method, len(keys))
         ends = np.cumsum([train, validation])
         return Split(*np.split(np.arange(sum(HOMEWORK)), ends))
-    place = np.random.default_rng(seed).permutation(len(distinct))[key_of_row]
+    distinct, key_of_row = np.unique(keys, return_inverse=True)
+    train, validation, test = split_sizes(method, len(distinct))
+    place_of_key = np.random.default_rng(seed).permutation(len(distinct))
+    if first_names is not None:
+        first_of_key = np.empty(len(distinct), np.int64)
+        first_of_key[key_of_row] = first_names
+        # The names of a thing come in a row, where the first of them was drawn.
+        is_other = first_of_key != np.arange(len(distinct))
+        place_of_key = np.argsort(np.lexsort((is_other, place_of_key[first_of_key])))
+    place = place_of_key[key_of_row if first_names is None else first_names]
     return Split(
         np.flatnonzero(place < train),
         np.flatnonzero((train <= place) & (place < train + validation)),

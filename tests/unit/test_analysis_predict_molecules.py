@@ -11,7 +11,7 @@ import pytest
 
 from analysis.predict_molecules import Predicted, no_formula, write
 
-SMILES = ['=HYPERLINK("http://a.b","CCO")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "CCO"]
+SMILES = ['=HYPERLINK("http://a.b","CCO")', "+1", "-1", "@SUM(A1)", "\t=1", "C\r=1", "\n=1", "CCO"]
 
 
 def written(path: Path, target: str = "mu", unit: str = "D") -> Path:
@@ -29,7 +29,10 @@ def test_no_text_of_a_csv_is_a_formula(tmp_path: Path) -> None:
     assert header == [
         *("row", "smiles", "'=1+1 (@D)", "standard deviation (@D)", "seeds", "seed 7 (@D)")
     ]
-    assert [row[1] for row in rows] == [f"'{text}" for text in SMILES[:-1]] + ["CCO"]
+    assert [row[1] for row in rows] == [
+        *('\'=HYPERLINK("http://a.b","CCO")', "'+1", "'-1", "'@SUM(A1)"),
+        *("' =1", "C =1", "' =1", "CCO"),
+    ]
     assert {row[2] for row in rows} == {"-0.5"}, "a number is one, whatever its sign"
 
 

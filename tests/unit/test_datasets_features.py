@@ -373,7 +373,8 @@ def test_a_dative_bond_counts_as_single(tmp_path):
     """Trimethylamine's oxide, in the two ways to write it."""
     shape = conformer("C[N+](C)(C)[O-]", seed=0)
     rows = table(
-        *("C[N+](C)(C)[O-]", "CN(C)(C)->[O]"),
+        *("O", "O"),
+        smiles=["C[N+](C)(C)[O-]", "CN(C)(C)->[O]"],
         atomic_numbers=[shape[0]] * 2,
         positions=[shape[1]] * 2,
     )

@@ -149,7 +149,8 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 SIZES = {"frame": 48 * 1001, "action": 12 * 1001, "reward": 4 * 1001, "end": 126}
-"""Bytes of the columns of 1,001 frames; episodes have as many as rewards."""
+"""Bytes of the columns of 1,001 frames; episodes have as many as rewards, and offsets of frames
+may be as large."""
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -168,7 +169,7 @@ def test_a_crafted_file_that_states_more_than_it_holds_is_refused(
     path = write(tmp_path / "own.arrow", whole)
     content = path.read_bytes()
     stated = struct.pack("<q", SIZES[name])  # where the bytes of a column lie, and how many
-    assert content.count(stated) in (1, 2)
+    assert stated in content
     read_recordings(path)
     path.write_bytes(content.replace(stated, struct.pack("<q", 8)))
     with pytest.raises(InputError, match=r"own.arrow cannot be read: expected a whole Arrow fil"):

@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 
 from datasets.cache import Cache
-from datasets.same_molecule import canonical, molecule_keys
+from datasets.same_molecule import canonical, first_writings
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_rdkit_rejects_is_known_by_its_text() -> None:
 
 
 def test_keys_are_equal_where_molecules_are(tmp_path: Path) -> None:
-    keys = molecule_keys(["OCC", "CC", "CCO", "x", "CCO ethanol", "x"], Cache(tmp_path))
+    keys = first_writings(["OCC", "CC", "CCO", "x", "CCO ethanol", "x"], Cache(tmp_path))
     assert keys[0] == keys[2] == keys[4] and keys[3] == keys[5]
     assert len({*keys.tolist()}) == 3
 
@@ -69,7 +69,7 @@ def test_molecules_that_are_written_in_one_way_have_the_order_of_their_texts(
 ) -> None:
     """So that their split is the one that it was when texts were the keys."""
     smiles = molecule_rows.column("smiles").to_pylist() * 2
-    keys = molecule_keys(smiles, Cache(tmp_path))
+    keys = first_writings(smiles, Cache(tmp_path))
     np.testing.assert_array_equal(keys, np.unique(smiles, return_inverse=True)[1])
 
 
@@ -78,10 +78,10 @@ def test_rdkit_is_asked_once(tmp_path: Path) -> None:
         raise AssertionError(f"{function.__name__} was asked again")
 
     texts = ["CCO", "OCC", "C"]
-    first = molecule_keys(texts, Cache(tmp_path))
-    np.testing.assert_array_equal(molecule_keys(texts, Cache(tmp_path), refused), first)
+    first = first_writings(texts, Cache(tmp_path))
+    np.testing.assert_array_equal(first_writings(texts, Cache(tmp_path), refused), first)
     with pytest.raises(AssertionError, match="canonical_of_all was asked again"):
-        molecule_keys([*texts, "N"], Cache(tmp_path), refused)
+        first_writings([*texts, "N"], Cache(tmp_path), refused)
 
 
 def test_random_writings_of_generated_molecules_are_found_to_be_the_same(
@@ -93,5 +93,5 @@ def test_random_writings_of_generated_molecules_are_found_to_be_the_same(
         Chem.MolToSmiles(molecule, doRandom=True, kekuleSmiles=place % 2 == 0)
         for place, molecule in enumerate(molecules)
     ]
-    keys = molecule_keys([*smiles, *others], Cache(tmp_path))
+    keys = first_writings([*smiles, *others], Cache(tmp_path))
     np.testing.assert_array_equal(keys[: len(smiles)][::2], keys[len(smiles) :])
