@@ -203,7 +203,7 @@ def test_test_episodes_that_are_all_shorter_than_the_others_are_judged_as_far_as
 def test_rollouts_that_would_fill_the_memory_are_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrays = {field.name: np.zeros((5, 2, 3)) for field in fields(Dreams)}
+    arrays: dict[str, Any] = {field.name: np.zeros((5, 2, 3)) for field in fields(Dreams)}
     np.savez_compressed(tmp_path / dreams.FILE, **arrays)
     store = cast(Any, SimpleNamespace(fetch=lambda *_: tmp_path / dreams.FILE))
     trial = cast(Any, SimpleNamespace(run_id="a", number=3))
