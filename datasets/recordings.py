@@ -130,11 +130,14 @@ def read_recordings(path: Path) -> Recordings:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         table.validate(full=True)  # else lengths that reach beyond the file are read from memory
-    except (pa.ArrowException, OSError) as error:
+        names = table.column_names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{path} cannot be read: expected a whole Arrow file of recordings ({reason})"
         ) from None
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path}: expected each column once, got more of {', '.join(repeated)}")
     return _checked(table, path)
 
 
@@ -144,7 +147,7 @@ def _checked(table: pa.Table, path: Path) -> Recordings:
     Raises:
         InputError: If one is missing, of another type, or they do not fit together.
     """
-    size = (table.schema.metadata or {}).get(b"size", b"").decode()
+    size = (table.schema.metadata or {}).get(b"size", b"").decode(errors="replace")
     if not size.isdecimal() or not 0 < int(size) <= WIDEST:
         raise InputError(f"{path}: expected the size of the frames in its metadata, got {size!r}")
     pixels = CHANNELS * int(size) ** 2
@@ -156,10 +159,7 @@ def _checked(table: pa.Table, path: Path) -> Recordings:
         "episode": pa.int32(),
     }
     for name, kind in expected.items():
-        times = table.column_names.count(name)
-        if times > 1:
-            raise InputError(f"{path}: expected one column {name}, got {times}")
-        column = table.column(name) if times else None
+        column = table.column(name) if name in table.column_names else None
         if column is None or not _same_layout(column.type, kind) or column.null_count:
             came = "none" if column is None else f"{column.type}, {column.null_count} missing"
             raise InputError(f"{path}: expected a column {name} of {kind}, got {came}")

@@ -144,8 +144,17 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         pa.ipc.new_file(file, table.schema) as writer,
     ):
         writer.write_table(table)
-    with pytest.raises(InputError, match="expected one column frame, got 2"):
+    with pytest.raises(InputError, match="expected each column once, got more of frame"):
         read_recordings(tmp_path / "own.arrow")
+
+
+def test_names_that_are_no_text_are_refused(drives: Recordings, tmp_path: Path) -> None:
+    for name in (b"episode", b"size"):
+        path = tmp_path / "own.arrow"
+        write_recordings(drives, path)
+        path.write_bytes(path.read_bytes().replace(name, b"\xff" * len(name)))
+        with pytest.raises(InputError, match=r"own.arrow( cannot be read)?: expected"):
+            read_recordings(path)
 
 
 SIZES = {"frame": 48 * 1001, "action": 12 * 1001, "reward": 4 * 1001, "end": 126}
