@@ -50,7 +50,7 @@ def first_writings(smiles: Sequence[str], cache: Cache, parallel: ParallelMap = 
 def _first_writings(smiles: Sequence[str], parallel: ParallelMap) -> np.ndarray:
     texts = sorted(set(smiles))
     chunks = [texts[first : first + CHUNK] for first in range(0, len(texts), CHUNK)]
-    names = [name for part in parallel(canonical_of_all, chunks) for name in part]
+    names = [name for part in parallel(canonicalise_smiles, chunks) for name in part]
     first_of: dict[str, int] = {}
     key_of = {
         text: first_of.setdefault(name, place)
@@ -59,8 +59,8 @@ def _first_writings(smiles: Sequence[str], parallel: ParallelMap) -> np.ndarray:
     return np.array([key_of[text] for text in smiles], np.int64)
 
 
-def canonical_of_all(smiles: Sequence[str]) -> list[str]:
-    """`canonical` of several, in silence."""
+def canonicalise_smiles(smiles: Sequence[str]) -> list[str]:
+    """Of several SMILES what `canonical` gives, in silence."""
     with rdBase.BlockLogs():
         return [canonical(each) for each in smiles]
 
