@@ -120,7 +120,7 @@ def featurise(table: pa.Table, targets: np.ndarray, parallel: ParallelMap = map)
     Raises:
         InputError: As `molecule_graphs`.
     """
-    _check_atoms(table)
+    check_atoms(table)
     if BONDS in table.column_names:
         return _graphs_from_bonds(table, targets)
     return _graphs_from_smiles(table, targets, parallel)
@@ -140,7 +140,12 @@ def _collided(table: pa.Table) -> np.ndarray:
     return find_collisions(_positions(table), starts, np.float32(NEAREST**2))
 
 
-def _check_atoms(table: pa.Table) -> None:
+def check_atoms(table: pa.Table) -> None:
+    """Checks that molecules are of a size and of elements that are known here.
+
+    Raises:
+        InputError: If one has no atom, more than `MOST_ATOMS`, or another than H, C, N, O and F.
+    """
     numbers, offsets = ragged(table, "atomic_numbers")
     sizes = np.diff(offsets)
     if not sizes.all():

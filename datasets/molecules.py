@@ -110,8 +110,9 @@ def read_table(path: Path, target: str | None = None) -> pa.Table:
     if not path.exists():
         raise InputError(f"no file {path}: expected a Parquet file of molecules")
     try:
-        table = _in_plain_forms(_read(path, target))
+        table = _read(path, target)
         table.validate(full=True)
+        table = _in_plain_forms(table)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         detail = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read as Parquet, write it again: {detail}") from error

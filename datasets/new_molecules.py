@@ -13,6 +13,7 @@ from datasets.features import (
     ATOMS,
     BOND_PLACES,
     MOST_ATOMS,
+    check_atoms,
     featurise,
     molecule_of,
     strange_bonds,
@@ -90,6 +91,7 @@ def graphs_as_learned(table: pa.Table, lists_bonds: bool) -> Graphs:
 
 def _with_bonds(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
     """The rows whose positions fit their SMILES, with bonds, and which they are."""
+    check_atoms(table)
     numbers, offsets = ragged(table, "atomic_numbers")
     positions = ragged(table, "positions")[0].reshape(-1, 3)
     found = {}

@@ -7,6 +7,7 @@ molecule must not be in two parts of a split.
 
 import hashlib
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def first_writings(smiles: Sequence[str], cache: Cache, parallel: ParallelMap = 
     Returns:
         (rows,) int64: of the texts of a molecule the first, as in `text_keys`.
     """
-    digest = hashlib.sha256("\n".join(smiles).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(list(smiles)).encode()).hexdigest()[:16]
     name = f"same-molecules-{digest}-v{VERSION}.npy"
     path = cache.get(name, lambda path: _save(_first_writings(smiles, parallel), path))
     return np.load(path)

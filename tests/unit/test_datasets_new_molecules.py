@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from raw_qm9 import NAMES, write_raw
 
-from datasets import gfn2, qm9
+from datasets import features, gfn2, new_molecules, qm9
 from datasets.errors import InputError
 from datasets.features import featurise
 from datasets.graphs import Graphs
@@ -143,6 +143,16 @@ def test_bonds_are_listed_for_more_atoms_than_8_bits_count() -> None:
         listed.edge_index, graphs_as_learned(table, lists_bonds=False).edge_index
     )
     assert listed.edge_index.max() == 151
+
+
+@pytest.mark.parametrize("lists_bonds", [False, True])
+def test_a_molecule_of_too_many_atoms_is_refused_before_its_bonds_are_looked_for(
+    lists_bonds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_molecules, "in_order_of", None)
+    monkeypatch.setattr(features, "in_order_of", None)
+    with pytest.raises(InputError, match="row 0 has 302 atoms: expected at most 300"):
+        graphs_as_learned(chain(100), lists_bonds)
 
 
 @pytest.mark.parametrize("lists_bonds", [False, True])

@@ -84,6 +84,12 @@ def test_rdkit_is_asked_once(tmp_path: Path) -> None:
         first_writings([*texts, "N"], Cache(tmp_path), refused)
 
 
+def test_texts_of_several_lines_are_not_taken_for_several_texts(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    assert len(first_writings(["C\nN"], cache)) == 1
+    assert len(first_writings(["C", "N"], cache)) == 2
+
+
 def test_random_writings_of_generated_molecules_are_found_to_be_the_same(
     molecule_rows: pa.Table, tmp_path: Path
 ) -> None:

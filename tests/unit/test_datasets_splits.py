@@ -50,6 +50,30 @@ def test_rows_of_one_molecule_stay_together():
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
 
 
+def test_a_thing_of_two_names_is_in_one_part_and_the_others_stay_where_they_were():
+    first_names = np.arange(1000)
+    first_names[100:110] = np.arange(10)
+    for seed in range(5):
+        before = split_rows(KEYS, "random", seed)
+        split = split_rows(KEYS, "random", seed, first_names)
+        assert sum(sizes(split)) == 1000
+        for part in ("train", "validation", "test"):
+            found = getattr(split, part)
+            for name in range(10):
+                assert (name in found) == (name + 100 in found)
+            # Ten rows go elsewhere, and each may push one over each of the two borders.
+            assert len(np.setxor1d(found, getattr(before, part))) <= 30
+
+
+def test_things_of_which_each_has_two_names_are_drawn_in_the_shares_asked_for():
+    first_names = np.arange(1000) % 500
+    split = split_rows(KEYS, "random:300,100,600", 0, first_names)
+    assert sizes(split) == [300, 100, 600]
+    assert all(len({*(part % 500)}) == len(part) / 2 for part in vars(split).values())
+    # Drawn at random, 45 +- 6 of the first 150 rows are trained on; taken in order, all would be.
+    assert 20 < len(np.intersect1d(split.train, np.arange(150))) < 75
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
