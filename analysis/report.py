@@ -36,6 +36,8 @@ from analysis.published import beside
 from analysis.runs import (
     COMMIT,
     ENVIRONMENT,
+    FACTS,
+    OPTIONS,
     SCHEDULER,
     VERSIONS,
     StudyRuns,
@@ -65,8 +67,6 @@ SCORES = {
     "drives": ("Rollouts of the test episodes", rollouts.find),
 }
 """What the winner of the search is set beside, by what the study learned from."""
-
-DATA_PARAMS = "data."
 
 TOOLS = {"version.ray": "ray", "version.optuna": "optuna"}
 """Tags of the versions that the study itself ran with."""
@@ -180,9 +180,9 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
     told = {
         "commit": _commits(runs.trained_with(COMMIT)),
         "data": ", ".join(
-            f"{name.removeprefix(DATA_PARAMS)} {value}"
+            f"{name.partition('.')[2]} {value}"
             for name, value in runs.params.items()
-            if name.startswith(DATA_PARAMS) and name != "data.digest"
+            if name.startswith((OPTIONS, FACTS)) and name != "data.digest"
         ),
         "digest of the data": f"`{runs.params.get('data.digest', 'not recorded')}`",
         "versions": _versions(runs),

@@ -207,7 +207,7 @@ def test_different_quantities_are_not_set_side_by_side(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(uri, tmp_path, "a", RISING[:2])
-    record(uri, tmp_path, "b", RISING[:2], **{"data.target": "gap", "data.unit": "eV"})
+    record(uri, tmp_path, "b", RISING[:2], **{"data.target": "gap", "facts.unit": "eV"})
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert report.main(["a", "b", "--runs-dir", str(tmp_path)]) == 2
     error = capsys.readouterr().err
