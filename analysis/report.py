@@ -46,6 +46,7 @@ from analysis.runs import (
 )
 from analysis.search_report import Chapter, search, training_seconds, use
 from analysis.side_by_side import Side, compared
+from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.files import write_whole
 
@@ -194,7 +195,8 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
         "machine": tags.get("orrery.host", "not recorded"),
         "run in MLflow": f"`{runs.run_id}`",
     }
-    command = f"{tags.get(ENVIRONMENT, '')} {tags.get('orrery.command', 'not recorded')}".strip()
+    asked = f"{tags.get(ENVIRONMENT, '')} {tags.get('orrery.command', 'not recorded')}".strip()
+    command = shown(asked)  # an earlier version recorded it as it was typed
     lines = "\n".join(f"- {name}: {value}" for name, value in told.items())
     configuration = ""
     if winner is not None:

@@ -20,6 +20,7 @@ from analysis.markdown import table
 from analysis.runs import COMMIT, SCHEDULER, StudyRuns, TrialRun
 from analysis.search_figures import best_values, ended
 from analysis.search_report import Chapter
+from datasets.addresses import shown
 from datasets.errors import InputError
 
 LOOKS = tuple(
@@ -233,7 +234,7 @@ def _searches(sides: Sequence[Side]) -> Figure:
 
 def _circumstances(runs: StudyRuns) -> dict[str, str]:
     tags = {"command": "orrery.command", "scheduler": SCHEDULER}
-    told = {name: runs.tags.get(tag, "—") for name, tag in tags.items()}
+    told = {name: shown(runs.tags.get(tag, "—")) for name, tag in tags.items()}
     return {**told, "commit": runs.trained_with(COMMIT) or "—"}
 
 

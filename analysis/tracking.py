@@ -68,7 +68,7 @@ def check_answers(uri: str) -> None:
 
 def is_server(uri: str) -> bool:
     """Whether a tracking store is a server of MLflow's."""
-    return urlsplit(uri).scheme in ("http", "https")
+    return uri.lower().startswith(("http:", "https:"))
 
 
 def local_database(uri: str) -> Path | None:
@@ -167,7 +167,8 @@ def _check_server(uri: str) -> None:
 def _check_address(uri: str) -> None:
     """Checks what a client would read otherwise than its user, and show some of."""
     try:
-        sound = urlsplit(uri).port != 0 and not any(map(str.isspace, uri))
+        address = urlsplit(uri)
+        sound = address.hostname and address.port != 0 and not any(map(str.isspace, uri))
     except ValueError:
         sound = False
     if not sound:

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from analysis.command_line import answer, parser
 from analysis.runs import TrackingStore
+from analysis.texts import whole
 from datasets.addresses import shown
 from datasets.errors import InputError
 from studies.checkpoints import Checkpoints, opened
@@ -108,7 +109,7 @@ def _examined(
             Checkpoints(opened(tags.get(STORAGE) or str(folder / SESSIONS))),
             objective=params["objective"],
             by=params["by"],
-            keep=int(tags[KEEP]),
+            keep=whole(KEEP, tags[KEEP]),
         )
 
     now = memories()

@@ -322,6 +322,8 @@ def test_a_server_that_is_not_mlflow_is_told_from_one_that_is_away(
         "http://me:s3 cret@127.0.0.1:9",
         "http://127.0.0.1:9\n",
         "http://127.0.0.1:many",
+        "http://[::1",
+        "https:/127.0.0.1:9",
     ],
 )
 def test_an_address_that_is_none_is_not_repeated(uri: str) -> None:
