@@ -301,6 +301,7 @@ class Recorder:
             BASELINE: str(trial.baseline).lower(),
             **({} if trial.of is None else {OF: str(trial.of)}),
         }
+        tags = _taken(tags)
         run = self.client.create_run(
             self.experiment, start_time=trial.started_ms, run_name=trial.name, tags=tags
         )
@@ -443,8 +444,7 @@ def _news(child: _Child, trial: Trial) -> dict[str, str]:
     tags = {**trial.tags, STATE: trial.state}
     if trial.reason:
         tags[REASON] = trial.reason
-    cut = {key: shown(value)[:LONGEST_TAG] for key, value in tags.items()}
-    return {key: value for key, value in cut.items() if child.tags.get(key) != value}
+    return {key: text for key, text in _taken(tags).items() if child.tags.get(key) != text}
 
 
 def _params(params: Mapping[str, Any]) -> list[Param]:
@@ -452,4 +452,9 @@ def _params(params: Mapping[str, Any]) -> list[Param]:
 
 
 def _tags(tags: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(key, shown(value)[:LONGEST_TAG]) for key, value in tags.items()]
+    return [RunTag(key, value) for key, value in _taken(tags).items()]
+
+
+def _taken(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without passwords, and cut to what MLflow takes."""
+    return {key: shown(value)[:LONGEST_TAG] for key, value in tags.items()}

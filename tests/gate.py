@@ -83,17 +83,17 @@ def gate(behind: int, certificate: Path | None = None) -> Iterator[str]:
         yield address
 
 
-def make_certificate(file: Path) -> Path:
-    """A certificate of this machine's own, with its key."""
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of this machine's own; returns its file, and one that has the key as well."""
+    certificate, key, both = (folder / name for name in ("crt.pem", "key.pem", "both.pem"))
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"),
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=127.0.0.1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(file), "-out", "-"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
         ],
         check=True,
-        stdout=(certificate := file.with_suffix(".crt")).open("w"),
         stderr=subprocess.DEVNULL,
     )
-    file.write_text(file.read_text() + certificate.read_text())
-    return file
+    both.write_text(key.read_text() + certificate.read_text())
+    return certificate, both
