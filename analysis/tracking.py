@@ -8,6 +8,7 @@ import logging
 import shlex
 import ssl
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
@@ -142,15 +143,7 @@ def _check_server(uri: str) -> None:
     server = f"the tracking server {shown(uri)}"
     try:
         login = get_default_host_creds(uri)
-        answer = http_request(
-            login,
-            SEARCH,
-            "POST",
-            json={"max_results": 1},
-            max_retries=0,
-            timeout=PATIENCE,
-            raise_on_status=False,
-        )
+        answer = _answer(login)
     except (MlflowException, ValueError) as error:
         raise InputError(f"{server} {_why_not(error)}") from error
     if any(there.status_code in OTHER_METHOD for there in answer.history):
@@ -162,6 +155,19 @@ def _check_server(uri: str) -> None:
         raise InputError(f"{server} answers {said}: expected MLflow, and that it is well")
     if "json" not in answer.headers.get("Content-Type", ""):
         raise InputError(f"{server} is not MLflow's: expected the address that its UI has")
+
+
+def _answer(login: MlflowHostCreds) -> Any:
+    """What a server says to the first request of every client, once and soon."""
+    return http_request(
+        login,
+        SEARCH,
+        "POST",
+        json={"max_results": 1},
+        max_retries=0,
+        timeout=PATIENCE,
+        raise_on_status=False,
+    )
 
 
 def _check_address(uri: str) -> None:

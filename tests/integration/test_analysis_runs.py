@@ -208,12 +208,12 @@ def test_an_experiment_that_is_no_study_is_refused(store: TrackingStore) -> None
         store.study("not a study")
 
 
-def drop(tag: str) -> Callable[[Recorder], None]:
+def drop(tag: str) -> Callable[[Recorder], object]:
     """Has somebody remove a tag of a trial by hand."""
     return lambda told: told.client.delete_tag(told.children[0].run_id, tag)
 
 
-def put(tag: str, text: str) -> Callable[[Recorder], None]:
+def put(tag: str, text: str) -> Callable[[Recorder], object]:
     """Has somebody write over a tag of a trial."""
     return lambda told: told.client.set_tag(told.children[0].run_id, tag, text)
 
@@ -229,7 +229,7 @@ def put(tag: str, text: str) -> Callable[[Recorder], None]:
     ],
 )
 def test_a_run_that_was_changed_by_hand_is_refused_in_one_line(
-    uri: str, folder: Path, tmp_path: Path, spoil: Callable[[Recorder], None], said: str
+    uri: str, folder: Path, tmp_path: Path, spoil: Callable[[Recorder], object], said: str
 ) -> None:
     recorder = record(uri, folder, str(tmp_path.name), [Told("gcn", [0.5])])
     spoil(recorder)

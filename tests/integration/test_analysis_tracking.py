@@ -23,7 +23,7 @@ from analysis import tracking
 from analysis.runs import TrackingStore
 from analysis.tracking import check_answers
 from datasets.errors import InputError
-from studies import recording
+from studies import recording, tracking_server
 from studies.recording import NotRecorded, Recorder, not_recorded
 
 TLS = ("SERVER_CERT_PATH", "CLIENT_CERT_PATH", "INSECURE_TLS")
@@ -186,7 +186,10 @@ def test_a_server_that_refuses_a_login_says_what_is_missing(
 
 
 def test_a_private_certificate_has_to_be_named(
-    behind_tls: str, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    behind_tls: str,
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uri = f"https://{USER}:{PASSWORD}@{behind_tls}"
     assert "certificate that is not trusted here (self-signed certificate)" in refusal(uri)
@@ -376,6 +379,9 @@ def test_a_folder_whose_name_would_be_misread_is_refused(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     with pytest.raises(InputError, match="cannot lie in a folder"):
         TrackingStore(f"sqlite:///{tmp_path / name / 'mlflow.db'}")
+    where = ["--storage", str(tmp_path / "shared"), "--runs-dir", str(tmp_path / name)]
+    assert tracking_server.main([*where, "--foreground"]) == 2
+    assert "cannot lie in a folder" in capsys.readouterr().err
 
 
 def test_the_command_to_browse_the_trials_can_be_pasted(
