@@ -40,14 +40,14 @@ DATABASES = ("postgresql", "mysql", "mssql")
 """Kinds of databases on a server that MLflow can record in."""
 
 PACKAGES = {
-    "psycopg": "psycopg[binary]",
+    "psycopg": "'psycopg[binary]'",
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
     "mysql": "mysql-connector-python",
     "google": "google-cloud-storage",
     "azure": "azure-storage-blob azure-identity",
 }
-"""Module -> what installs it, where that is called otherwise."""
+"""Module -> what installs it, as a shell takes it, where that is called otherwise."""
 
 SERVES = "`mlflow server --serve-artifacts --artifacts-destination FOLDER`"
 """Has a server take artifacts itself."""
@@ -260,7 +260,10 @@ def check_artifacts_of(client: mlflow.MlflowClient, run_id: str) -> None:
         InputError: As it does.
     """
     if is_server(client.tracking_uri):
-        more = "; what was recorded before stays where it is"
+        more = (
+            "; what was recorded before stays where it is: if that is this machine, unset "
+            "MLFLOW_TRACKING_URI and give --runs-dir"
+        )
         check_artifacts(client, client.get_run(run_id).info.artifact_uri or "", more)
 
 

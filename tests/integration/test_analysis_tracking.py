@@ -338,7 +338,7 @@ def test_an_address_that_is_none_is_not_repeated(uri: str) -> None:
     ("kind", "package"),
     [
         ("postgresql+psycopg2", "psycopg2-binary"),
-        ("postgresql+psycopg", "psycopg[binary]"),
+        ("postgresql+psycopg", "'psycopg[binary]'"),
         ("mysql", "mysqlclient"),
         ("mysql+pymysql", "pymysql"),
         ("mssql+pyodbc", "pyodbc"),
