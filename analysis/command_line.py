@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from datasets.addresses import shown
 from datasets.errors import InputError, described
 
 
@@ -74,14 +75,15 @@ def exit_code(act: Callable[[], int]) -> int:
     try:
         return act()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {described(error)}", file=sys.stderr)
         return 2
     except (MlflowException, SQLAlchemyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        print(f"error: the tracking store went away or refused: {reason}", file=sys.stderr)
+        print(
+            f"error: the tracking store went away or refused: {described(error)}", file=sys.stderr
+        )
         return 2
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis import dreams, predictions
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.texts import whole
 from datasets.errors import InputError
 from trainables.driving import STRIDE
 from trainables.rollout import CONTEXT
@@ -50,7 +51,7 @@ def _of_rollouts(
     store: TrackingStore, runs: StudyRuns, final: TrialRun, data: OpenData
 ) -> Errors | None:
     made = dreams.of_trial(store, final, data)
-    return None if made is None else made.free_running(int(runs.params["data.horizon"]))
+    return None if made is None else made.free_running(whole("horizon", runs.fact("horizon")))
 
 
 KINDS: Mapping[str, Kind] = {

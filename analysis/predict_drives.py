@@ -13,6 +13,7 @@ from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
 from analysis.rollouts import HORIZONS
 from analysis.runs import StudyRuns
+from analysis.texts import whole
 from datasets.driving import read_drives
 from datasets.errors import InputError
 from datasets.files import write_whole
@@ -58,10 +59,10 @@ def of_file(runs: StudyRuns, path: Path, episode: int) -> Drive:
         InputError: If it is none, or its frames are not of the study's size, or see `_drive`.
     """
     recordings = read_drives(path)
-    if recordings.size != int(runs.params["data.pixels"]):
+    if recordings.size != whole("pixels", runs.fact("pixels")):
         raise InputError(
             f"{path} has frames of {recordings.size} pixels: {runs.name} was trained on "
-            f"{runs.params['data.pixels']}"
+            f"{runs.fact('pixels')}"
         )
     return _drive(recordings, np.arange(len(recordings)), episode, f"episodes in {path}")
 

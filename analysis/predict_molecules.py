@@ -89,7 +89,7 @@ def _predicted(
 ) -> Predicted:
     # Studies of an earlier version did not say; then QM9 alone listed its bonds.
     unsaid = "listed" if runs.params["data.dataset"] == "qm9" else "of the SMILES"
-    graphs = graphs_as_learned(table, runs.params.get("data.bonds", unsaid) == "listed")
+    graphs = graphs_as_learned(table, runs.fact("bonds", unsaid) == "listed")
     every, made = torch.arange(len(graphs)), []
     for final, weights in champion.finals:
         cutoff = GNNConfig(**weights["config"]).pair_cutoff

@@ -36,6 +36,8 @@ from analysis.published import beside
 from analysis.runs import (
     COMMIT,
     ENVIRONMENT,
+    FACTS,
+    OPTIONS,
     SCHEDULER,
     VERSIONS,
     StudyRuns,
@@ -44,6 +46,7 @@ from analysis.runs import (
 )
 from analysis.search_report import Chapter, search, training_seconds, use
 from analysis.side_by_side import Side, compared
+from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.files import write_whole
 
@@ -65,8 +68,6 @@ SCORES = {
     "drives": ("Rollouts of the test episodes", rollouts.find),
 }
 """What the winner of the search is set beside, by what the study learned from."""
-
-DATA_PARAMS = "data."
 
 TOOLS = {"version.ray": "ray", "version.optuna": "optuna"}
 """Tags of the versions that the study itself ran with."""
@@ -180,9 +181,9 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
     told = {
         "commit": _commits(runs.trained_with(COMMIT)),
         "data": ", ".join(
-            f"{name.removeprefix(DATA_PARAMS)} {value}"
+            f"{name.partition('.')[2]} {value}"
             for name, value in runs.params.items()
-            if name.startswith(DATA_PARAMS) and name != "data.digest"
+            if name.startswith((OPTIONS, FACTS)) and name != "data.digest"
         ),
         "digest of the data": f"`{runs.params.get('data.digest', 'not recorded')}`",
         "versions": _versions(runs),
@@ -194,7 +195,8 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
         "machine": tags.get("orrery.host", "not recorded"),
         "run in MLflow": f"`{runs.run_id}`",
     }
-    command = f"{tags.get(ENVIRONMENT, '')} {tags.get('orrery.command', 'not recorded')}".strip()
+    asked = f"{tags.get(ENVIRONMENT, '')} {tags.get('orrery.command', 'not recorded')}".strip()
+    command = shown(asked)  # an earlier version recorded it as it was typed
     lines = "\n".join(f"- {name}: {value}" for name, value in told.items())
     configuration = ""
     if winner is not None:

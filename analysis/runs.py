@@ -4,27 +4,28 @@ A study is an experiment with one parent run and one child run a trial, as studi
 writes them. Analyses add files to these runs, and nothing else.
 """
 
-import logging
 import tempfile
-import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from statistics import fmean
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
-import mlflow
 import numpy as np
-from mlflow.entities import Run
-from mlflow.environment_variables import (
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
-    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
-)
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.texts import from_texts
+from analysis.texts import from_texts, whole
+from analysis.tracking import (
+    by_hand,
+    check_answers,
+    check_artifacts_of,
+    connect,
+    experiment_named,
+    local_database,
+)
+from datasets.addresses import shown
 from datasets.errors import InputError
 from trainables.checkpoint import WEIGHTS, load_weights
 
@@ -46,8 +47,8 @@ RUNGS = "orrery.rungs"
 DEFAULTS = "orrery.defaults"
 ENVIRONMENT = "orrery.environment"
 
-PATIENCE = 5.0
-"""Seconds that a tracking server may take to answer at first."""
+OPTIONS, FACTS = "data.", "facts."
+"""Begin the params that say what a study was told to learn from, and what was found there."""
 
 PAGE = 1000
 """Runs in one answer of the tracking store."""
@@ -62,6 +63,26 @@ NO_RESULT = ("failed", "infeasible")
 """States of a trial that has ended and has no value."""
 
 State = Literal["running", "finished", "pruned", "failed", "infeasible", "stopped"]
+
+Value = TypeVar("Value")
+
+
+class _Recorded(dict[str, Value]):
+    """Params, tags or metrics of a run, of which one may have been removed in MLflow."""
+
+    run = ""
+
+    def __missing__(self, name: str) -> Value:
+        raise InputError(
+            f"the run {self.run} in MLflow has no {name}, which the study wrote: put it back; or "
+            "delete the run of a trial there, and studies/doctor.py --repair records it anew"
+        )
+
+
+def _recorded(run: str, values: Mapping[str, Value]) -> _Recorded[Value]:
+    made = _Recorded(values)
+    made.run = run
+    return made
 
 
 @dataclass(frozen=True)
@@ -155,7 +176,22 @@ class StudyRuns:
     @property
     def unit(self) -> str:
         """Of the target."""
-        return self.params.get("data.unit", "unit unknown")
+        return self.fact("unit", "unit unknown")
+
+    def fact(self, name: str, otherwise: str | None = None) -> str:
+        """What was found in its data, see `studies.study.StudyData`.
+
+        Raises:
+            InputError: If that was not recorded, and nothing stands for it.
+        """
+        # Studies of an earlier version have their facts among the options.
+        told = self.params.get(FACTS + name, self.params.get(OPTIONS + name, otherwise))
+        if told is None:
+            raise InputError(
+                f"{self.name} does not say what {name} its data have: an older or a newer version "
+                "of the code recorded it; check out that version"
+            )
+        return told
 
     def data_options(self, kind: type[DataOptions]) -> DataOptions:
         """What the study learned from, as the options that its data set has.
@@ -164,9 +200,9 @@ class StudyRuns:
             InputError: If they were recorded by another version of the code.
         """
         texts = {
-            name.removeprefix("data."): text
+            name.removeprefix(OPTIONS): text
             for name, text in self.params.items()
-            if name.startswith("data.")
+            if name.startswith(OPTIONS)
         }
         return from_texts(kind, texts)
 
@@ -184,7 +220,7 @@ class StudyRuns:
         told = self.tags.get(DEFAULTS)
         if told is None:
             return {trial.number for trial in self.trials if trial.baseline}
-        return {int(number) for number in told.split(", ") if number}
+        return {whole(DEFAULTS, number) for number in told.split(", ") if number}
 
     @property
     def groups(self) -> dict[str, tuple[TrialRun, ...]]:
@@ -228,7 +264,7 @@ class StudyRuns:
     def without_finals(self) -> tuple[int, ...]:
         """The finalists of which no final counts, since all failed or they were cut short."""
         named = self.tags.get(FINALISTS, "")
-        wanted = [int(number) for number in named.split(", ") if number]
+        wanted = [whole(FINALISTS, number) for number in named.split(", ") if number]
         return tuple(number for number in wanted if number not in self.finalists)
 
     @property
@@ -311,8 +347,8 @@ class TrackingStore:
     """
 
     def __init__(self, uri: str) -> None:
-        check_answers(uri)
         _check_there(uri)
+        check_answers(uri)
         self.client = connect(uri)
         self.uri = uri
 
@@ -322,19 +358,21 @@ class TrackingStore:
         Raises:
             InputError: If there is no such study; the message names those that there are.
         """
-        experiment = self.client.get_experiment_by_name(name)
+        experiment = experiment_named(self.client, name)
         runs = self._runs(experiment.experiment_id) if experiment else []
         parent = next((run for run in runs if run.data.tags.get(KIND) == "study"), None)
         if parent is None:
-            raise InputError(f"no study {name} in {self.uri}; there: {self._known()}")
+            raise InputError(self._missing(name, experiment))
         trials = [_trial(run) for run in runs if run.data.tags.get(KIND) in ("trial", "final")]
         trials.sort(key=lambda trial: trial.number)
+        for params in (parent.data.params, *(trial.params for trial in trials)):
+            whole("seed", params.get("seed", "0"))
         return StudyRuns(
             name=name,
             run_id=parent.info.run_id,
             status=parent.info.status,
-            params=parent.data.params,
-            tags=parent.data.tags,
+            params=_recorded(parent.info.run_id, parent.data.params),
+            tags=_recorded(parent.info.run_id, parent.data.tags),
             trials=tuple(trial for trial in trials if trial.of is None),
             finals=tuple(trial for trial in trials if trial.of is not None),
         )
@@ -371,7 +409,7 @@ class TrackingStore:
             if error.error_code not in NO_RUN:
                 raise
             raise InputError(
-                f"no run {run_id} in {self.uri}: expected MLflow's id of a trial's run, or "
+                f"no run {run_id} in {shown(self.uri)}: expected MLflow's id of a trial's run, or "
                 "NAME/NUMBER, name of the study and number of the trial"
             ) from error
         return self.client.get_experiment(run.info.experiment_id).name
@@ -384,6 +422,20 @@ class TrackingStore:
             token = page.token
             if not token:
                 return runs
+
+    def _missing(self, name: str, experiment: Experiment | None) -> str:
+        """Why a study is not there."""
+        gone = (
+            self.client.search_runs(
+                [experiment.experiment_id], f"tags.`{KIND}` = 'study'", ViewType.DELETED_ONLY
+            )
+            if experiment
+            else []
+        )
+        if gone:
+            restore = by_hand(self.client, f"runs restore --run-id {gone[0].info.run_id}")
+            return f"the run of the study {name} was deleted in MLflow: `{restore}` brings it back"
+        return f"no study {name} in {shown(self.uri)}; there: {self._known()}"
 
     def _known(self) -> str:
         """The latest studies, as text."""
@@ -413,6 +465,7 @@ class TrackingStore:
         Returns:
             Where it is; None if the run has no such artifact.
         """
+        check_artifacts_of(self.client, run_id)
         parent = PurePosixPath(artifact).parent
         inside = None if parent == PurePosixPath() else str(parent)
         if artifact not in {there.path for there in self.client.list_artifacts(run_id, inside)}:
@@ -427,80 +480,71 @@ class TrackingStore:
             files: Files on this machine.
             folder: Where among the artifacts; None: at the top.
         """
+        check_artifacts_of(self.client, run_id)
         for file in files:
             self.client.log_artifact(run_id, str(file), folder)
 
 
 def _trial(run: Run) -> TrialRun:
-    # Tag and time tell how the trial's last session ended; MLflow's status knows of a later one.
-    running = run.info.status == "RUNNING"
-    state = "running" if running else run.data.tags[STATE]
-    ended = None if running else run.info.end_time
+    """A trial of a run.
+
+    Raises:
+        InputError: If the run lacks what was written there, or has something else.
+    """
+    tags = _recorded(run.info.run_id, run.data.tags)
+    state = state_of(run)
+    ended = None if state == "running" else run.info.end_time
     return TrialRun(
-        number=int(run.data.tags[NUMBER]),
+        number=number_of(run),
         name=run.info.run_name or "",
         run_id=run.info.run_id,
-        state=cast(State, state),
-        baseline=run.data.tags[BASELINE] == "true",
-        params=run.data.params,
-        metrics=run.data.metrics,
+        state=state,
+        baseline=tags[BASELINE] == "true",
+        params=_recorded(run.info.run_id, run.data.params),
+        metrics=_recorded(run.info.run_id, run.data.metrics),
         started=_time(run.info.start_time),
         ended=_time(ended) if ended else None,
-        tags=run.data.tags,
-        of=int(run.data.tags[OF]) if OF in run.data.tags else None,
+        tags=tags,
+        of=whole(OF, tags[OF]) if OF in tags else None,
     )
+
+
+def number_of(run: Run) -> int:
+    """Which trial a run is of.
+
+    Raises:
+        InputError: If the run does not say.
+    """
+    return whole(NUMBER, _recorded(run.info.run_id, run.data.tags)[NUMBER])
+
+
+def state_of(run: Run) -> State:
+    """How the trial of a run stands.
+
+    Raises:
+        InputError: If the run does not say.
+    """
+    # Tag and time tell how the trial's last session ended; MLflow's status knows of a later one.
+    if run.info.status == "RUNNING":
+        return "running"
+    state = _recorded(run.info.run_id, run.data.tags)[STATE]
+    if state not in get_args(State):
+        raise InputError(
+            f"the run {run.info.run_id} in MLflow has {STATE} {state!r}: expected one of "
+            f"{', '.join(get_args(State))}"
+        )
+    return cast(State, state)
 
 
 def _time(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def check_answers(uri: str) -> None:
-    """Checks that a tracking store is there, without making a local database.
-
-    Raises:
-        InputError: If it is not.
-    """
-    if uri.startswith("http"):
-        # MLflow's own client would retry for minutes.
-        try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE):
-                pass
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"the tracking server {uri} does not answer ({error}); start it, or unset "
-                "MLFLOW_TRACKING_URI to use the runs folder"
-            ) from error
-    elif not uri.startswith("sqlite:"):
-        connect(uri)
-
-
 def _check_there(uri: str) -> None:
     """Checks that a local database exists: MLflow would make an empty one."""
-    database = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not database.is_file():
+    database = local_database(uri)
+    if database is not None and not database.is_file():
         raise InputError(
             f"no studies are recorded in {database.parent}: there is no {database.name}; "
             "expected the --runs-dir of a study"
         )
-
-
-def connect(uri: str) -> mlflow.MlflowClient:
-    """A client of a tracking store.
-
-    Raises:
-        InputError: If the store cannot be used.
-    """
-    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # it is a bar a file, and they are tiny
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It prints the traceback of what it raises besides.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    try:
-        client = mlflow.MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"cannot use the tracking store {uri}: {reason}") from error
-    return client

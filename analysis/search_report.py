@@ -10,6 +10,7 @@ from analysis import search_figures
 from analysis.markdown import table
 from analysis.runs import DEVICE, RUNGS, SCHEDULER, StudyRuns, TrackingStore, TrialRun
 from analysis.searched import FEWEST, TOP, Searched, at_the_edge, chosen, importances, read
+from analysis.texts import whole
 
 STATES = ("finished", "pruned", "failed", "infeasible", "stopped", "running")
 
@@ -135,7 +136,7 @@ def _axes(
 
 def _early_stopping(told: Chapter, store: TrackingStore, runs: StudyRuns) -> None:
     told.add("### May early stopping be trusted?")
-    epochs = [int(epoch) for epoch in runs.tags.get(RUNGS, "").split(", ") if epoch]
+    epochs = [whole(RUNGS, epoch) for epoch in runs.tags.get(RUNGS, "").split(", ") if epoch]
     pruned = sum(trial.state == "pruned" for trial in runs.trials)
     how = (
         f"Early stopping was off in the last session, {pruned} trials were stopped early."

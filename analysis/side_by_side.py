@@ -20,16 +20,8 @@ from analysis.markdown import table
 from analysis.runs import COMMIT, SCHEDULER, StudyRuns, TrialRun
 from analysis.search_figures import best_values, ended
 from analysis.search_report import Chapter
+from datasets.addresses import shown
 from datasets.errors import InputError
-
-SAME = {
-    "objective": "metric",
-    "data.target": "target",
-    "data.unit": "unit",
-    "data.horizon": "frames of a rollout",
-    "data.pixels": "pixels on a side",
-}
-"""Params that make a score the quantity it is, and what they are called."""
 
 LOOKS = tuple(
     zip(
@@ -69,14 +61,26 @@ def check_same_quantity(studies: Sequence[StudyRuns]) -> None:
     Raises:
         InputError: If they are not the same quantity; the message says in what they differ.
     """
-    for param, called in SAME.items():
-        values = {runs.name: runs.params.get(param, "none") for runs in studies}
+    measured = {runs.name: _measured(runs) for runs in studies}
+    for called in _measured(studies[0]):
+        values = {name: each[called] for name, each in measured.items()}
         if len(set(values.values())) > 1:
             told = ", ".join(f"{value} ({name})" for name, value in values.items())
             raise InputError(
                 f"these studies measure different quantities: {called} {told}; "
                 "set studies of one quantity side by side"
             )
+
+
+def _measured(runs: StudyRuns) -> dict[str, str]:
+    """What makes a score the quantity it is, by what that is called."""
+    return {
+        "metric": runs.params.get("objective", "none"),
+        "target": runs.params.get("data.target", "none"),
+        "unit": runs.fact("unit", "none"),
+        "frames of a rollout": runs.fact("horizon", "none"),
+        "pixels on a side": runs.fact("pixels", "none"),
+    }
 
 
 def compared(sides: Sequence[Side]) -> Chapter:
@@ -230,7 +234,7 @@ def _searches(sides: Sequence[Side]) -> Figure:
 
 def _circumstances(runs: StudyRuns) -> dict[str, str]:
     tags = {"command": "orrery.command", "scheduler": SCHEDULER}
-    told = {name: runs.tags.get(tag, "—") for name, tag in tags.items()}
+    told = {name: shown(runs.tags.get(tag, "—")) for name, tag in tags.items()}
     return {**told, "commit": runs.trained_with(COMMIT) or "—"}
 
 

@@ -32,12 +32,27 @@ def from_texts(kind: type[Kind], texts: Mapping[str, str]) -> Kind:
             f"{', '.join(missing)}: expected with what was recorded, but an older or a newer "
             "version of the code recorded it; check out that version"
         )
-    return kind(**{name: _value(hint, texts[name]) for name, hint in hints.items()})
+    return kind(**{name: _value(name, hint, texts[name]) for name, hint in hints.items()})
 
 
-def _value(hint: Any, text: str) -> Any:
+def whole(name: str, text: str) -> int:
+    """A whole number that was recorded.
+
+    Raises:
+        InputError: If the text is none.
+    """
+    return _value(name, int, text)
+
+
+def _value(name: str, hint: Any, text: str) -> Any:
     parts = get_args(hint)
-    if NoneType not in parts:
+    if NoneType in parts:
+        (plain,) = (part for part in parts if part is not NoneType)
+        return None if text == "None" else _value(name, plain, text)
+    try:
         return READERS.get(hint, str)(text)
-    (plain,) = (part for part in parts if part is not NoneType)
-    return None if text == "None" else _value(plain, text)
+    except ValueError as error:
+        raise InputError(
+            f"{name} is recorded as {text!r}: expected a number ({hint.__name__}), as the study "
+            "wrote it; put it back in MLflow"
+        ) from error

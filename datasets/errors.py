@@ -1,5 +1,7 @@
 """What the user is told of errors, in one line each."""
 
+from datasets.addresses import shown
+
 
 class InputError(ValueError):
     """Bad input, found before work starts.
@@ -10,7 +12,8 @@ class InputError(ValueError):
 
 
 def described(error: BaseException) -> str:
-    """Any error in one line; one of the operating system with its file."""
+    """Any error in one line, without a password; one of the operating system with its file."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return (str(error) or repr(error)).splitlines()[0]
+        named = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        return shown(named)
+    return shown((str(error) or repr(error)).splitlines()[0])

@@ -14,6 +14,8 @@ from rich.console import Console
 
 from analysis.report import description
 from analysis.runs import FINALISTS
+from analysis.tracking import is_server, local_database
+from datasets.addresses import shown
 from datasets.errors import InputError
 from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
@@ -201,10 +203,15 @@ class Conclusion:
             said = self._said(lambda: register_champion(uri, self._name, data_dir, serve) or "")
             if said:
                 self._say(f"\n{said}")
-        here = not self._elsewhere and "sqlite" in uri
-        database = "make ui" if here else f"mlflow ui --backend-store-uri {uri}"
-        browse = uri if uri.startswith("http") else database
-        self._say(f"\nfigures and tables: {report}\nbrowse the trials: {browse}")
+        self._say(f"\nfigures and tables: {report}\nbrowse the trials: {self._browse(uri)}")
+
+    def _browse(self, uri: str) -> str:
+        """Where the trials can be looked at: an address, or a command."""
+        if is_server(uri):
+            return shown(uri)
+        if local_database(uri) == Path("runs").resolve() / "mlflow.db":
+            return "make ui"
+        return shlex.join(["mlflow", "ui", "--backend-store-uri", shown(uri)])
 
     def _said(self, act: Callable[[], str]) -> str:
         """What an analysis says, or why it cannot be made, which does not keep the others from

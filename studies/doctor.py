@@ -18,6 +18,8 @@ from rich.table import Table
 
 from analysis.command_line import answer, parser
 from analysis.runs import TrackingStore
+from analysis.texts import whole
+from datasets.addresses import shown
 from datasets.errors import InputError
 from studies.checkpoints import Checkpoints, opened
 from studies.lease import lease
@@ -79,7 +81,7 @@ def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) 
                 copy.bring_up()
                 return agreed
     except NotRecorded as error:
-        raise InputError(f"the tracking store {uri} does not answer ({error})") from error
+        raise InputError(f"the tracking store {shown(uri)} does not answer ({error})") from error
     except filelock.Timeout:
         raise InputError(
             f"the study {name} is running: its records agree when it has ended"
@@ -107,13 +109,14 @@ def _examined(
             Checkpoints(opened(tags.get(STORAGE) or str(folder / SESSIONS))),
             objective=params["objective"],
             by=params["by"],
-            keep=int(tags[KEEP]),
+            keep=whole(KEEP, tags[KEEP]),
         )
 
     now = memories()
     if now.recorder.identity != now.journal.identity:
         raise InputError(
-            f"{uri} and {folder} do not know the same study {name}: one of them is another one's"
+            f"{shown(uri)} and {folder} do not know the same study {name}: one of them is another "
+            "one's"
         )
     found = examine(now, thorough=True)
     _show(agreement(now), found, console)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+from botocore.exceptions import BotoCoreError, ClientError
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
@@ -22,9 +23,32 @@ from mlflow.environment_variables import (
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import BASELINE, KIND, NUMBER, OF, QUESTION, REASON, STATE, State, connect
+from analysis.runs import (
+    BASELINE,
+    KIND,
+    NUMBER,
+    OF,
+    QUESTION,
+    REASON,
+    STATE,
+    State,
+    number_of,
+    state_of,
+)
 from analysis.searched import FILE as SPACE
 from analysis.searched import written
+from analysis.tracking import (
+    SERVES,
+    check_artifacts,
+    check_artifacts_of,
+    connect,
+    experiment_named,
+    innermost,
+    is_server,
+    local_database,
+    package_of,
+)
+from datasets.addresses import shown
 from datasets.errors import InputError, described
 from studies.records import Row, Trial
 
@@ -67,13 +91,10 @@ def not_recorded(*, network: bool = True) -> Iterator[None]:
     """
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, BotoCoreError, ClientError, OSError) as error:
         if isinstance(error, OSError) and not network:
             raise
-        cause: BaseException = error
-        while cause.__context__ is not None:
-            cause = cause.__context__
-        raise NotRecorded(described(cause)[:200]) from error
+        raise NotRecorded(described(innermost(error))[:200]) from error
 
 
 @dataclass
@@ -110,8 +131,9 @@ class Recorder:
         # The study does not wait for MLflow, and who does has its own patience.
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(ANSWER)
-        if uri.startswith("sqlite:///"):
-            make_database(Path(uri.removeprefix("sqlite:///")))
+        database = local_database(uri)
+        if database is not None:
+            make_database(database)
         self.client = connect(uri)
         self.study = study
         local = artifacts if uri.startswith("sqlite") else None
@@ -129,11 +151,21 @@ class Recorder:
             self.adopt(run)
 
     def _experiment(self, study: str, artifacts: Path | None) -> str:
-        known = self.client.get_experiment_by_name(study)
+        known = experiment_named(self.client, study)
         if known is not None:
+            more = "; and choose another --name, since this experiment keeps its place"
+            check_artifacts(self.client, known.artifact_location, more)
             return known.experiment_id
         location = artifacts.resolve().as_uri() if artifacts else None
-        return self.client.create_experiment(study, artifact_location=location)
+        made = self.client.create_experiment(study, artifact_location=location)
+        try:
+            check_artifacts(self.client, self.client.get_experiment(made).artifact_location)
+        except InputError:
+            # Where artifacts go is decided once: the name has to be free for a better one.
+            self.client.rename_experiment(made, f"{study} refused {made}")
+            self.client.delete_experiment(made)
+            raise
+        return made
 
     @not_recorded()
     def open(
@@ -168,13 +200,32 @@ class Recorder:
             ).info.run_id
         known = self.parent_run.data.params if self.parent_run else {}
         if not known:  # also where a crash came between the run and what it is
-            name, digest = data
+            name, digest = map(shown, data)
             entity = Dataset(name=name, digest=digest, source_type="local", source=name)
             self.client.log_inputs(self.parent, [DatasetInput(entity)])
-            self.client.log_text(self.parent, written(space), SPACE)
+            self._attach_text(written(space), SPACE)
             self.client.log_batch(self.parent, params=_params(params))
         # What the run said of an earlier end holds no longer.
         self.client.log_batch(self.parent, tags=_tags({NOTE: question, **tags}))
+
+    def _attach_text(self, text: str, file: str) -> None:
+        """Puts a file among the artifacts of the study: the first of all.
+
+        Raises:
+            InputError: If a server wants them where this machine cannot put them.
+        """
+        check_artifacts_of(self.client, self.parent)
+        try:
+            self.client.log_text(self.parent, text, file)
+        except (ImportError, OSError, BotoCoreError, ClientError) as error:
+            where = self.client.get_run(self.parent).info.artifact_uri or ""
+            if not is_server(self.client.tracking_uri) or where.startswith("mlflow-artifacts:"):
+                raise
+            why = package_of(error) if isinstance(error, ImportError) else described(error)
+            raise InputError(
+                f"the tracking server wants artifacts in {shown(where)}, where they cannot be put "
+                f"from here ({why}): see to that, or have the server started with {SERVES}"
+            ) from error
 
     def _runs(self, filter_string: str) -> list[Run]:
         runs, token = [], None
@@ -192,8 +243,13 @@ class Recorder:
                 return runs
 
     def adopt(self, run: Run) -> None:
-        """Takes a run as that of its trial."""
-        self.children[int(run.data.tags[NUMBER])] = _Child(
+        """Takes a run as that of its trial.
+
+        Raises:
+            InputError: If it does not say of which, or how that stands.
+        """
+        state_of(run)
+        self.children[number_of(run)] = _Child(
             run_id=run.info.run_id,
             last_epoch=int(run.data.metrics.get("epoch", 0)),
             started_ms=run.info.start_time,
@@ -236,6 +292,7 @@ class Recorder:
                 return self.children[trial.number]
         self.unsure.add(trial.number)
         tags = {
+            **self.trial_tags,
             PARENT: self.parent_of(trial.of),
             KIND: "trial" if trial.of is None else "final",
             NUMBER: str(trial.number),
@@ -243,8 +300,8 @@ class Recorder:
             STATE: "running",
             BASELINE: str(trial.baseline).lower(),
             **({} if trial.of is None else {OF: str(trial.of)}),
-            **self.trial_tags,
         }
+        tags = _taken(tags)
         run = self.client.create_run(
             self.experiment, start_time=trial.started_ms, run_name=trial.name, tags=tags
         )
@@ -322,7 +379,9 @@ class Recorder:
         Raises:
             NotRecorded: If the store does not take it.
         """
-        self.client.log_artifacts(self.children[number].run_id, str(folder), folder.name)
+        run = self.children[number].run_id
+        check_artifacts_of(self.client, run)
+        self.client.log_artifacts(run, str(folder), folder.name)
 
     @not_recorded()
     def describe(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
@@ -385,13 +444,17 @@ def _news(child: _Child, trial: Trial) -> dict[str, str]:
     tags = {**trial.tags, STATE: trial.state}
     if trial.reason:
         tags[REASON] = trial.reason
-    cut = {key: value[:LONGEST_TAG] for key, value in tags.items()}
-    return {key: value for key, value in cut.items() if child.tags.get(key) != value}
+    return {key: text for key, text in _taken(tags).items() if child.tags.get(key) != text}
 
 
 def _params(params: Mapping[str, Any]) -> list[Param]:
-    return [Param(key, str(value)) for key, value in params.items()]
+    return [Param(key, shown(str(value))) for key, value in params.items()]
 
 
 def _tags(tags: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(key, value[:LONGEST_TAG]) for key, value in tags.items()]
+    return [RunTag(key, value) for key, value in _taken(tags).items()]
+
+
+def _taken(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without passwords, and cut to what MLflow takes."""
+    return {key: shown(value)[:LONGEST_TAG] for key, value in tags.items()}

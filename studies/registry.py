@@ -5,7 +5,6 @@ installed: the packages that it is made of come with it. It is pickled, as compi
 neighbours of atoms cannot be exported as a graph: load it from a registry that you trust.
 """
 
-import logging
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,9 +18,16 @@ from mlflow.entities.model_registry import ModelVersion
 
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.served import Served
+from analysis.tracking import check_artifacts
 from studies.recording import not_recorded
 
 ALIAS = "champion"
+
+WARNING = (
+    "Its file is a pickle: whoever loads it runs what is in it, so load it only where you trust "
+    "all who may write to this registry."
+)
+"""Stands beside each version in the registry; MLflow's log says as much."""
 
 CODE = ("datasets", "trainables")
 """Packages that go with a model."""
@@ -96,6 +102,7 @@ def _register(
         folder = Path(scratch) / "model"
         _save(folder, logged, runs, final, served)
         with not_recorded():
+            check_artifacts(client, logged.artifact_location)
             client.log_model_artifacts(logged.model_id, str(folder))
             client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
             if not client.search_registered_models(f"name = '{runs.name}'"):
@@ -104,7 +111,7 @@ def _register(
                 runs.name,
                 logged.artifact_location,  # its address by id is looked up in another store
                 final.run_id,
-                description=final.name,
+                description=f"{final.name}\n\n{WARNING}",
                 model_id=logged.model_id,
             )
 
@@ -130,7 +137,6 @@ def _save(
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)  # it warns of the pickle
     number = np.dtype(np.float32)
     given, returned = (Schema([TensorSpec(number, sizes)]) for sizes in served.sizes)
     root = Path(__file__).resolve().parent.parent
@@ -147,6 +153,6 @@ def _save(
         input_example=served.example.numpy(),
         code_paths=[str(root / package) for package in CODE],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-        metadata={"study": runs.name, "trial": final.number, **served.facts},
+        metadata={**served.facts, "study": runs.name, "trial": final.number},
         serialization_format="pickle",
     )

@@ -24,7 +24,8 @@ from rich.console import Console
 from analysis import command_line
 from analysis.markdown import table
 from analysis.runs import COMMIT, DEVICE, VERSIONS, StudyRuns, TrackingStore, TrialRun
-from analysis.texts import from_texts
+from analysis.texts import from_texts, whole
+from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
 from studies import gnn_sweep, world_model_sweep
@@ -127,7 +128,7 @@ def replay(
         f"{runs.name}/{trial.number}, {trial.configuration}: {trial.state}, {max(recorded)} of "
         f"{config.epochs} epochs recorded\n\n{_code(trial)}"
     )
-    seed, digest = int(runs.params["seed"]), runs.params["data.digest"]
+    seed, digest = whole("seed", runs.params["seed"]), runs.params["data.digest"]
     parallel = with_progress(map, console)
     data = study.open_data(options, seed, Cache(data_dir), parallel, console.print)
     console.print(_compared("data", digest, data.digest, "digest "))
@@ -151,7 +152,7 @@ def _found(named: str, uri: str) -> tuple[StudyRuns, TrialRun, Epochs]:
             runs, trial = store.trial(named)
             recorded = _recorded(store, trial)
     except NotRecorded as error:
-        raise InputError(f"the tracking store {uri} does not answer ({error})") from error
+        raise InputError(f"the tracking store {shown(uri)} does not answer ({error})") from error
     if not recorded:
         raise InputError(
             f"{runs.name}/{trial.number} has no recorded epoch: there is nothing to compare with"

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,9 @@ import torch
 from rich.console import Console
 from upath import UPath
 
-from analysis.runs import COMMIT, DEFAULTS, ENVIRONMENT, RUNGS, SCHEDULER, check_answers
+from analysis.runs import COMMIT, DEFAULTS, ENVIRONMENT, FACTS, OPTIONS, RUNGS, SCHEDULER
+from analysis.tracking import check_answers
+from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.parallel import ParallelMap
@@ -110,7 +112,7 @@ class Session:
         self.data_options = typed.data
         self.given = typed.given
         self.script = sys.argv[0]
-        self.command = shlex.join(["python", self.script, *arguments])
+        self.command = shlex.join(["python", self.script, *map(shown, arguments)])
         self.console = console
         self.seed = int(self.given.get("seed", [0])[0])
         self.name = self.options.name or self._default_name()
@@ -224,9 +226,9 @@ class Session:
         try:
             search, recorder = self._open(data, checkpoints)
         except NotRecorded as error:
+            uri = shown(self.options.tracking_uri)
             raise InputError(
-                f"the tracking store {self.options.tracking_uri} does not answer ({error}); "
-                "the same command tries again"
+                f"the tracking store {uri} does not answer ({error}); the same command tries again"
             ) from error
         return Conclusion(
             self.study,
@@ -338,11 +340,11 @@ class Session:
             self.options.runs_dir / "artifacts",
             trial_tags={
                 "orrery.data": data.digest,
-                **{f"orrery.{name}": str(value) for name, value in data.facts.items()},
+                **{f"orrery.data.{name}": str(value) for name, value in data.facts.items()},
             },
         )
         another = InputError(
-            f"the tracking store {uri} and {self.folder} do not know the same study "
+            f"the tracking store {shown(uri)} and {self.folder} do not know the same study "
             f"{self.name}: one of them is another one's, or was removed; choose another --name"
         )
         if recorder.identity is not None and not (self.folder / JOURNAL).is_file():
@@ -408,9 +410,9 @@ class Session:
                 "preset": self.options.preset or "none",
                 "sampler": self.options.sampler,
                 "version": version("orrery"),
-                **{f"data.{name}": value for name, value in asdict(self.data_options).items()},
+                **{OPTIONS + name: value for name, value in asdict(self.data_options).items()},
                 "data.digest": data.digest,
-                **{f"data.{name}": value for name, value in data.facts.items()},
+                **{FACTS + name: value for name, value in data.facts.items()},
             },
             tags={
                 "orrery.command": self.command,
@@ -418,11 +420,7 @@ class Session:
                 STORAGE: str(self.sessions) if self.storage else "",
                 SCHEDULER: "none" if self.options.local else self.options.scheduler,
                 DEFAULTS: ", ".join(map(str, search.space.defaults_at())),
-                ENVIRONMENT: shlex.join(
-                    f"{name}={value}"
-                    for name, value in sorted(os.environ.items())
-                    if name.startswith("ORRERY_")
-                ),
+                ENVIRONMENT: self._environment(),
                 RUNGS: ", ".join(map(str, rungs(search.space.epochs))),
                 "mlflow.source.name": self.script,
                 "mlflow.source.git.commit": self.code[COMMIT],
@@ -432,6 +430,15 @@ class Session:
             data=(self.study.data_title(self.data_options), data.digest),
             space=search.space.searched(),
         )
+
+    def _environment(self) -> str:
+        """The variables that set an option's default, as a shell takes them, and no others: a
+        variable of another name may be anything, and what is recorded is published."""
+        options = (*fields(self.options), *fields(self.data_options))
+        taken = [each.name for each in options if not isinstance(each.default, bool)]
+        names = sorted(f"ORRERY_{name.upper()}" for name in taken)
+        there = {name: os.environ.get(name) for name in names}
+        return shlex.join(f"{name}={shown(value)}" for name, value in there.items() if value)
 
     def _limits(self, search: Search) -> Limits:
         return Limits(

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 from upath import UPath
 
+from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.files import away_is_an_oserror, write_new
 from studies import nodes
@@ -24,6 +25,11 @@ def open_storage(text: str) -> UPath:
     Raises:
         InputError: If that fails: the message says why.
     """
+    if shown(text) != text:
+        raise InputError(
+            f"--storage {shown(text)}: expected no user or password in it, since it is recorded; "
+            "credentials come from the environment, such as AWS_ACCESS_KEY_ID"
+        )
     with _refused(text):
         root = opened(text)
         if isinstance(root, Path):

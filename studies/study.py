@@ -10,6 +10,7 @@ from rich.console import Console
 
 from analysis.runs import StudyRuns, TrialRun
 from analysis.served import Served
+from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError, described
 from datasets.parallel import ParallelMap
@@ -97,7 +98,7 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
         with last_words():
             return Session(study, typed, arguments, console).run()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         print(

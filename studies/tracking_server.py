@@ -21,7 +21,8 @@ from pathlib import Path
 
 from upath import UPath
 
-from analysis.runs import check_answers
+from analysis.tracking import check_answers
+from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.files import away_is_an_oserror, write_whole
 from studies.recording import make_database
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return serve(open_storage(typed.storage), typed.runs_dir.expanduser(), typed.port)
         return start(typed.storage, typed.runs_dir.expanduser(), typed.port)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {described(error)}", file=sys.stderr)
@@ -104,6 +105,7 @@ def start(storage: str, runs: Path, port: int) -> int:
 def serve(storage: UPath, runs: Path, port: int) -> int:
     """Serves until killed, and copies the database now and then."""
     database, copy = runs.resolve() / DATABASE, storage / DATABASE
+    check_answers(uri := f"sqlite:///{database}")
     with away_is_an_oserror(copy):
         if not database.is_file() and copy.is_file():
             print(f"the database is taken from {copy}", flush=True)
@@ -113,7 +115,7 @@ def serve(storage: UPath, runs: Path, port: int) -> int:
         [
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
             *("--host", "127.0.0.1", "--port", str(port)),
-            *("--backend-store-uri", f"sqlite:///{database}"),
+            *("--backend-store-uri", uri),
             *("--artifacts-destination", str(storage / ARTIFACTS)),
         ]
     )

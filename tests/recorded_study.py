@@ -25,7 +25,7 @@ EPOCHS = 3
 DATA = {
     "data.dataset": "gfn2",
     "data.target": "mu",
-    "data.unit": "D",
+    "facts.unit": "D",
     "data.split": "random",
     "data.digest": "0123",
 }

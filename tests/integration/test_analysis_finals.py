@@ -228,7 +228,7 @@ def test_world_models_are_judged_by_the_skill_of_their_rollouts(
     known = store(trained_copy)
     runs = known.study(DRIVES)
     scores = {row["run_id"]: row["test skill"] for row in rows(trained_copy)}
-    horizon = int(runs.params["data.horizon"])
+    horizon = int(runs.fact("horizon"))
     for final in runs.finals:
         made = dreams.recorded(known, final)
         assert made is not None

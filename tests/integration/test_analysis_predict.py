@@ -134,8 +134,8 @@ def test_bonds_are_those_that_the_study_learned_from(
     study = TrackingStore.study
     for bonds in ("of the SMILES", "listed"):
         known = study(studied(trained_copy, MOLECULES)[0], MOLECULES)
-        assert known.params["data.bonds"] == "of the SMILES"
-        told_so = replace(known, params={**known.params, "data.bonds": bonds})
+        assert known.fact("bonds") == "of the SMILES"
+        told_so = replace(known, params={**known.params, "facts.bonds": bonds})
         monkeypatch.setattr(TrackingStore, "study", lambda *_, known=told_so: known)
         output = tmp_path / "p.csv"
         smiles = ("--smiles", "c1ccccc1", "CC")

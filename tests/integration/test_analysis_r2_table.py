@@ -449,5 +449,5 @@ def test_a_squared_unit_can_be_read(unit: str, square: str) -> None:
 
 
 def test_a_study_without_a_recorded_unit_says_so(studied: Studied) -> None:
-    params = {key: value for key, value in studied.runs.params.items() if key != "data.unit"}
+    params = {key: value for key, value in studied.runs.params.items() if key != "facts.unit"}
     assert replace(studied.runs, params=params).unit == "unit unknown"

@@ -207,7 +207,7 @@ def test_different_quantities_are_not_set_side_by_side(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(uri, tmp_path, "a", RISING[:2])
-    record(uri, tmp_path, "b", RISING[:2], **{"data.target": "gap", "data.unit": "eV"})
+    record(uri, tmp_path, "b", RISING[:2], **{"data.target": "gap", "facts.unit": "eV"})
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert report.main(["a", "b", "--runs-dir", str(tmp_path)]) == 2
     error = capsys.readouterr().err
@@ -223,14 +223,27 @@ def test_a_store_that_goes_away_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def away(*_: object) -> None:
-        raise MlflowException("planted: it is away\nand more")
+        raise MlflowException("planted: http://me:s3cret@host is away\nand more")
 
     record(uri, tmp_path, "a", RISING)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(TrackingStore, "history", away)
     assert report.main(["a", "--runs-dir", str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert said == "error: the tracking store went away or refused: planted: it is away\n"
+    went = "error: the tracking store went away or refused: planted: http://***@host is away\n"
+    assert said == went
+
+
+def test_a_password_that_an_earlier_version_recorded_is_not_shown(
+    uri: str, tmp_path: Path
+) -> None:
+    recorder = record(uri, tmp_path, "s", RISING)
+    for tag in ("orrery.command", "orrery.environment"):
+        recorder.client.set_tag(recorder.parent, tag, "x --storage ftp://me:s3cret@host/x")
+    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+    for file in (tmp_path / "report").rglob("report.*"):
+        assert "s3cret" not in file.read_text()
+        assert "ftp://***@host/x" in file.read_text()
 
 
 def test_the_commits_that_trained_the_trials_are_named(uri: str, tmp_path: Path) -> None:

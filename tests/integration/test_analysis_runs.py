@@ -4,7 +4,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from recorded_study import Told, invented, metrics, record
 
-from analysis import runs
+from analysis import runs, tracking
 from analysis.runs import StudyRuns, TrackingStore
 from datasets.errors import InputError
 from studies.recording import Recorder
@@ -207,6 +208,62 @@ def test_an_experiment_that_is_no_study_is_refused(store: TrackingStore) -> None
         store.study("not a study")
 
 
+def drop(tag: str) -> Callable[[Recorder], object]:
+    """Has somebody remove a tag of a trial by hand."""
+    return lambda told: told.client.delete_tag(told.children[0].run_id, tag)
+
+
+def put(tag: str, text: str) -> Callable[[Recorder], object]:
+    """Has somebody write over a tag of a trial."""
+    return lambda told: told.client.set_tag(told.children[0].run_id, tag, text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (drop("orrery.state"), "has no orrery.state, which the study wrote: put it back; or"),
+        (drop("orrery.trial"), "has no orrery.trial"),
+        (put("orrery.trial", "first"), "orrery.trial is recorded as 'first': expected a number"),
+        (put("orrery.trial", "1.5"), "orrery.trial is recorded as '1.5'"),
+        (put("orrery.state", "done"), "has orrery.state 'done': expected one of running, fin"),
+    ],
+)
+def test_a_run_that_was_changed_by_hand_is_refused_in_one_line(
+    uri: str, folder: Path, tmp_path: Path, spoil: Callable[[Recorder], object], said: str
+) -> None:
+    recorder = record(uri, folder, str(tmp_path.name), [Told("gcn", [0.5])])
+    spoil(recorder)
+    for read in (TrackingStore(uri).study, lambda name: Recorder(uri, name, folder)):
+        with pytest.raises(InputError, match=said) as refused:
+            read(recorder.study)
+        assert "\n" not in str(refused.value)
+
+
+def test_what_a_broken_server_does_not_say_is_refused_where_it_is_asked(
+    uri: str, folder: Path
+) -> None:
+    store = TrackingStore(uri)
+    recorder = record(uri, folder, "broken", [Told("gcn", [0.5])])
+    run = recorder.children[0].run_id
+    recorder.client.delete_tag(run, "orrery.baseline")
+    with pytest.raises(InputError, match=rf"run {run} in MLflow has no orrery.baseline"):
+        store.study("broken")
+    recorder.client.set_tag(run, "orrery.baseline", "true")
+    recorder.client.set_tag(recorder.parent, "orrery.finalists", "0, many")
+    with pytest.raises(InputError, match=r"orrery\.finalists is recorded as 'many'"):
+        _ = store.study("broken").without_finals
+    recorder.sync(replace(invented(1, GNNConfig(), []), epoch=0))
+    known = store.study("broken")
+    with pytest.raises(InputError, match="has no validation/r2"):
+        known.best(known.trials)
+    record(uri, folder, "seedless", [], seed="many")
+    with pytest.raises(InputError, match="seed is recorded as 'many'"):
+        store.study("seedless")
+    Recorder(uri, "begun", folder).open("Why?", {}, {}, ("d", "d"), identity="x")
+    with pytest.raises(InputError, match="has no objective, which the study wrote"):
+        _ = store.study("begun").objective
+
+
 def test_a_missing_database_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"no studies are recorded in {tmp_path}"):
         TrackingStore(f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -232,7 +289,7 @@ def test_a_server_that_is_not_there_is_refused_at_once() -> None:
 def test_a_server_that_does_not_answer_is_refused_soon(
     silent_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PATIENCE", 0.1)
+    monkeypatch.setattr(tracking, "PATIENCE", 0.1)
     with pytest.raises(InputError, match="does not answer"):
         TrackingStore(silent_server)
 

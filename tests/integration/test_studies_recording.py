@@ -13,7 +13,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from recorded_study import invented
 
-from analysis.runs import check_answers
+from analysis.tracking import check_answers
 from datasets.errors import InputError
 from studies import recording
 from studies.recording import NotRecorded, Recorder
@@ -164,7 +164,8 @@ def sick_server() -> Iterator[str]:
     """Answers every request with an internal error."""
 
     class Sick(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
             self.send_error(500)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -186,5 +187,5 @@ def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_well_is_refused(sick_server: str) -> None:
-    with pytest.raises(InputError, match=r"does not answer \(HTTP Error 500"):
+    with pytest.raises(InputError, match="answers 500 Internal Server Error"):
         check_answers(sick_server)

@@ -1,5 +1,6 @@
 """The champion in MLflow's registry: there once, and in another process the model that it was."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -146,9 +147,14 @@ def test_another_champion_is_a_new_version_and_the_first_one_again_its_own(
 ) -> None:
     first = registered_run(trained_copy)
     other = next(final for final in studied(trained_copy).finals if final.run_id != first)
+    warned: list[logging.LogRecord] = []
+    monkeypatch.setattr(logging.getLogger("mlflow.pytorch"), "handle", warned.append)
     with monkeypatch.context() as patch:
         patch.setattr(StudyRuns, "champion_final", other)
         assert "version 2" in str(register(trained_copy, cache))
+        assert "can execute arbitrary code" in " ".join(each.getMessage() for each in warned)
+        known = mlflow.MlflowClient(uri(trained_copy)).get_model_version_by_alias(MOLECULES, ALIAS)
+        assert "load it only where you trust all who may write" in str(known.description)
         assert registered_run(trained_copy) == other.run_id
         assert "version 2" in str(register(trained_copy, cache))
     assert "version 1" in str(register(trained_copy, cache))

@@ -133,6 +133,12 @@ def test_missing_credentials_are_called_so(s3, tmp_path, capsys, monkeypatch):
     assert "cannot be used (Unable to locate credentials" in line
 
 
+def test_a_password_in_the_address_is_refused_and_not_repeated(tmp_path, capsys):
+    line = refused("ftp://me:s3cret@somewhere/orrery", tmp_path, capsys)
+    assert line.startswith("error: --storage ftp://***@somewhere/orrery: expected no user or pass")
+    assert "s3cret" not in line
+
+
 def test_an_unknown_kind_of_storage_is_refused(tmp_path, capsys):
     line = refused("ftps://somewhere/orrery", tmp_path, capsys)
     assert line.startswith("error: --storage ftps://somewhere/orrery: cannot be used")

@@ -2,15 +2,21 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from asked import Ask, epochs_in_mlflow, runs_in_mlflow, searched_in_optuna, trials_in_optuna
+from fake_study import FAKE, FakeOptions, open_fake
 from optuna.trial import TrialState
 
-from studies import budgets
+from analysis.runs import TrackingStore
+from datasets.errors import InputError
+from studies import budgets, replay
+from studies.study import StudyData, main
 
 
 @pytest.mark.parametrize(
@@ -86,6 +92,41 @@ def test_params_epochs_and_tags_are_all_recorded(ask: Ask, tmp_path: Path) -> No
     assert parent.inputs is not None
     assert parent.inputs.dataset_inputs[0].dataset.digest == "digest of nothing"
     assert parent.data.metrics["best/validation/score"] == pytest.approx(0.503, abs=1e-4)
+
+
+def test_facts_of_the_data_stand_beside_what_the_engine_and_the_user_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = dict.fromkeys(["trial", "kind", "state", "of", "identity", "digest", "dataset"], "9")
+
+    def open_data(options: FakeOptions, *arguments: Any) -> StudyData:
+        return replace(open_fake(options, *arguments), facts=facts)
+
+    study = replace(FAKE, open_data=open_data)
+    where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
+    only = ("--local", "--ending", "good", "--epochs", "1", "--trials", "1")
+    assert main(study, [*only, *where, "--name", "s"]) == 0
+    known = TrackingStore(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}").study("s")
+    (trial,) = known.trials
+    assert (trial.number, trial.state, trial.of) == (0, "finished", None)
+    assert {name: trial.tags[f"orrery.data.{name}"] for name in facts} == facts
+    assert known.data_options(FakeOptions) == FakeOptions("nothing")
+    assert known.params["data.digest"] == "digest of nothing"
+    assert {name: known.fact(name) for name in facts} == facts
+    monkeypatch.setattr(replay, "STUDIES", (study,))
+    assert replay.main(["s/0", *where]) == 0
+
+
+def test_a_fact_that_an_earlier_version_recorded_as_an_option_is_found(
+    ask: Ask, tmp_path: Path
+) -> None:
+    assert ask("--local", "--ending", "good", "--epochs", "1", "--trials", "1") == 0
+    known = TrackingStore(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}").study("s")
+    assert known.fact("train") == "1"
+    earlier = replace(known, params={"data.train": "1"})
+    assert (earlier.fact("train"), earlier.fact("unit", "none")) == ("1", "none")
+    with pytest.raises(InputError, match="s does not say what pixels its data have"):
+        earlier.fact("pixels")
 
 
 def test_another_seed_proposes_something_else(ask: Ask, tmp_path: Path) -> None:

@@ -52,3 +52,9 @@ def test_a_field_that_is_not_there_is_named() -> None:
 def test_a_value_that_is_refused_is_said() -> None:
     with pytest.raises(InputError, match="epochs is 0: expected at least 1"):
         from_texts(GNNConfig, {n: str(v) for n, v in {**vars(GNNConfig()), "epochs": 0}.items()})
+
+
+@pytest.mark.parametrize(("field", "text"), [("epochs", "many"), ("dropout", "0,1")])
+def test_a_number_that_is_none_is_said(field: str, text: str) -> None:
+    with pytest.raises(InputError, match=f"^{field} is recorded as '{text}': expected a number"):
+        from_texts(GNNConfig, {n: str(v) for n, v in {**vars(GNNConfig()), field: text}.items()})
