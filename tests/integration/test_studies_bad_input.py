@@ -61,7 +61,7 @@ def write_molecules(path: Path, smiles: list[str], numbers: list[int], dipole: f
         (["--learning-rate", "0"], "learning_rate is 0.0: expected above 0"),
         (["--time-budget", "0"], "--time-budget is 0.0"),
         (["--cpus-per-trial", "0"], "--cpus-per-trial is 0"),
-        (["--cpus-per-trial", "4096"], "--cpus-per-trial 4096: this machine has"),
+        (["--cpus-per-trial", "4096"], "--cpus-per-trial 4096: expected at most "),
         (["--name", "artifacts"], "--name artifacts is taken"),
         (["--max-concurrent", "0"], "--max-concurrent is 0"),
         (["--gpus-per-trial", "-1"], "--gpus-per-trial is -1"),

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import uuid
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,12 @@ def test_exported_weights_are_a_checkpoint_without_what_only_training_needs(tmp_
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
-def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path):
+def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, {"epoch": 1, "model": {}})
-    (tmp_path / "state.pt.partial").symlink_to("/dev/full")
+    name = uuid.uuid4()
+    monkeypatch.setattr(uuid, "uuid4", lambda: name)
+    (tmp_path / f"state.pt.{name.hex}.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
         checkpoint.save(tmp_path, {"epoch": 2, "model": {"w": torch.zeros(10_000)}})
     assert checkpoint.load(tmp_path, CPU)["epoch"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
