@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import numba
+from numba.core import config
 
 from datasets.home import own_folder
 
@@ -12,7 +13,7 @@ from datasets.home import own_folder
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a function that Numba is to compile; it then runs without the interpreter's lock.
 
-    What was compiled is kept beside the code or in the home folder, as Numba chooses, or else among
+    What was compiled is kept beside the code or in the home folder, as Numba chooses, else among
     the temporary files. Where nothing can be written each process compiles anew, for some seconds.
 
     Args:
@@ -32,7 +33,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 def _is_there_another_place() -> bool:
     """Points Numba at a folder of this user's, if there can be one."""
     try:
-        numba.config.CACHE_DIR = str(own_folder() / "numba")  # pyright: ignore
+        config.CACHE_DIR = str(own_folder() / "numba")
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: cores and memory.
+"""What this process may use of its machine: cores and memory; and what its folders lie on.
 
 A batch system, a container or ``taskset`` gives a job a share. The share of the cores is in the
 process's affinity and in the quota of its control group (cgroup), that of the memory in the limit
@@ -15,6 +15,9 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+SHARED = ("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "beegfs", "gpfs", "glusterfs", "9p")
+"""File systems that several machines mount; also all of ``fuse.*``, such as sshfs."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,18 @@ def memory_left(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     for group in _groups("memory", proc, cgroups):
         left = min(left, _left(group, V1), _left(group, V2))
     return max(0, int(left))
+
+
+def file_system(folder: Path) -> str:
+    """Kind of the file system that a folder lies on, such as ``ext4``; empty if it is unknown."""
+    there = folder.resolve()
+    mounts = {Path(m.mountpoint): m.fstype for m in psutil.disk_partitions(all=True)}
+    return next((mounts[parent] for parent in (there, *there.parents) if parent in mounts), "")
+
+
+def is_shared(kind: str) -> bool:
+    """Whether several machines may mount a file system of this kind."""
+    return kind in SHARED or kind.startswith("fuse.")
 
 
 def _affinity() -> float:

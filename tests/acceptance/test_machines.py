@@ -63,15 +63,8 @@ def test_a_study_runs_in_a_container_with_one_writable_folder(
     assert done.returncode == 0
     assert done.stderr == ""
     assert (work / "runs" / "gnn-gfn2-mu-smoke" / "report" / "report.html").is_file()
-    assert {file.owner_id for file in map(Owned, work.rglob("*"))} == {4242}
+    assert {file.lstat().st_uid for file in work.rglob("*")} == {4242}
     assert list(work.glob("orrery-4242/**/*.nbi")), "kept for the next process"
-
-
-class Owned:
-    """A file and its owner."""
-
-    def __init__(self, file: Path) -> None:
-        self.owner_id = file.lstat().st_uid
 
 
 @CONTAINER

@@ -129,7 +129,6 @@ def cloud(lab: Lab) -> Iterator[Cloud]:
     """The cloud of a lab."""
     os.environ.update(ENVIRONMENT)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
     server = ThreadedMotoServer(ip_address=LAPTOP, port=PORT, verbose=False)
     server.start()
     made = Cloud(lab)

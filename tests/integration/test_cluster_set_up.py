@@ -1,4 +1,4 @@
-"""How a machine of a cluster gets uv: downloaded once, and taken only if it is what it should be."""
+"""How a machine of a cluster gets uv: downloaded once, and taken only if it is the known one."""
 
 import hashlib
 import os

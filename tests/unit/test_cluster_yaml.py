@@ -200,10 +200,11 @@ def test_ssh_is_admitted_from_the_user_s_address_and_nothing_else_from_outside(g
 
 
 @mock_aws
-def test_a_group_that_is_not_there_is_refused_by_the_launcher(monkeypatch):
+def test_a_group_that_is_not_there_is_refused_by_the_launcher(monkeypatch, capfd):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
-    with pytest.raises(AssertionError, match="Failed to detect a security group"):
+    with pytest.raises(AssertionError):
         aws_config._configure_subnet(prepare_config(read(AWS)))
+    assert "Failed to detect a security group" in capfd.readouterr().err
 
 
 def test_the_lines_to_be_edited_are_as_many_as_is_said():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numba
 import pytest
-from numba.core import caching
+from numba.core import caching, config
 
 from datasets import compiled as module
 from datasets.compiled import compiled
@@ -17,7 +17,7 @@ def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither beside the code nor in the home folder anything can be written."""
     for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
         monkeypatch.setattr(locator, "from_function", lambda *_: None)
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(config, "CACHE_DIR", "")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     module._is_there_another_place.cache_clear()
 
@@ -55,12 +55,12 @@ def test_a_loop_is_compiled_anew_where_nothing_can_be_written_at_all(
 def test_a_folder_that_the_user_names_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "mine"))
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "mine"))
     assert compiled()(twice)(21) == 42
     assert len(kept(tmp_path / "mine")) == 1
 
 
 def test_options_are_numba_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     divided: Callable[[float, float], float] = compiled(error_model="numpy")(lambda x, y: x / y)
     assert divided(1.0, 0.0) == float("inf")

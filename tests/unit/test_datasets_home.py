@@ -82,7 +82,8 @@ def test_a_home_that_is_read_only_stays_as_keys_may_lie_there(
 def test_a_folder_that_the_user_names_for_matplotlib_stays(
     temporary: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: path != home)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != home and access(path, mode))
     monkeypatch.setenv("MPLCONFIGDIR", "/mine")
     provide_folders()
     assert os.environ["MPLCONFIGDIR"] == "/mine"
@@ -131,8 +132,9 @@ def test_a_folder_that_others_may_have_filled_is_not_taken(
     if foreign == "open":
         own.chmod(0o777)
     if foreign == "other":
-        monkeypatch.setattr(os, "geteuid", lambda: own.stat().st_uid + 1)
-        own.rename(own.parent / f"orrery-{os.geteuid()}")
+        me = os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: me)
+        own = own.rename(own.parent / f"orrery-{me}")
     taken = own_folder()
     assert taken not in (own, tmp_path / "elsewhere")
     assert taken.stat().st_mode & 0o777 == 0o700

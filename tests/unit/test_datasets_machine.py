@@ -1,13 +1,14 @@
 """A process's share of its machine, from what the kernel says of affinity and control groups."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
 from datasets import machine
-from datasets.machine import cores, memory_left
+from datasets.machine import cores, file_system, is_shared, memory_left
 
 GIB = 2**30
 
@@ -188,3 +189,38 @@ def test_a_file_that_this_user_may_not_read_tells_nothing(
 def test_this_machine_is_read() -> None:
     assert 1 <= machine.cores() <= (os.cpu_count() or 1)
     assert 0 < machine.memory_left() <= psutil.virtual_memory().total
+
+
+@dataclass
+class Mount:
+    """As psutil describes one."""
+
+    mountpoint: str
+    fstype: str
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "shared"),
+    [
+        ("/home/ada/runs", "nfs4", True),
+        ("/scratch/runs/s", "xfs", False),
+        ("/mnt/away", "fuse.sshfs", True),
+        ("/var/tmp", "ext4", False),
+    ],
+)
+def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount(
+    monkeypatch: pytest.MonkeyPatch, folder: str, kind: str, shared: bool
+) -> None:
+    mounts = {"/": "ext4", "/home": "nfs4", "/scratch": "xfs", "/mnt/away": "fuse.sshfs"}
+    made_up = [Mount(*each) for each in mounts.items()]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: made_up)
+    assert file_system(Path(folder)) == kind
+    assert is_shared(kind) == shared
+
+
+def test_a_file_system_that_is_not_known_is_not_called_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [])
+    assert file_system(Path("/x")) == ""
+    assert not is_shared("")

@@ -78,7 +78,8 @@ def test_a_save_that_fails_leaves_the_earlier_file_whole(tmp_path, state, monkey
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, state, monkeypatch):
-    """Renamed first, an empty file could stand under the final name after a power cut."""
+    """Renamed first, an empty file could stand under the final name after a power cut; then the
+    folder is flushed, lest the name be lost."""
     order = []
     flush, rename = os.fsync, Path.rename
     monkeypatch.setattr(os, "fsync", lambda file: (order.append("flushed"), flush(file)))
@@ -86,7 +87,7 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, state, monkeyp
         Path, "rename", lambda old, new: (order.append("renamed"), rename(old, new))[1]
     )
     checkpoint.save(tmp_path, state)
-    assert order == ["flushed", "renamed"]
+    assert order == ["flushed", "renamed", "flushed"]
 
 
 def test_a_checkpoint_holds_nothing_but_tensors_and_plain_values(tmp_path, state):
