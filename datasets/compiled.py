@@ -33,7 +33,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 def _is_there_another_place() -> bool:
     """Points Numba at a folder of this user's, if there can be one."""
     try:
-        config.CACHE_DIR = str(own_folder() / "numba")
+        config.CACHE_DIR = str(own_folder() / "numba")  # pyright: ignore[reportAttributeAccessIssue]
     except OSError:
         return False
     return True
