@@ -21,6 +21,14 @@ CONTAINER = pytest.mark.skipif(
 
 SMOKE = ("--smoke", "--finalists", "0")
 
+SCRIPTS = [
+    f"{folder}/{file.name}"
+    for folder in ("analysis", "studies")
+    for file in sorted((ROOT / folder).glob("*.py"))
+    if "__main__" in file.read_text()
+]
+"""What may be typed after ``python``."""
+
 
 @pytest.fixture
 def stage() -> Iterator[Path]:
@@ -77,10 +85,11 @@ def test_the_folder_that_the_command_is_typed_in_serves_where_no_variable_names_
 
 
 @CONTAINER
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_container_without_any_writable_folder_is_told_which_variable_to_set(
-    stage: Path,
+    stage: Path, script: str
 ) -> None:
-    done = contained(stage, *study(stage, *SMOKE))
+    done = contained(stage, f"{stage}/venv/bin/python", f"{stage}/code/{script}", "--help")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: No usable temporary directory found in ")
