@@ -13,6 +13,7 @@ from torch_geometric.datasets import QM9
 
 from datasets import downloads
 from datasets.molecules import molecule_table
+from studies import session
 from studies.gnn_sweep import STUDY
 
 
@@ -80,6 +81,14 @@ def test_a_gpu_that_is_not_there_is_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert "this machine has 0 GPUs" in refused("--gpus-per-trial", "1")
+
+
+def test_a_trial_gets_no_more_cores_than_this_process_may_use(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the machine has: ``taskset`` and batch systems give a share of it."""
+    monkeypatch.setattr(session, "cores", lambda: 3)
+    assert "--cpus-per-trial 4: expected at most 3, the cores" in refused("--cpus-per-trial", "4")
 
 
 def test_a_truncated_parquet_is_refused(refused: Refused, tmp_path: Path) -> None:
