@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
+
+# isort: split
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

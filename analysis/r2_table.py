@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
+
+# isort: split
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

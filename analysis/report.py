@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
+
+# isort: split
 from matplotlib.figure import Figure
 
 from analysis import (

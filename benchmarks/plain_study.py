@@ -55,6 +55,7 @@ from benchmarks.rounds import (
 from benchmarks.stock_data import as_data
 from benchmarks.training_step import sides
 from datasets.errors import InputError
+from datasets.machine import cores
 from datasets.splits import Split
 from studies.search import Search
 from studies.space import Space
@@ -72,7 +73,7 @@ CHECKED = 64
 
 HOUR = 3600.0
 
-CORES = os.cpu_count() or 1
+CORES = cores()
 
 
 @dataclass(frozen=True)
@@ -327,7 +328,8 @@ def _parsed(argv: Sequence[str]) -> Namespace:
     arguments = parser.parse_args(argv)
     if arguments.max_concurrent > CORES:
         raise InputError(
-            f"--max-concurrent {arguments.max_concurrent}: this machine has {CORES} cores"
+            f"--max-concurrent {arguments.max_concurrent}: expected at most {CORES}, the cores "
+            "that this process may use"
         )
     if arguments.dataset.endswith(".parquet"):
         arguments.dataset = str(Path(arguments.dataset).resolve())

@@ -12,6 +12,9 @@ from upath import UPath
 AnyPath = Path | UPath
 """On a disk, or an address such as ``s3://BUCKET/KEY``."""
 
+CANNOT_FLUSH_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
+"""What file systems say that flush files only, some network and FUSE ones."""
+
 
 @contextmanager
 def away_is_an_oserror(path: AnyPath) -> Iterator[None]:
@@ -31,6 +34,8 @@ def away_is_an_oserror(path: AnyPath) -> Iterator[None]:
 def write_whole(path: AnyPath, content: bytes | memoryview) -> None:
     """Writes a file: on a disk beside, flushed, then renamed; an object store does as much itself.
 
+    Of several who write it at once, the file is one's, whole.
+
     Args:
         path: Where to, folders that are not there included.
         content: All of it.
@@ -42,9 +47,8 @@ def write_whole(path: AnyPath, content: bytes | memoryview) -> None:
         with away_is_an_oserror(path):
             path.write_bytes(bytes(content))
         return
-    beside = path.with_name(f"{path.name}.partial")
-    _flush(beside, content)
-    beside.rename(path)
+    with _written_beside(path, content) as beside:
+        beside.rename(path)
 
 
 def write_new(path: AnyPath, content: bytes) -> None:
@@ -68,17 +72,33 @@ def write_new(path: AnyPath, content: bytes) -> None:
 
 
 def _link(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    _flush(beside, content)
-    try:
+    with _written_beside(path, content) as beside:
         os.link(beside, path)
-    finally:
-        beside.unlink()
 
 
-def _flush(path: Path, content: bytes | memoryview) -> None:
+@contextmanager
+def _written_beside(path: Path, content: bytes | memoryview) -> Iterator[Path]:
+    """A file beside another, of nobody else's name, to be renamed or linked; then the folder is
+    flushed, since else the power may go before the disk knows the new name."""
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_FLUSH_FOLDERS:
+            raise
+    finally:
+        os.close(descriptor)

@@ -5,11 +5,12 @@ The pairs written with tensors is in `datasets.graphs`. Not with fast mathematic
 cutoff must be found, or not, on both paths.
 """
 
-import numba
 import numpy as np
 
+from datasets.compiled import compiled
 
-@numba.njit(nogil=True, cache=True)
+
+@compiled()
 def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_squared):
     """All ordered pairs within the cutoff, sorted by source and target.
 

@@ -21,6 +21,7 @@ from analysis.runs import TrackingStore
 from analysis.texts import whole
 from datasets.addresses import shown
 from datasets.errors import InputError
+from datasets.machine import file_system, is_shared
 from studies.checkpoints import Checkpoints, opened
 from studies.lease import lease
 from studies.reconcile import Finding, Memories, agreement, examine
@@ -69,6 +70,12 @@ def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) 
             )
         if "objective" not in study.params or KEEP not in study.tags:
             raise InputError(f"the study {name} was hardly begun: its own command goes on")
+        if is_shared(kind := file_system(folder)):
+            console.print(
+                f"{folder} lies on {kind}, which several machines may mount: locks and MLflow's "
+                "database are safe on a local disk only\n",
+                markup=False,
+            )
         with filelock.FileLock(folder / "lock", timeout=0):
             if not repair or not study.tags.get(STORAGE):
                 return _examined(name, uri, folder, study.params, study.tags, repair, console)

@@ -1,5 +1,6 @@
 """The nodes of a Ray cluster: which there are, what they have, and what it can grow to."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from datasets.errors import InputError
 
 Result = TypeVar("Result")
 
-LAUNCHED = Path("~/ray_bootstrap_config.yaml").expanduser()
-"""Where Ray's cluster launcher leaves, on the head, what it was asked for."""
+LAUNCHED = Path(os.path.expanduser("~/ray_bootstrap_config.yaml"))  # noqa: PTH111
+"""Where Ray's cluster launcher leaves, on the head, what it was asked for. `Path.expanduser` would
+raise where the user has no home folder."""
 
 PATIENCE = 60.0
 """Seconds that a node may take to answer; a new one starts a process first."""

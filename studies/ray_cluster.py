@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from datasets.errors import InputError
+from datasets.machine import cores
 from datasets.parallel import ParallelMap
 from studies import nodes
 
@@ -76,6 +77,7 @@ def _start_here() -> None:
     try:
         ray.init(
             address="local",
+            num_cpus=cores(),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

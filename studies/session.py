@@ -28,6 +28,7 @@ from analysis.tracking import check_answers
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
+from datasets.machine import cores
 from datasets.parallel import ParallelMap
 from studies import preflight
 from studies.budgets import Limits, Stop
@@ -141,11 +142,10 @@ class Session:
     def _resources(self) -> float:
         """GPUs of each trial, once it is known that there is room for one."""
         if self.options.cluster is None:
-            cores = os.cpu_count() or 1
-            if self.options.cpus_per_trial > cores:
+            if self.options.cpus_per_trial > (there := cores()):
                 raise InputError(
-                    f"--cpus-per-trial {self.options.cpus_per_trial}: this machine has {cores} "
-                    "cores"
+                    f"--cpus-per-trial {self.options.cpus_per_trial}: expected at most {there}, "
+                    "the cores that this process may use"
                 )
             return _gpus(self.options, torch.cuda.device_count(), "this machine has")
         from studies import nodes

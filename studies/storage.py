@@ -5,18 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 from upath import UPath
 
 from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.files import away_is_an_oserror, write_new
+from datasets.machine import file_system, is_shared
 from studies import nodes
 from studies.checkpoints import opened
 from trainables.versions import versions
-
-SHARED = ("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "beegfs", "gpfs", "glusterfs", "9p")
-"""File systems that several machines mount; also all of ``fuse.*``, such as sshfs."""
 
 
 def open_storage(text: str) -> UPath:
@@ -128,10 +125,8 @@ def _look(file: str) -> tuple[bool, dict[str, str]]:
 
 def _check_mounted(folder: Path) -> None:
     """Where no other node is there to ask: whether a folder can be another node's as well."""
-    there = folder.resolve()
-    mounts = {Path(m.mountpoint): m.fstype for m in psutil.disk_partitions(all=True)}
-    kind = next((mounts[parent] for parent in (there, *there.parents) if parent in mounts), "")
-    if kind not in SHARED and not kind.startswith("fuse."):
+    kind = file_system(folder)
+    if not is_shared(kind):
         raise InputError(
             f"--storage {folder}: lies on a disk of this node ({kind or 'unknown'}), which the "
             "nodes to come would not see; expected s3://BUCKET/FOLDER, or a folder that every "

@@ -4,10 +4,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
 from datasets.errors import described
+from datasets.machine import memory_left
 from trainables import checkpoint
 from trainables.config import FitConfig
 from trainables.device import memory_gib, pick_device, ran_out_of_memory
@@ -65,8 +65,9 @@ def rehearse(config: FitConfig, make_task: TaskFactory, cpus: int, gpus: float) 
 
 
 def room_gib(gpus: float, trials: int) -> float:
-    """Memory that there is for each of some trials at once; GiB of a GPU or of this machine."""
+    """Memory that there is for each of some trials at once; GiB of a GPU or of what this
+    process may use of its machine."""
     if gpus > 0:
         whole = torch.cuda.get_device_properties(0).total_memory
         return min(1.0, gpus) * whole / 2**30
-    return psutil.virtual_memory().available / trials / 2**30
+    return memory_left() / trials / 2**30

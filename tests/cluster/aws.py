@@ -26,8 +26,7 @@ def main() -> int:
 
 
 def run(made: Lab, sky: Cloud) -> None:
-    config = edited(made)
-    sky.set_up_account()
+    config = edited(made, sky.set_up_account())
     made.does("ray get-auth-token --generate", "token.log")
     ray_up = of_the_readme(made, "up", config, "--yes --no-config-cache")
     made.does(ray_up, "up.log", **ENVIRONMENT)

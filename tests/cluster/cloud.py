@@ -56,15 +56,22 @@ class Cloud:
         self.thread = threading.Thread(target=self._follow, daemon=True)
         self.thread.start()
 
-    def set_up_account(self) -> None:
-        """What the user does once, with clusters/aws-account.yaml."""
+    def set_up_account(self) -> str:
+        """What the user does once, with clusters/aws-account.yaml; returns the security group."""
         template = (ROOT / "clusters" / "aws-account.yaml").read_text()
-        boto3.client("cloudformation").create_stack(
+        formation = boto3.client("cloudformation")
+        parameters = {"Bucket": BUCKET, "Address": f"{LAPTOP}/32"}
+        formation.create_stack(
             StackName="orrery",
             TemplateBody=template,
-            Parameters=[{"ParameterKey": "Bucket", "ParameterValue": BUCKET}],
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": value}
+                for name, value in parameters.items()
+            ],
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )
+        (stack,) = formation.describe_stacks(StackName="orrery")["Stacks"]
+        return stack["Outputs"][0]["OutputValue"]
 
     def instances(self, *states: str) -> list[dict[str, Any]]:
         """Those in some states, the oldest first."""
@@ -122,7 +129,6 @@ def cloud(lab: Lab) -> Iterator[Cloud]:
     """The cloud of a lab."""
     os.environ.update(ENVIRONMENT)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
     server = ThreadedMotoServer(ip_address=LAPTOP, port=PORT, verbose=False)
     server.start()
     made = Cloud(lab)
@@ -133,13 +139,14 @@ def cloud(lab: Lab) -> Iterator[Cloud]:
         server.stop()
 
 
-def edited(lab: Lab) -> Path:
-    """cluster.yaml after a user's three edits."""
+def edited(lab: Lab, group: str) -> Path:
+    """cluster.yaml after a user's edits; the region stays as it is."""
     text = (ROOT / "cluster.yaml").read_text()
-    assert text.count("<<<") == 4, "the three lines, and the one that says so"
+    assert text.count("<<<") == 5, "the four lines, and the one that says so"
     file = lab.folder / "cluster.yaml"
     assert "\nmax_workers: 4 #" in text
     text = text.replace("\nmax_workers: 4 #", f"\nmax_workers: {NODES} #")
+    text = text.replace("sg-YOUR-GROUP", group)
     file.write_text(text.replace("s3://YOUR-BUCKET/", f"s3://{BUCKET}/"))
     yaml.safe_load(file.read_text())
     return file

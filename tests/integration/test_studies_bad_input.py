@@ -13,6 +13,7 @@ from torch_geometric.datasets import QM9
 
 from datasets import downloads
 from datasets.molecules import molecule_table
+from studies import session
 from studies.gnn_sweep import STUDY
 
 
@@ -61,7 +62,7 @@ def write_molecules(path: Path, smiles: list[str], numbers: list[int], dipole: f
         (["--learning-rate", "0"], "learning_rate is 0.0: expected above 0"),
         (["--time-budget", "0"], "--time-budget is 0.0"),
         (["--cpus-per-trial", "0"], "--cpus-per-trial is 0"),
-        (["--cpus-per-trial", "4096"], "--cpus-per-trial 4096: this machine has"),
+        (["--cpus-per-trial", "4096"], "--cpus-per-trial 4096: expected at most "),
         (["--name", "artifacts"], "--name artifacts is taken"),
         (["--max-concurrent", "0"], "--max-concurrent is 0"),
         (["--gpus-per-trial", "-1"], "--gpus-per-trial is -1"),
@@ -80,6 +81,14 @@ def test_a_gpu_that_is_not_there_is_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert "this machine has 0 GPUs" in refused("--gpus-per-trial", "1")
+
+
+def test_a_trial_gets_no_more_cores_than_this_process_may_use(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the machine has: ``taskset`` and batch systems give a share of it."""
+    monkeypatch.setattr(session, "cores", lambda: 3)
+    assert "--cpus-per-trial 4: expected at most 3, the cores" in refused("--cpus-per-trial", "4")
 
 
 def test_a_truncated_parquet_is_refused(refused: Refused, tmp_path: Path) -> None:

@@ -323,6 +323,15 @@ def test_a_running_study_is_left_alone(
     assert capsys.readouterr().err.startswith("error: the study s is running")
 
 
+def test_a_runs_folder_that_several_machines_mount_is_named(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Locks may be missing there, and SQLite's database be damaged."""
+    monkeypatch.setattr(doctor, "file_system", lambda _: "nfs4")
+    look(planted)
+    assert f"{planted.runs / 's'} lies on nfs4, which several machines" in capsys.readouterr().out
+
+
 def test_a_study_that_is_not_there_is_named(
     planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def test_a_save_that_fails_leaves_the_earlier_file_whole(tmp_path, state, monkey
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, state, monkeypatch):
-    """Renamed first, an empty file could stand under the final name after a power cut."""
+    """Renamed first, an empty file could stand under the final name after a power cut; then the
+    folder is flushed, lest the name be lost."""
     order = []
     flush, rename = os.fsync, Path.rename
     monkeypatch.setattr(os, "fsync", lambda file: (order.append("flushed"), flush(file)))
@@ -86,7 +88,7 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, state, monkeyp
         Path, "rename", lambda old, new: (order.append("renamed"), rename(old, new))[1]
     )
     checkpoint.save(tmp_path, state)
-    assert order == ["flushed", "renamed"]
+    assert order == ["flushed", "renamed", "flushed"]
 
 
 def test_a_checkpoint_holds_nothing_but_tensors_and_plain_values(tmp_path, state):
@@ -135,9 +137,12 @@ def test_exported_weights_are_a_checkpoint_without_what_only_training_needs(tmp_
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
-def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path):
+def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path, monkeypatch):
     checkpoint.save(tmp_path, {"epoch": 1, "model": {}})
-    (tmp_path / "state.pt.partial").symlink_to("/dev/full")
+    name = uuid.uuid4()
+    monkeypatch.setattr(uuid, "uuid4", lambda: name)
+    (tmp_path / f"state.pt.{name.hex}.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
         checkpoint.save(tmp_path, {"epoch": 2, "model": {"w": torch.zeros(10_000)}})
     assert checkpoint.load(tmp_path, CPU)["epoch"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]

@@ -2,7 +2,7 @@
 
 Written with tensors, such a sum writes an array with a row an edge for each of its factors, far
 more than the caches hold; a loop keeps the row of one node and its neighbour in them. Each is
-compiled when first called and kept on disk beside this file. The same sums written with tensors
+compiled when first called and kept on disk. The same sums written with tensors
 are in `trainables.models.neighbours`.
 
 Node i owns the edges ``offsets[i]`` to ``offsets[i + 1]``; edge e leads to ``target[e]``, belongs
@@ -10,13 +10,12 @@ to pair ``pair[e]`` and has its way back in edge ``reverse[e]``. Shapes: nodes N
 P = E / 2, heads H, width W. Arrays named last, before which no value is named, are written.
 """
 
-import numba
 import numpy as np
 
+from datasets.compiled import compiled
+
 # Sums may be reordered to use vector instructions; infinities and NaN keep their meaning.
-compiled = numba.njit(
-    nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"}
-)
+kernel = compiled(error_model="numpy", fastmath={"reassoc", "contract"})
 
 EPSILON = 1e-7
 """Added to messages, as in GENConv."""
@@ -25,7 +24,7 @@ SLOPE = 0.2
 """Of the leaky ReLU in the scores of attention, as in GAT."""
 
 
-@compiled
+@kernel
 def summed(own, x, offsets, target, out):
     """``out_i = sum_j x_j``, with x_i itself if `own`: (N, W)."""
     nodes, width = x.shape
@@ -38,7 +37,7 @@ def summed(own, x, offsets, target, out):
                 out[i, w] += x[j, w]
 
 
-@compiled
+@kernel
 def filtered(own, x, filters, offsets, target, pair, out):
     """``out_i = sum_j x_j * f_ij``, with x_i itself if `own`: x (N, W), f (P, W)."""
     nodes, width = x.shape
@@ -51,7 +50,7 @@ def filtered(own, x, filters, offsets, target, pair, out):
                 out[i, w] += filters[p, w] * x[j, w]
 
 
-@compiled
+@kernel
 def filter_gradient(gradient, x, offsets, target, pair, of_filters):
     """Of `filtered`, given that of its sum: ``g_i * x_j + g_j * x_i``."""
     nodes, width = x.shape
@@ -63,7 +62,7 @@ def filter_gradient(gradient, x, offsets, target, pair, of_filters):
                     of_filters[p, w] = gradient[i, w] * x[j, w] + gradient[j, w] * x[i, w]
 
 
-@compiled
+@kernel
 def softened_exponents(x, of_pairs, temperature, offsets, target, pair, exponents):
     """``t m_ij`` less the largest of each node's and feature's, so that exp does not overflow.
 
@@ -85,7 +84,7 @@ def softened_exponents(x, of_pairs, temperature, offsets, target, pair, exponent
                 exponents[e, w] -= most[w]
 
 
-@compiled
+@kernel
 def softened(x, of_pairs, offsets, target, pair, weights, out):
     """``out_i = sum_j softmax_j(t m_ij) m_ij`` in each feature, ``m_ij = relu(x_j + e_ij) + eps``.
 
@@ -112,7 +111,7 @@ def softened(x, of_pairs, offsets, target, pair, weights, out):
                 out[i, w] += weights[e, w] * message
 
 
-@compiled
+@kernel
 def softened_gradients(
     gradient,
     x,
@@ -147,7 +146,7 @@ def softened_gradients(
     to_temperature[0] = of_temperature
 
 
-@compiled
+@kernel
 def moments(directions, weights, offsets, target, pair, out):
     """``out_i = sum_j u_ij (x) e_ij``: u (P, 3) from the lower to the higher node, e (P, W).
 
@@ -164,7 +163,7 @@ def moments(directions, weights, offsets, target, pair, out):
                     out[i, axis, w] += u * weights[p, w]
 
 
-@compiled
+@kernel
 def attended(
     x, filters, to_own, to_neighbour, to_pair, offsets, target, pair, own, attention, out
 ):
@@ -205,7 +204,7 @@ def attended(
                     out[i, h, w] += weight * filters[p, w] * x[j, h, w]
 
 
-@compiled
+@kernel
 def attended_gradients(
     gradient,
     x,
@@ -277,11 +276,11 @@ def attended_gradients(
                 of_pair[p, h] += of_score
 
 
-@compiled
+@kernel
 def _leaky(score):
     return score if score > 0 else SLOPE * score
 
 
-@compiled
+@kernel
 def _slope(score):
     return 1.0 if score > 0 else SLOPE

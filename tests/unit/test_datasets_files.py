@@ -1,0 +1,103 @@
+"""Files that are whole or absent, whoever writes them at once."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from datasets.files import write_new, write_whole
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_several_who_write_one_file_at_once_leave_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """As two reports of a study do, or a report and the study's end."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # the disk would take seconds
+    file = tmp_path / "report.html"
+    contents = [bytes([letter]) * 200_000 for letter in range(threads)]
+
+    def write_often(content: bytes) -> None:
+        for _ in range(100):
+            write_whole(file, content)
+
+    with ThreadPoolExecutor(threads) as pool:
+        writers = [pool.submit(write_often, content) for content in contents]
+        while not all(writer.done() for writer in writers):
+            assert not file.exists() or file.read_bytes() in contents
+    for writer in writers:
+        writer.result()
+    assert file.read_bytes() in contents
+    assert [left.name for left in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is flushed to the disk from now on: files and folders, by kind."""
+    kinds: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        kinds.append("folder" if is_folder else "file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return kinds
+
+
+WRITERS = pytest.mark.parametrize("write", [write_whole, write_new])
+Write = Callable[[Path, bytes], None]
+
+
+@WRITERS
+def test_the_disk_knows_the_name_of_a_file_that_is_written(
+    tmp_path: Path, flushed: list[str], write: Write
+) -> None:
+    write(tmp_path / "new" / "file", b"all of it")
+    assert (tmp_path / "new" / "file").read_bytes() == b"all of it"
+    assert flushed == ["file", "folder"]
+
+
+@WRITERS
+def test_a_file_system_that_flushes_no_folders_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    fsync = os.fsync
+
+    def of_files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    write(tmp_path / "file", b"all of it")
+    assert (tmp_path / "file").read_bytes() == b"all of it"
+
+
+@WRITERS
+def test_a_folder_that_the_disk_loses_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    fsync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(tmp_path / "file", b"all of it")
+
+
+def test_of_two_who_write_a_new_file_one_succeeds_and_nothing_else_is_left(tmp_path: Path) -> None:
+    write_new(tmp_path / "file", b"one's")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "file", b"another's")
+    assert (tmp_path / "file").read_bytes() == b"one's"
+    assert [left.name for left in tmp_path.iterdir()] == ["file"]
