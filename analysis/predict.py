@@ -9,6 +9,7 @@ says. The geometry of a SMILES is made as those of the generated molecules are; 
 (schema: datasets/molecules.py, no targets needed) is its own. For a study of drives it dreams on
 from the first frames of an episode with the actions that were recorded, prints the error against
 the horizon, and writes dream.csv and dream.gif into runs/NAME/report or the folder --output.
+A study without finals predicts with its best trial, and says so.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from analysis import command_line, predict_drives, predict_molecules
 from analysis.champion import champion_of
 from analysis.runs import StudyRuns, TrackingStore
 from datasets.errors import InputError
+from datasets.typed_paths import typed_path
 
 
 def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
@@ -34,8 +36,8 @@ def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
         A table as Markdown, with what it means, and where the files are.
 
     Raises:
-        InputError: If there is no such study or it has no champion, the options are not for such
-            a study, or what is to be predicted cannot be.
+        InputError: If there is no such study or no trial of it finished, the options are not for
+            such a study, or what is to be predicted cannot be.
         OSError: If a file cannot be written.
     """
     store = TrackingStore(tracking_uri)
@@ -104,13 +106,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     line.add_argument(
         "--molecules",
-        type=Path,
+        type=typed_path,
         metavar="FILE.parquet",
         help="a table of molecules (schema: datasets/molecules.py; no targets needed)",
     )
     line.add_argument(
         "--recordings",
-        type=Path,
+        type=typed_path,
         metavar="FILE",
         help="recorded drives, .arrow or .pkl, for a study of drives (default: its test episodes)",
     )
@@ -119,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     line.add_argument(
         "--output",
-        type=Path,
+        type=typed_path,
         metavar="PATH",
         help="FILE.csv or FILE.parquet for molecules (default: none is written); a folder for "
         "drives (default: that of the report)",

@@ -157,8 +157,8 @@ def markdown(found: Predicted, runs: StudyRuns, champion: Champion) -> str:
         for smiles, mean, spread in zip(*columns, strict=True)
     ]
     caption = (
-        f"{runs.name}: {target} by the champion, {champion.title}: mean and standard deviation "
-        f"over {champion.trainings}. The error that these have in common is not in it."
+        f"{runs.name}: {target} by {champion.title}: mean and standard deviation over "
+        f"{champion.trainings}. The error that these have in common is not in it.{champion.remark}"
     )
     more = len(found.smiles) - SHOWN
     others = (

@@ -25,6 +25,7 @@ from analysis.findings import Findings, OpenData
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
+from datasets.typed_paths import typed_address
 from trainables.rollout import CONTEXT, psnr
 
 HORIZONS = (1, 10, 30, 50, 100)
@@ -224,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line.add_data_dir(line)
     line.add_argument(
         "--recordings",
+        type=typed_address,
         metavar="FILE",
         help="where the study's drives are on this machine, if not where they were",
     )

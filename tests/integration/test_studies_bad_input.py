@@ -66,6 +66,11 @@ def write_molecules(path: Path, smiles: list[str], numbers: list[int], dipole: f
         (["--max-concurrent", "0"], "--max-concurrent is 0"),
         (["--gpus-per-trial", "-1"], "--gpus-per-trial is -1"),
         (["--name", "../escape"], "expected letters, digits"),
+        (["--name=-rf"], "--name '-rf': expected letters, digits"),
+        (["--name", "a/b"], "--name 'a/b': expected letters, digits"),
+        (["--name", "a:b"], "--name 'a:b': expected letters, digits"),
+        (["--name", "n" * 101], "at most 100"),
+        (["--runs-dir", "~nobody-here/x"], "there is no home folder ~nobody-here"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
     ],
 )
