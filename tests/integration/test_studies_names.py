@@ -1,6 +1,7 @@
 """Names that nobody chose: made of a column's, a file's or a recording's, whatever these are."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,7 +64,8 @@ def test_a_recording_of_any_name_is_studied(where: list[str], tmp_path: Path) ->
 def test_a_long_name_keeps_its_end(where: list[str], tmp_path: Path) -> None:
     """A tiny study is not to take the name of the whole one."""
     asked = ["--local", "--ending", "good", "--epochs", "1", "--trials", "1", *where]
-    assert main(FAKE, [*asked, "--dataset", "d/" * 80, "--preset", "named"]) == 0
+    study = replace(FAKE, data_title=lambda options: "d/" * 80)
+    assert main(study, [*asked, "--preset", "named"]) == 0
     made = [path.name for path in (tmp_path / "runs").iterdir() if (path / "optuna.log").is_file()]
     (name,) = made
     assert len(name) == 100
