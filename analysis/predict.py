@@ -17,11 +17,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import command_line, predict_drives, predict_molecules
+from analysis import command_line
 from analysis.champion import champion_of
 from analysis.runs import StudyRuns, TrackingStore
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
+
+TABLES = (".csv", ".parquet")
+"""Suffixes of what --output writes of molecules."""
 
 
 def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
@@ -53,8 +56,12 @@ def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns)
     _refuse(typed, ("recordings", "episode"), f"{runs.name} is a study of molecules")
     if (typed.smiles is None) == (typed.molecules is None):
         raise InputError(f"{runs.name} predicts molecules: give either --smiles or --molecules")
-    if typed.output is not None:
-        predict_molecules.check_output(typed.output)
+    if typed.output is not None and typed.output.suffix not in TABLES:
+        raise InputError(f"unknown --output {typed.output}: expected FILE.csv or FILE.parquet")
+    from analysis import (
+        predict_molecules,
+    )  # what one kind takes to predict the other need not load
+
     champion = champion_of(store, runs)
     if typed.smiles is not None:
         found = predict_molecules.of_smiles(runs, champion, typed.smiles)
@@ -76,8 +83,10 @@ def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns)
 def _drives(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns, report: Path) -> str:
     _refuse(typed, ("smiles", "molecules"), f"{runs.name} is a study of drives")
     folder: Path = typed.output or report
-    if folder.suffix in predict_molecules.SUFFIXES:
+    if folder.suffix in TABLES:
         raise InputError(f"--output {folder}: expected a folder, as {runs.name} is of drives")
+    from analysis import predict_drives
+
     champion = champion_of(store, runs)
     episode = typed.episode or 0
     if typed.recordings is not None:

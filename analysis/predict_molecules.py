@@ -15,7 +15,6 @@ from analysis import predictions
 from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns
-from datasets.errors import InputError
 from datasets.files import write_whole
 from datasets.graphs import GraphStore
 from datasets.molecules import read_table
@@ -25,8 +24,6 @@ from trainables.molecules import predict
 
 SHOWN = 50
 """Molecules that are printed; a file takes more."""
-
-SUFFIXES = (".csv", ".parquet")
 
 DECIMALS = 4
 """Of a prediction without a spread."""
@@ -107,16 +104,6 @@ def geometry(runs: StudyRuns) -> str:
         "qm9": "; the model was trained on those of qm9, which are B3LYP's",
     }.get(dataset, f"; the model was trained on those of {dataset}")
     return f"Geometries: one conformer each, by ETKDG and MMFF94{learned}."
-
-
-def check_output(path: Path) -> None:
-    """Checks that a table can be written there.
-
-    Raises:
-        InputError: If the name says otherwise.
-    """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"unknown --output {path}: expected FILE.csv or FILE.parquet")
 
 
 def write(found: Predicted, runs: StudyRuns, champion: Champion, path: Path) -> None:
