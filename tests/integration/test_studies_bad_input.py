@@ -14,6 +14,7 @@ from torch_geometric.datasets import QM9
 from datasets import downloads
 from datasets.molecules import molecule_table
 from studies.gnn_sweep import STUDY
+from studies.study import main
 
 
 @pytest.fixture
@@ -146,6 +147,21 @@ def test_a_tracking_uri_of_an_unknown_kind_is_refused(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://somewhere")
     assert "cannot use the tracking store ftp://somewhere" in refused()
+
+
+def test_a_temporary_folder_that_is_too_long_for_ray_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", f"/tmp/{'x' * 60}")
+    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    assert main(STUDY, where) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: the temporary folder /tmp/xxx")
+    assert "set RAY_TMPDIR, or TMPDIR, to a shorter one" in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("flag", ["--runs-dir", "--data-dir"])

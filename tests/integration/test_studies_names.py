@@ -1,20 +1,21 @@
 """Names that nobody chose: made of a column's, a file's or a recording's, whatever these are."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from fake_study import FAKE
-from moving_stripes import stripes
+from rich.console import Console
 from trained_studies import LITTLE
 
 from analysis import finals, predict, report
 from datasets.molecules import write_table
-from datasets.recordings import write_recordings
 from studies import doctor, gnn_sweep, replay, world_model_sweep
-from studies.study import main
+from studies.command_line import parse
+from studies.session import Session
+from studies.study import Study, main
 
 TARGET = "homo/lumo gap (eV)"
 NAME = "gnn-a_b-homo_lumo_gap__eV_"
@@ -53,24 +54,29 @@ def test_a_target_of_any_name_is_studied_analysed_registered_and_predicted(
     }
 
 
-def test_a_recording_of_any_name_is_studied(where: list[str], tmp_path: Path) -> None:
-    write_recordings(stripes(20, 45), tmp_path / "it's: drive #1.arrow")
-    line = ["--recordings", str(tmp_path / "it's: drive #1.arrow"), "--trials", "1"]
-    little = ["--epochs", "1", "--hidden", "16", "--sequence-length", "10", "--core", "builtin"]
-    assert main(world_model_sweep.STUDY, ["--local", *line, *little, *where]) == 0
-    assert (tmp_path / "runs" / "world-model-it_s__drive__1" / "report" / "report.md").is_file()
+def named(study: Study[Any], where: list[str], *arguments: str) -> str:
+    """What a study is called by default."""
+    line = ["--local", *where, *arguments]
+    typed = parse(line, "?", study.data_options, study.config, study.data_file)
+    return Session(study, typed, line, Console()).name
 
 
-def test_a_long_name_keeps_its_end(where: list[str], tmp_path: Path) -> None:
-    """A tiny study is not to take the name of the whole one."""
-    asked = ["--local", "--ending", "good", "--epochs", "1", "--trials", "1", *where]
-    study = replace(FAKE, data_title=lambda options: "d/" * 80)
-    assert main(study, [*asked, "--preset", "named"]) == 0
-    made = [path.name for path in (tmp_path / "runs").iterdir() if (path / "optuna.log").is_file()]
-    (name,) = made
-    assert len(name) == 100
-    assert name.startswith("fake-d_d_")
-    assert name.endswith(("_d-named", "d_-named"))
+def test_a_recording_may_have_any_name(where: list[str]) -> None:
+    recordings = ["--recordings", "/x/it's: drive #1.arrow"]
+    assert named(world_model_sweep.STUDY, where, *recordings) == "world-model-it_s__drive__1"
+    assert named(world_model_sweep.STUDY, where) == "world-model-pursuit"
+
+
+def test_a_long_name_keeps_its_end(where: list[str]) -> None:
+    """A tiny study, or one of a preset, is not to take the name of the whole one."""
+    line = ["--dataset", f"/x/{'m' * 200}.parquet", "--target", "t" * 200]
+    whole, preset, tiny = (
+        named(gnn_sweep.STUDY, where, *line, *more)
+        for more in ([], ["--preset", "homework"], ["--preset", "homework", "--smoke"])
+    )
+    assert whole == f"gnn-{'m' * 96}"
+    assert preset == f"gnn-{'m' * 87}-homework"
+    assert tiny == f"gnn-{'m' * 81}-homework-smoke"
 
 
 def test_a_folder_that_is_called_as_the_home_folder_is_written_is_left_alone(
