@@ -282,9 +282,10 @@ def _caption(found: Outcome, runs: StudyRuns) -> str:
     remark = f" {kind.remark}" if kind.remark else ""
     luck = "the training and " if seeds[-1] > 1 else ""
     return (
-        f"{runs.name}: the finalists, each trained again with {' or '.join(map(str, seeds))} "
-        "fresh seeds; in bold the champion, which has the highest mean of "
-        f"{runs.objective} over them. Selection gap: what the search promised, less that mean. "
+        f"{escaped(runs.name)}: the finalists, each trained again with "
+        f"{' or '.join(map(str, seeds))} fresh seeds; in bold the champion, which has the highest "
+        f"mean of {runs.objective} over them. Selection gap: what the search promised, less that "
+        "mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {kind.units}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Sequence
 
-SPECIAL = re.compile(r"[\\`*\[<~]|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w]+;)|^[#>+-](?!\d)")
+SPECIAL = re.compile(r"[\\`*\[<~]|(?<!\w)_+|_++(?!\w)|&(?=[#\w]+;)|^[#>+-](?!\d)")
 """What Markdown would take for more than it is: in ``learning_rate`` nothing."""
 
 
 def escaped(text: str) -> str:
     """Text on one line, as Markdown that shows it as it is."""
-    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    return SPECIAL.sub(lambda found: "".join(rf"\{c}" for c in found[0]), " ".join(text.split()))
 
 
 def code(text: str) -> str:

@@ -232,7 +232,7 @@ def _caption(rows: Sequence[Row], runs: StudyRuns) -> str:
     assert chosen is not None
     molecules = next((len(row.best.predictions.row) for row in rows if row.best), 0)
     return (
-        f"{runs.name}: the trial of each {runs.by} that finished with the highest "
+        f"{escaped(runs.name)}: the trial of each {runs.by} that finished with the highest "
         f"{runs.objective}, on {molecules:,} test molecules that nothing was fitted to or chosen "
         f"by. In brackets: 95 % bootstrap interval over the test molecules ({RESAMPLES:,} "
         "resamples); it leaves out the luck of the training seed. Baseline: the default, or "

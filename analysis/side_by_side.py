@@ -133,7 +133,7 @@ def _row(side: Side) -> list[str]:
         cells[2] = f"{champion.validation.mean(axis=0):.4f}"
         test = champion.test
         cells[3] = f"{test.value:.4f} ({test.low:.4f} to {test.high:.4f})"
-    return [runs.name, *cells, str(len(trials)), f"{side.hours:.2f}"]
+    return [escaped(runs.name), *cells, str(len(trials)), f"{side.hours:.2f}"]
 
 
 def _verdicts(sides: Sequence[Side]) -> str:
@@ -141,6 +141,7 @@ def _verdicts(sides: Sequence[Side]) -> str:
     groups = _on_the_same_units(sides)
     if sum(map(len, groups)) < 2:
         return "Without finals of two studies at least, nothing can be said of their difference."
+    groups = [{escaped(name): outcome for name, outcome in group.items()} for group in groups]
     told = [_within(group) for group in groups if len(group) > 1]
     if len(groups) > 1:
         splits = "; ".join(" and ".join(group) for group in groups)
@@ -245,5 +246,5 @@ def _conditions(sides: Sequence[Side]) -> str:
             rows.append([name, *map(escaped, values)])
     if not rows:
         return "The studies were asked by the same command, of the same data."
-    shown = table(["differs", *(side.runs.name for side in sides)], rows)
+    shown = table(["differs", *(escaped(side.runs.name) for side in sides)], rows)
     return f"What else differs between the studies:\n\n{shown}"

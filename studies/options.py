@@ -149,5 +149,5 @@ class Options:
 
 
 def part_of_a_name(text: str, longest: int) -> str:
-    """The text with ``_`` for each character that no study's name has, and no longer than that."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text)[:longest]
+    """The text with ``_`` in place of what no study's name has, and no longer than that."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:longest]

@@ -18,7 +18,7 @@ from studies.session import Session
 from studies.study import Study, main
 
 TARGET = "homo/lumo gap (eV)"
-NAME = "gnn-a_b-homo_lumo_gap__eV_"
+NAME = "gnn-a_b-homo_lumo_gap_eV_"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def named(study: Study[Any], where: list[str], *arguments: str) -> str:
 
 def test_a_recording_may_have_any_name(where: list[str]) -> None:
     recordings = ["--recordings", "/x/it's: drive #1.arrow"]
-    assert named(world_model_sweep.STUDY, where, *recordings) == "world-model-it_s__drive__1"
+    assert named(world_model_sweep.STUDY, where, *recordings) == "world-model-it_s_drive_1"
     assert named(world_model_sweep.STUDY, where) == "world-model-pursuit"
 
 

@@ -16,6 +16,7 @@ ODD = [
     "<http://example.org> <b>&amp;</b>",
     "three ``` backticks and one `",
     "**bold** *slanted* _slanted_ __bold__ ~~gone~~",
+    "a__b _a_ -__c__: __init__.py _",
     "# no heading",
     "> no quotation",
     "- no list",
@@ -42,7 +43,7 @@ def test_an_escaped_text_is_read_as_it_was_on_one_line(text: str) -> None:
     assert shown(f"- why: {escaped(text)}").strip() == f"why: {' '.join(text.split())}"
 
 
-@pytest.mark.parametrize("text", ["mu", "homo/lumo gap (eV)", "kcal/mol", "learning_rate", "-1"])
+@pytest.mark.parametrize("text", ["mu", "homo/lumo gap (eV)", "kcal/mol", "learning__rate", "-1"])
 def test_a_harmless_text_is_left_as_it_is(text: str) -> None:
     assert escaped(text) == text
 

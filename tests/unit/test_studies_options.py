@@ -39,10 +39,11 @@ def test_any_other_name_is_refused_in_one_line(name: str) -> None:
     ("text", "part"),
     [
         ("gfn2-mu", "gfn2-mu"),
-        ("x-homo/lumo gap (eV)", "x-homo_lumo_gap__eV_"),
+        ("x-homo/lumo gap (eV)", "x-homo_lumo_gap_eV_"),
         ("x-a/../../b", "x-a_.._.._b"),
-        ("能量:1\n2'", "___1_2_"),
+        ("能量:1\n2'", "_1_2_"),
         ("m" * 300, "m" * 90),
+        ("my__data", "my__data"),
     ],
 )
 def test_a_text_is_made_to_fit_into_a_name(text: str, part: str) -> None:
