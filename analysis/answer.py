@@ -4,6 +4,7 @@ from collections import Counter
 
 from analysis.finals import Outcome, quantity
 from analysis.kinds import KINDS
+from analysis.markdown import escaped
 from analysis.runs import StudyRuns, TrialRun
 
 UNFINISHED = {
@@ -18,7 +19,7 @@ def answer(runs: StudyRuns, outcome: Outcome | None, reason: str = "") -> str:
     Args:
         runs: The study.
         outcome: Of its finals; None: there is none.
-        reason: Why there is none.
+        reason: Why there is none; Markdown.
     """
     best = runs.best(runs.trials)
     if outcome is not None:
@@ -29,8 +30,8 @@ def answer(runs: StudyRuns, outcome: Outcome | None, reason: str = "") -> str:
 
 
 def question(runs: StudyRuns) -> str:
-    """What the study asks, as its own first paragraph puts it."""
-    return runs.question.strip().partition("\n\n")[0].replace("\n", " ")
+    """What the study asks, as its own first paragraph puts it; Markdown."""
+    return escaped(runs.question.strip().partition("\n\n")[0])
 
 
 def _of_finals(runs: StudyRuns, outcome: Outcome) -> str:
@@ -41,7 +42,8 @@ def _of_finals(runs: StudyRuns, outcome: Outcome) -> str:
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
     against = _against_default(runs, outcome) if seeds > 1 else ""
     found = (
-        f"**{champion.title}** is the champion: its mean test {name} is **{test.value:.4f}** "
+        f"**{escaped(champion.title)}** is the champion: "
+        f"its mean test {name} is **{test.value:.4f}** "
         f"(95 % interval {test.low:.4f} to {test.high:.4f}{lucky}) over {seeds} fresh "
         f"seed{'s' * (seeds > 1)}, on {outcome.units:,} test {unit} that neither the search nor "
         f"this choice saw{against}."
@@ -109,7 +111,7 @@ def _of_search(runs: StudyRuns, best: TrialRun, reason: str) -> str:
     count = len(runs.trials)
     which = f"{so_far}the best of {count} trial{'s' * (count > 1)} is trial {best.number}"
     found = (
-        f"{which[0].upper()}{which[1:]}, **{best.configuration}**, with {runs.objective} "
+        f"{which[0].upper()}{which[1:]}, **{escaped(best.configuration)}**, with {runs.objective} "
         f"**{best.metrics[runs.objective]:.4f}**."
     )
     if runs.finals:
@@ -140,4 +142,4 @@ def _nothing(runs: StudyRuns) -> str:
     if not reasons:
         return f"{told} The question is open."
     reason, count = reasons.most_common(1)[0]
-    return f"{told} The most frequent reason, of {count}: {reason.rstrip('.')}."
+    return f"{told} The most frequent reason, of {count}: {escaped(reason).rstrip('.')}."

@@ -1,19 +1,22 @@
-"""The finals of a study's champion, each trained with a seed of its own, to predict with."""
+"""What a study predicts with: its champion's finals, each trained with a seed of its own; without
+finals the best trial of the search."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.markdown import escaped
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 
 
 @dataclass(frozen=True)
 class Champion:
-    """A champion, as far as its weights were kept.
+    """A champion, or the best trial of a study without one, as far as its weights were kept.
 
     Attributes:
         trial: The trial of the search that had its configuration.
-        finals: Its trainings on fresh seeds, and of each what `TrackingStore.weights` gives.
+        finals: Its trainings on fresh seeds, or the trial alone, and of each what
+            `TrackingStore.weights` gives.
     """
 
     trial: TrialRun
@@ -25,9 +28,15 @@ class Champion:
         return tuple(int(final.params["seed"]) for final, _ in self.finals)
 
     @property
+    def has_finals(self) -> bool:
+        """Whether it is a champion."""
+        return self.finals[0][0].of is not None
+
+    @property
     def title(self) -> str:
-        """Configuration and trial."""
-        return f"{self.trial.configuration} (trial {self.trial.number})"
+        """What it is, with configuration and trial; Markdown."""
+        called = "the champion" if self.has_finals else "the best trial of the search"
+        return f"{called}, {escaped(self.trial.configuration)} (trial {self.trial.number})"
 
     @property
     def trainings(self) -> str:
@@ -36,28 +45,39 @@ class Champion:
         several = len(self.finals) > 1
         return f"{len(self.finals)} training{'s' * several}, seed{'s' * several} {seeds}"
 
+    @property
+    def remark(self) -> str:
+        """What there is to say of a trial in place of a champion; empty of a champion."""
+        if self.has_finals:
+            return ""
+        return (
+            " It is one training, the search's own, and how far others differ is not known: the "
+            "study's command with --finalists 5 trains the best configurations again."
+        )
+
 
 def champion_of(store: TrackingStore, runs: StudyRuns) -> Champion:
-    """Fetches the champion of a study.
+    """Fetches the champion of a study, or its best trial where none has finals.
 
     Raises:
-        InputError: If it has none, or no weights of it were kept.
+        InputError: If there is neither, or no weights of it were kept.
     """
-    if runs.status != "FINISHED":
+    if runs.status not in ("FINISHED", "FAILED"):
         raise InputError(
             f"{runs.name} has not come to its end ({runs.status}), where its champion is chosen: "
             "repeat its command to go on"
         )
-    trial = runs.champion
+    champion = runs.champion
+    trial = champion or runs.best(runs.trials)
     if trial is None:
-        raise InputError(
-            f"{runs.name} has no finals, and so no champion: repeat its command with --finalists 5"
-        )
-    fetched = [(final, store.weights(final)) for final in runs.finalists[trial.number]]
-    kept = tuple((final, weights) for final, weights in fetched if weights is not None)
+        raise InputError(f"no trial of {runs.name} finished: there is nothing to predict with")
+    trainings = runs.finalists[trial.number] if champion else (trial,)
+    fetched = [(training, store.weights(training)) for training in trainings]
+    kept = tuple((training, weights) for training, weights in fetched if weights is not None)
     if not kept:
+        which = "'s finals, the champion" if champion else ", the best"
         raise InputError(
-            f"the weights of trial {trial.number}'s finals, the champion of {runs.name}, were not "
-            "kept: nothing can be predicted"
+            f"the weights of trial {trial.number}{which} of {runs.name}, were not kept: nothing "
+            "can be predicted"
         )
     return Champion(trial, kept)

@@ -11,6 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from datasets.addresses import shown
 from datasets.errors import InputError, described
+from datasets.terminal import replace_what_cannot_be_shown
+from datasets.typed_paths import typed_path
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -25,8 +27,8 @@ def add_runs_dir(line: argparse.ArgumentParser, also: str = "") -> None:
     """The option that says where a study was recorded, and what else it says."""
     line.add_argument(
         "--runs-dir",
-        type=Path,
-        default=Path(os.environ.get("ORRERY_RUNS_DIR", "runs")),
+        type=typed_path,
+        default=os.environ.get("ORRERY_RUNS_DIR") or "runs",
         metavar="PATH",
         help="where the study was recorded, unless MLFLOW_TRACKING_URI names a server"
         f"{also} (default: %(default)s)",
@@ -37,8 +39,8 @@ def add_data_dir(line: argparse.ArgumentParser) -> None:
     """The option that says where data are prepared."""
     line.add_argument(
         "--data-dir",
-        type=Path,
-        default=Path(os.environ.get("ORRERY_DATA_DIR", "data")),
+        type=typed_path,
+        default=os.environ.get("ORRERY_DATA_DIR") or "data",
         metavar="PATH",
         help="where prepared data are kept (default: %(default)s)",
     )
@@ -59,6 +61,7 @@ def answer(
     Returns:
         The exit code: 0, or 2 for bad input, a full disk or a storage that is away.
     """
+    replace_what_cannot_be_shown()
     typed = line.parse_args(argv)
     runs: Path = typed.runs_dir
 

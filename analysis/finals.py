@@ -28,10 +28,12 @@ from analysis import command_line, findings, style
 from analysis.comparison import LEVEL, Comparison, Finalists
 from analysis.findings import Findings
 from analysis.kinds import KINDS, Errors, OpenData, kind_of
+from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import Score
 from datasets.errors import InputError
+from datasets.typed_paths import typed_address
 
 NONE = "no finals: `--finalists` says of how many configurations there are some"
 
@@ -258,8 +260,9 @@ def markdown(found: Outcome, runs: StudyRuns) -> str:
 
 def _cells(found: Outcome, finalist: Finalist) -> list[str]:
     numbers = [str(other.trial.number) for other in found.level_with(finalist)]
+    title = escaped(finalist.title)
     return [
-        f"**{finalist.title}**" if finalist is found.champion else finalist.title,
+        f"**{title}**" if finalist is found.champion else title,
         f"{finalist.promised:.4f}",
         _over_seeds(found, finalist),
         f"{finalist.gap:+.4f}",
@@ -282,9 +285,10 @@ def _caption(found: Outcome, runs: StudyRuns) -> str:
     remark = f" {kind.remark}" if kind.remark else ""
     luck = "the training and " if seeds[-1] > 1 else ""
     return (
-        f"{runs.name}: the finalists, each trained again with {' or '.join(map(str, seeds))} "
-        "fresh seeds; in bold the champion, which has the highest mean of "
-        f"{runs.objective} over them. Selection gap: what the search promised, less that mean. "
+        f"{escaped(runs.name)}: the finalists, each trained again with "
+        f"{' or '.join(map(str, seeds))} fresh seeds; in bold the champion, which has the highest "
+        f"mean of {runs.objective} over them. Selection gap: what the search promised, less that "
+        "mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {kind.units}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
@@ -322,7 +326,7 @@ def draw(found: Outcome, runs: StudyRuns) -> Figure:
         axis = figure.subplots()
         for place, finalist in enumerate(found.finalists):
             _paint(axis, place, finalist)
-        names = [finalist.title for finalist in found.finalists]
+        names = [style.plain(finalist.title) for finalist in found.finalists]
         axis.set_yticks(range(len(names)), names)
         axis.invert_yaxis()
         axis.set_xlabel(f"{quantity(runs)} (dimensionless)")
@@ -388,6 +392,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line.add_data_dir(line)
     line.add_argument(
         "--data",
+        type=typed_address,
         metavar="FILE",
         help="where the study's molecules or drives are on this machine, if not where they were",
     )

@@ -9,6 +9,7 @@ says. The geometry of a SMILES is made as those of the generated molecules are; 
 (schema: datasets/molecules.py, no targets needed) is its own. For a study of drives it dreams on
 from the first frames of an episode with the actions that were recorded, prints the error against
 the horizon, and writes dream.csv and dream.gif into runs/NAME/report or the folder --output.
+A study without finals predicts with its best trial, and says so.
 """
 
 import argparse
@@ -16,10 +17,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import command_line, predict_drives, predict_molecules
+from analysis import command_line
 from analysis.champion import champion_of
 from analysis.runs import StudyRuns, TrackingStore
 from datasets.errors import InputError
+from datasets.typed_paths import typed_path
+
+TABLES = (".csv", ".parquet")
+"""Suffixes of what --output writes of molecules."""
 
 
 def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
@@ -34,8 +39,8 @@ def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
         A table as Markdown, with what it means, and where the files are.
 
     Raises:
-        InputError: If there is no such study or it has no champion, the options are not for such
-            a study, or what is to be predicted cannot be.
+        InputError: If there is no such study or no trial of it finished, the options are not for
+            such a study, or what is to be predicted cannot be.
         OSError: If a file cannot be written.
     """
     store = TrackingStore(tracking_uri)
@@ -51,8 +56,12 @@ def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns)
     _refuse(typed, ("recordings", "episode"), f"{runs.name} is a study of molecules")
     if (typed.smiles is None) == (typed.molecules is None):
         raise InputError(f"{runs.name} predicts molecules: give either --smiles or --molecules")
-    if typed.output is not None:
-        predict_molecules.check_output(typed.output)
+    if typed.output is not None and typed.output.suffix not in TABLES:
+        raise InputError(f"unknown --output {typed.output}: expected FILE.csv or FILE.parquet")
+    from analysis import (
+        predict_molecules,
+    )  # what one kind takes to predict the other need not load
+
     champion = champion_of(store, runs)
     if typed.smiles is not None:
         found = predict_molecules.of_smiles(runs, champion, typed.smiles)
@@ -74,8 +83,10 @@ def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns)
 def _drives(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns, report: Path) -> str:
     _refuse(typed, ("smiles", "molecules"), f"{runs.name} is a study of drives")
     folder: Path = typed.output or report
-    if folder.suffix in predict_molecules.SUFFIXES:
+    if folder.suffix in TABLES:
         raise InputError(f"--output {folder}: expected a folder, as {runs.name} is of drives")
+    from analysis import predict_drives
+
     champion = champion_of(store, runs)
     episode = typed.episode or 0
     if typed.recordings is not None:
@@ -104,13 +115,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     line.add_argument(
         "--molecules",
-        type=Path,
+        type=typed_path,
         metavar="FILE.parquet",
         help="a table of molecules (schema: datasets/molecules.py; no targets needed)",
     )
     line.add_argument(
         "--recordings",
-        type=Path,
+        type=typed_path,
         metavar="FILE",
         help="recorded drives, .arrow or .pkl, for a study of drives (default: its test episodes)",
     )
@@ -119,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     line.add_argument(
         "--output",
-        type=Path,
+        type=typed_path,
         metavar="PATH",
         help="FILE.csv or FILE.parquet for molecules (default: none is written); a folder for "
         "drives (default: that of the report)",

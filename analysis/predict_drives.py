@@ -171,10 +171,10 @@ def markdown(found: Dreamt, drive: Drive, runs: StudyRuns, champion: Champion) -
     rows.append(_row(f"mean 1 to {longest}", found.mse.mean(axis=1), found.freeze.mean(axis=0)))
     header = ["horizon", "MSE", "standard deviation", "freeze", "share of freeze"]
     caption = (
-        f"{runs.name}: free-running rollouts of the champion, {champion.title}, over the episode "
+        f"{runs.name}: free-running rollouts of {champion.title}, over the episode "
         f"{drive.title}, after {CONTEXT} frames of context, with the actions that were recorded: "
         "mean squared errors (pixel values from 0 to 1), mean and standard deviation over "
-        f"{champion.trainings}. Freeze keeps the last frame of the context."
+        f"{champion.trainings}. Freeze keeps the last frame of the context.{champion.remark}"
     )
     return f"{markdown_table(header, rows)}\n\n{caption}\n"
 

@@ -16,7 +16,6 @@ from analysis import predictions
 from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns
-from datasets.errors import InputError
 from datasets.files import write_whole
 from datasets.graphs import GraphStore
 from datasets.molecules import read_table
@@ -26,8 +25,6 @@ from trainables.molecules import predict
 
 SHOWN = 50
 """Molecules that are printed; a file takes more."""
-
-SUFFIXES = (".csv", ".parquet")
 
 FORMULA = ("=", "+", "-", "@")
 """What a cell begins with that spreadsheets take for a formula."""
@@ -113,16 +110,6 @@ def geometry(runs: StudyRuns) -> str:
     return f"Geometries: one conformer each, by ETKDG and MMFF94{learned}."
 
 
-def check_output(path: Path) -> None:
-    """Checks that a table can be written there.
-
-    Raises:
-        InputError: If the name says otherwise.
-    """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"unknown --output {path}: expected FILE.csv or FILE.parquet")
-
-
 def write(found: Predicted, runs: StudyRuns, champion: Champion, path: Path) -> None:
     """Writes all digits of all molecules, whole or not at all.
 
@@ -169,8 +156,8 @@ def markdown(found: Predicted, runs: StudyRuns, champion: Champion) -> str:
         for smiles, mean, spread in zip(*columns, strict=True)
     ]
     caption = (
-        f"{runs.name}: {target} by the champion, {champion.title}: mean and standard deviation "
-        f"over {champion.trainings}. The error that these have in common is not in it."
+        f"{runs.name}: {target} by {champion.title}: mean and standard deviation over "
+        f"{champion.trainings}. The error that these have in common is not in it.{champion.remark}"
     )
     more = len(found.smiles) - SHOWN
     others = (

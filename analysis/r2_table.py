@@ -24,11 +24,13 @@ from matplotlib.figure import Figure
 
 from analysis import command_line, findings, predictions, style
 from analysis.findings import Findings, OpenData
+from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
 from analysis.predictions import Predictions
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import RESAMPLES, Score, Scores, bootstrap
 from datasets.errors import InputError
+from datasets.typed_paths import typed_address
 
 PANEL = (2.5, 2.6)
 """Width and height of a panel, in inches."""
@@ -187,14 +189,15 @@ def _score_columns(prefix: str, entry: Entry | None, unit: str) -> dict[str, flo
 
 def markdown(rows: Sequence[Row], runs: StudyRuns) -> str:
     """The table as aligned Markdown, with what it means below."""
+    unit = escaped(runs.unit)
     header = [
         runs.by,
         "trial",
         "R²",
-        f"MSE ({style.squared(runs.unit)})",
-        f"MAE ({runs.unit})",
+        f"MSE ({escaped(style.squared(runs.unit))})",
+        f"MAE ({unit})",
         "baseline R²",
-        f"baseline MAE ({runs.unit})",
+        f"baseline MAE ({unit})",
         "parameters",
         "training time (s)",
         "epochs",
@@ -232,7 +235,7 @@ def _caption(rows: Sequence[Row], runs: StudyRuns) -> str:
     assert chosen is not None
     molecules = next((len(row.best.predictions.row) for row in rows if row.best), 0)
     return (
-        f"{runs.name}: the trial of each {runs.by} that finished with the highest "
+        f"{escaped(runs.name)}: the trial of each {runs.by} that finished with the highest "
         f"{runs.objective}, on {molecules:,} test molecules that nothing was fitted to or chosen "
         f"by. In brackets: 95 % bootstrap interval over the test molecules ({RESAMPLES:,} "
         "resamples); it leaves out the luck of the training seed. Baseline: the default, or "
@@ -312,6 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line.add_data_dir(line)
     line.add_argument(
         "--dataset",
+        type=typed_address,
         metavar="FILE.parquet",
         help="where the study's molecules are on this machine, if not where they were",
     )

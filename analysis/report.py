@@ -35,6 +35,7 @@ from analysis import (
 from analysis.answer import answer, question
 from analysis.finals import Outcome
 from analysis.findings import FOLDER, Find
+from analysis.markdown import block, code, escaped
 from analysis.published import beside
 from analysis.runs import (
     COMMIT,
@@ -100,7 +101,7 @@ class Report(Chapter):
         try:
             findings = find(store, runs, _unscored)
         except InputError as error:
-            self.add(f"Not there: {error}.")
+            self.add(f"Not there: {escaped(str(error))}.")
             return
         if findings.text:
             self.add(findings.text)
@@ -124,7 +125,7 @@ def write(store: TrackingStore, runs: StudyRuns) -> Report:
     outcome, reason = scored(store, runs)
     winner = outcome.champion.trial if outcome else runs.best(runs.trials)
     report = Report(answer=answer(runs, outcome, reason))
-    report.add(f"# {runs.name}")
+    report.add(f"# {escaped(runs.name)}")
     report.add(question(runs))
     report.add(f"> {report.answer}")
     report.head("The finalists")
@@ -145,13 +146,13 @@ def write(store: TrackingStore, runs: StudyRuns) -> Report:
 
 
 def scored(store: TrackingStore, runs: StudyRuns) -> tuple[Outcome | None, str]:
-    """What the finals of a study say; or None, and why they say nothing."""
+    """What the finals of a study say; or None, and as Markdown why they say nothing."""
     if not runs.finals:
         return None, finals.NONE
     try:
         outcome = finals.outcome(store, runs, _unscored)
     except InputError as error:
-        return None, str(error)
+        return None, escaped(str(error))
     return outcome, "" if outcome else "none of them finished, or no weights of them were kept"
 
 
@@ -181,22 +182,23 @@ def _scores(report: Report, store: TrackingStore, runs: StudyRuns) -> None:
 def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
     """Everything that is needed to do a study again."""
     tags = runs.tags
+    data = ", ".join(
+        f"{name.partition('.')[2]} {value}"
+        for name, value in runs.params.items()
+        if name.startswith((OPTIONS, FACTS)) and name != "data.digest"
+    )
     told = {
         "commit": _commits(runs.trained_with(COMMIT)),
-        "data": ", ".join(
-            f"{name.partition('.')[2]} {value}"
-            for name, value in runs.params.items()
-            if name.startswith((OPTIONS, FACTS)) and name != "data.digest"
-        ),
-        "digest of the data": f"`{runs.params.get('data.digest', 'not recorded')}`",
-        "versions": _versions(runs),
+        "data": escaped(data),
+        "digest of the data": code(runs.params.get("data.digest", "not recorded")),
+        "versions": escaped(_versions(runs)),
         "seed of the study": runs.params.get("seed", "not recorded"),
         "seeds of the finals": ", ".join(sorted({f.params["seed"] for f in runs.finals}, key=int))
         or "no finals",
         "sampler": runs.params.get("sampler", "not recorded"),
         "scheduler": tags.get(SCHEDULER, "not recorded"),
-        "machine": tags.get("orrery.host", "not recorded"),
-        "run in MLflow": f"`{runs.run_id}`",
+        "machine": escaped(tags.get("orrery.host", "not recorded")),
+        "run in MLflow": code(runs.run_id),
     }
     asked = f"{tags.get(ENVIRONMENT, '')} {tags.get('orrery.command', 'not recorded')}".strip()
     command = shown(asked)  # an earlier version recorded it as it was typed
@@ -206,10 +208,10 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
         values = json.dumps(dict(winner.params), indent=1).replace('"', "")
         replay = f"python studies/replay.py {runs.name}/{winner.number}"
         configuration = (
-            f"\n\n`{replay}` trains trial {winner.number} again and compares every number. Its "
-            f"configuration:\n\n```\n{values}\n```"
+            f"\n\n{code(replay)} trains trial {winner.number} again and compares every number. "
+            f"Its configuration:\n\n{block(values)}"
         )
-    return f"```\n{command}\n```\n\n{lines}{configuration}"
+    return f"{block(command)}\n\n{lines}{configuration}"
 
 
 def _versions(runs: StudyRuns) -> str:
@@ -227,7 +229,7 @@ def _commits(commits: str) -> str:
     told = []
     for commit in filter(None, commits.split(", then ")):
         changed = " (and changes that were not committed)" if commit.endswith("+") else ""
-        told.append(f"`{commit.removesuffix('+')}`{changed}")
+        told.append(f"{code(commit.removesuffix('+'))}{changed}")
     return ", then ".join(told) or "not recorded"
 
 

@@ -26,9 +26,11 @@ from matplotlib.figure import Figure
 from analysis import command_line, dreams, film, findings, style
 from analysis.dreams import PICTURES, Dreams
 from analysis.findings import Findings, OpenData
+from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
+from datasets.typed_paths import typed_address
 from trainables.rollout import CONTEXT, psnr
 
 HORIZONS = (1, 10, 30, 50, 100)
@@ -167,7 +169,7 @@ def markdown(entries: Sequence[Entry], runs: StudyRuns) -> str:
     ]
     table = markdown_table(header, [_cells(entry, horizons) for entry in entries])
     caption = (
-        f"{runs.name}: mean squared errors (pixel values from 0 to 1) over "
+        f"{escaped(runs.name)}: mean squared errors (pixel values from 0 to 1) over "
         f"{entries[0].dreams.mse.shape[1]} test episodes that nothing was fitted to or chosen by, "
         f"after {CONTEXT} frames of context, as shares of those of three baselines: persistence "
         "copies the true frame before, freeze keeps the last frame of the context, climatology is "
@@ -233,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line.add_data_dir(line)
     line.add_argument(
         "--recordings",
+        type=typed_address,
         metavar="FILE",
         help="where the study's drives are on this machine, if not where they were",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure
 
 from analysis import search_figures
-from analysis.markdown import table
+from analysis.markdown import escaped, table
 from analysis.runs import DEVICE, RUNGS, SCHEDULER, StudyRuns, TrackingStore, TrialRun
 from analysis.searched import FEWEST, TOP, Searched, at_the_edge, chosen, importances, read
 from analysis.texts import whole
@@ -84,7 +84,7 @@ def _counts(runs: StudyRuns) -> str:
     ]
     text = table(["trials", "number", "share"], [*rows, ["all", str(total), ""]])
     reasons = Counter(trial.reason for trial in runs.trials if trial.reason)
-    lost = [f"- {count} of them: {reason}" for reason, count in reasons.most_common(5)]
+    lost = [f"- {count} of them: {escaped(reason)}" for reason, count in reasons.most_common(5)]
     return "\n\n".join([text, *(["\n".join(["Why trials failed:", "", *lost])] if lost else [])])
 
 
@@ -179,7 +179,7 @@ def use(store: TrackingStore, runs: StudyRuns) -> str:
     seconds = {trial.number: training_seconds(store, trial) for trial in begun}
     rows = [
         [
-            name,
+            escaped(name),
             str(len(trials)),
             f"{sum(int(trial.metrics['epoch']) for trial in trials):,}",
             f"{sum(seconds[trial.number] for trial in trials) / 3600:.2f}",

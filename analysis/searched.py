@@ -102,7 +102,7 @@ def read(store: TrackingStore, runs: StudyRuns) -> tuple[Searched, ...] | None:
         file = store.fetch(runs.run_id, FILE, Path(scratch))
         if file is None:
             return None
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
     return tuple(
         Searched(
             key=each["key"],

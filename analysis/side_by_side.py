@@ -16,7 +16,7 @@ from analysis import finals, style
 from analysis.answer import answer, question
 from analysis.comparison import LEVEL, Comparison, Finalists
 from analysis.finals import Outcome, quantity
-from analysis.markdown import table
+from analysis.markdown import escaped, table
 from analysis.runs import COMMIT, SCHEDULER, StudyRuns, TrialRun
 from analysis.search_figures import best_values, ended
 from analysis.search_report import Chapter
@@ -91,10 +91,10 @@ def compared(sides: Sequence[Side]) -> Chapter:
     """
     check_same_quantity([side.runs for side in sides])
     told = Chapter()
-    told.add(f"# {' beside '.join(side.runs.name for side in sides)}")
+    told.add(f"# {escaped(' beside '.join(side.runs.name for side in sides))}")
     for side in sides:
         said = answer(side.runs, side.outcome, side.reason)
-        told.add(f"**{side.runs.name}**: {question(side.runs)}\n\n> {said}")
+        told.add(f"**{escaped(side.runs.name)}**: {question(side.runs)}\n\n> {said}")
     told.add("## What they came to")
     told.add(_table(sides))
     told.add(_verdicts(sides))
@@ -130,14 +130,14 @@ def _row(side: Side) -> list[str]:
     trials = (*runs.trials, *runs.finals)
     cells = ["—"] * 4
     if winner is not None:
-        cells[0] = f"{winner.configuration} (trial {winner.number})"
+        cells[0] = f"{escaped(winner.configuration)} (trial {winner.number})"
         cells[1] = f"{winner.metrics[runs.objective]:.4f}"
     if side.outcome is not None:
         champion = side.outcome.champion
         cells[2] = f"{champion.validation.mean(axis=0):.4f}"
         test = champion.test
         cells[3] = f"{test.value:.4f} ({test.low:.4f} to {test.high:.4f})"
-    return [runs.name, *cells, str(len(trials)), f"{side.hours:.2f}"]
+    return [escaped(runs.name), *cells, str(len(trials)), f"{side.hours:.2f}"]
 
 
 def _verdicts(sides: Sequence[Side]) -> str:
@@ -145,6 +145,7 @@ def _verdicts(sides: Sequence[Side]) -> str:
     groups = _on_the_same_units(sides)
     if sum(map(len, groups)) < 2:
         return "Without finals of two studies at least, nothing can be said of their difference."
+    groups = [{escaped(name): outcome for name, outcome in group.items()} for group in groups]
     told = [_within(group) for group in groups if len(group) > 1]
     if len(groups) > 1:
         splits = "; ".join(" and ".join(group) for group in groups)
@@ -202,7 +203,7 @@ def _champions(sides: Sequence[Side]) -> Figure:
         for place, side in enumerate(known):
             assert side.outcome is not None
             finals.paint_test(axis, place, side.outcome.champion)
-        axis.set_yticks(range(len(known)), [side.runs.name for side in known])
+        axis.set_yticks(range(len(known)), [style.plain(side.runs.name) for side in known])
         axis.set_ylim(len(known) - 0.5, -0.5)
         axis.set_xlabel(f"test {quantity(known[0].runs)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
@@ -246,8 +247,8 @@ def _conditions(sides: Sequence[Side]) -> str:
     for name in names:
         values = [each.get(name, "—") for each in told]
         if len(set(values)) > 1:
-            rows.append([name, *values])
+            rows.append([name, *map(escaped, values)])
     if not rows:
         return "The studies were asked by the same command, of the same data."
-    shown = table(["differs", *(side.runs.name for side in sides)], rows)
+    shown = table(["differs", *(escaped(side.runs.name) for side in sides)], rows)
     return f"What else differs between the studies:\n\n{shown}"

@@ -58,6 +58,11 @@ def title(value: str) -> str:
     return {**FAMILIES, **CORES}.get(value, value)
 
 
+def plain(text: str) -> str:
+    """A user's text for a figure, where what stands between two ``$`` would be a formula."""
+    return text.replace("$", r"\$")
+
+
 def squared(unit: str) -> str:
     """The square of a unit: ``D`` -> ``D²``, ``Bohr^3`` -> ``(Bohr^3)²``."""
     if unit == "unit unknown":
@@ -100,8 +105,8 @@ def _label(panels: Sequence[Axes], columns: int, labels: tuple[str, str]) -> Non
     for place, panel in enumerate(panels):
         lowest = place + columns >= len(panels)
         panel.tick_params(labelbottom=lowest)
-        panel.set_xlabel(labels[0] if lowest else "")
-        panel.set_ylabel(labels[1] if place % columns == 0 else "")
+        panel.set_xlabel(plain(labels[0]) if lowest else "")
+        panel.set_ylabel(plain(labels[1]) if place % columns == 0 else "")
 
 
 def _legend(figure: Figure, cell: Axes | None, panels: Sequence[Axes]) -> None:

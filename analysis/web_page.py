@@ -95,7 +95,8 @@ def page(title: str, markdown: str, figures: Mapping[str, Figure | bytes]) -> st
 
     Args:
         title: Of the window.
-        markdown: Images in it name figures: ``![caption](figures/NAME.png)``.
+        markdown: Images in it name figures: ``![caption](figures/NAME.png)``; of another image
+            the caption is shown.
         figures: Name -> a figure, or an animation as a GIF.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -107,7 +108,9 @@ def page(title: str, markdown: str, figures: Mapping[str, Figure | bytes]) -> st
         token = tokens[place]
         name = str(token.attrs["src"]).rpartition("/")[2].partition(".")[0]
         label = html.escape(token.content)
-        return f'<span class="wide" role="img" aria-label="{label}">{drawn[name]}</span>'
+        return (
+            f'<span class="wide" role="img" aria-label="{label}">{drawn.get(name, label)}</span>'
+        )
 
     rules: dict[str, Any] = {
         "image": image,

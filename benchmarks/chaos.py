@@ -43,6 +43,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from benchmarks.rounds import positive
+from datasets.typed_paths import typed_path
 from studies.search import STARTUP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -311,9 +312,8 @@ def _unfinished_in_tune(folder: Path) -> Sequence[str]:
     snapshots = sorted((folder / "runs" / NAME / "trials").glob("*/experiment_state-*.json"))
     if not snapshots:
         return []
-    trials = [
-        json.loads(trial) for trial, _ in json.loads(snapshots[-1].read_text())["trial_data"]
-    ]
+    newest = json.loads(snapshots[-1].read_text(encoding="utf-8"))
+    trials = [json.loads(trial) for trial, _ in newest["trial_data"]]
     return [
         f"Tune has {trial['trial_id']} as {trial['status']}"
         for trial in trials
@@ -339,7 +339,7 @@ def main() -> int:
     parser.add_argument("--runs", type=positive, default=30)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--only", choices=VICTIMS, help="always kill this one")
-    parser.add_argument("--keep", type=Path, help="keep what was lost here, to be looked at")
+    parser.add_argument("--keep", type=typed_path, help="keep what was lost here, to be looked at")
     typed = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         base = typed.keep or Path(scratch)

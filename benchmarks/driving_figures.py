@@ -26,6 +26,7 @@ from benchmarks.document import DOCS, IMAGES, changes, fill, spread
 from benchmarks.driving_results import LONGEST, Row, read_rows
 from benchmarks.rounds import Parser
 from datasets.errors import InputError
+from datasets.typed_paths import typed_path
 from trainables.models.world_model import WorldModelConfig
 
 DOCUMENT = DOCS / "results-driving.md"
@@ -175,7 +176,9 @@ def figure_of_ablations(rows: Sequence[Row], figure: Figure) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Draws and fills in everything; returns the exit code."""
     line = Parser(__doc__)
-    line.add_argument("--report", type=Path, metavar="PATH", help="of a study, to take figures of")
+    line.add_argument(
+        "--report", type=typed_path, metavar="PATH", help="of a study, to take figures of"
+    )
     try:
         report = line.parse_args(argv).report
         if report is not None:
@@ -187,7 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if of(rows, "ablations"):
         path = IMAGES / "driving_ablations.png"
         print(document.draw(path, (6.6, 4.2), lambda figure: figure_of_ablations(rows, figure)))
-    DOCUMENT.write_text(fill(DOCUMENT.read_text(), TABLES, rows))
+    text = fill(DOCUMENT.read_text(encoding="utf-8"), TABLES, rows)
+    DOCUMENT.write_text(text, encoding="utf-8")
     print(DOCUMENT)
     return 0
 

@@ -35,6 +35,8 @@ from benchmarks.fits import Fit, add_options, run_all, trained
 from benchmarks.rounds import Parser
 from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
+from datasets.terminal import replace_what_cannot_be_shown
+from datasets.typed_paths import typed_address
 from studies.world_model_sweep import STUDY
 from trainables.device import device_name, pick_device
 from trainables.driving import DrivingTask
@@ -171,10 +173,16 @@ def by_steps(task: DrivingTask, device: torch.device) -> tuple[nn.Module, float]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 for bad input."""
+    replace_what_cannot_be_shown()
     line = Parser(__doc__)
     experiments = ["presets", "loop", "best", "one-step", "both", "ablations"]
     line.add_argument("experiment", choices=experiments)
-    line.add_argument("--recordings", metavar="FILE", help="one's own drives (default: recorded)")
+    line.add_argument(
+        "--recordings",
+        type=typed_address,
+        metavar="FILE",
+        help="one's own drives (default: recorded)",
+    )
     add_options(line, RESULTS)
     try:
         typed = line.parse_args(argv)

@@ -40,6 +40,7 @@ from benchmarks.rounds import (
     verdict,
 )
 from datasets.driving import Drives, DrivingOptions, open_drives
+from datasets.typed_paths import typed_path
 from trainables.device import pick_device as trial_device
 from trainables.driving import DrivingTask
 from trainables.fit import fit
@@ -177,7 +178,7 @@ def _parsed(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--steps", type=positive, default=160, help="(default: %(default)s)")
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=typed_path,
         default=Path("data"),
         help="where recordings are kept (default: %(default)s)",
     )

@@ -21,6 +21,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.rounds import positive
+from datasets.typed_paths import typed_path
 from trainables.checkpoint import FILE, load, save
 from trainables.config import FitConfig
 from trainables.fit import Epoch, Task, fit
@@ -85,7 +86,7 @@ class Table(Generic[AnyRow]):
         if not self.path.is_file():
             return []
         kinds = get_type_hints(self.kind)
-        with self.path.open(newline="") as file:
+        with self.path.open(newline="", encoding="utf-8") as file:
             return [
                 self.kind(**{name: kinds[name](value) for name, value in row.items()})
                 for row in csv.DictReader(file)
@@ -95,7 +96,7 @@ class Table(Generic[AnyRow]):
         """Writes all rows, sorted, beside and then renamed."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_suffix(".partial")
-        with beside.open("w", newline="") as file:
+        with beside.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, [*get_type_hints(self.kind)], lineterminator="\n")
             table.writeheader()
             table.writerows(vars(row) for row in sorted(rows, key=self.order))
@@ -184,7 +185,9 @@ def add_options(line: ArgumentParser, results: Path) -> None:
         ("--data-dir", Path("data"), "cache of data sets"),
         ("--results", results, "the table"),
     ):
-        line.add_argument(name, type=Path, default=default, help=f"{text} (default: %(default)s)")
+        line.add_argument(
+            name, type=typed_path, default=default, help=f"{text} (default: %(default)s)"
+        )
     for name, count, text in (
         ("--seeds", 3, "fits of each"),
         ("--jobs", 2, "fits at a time"),

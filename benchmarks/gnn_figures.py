@@ -265,7 +265,8 @@ def main() -> int:
     for name in FIGURES:
         path = draw(name, rows, IMAGES)
         print(path if path else f"{name}: no rows yet, see benchmarks/gnn_fits.py")
-    DOCUMENT.write_text(fill(DOCUMENT.read_text(), TABLES, rows))
+    text = fill(DOCUMENT.read_text(encoding="utf-8"), TABLES, rows)
+    DOCUMENT.write_text(text, encoding="utf-8")
     print(DOCUMENT)
     return 0
 

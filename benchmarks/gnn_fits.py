@@ -31,6 +31,8 @@ from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, table
 from benchmarks.rounds import Parser
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from datasets.terminal import replace_what_cannot_be_shown
+from datasets.typed_paths import typed_address
 from trainables.device import device_name, pick_device
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import FAMILIES, GNNConfig, homework
@@ -177,12 +179,16 @@ def run(job: Fit[GNNConfig], dataset: str, cache_folder: Path, threads: int) -> 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 for bad input."""
+    replace_what_cannot_be_shown()
     line = Parser(__doc__)
     line.add_argument(
         "experiment", choices=["presets", "best", "long", "sizes", "full", "depths", "ablations"]
     )
     line.add_argument(
-        "--dataset", default="qm9", help="qm9 or FILE.parquet (default: %(default)s)"
+        "--dataset",
+        type=typed_address,
+        default="qm9",
+        help="qm9 or FILE.parquet (default: %(default)s)",
     )
     line.add_argument("--family", nargs="+", choices=FAMILIES, help="only these (default: all)")
     add_options(line, RESULTS)

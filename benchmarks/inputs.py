@@ -10,6 +10,7 @@ from benchmarks.rounds import not_negative, positive
 from datasets.errors import InputError
 from datasets.graphs import Graphs
 from datasets.splits import Split, split_rows
+from datasets.typed_paths import typed_address, typed_path
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ def add_options(parser: ArgumentParser) -> None:
     """The options that `open_inputs` reads."""
     parser.add_argument(
         "--dataset",
+        type=typed_address,
         default="gfn2",
         help="gfn2, generated on the spot; qm9; or the path of a molecule table, FILE.parquet "
         "(default: %(default)s)",
@@ -42,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=typed_path,
         default=Path("data"),
         help="where generated and prepared data sets are kept (default: %(default)s)",
     )
@@ -58,7 +60,7 @@ def add_graphs_option(parser: ArgumentParser) -> None:
     """For machines that have torch and torch-geometric only."""
     parser.add_argument(
         "--graphs",
-        type=Path,
+        type=typed_path,
         metavar="FOLDER",
         help="prepared molecules, a folder data/graphs-... of another machine, instead of "
         "--dataset: needs neither RDKit nor PyArrow",

@@ -308,7 +308,7 @@ def run_both(arguments: Namespace, inputs: Inputs, plan: Plan) -> dict[str, list
         data, points = folder / "molecules.pt", folder / "points.json"
         parts = {"train": inputs.split.train, "validation": inputs.split.validation}
         torch.save({name: as_data(inputs.graphs, part) for name, part in parts.items()}, data)
-        points.write_text(json.dumps(plan.points))
+        points.write_text(json.dumps(plan.points), encoding="utf-8")
         commands = {
             "ours": partial(ours, arguments),
             "plain": partial(theirs, arguments, data, points),

@@ -37,6 +37,7 @@ from benchmarks.rounds import Parser, exit_code, not_negative, positive
 from benchmarks.spans import span, timed
 from benchmarks.stock import StockGNN, prepared
 from benchmarks.stock_loop import EVALUATION_BATCH, StockFit
+from datasets.typed_paths import typed_path
 from studies.space import Space
 from trainables.models.gnn import GNNConfig
 
@@ -133,7 +134,7 @@ def main(argv: Sequence[str]) -> None:
     with span("main"):
         arguments = _parsed(argv)
         data = torch.load(arguments.data, weights_only=False)
-        points = json.loads(arguments.points.read_text())
+        points = json.loads(arguments.points.read_text(encoding="utf-8"))
         space = Space.of(GNNConfig, "family", {"epochs": [arguments.epochs]})
         with span("ray"):
             ray.init(address="local", include_dashboard=False)
@@ -168,9 +169,15 @@ def tuner(
 
 def _parsed(argv: Sequence[str]) -> Namespace:
     parser = Parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the molecules, from torch.save")
-    parser.add_argument("--points", type=Path, required=True, help="the first points, as JSON")
-    parser.add_argument("--folder", type=Path, required=True, help="for everything it writes")
+    parser.add_argument(
+        "--data", type=typed_path, required=True, help="the molecules, from torch.save"
+    )
+    parser.add_argument(
+        "--points", type=typed_path, required=True, help="the first points, as JSON"
+    )
+    parser.add_argument(
+        "--folder", type=typed_path, required=True, help="for everything it writes"
+    )
     parser.add_argument("--trials", type=positive, required=True)
     parser.add_argument("--epochs", type=positive, required=True)
     parser.add_argument("--seed", type=not_negative, required=True)

@@ -15,6 +15,7 @@ from typing import NoReturn
 import torch
 
 from datasets.errors import InputError
+from datasets.terminal import replace_what_cannot_be_shown
 
 
 class Disagreement(Exception):
@@ -96,6 +97,7 @@ def not_negative(text: str) -> int:
 
 def exit_code(main: Callable[[Sequence[str]], None]) -> int:
     """Runs a benchmark on what was typed: 0, 1 if the sides disagree, 2 for bad input."""
+    replace_what_cannot_be_shown()
     try:
         main(sys.argv[1:])
     except (InputError, Disagreement) as error:
@@ -130,7 +132,7 @@ def machine(device: torch.device) -> str:
 def _processor() -> str:
     """What Linux says of the processor, else the architecture."""
     try:
-        with open("/proc/cpuinfo") as lines:  # noqa: PTH123
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
             names = (line.split(":")[1].strip() for line in lines if "model name" in line)
             return next(chain(names, [platform.machine()]))
     except OSError:

@@ -51,7 +51,7 @@ def span(name: str, **facts: Any) -> Iterator[dict[str, Any]]:
         folder = os.environ.get(FOLDER)
         if folder is not None:
             line = json.dumps([name, begin, time.time(), facts])
-            with (Path(folder) / f"{os.getpid()}.jsonl").open("a") as file:
+            with (Path(folder) / f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
 
@@ -70,6 +70,8 @@ def timed(owner: Any, name: str, label: str) -> None:
 def read(folder: Path) -> list[Span]:
     """All spans of all processes, by their beginning."""
     lines = [
-        line for file in sorted(folder.glob("*.jsonl")) for line in file.read_text().splitlines()
+        line
+        for file in sorted(folder.glob("*.jsonl"))
+        for line in file.read_text(encoding="utf-8").splitlines()
     ]
     return sorted((Span(*json.loads(line)) for line in lines), key=lambda span: span.begin)

@@ -192,7 +192,7 @@ def _miscounted(path: Path, found: int, expected: int) -> str:
 
 def _uncharacterized(path: Path, raw: RawSet) -> np.ndarray:
     """Places of the records to leave out, from 0, ascending."""
-    lines = path.read_text().split("\n")[HEADER_LINES:-2]
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[HEADER_LINES:-2]
     try:
         places = np.unique([int(line.split()[0]) - 1 for line in lines])
     except (ValueError, IndexError) as error:

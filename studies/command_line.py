@@ -2,14 +2,16 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 
 from datasets.errors import InputError
+from datasets.typed_paths import typed_address, typed_path
 from studies.options import Options
 from studies.space import parameters_of
 from trainables.config import FitConfig
@@ -39,7 +41,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(
-    argv: Sequence[str], description: str, data_options: type, config: type[FitConfig]
+    argv: Sequence[str],
+    description: str,
+    data_options: type,
+    config: type[FitConfig],
+    data_file: str = "dataset",
 ) -> CommandLine:
     """Reads the command line of a study.
 
@@ -48,10 +54,12 @@ def parse(
         description: What ``--help`` says first.
         data_options: Dataclass of the study's data options.
         config: Dataclass of the hyperparameters.
+        data_file: Which of the data options may be a file.
 
     Raises:
-        InputError: If an argument is unknown, of the wrong type, or out of range.
+        InputError: If an argument is unknown, of the wrong type, out of range, or no text.
     """
+    _check_are_texts(argv)
     parser = _Parser(
         description=description,
         usage="%(prog)s [options]",
@@ -60,7 +68,7 @@ def parse(
     for title, kind in (("study", Options), ("data", data_options)):
         group = parser.add_argument_group(title)
         for field in fields(kind):
-            _add_option(group, field, kind)
+            _add_option(group, field, kind, is_address=field.name in ("storage", data_file))
     group = parser.add_argument_group(
         "configuration", "a value given here is used in every trial instead of being searched"
     )
@@ -76,7 +84,16 @@ def _build(kind: type[DataOptions], typed: Mapping[str, Any]) -> DataOptions:
     return kind(**{field.name: typed[field.name] for field in fields(kind)})  # pyright: ignore[reportArgumentType]
 
 
-def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: type) -> None:
+def _check_are_texts(argv: Sequence[str]) -> None:
+    """Refuses bytes that no text has, which names of files may have: they cannot be recorded."""
+    for argument in argv:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise InputError(f"{argument!r} is no text in UTF-8: rename the file or folder")
+
+
+def _add_option(
+    group: argparse._ArgumentGroup, field: Field[Any], kind: type, is_address: bool
+) -> None:
     hint, choices = _plain_type(get_type_hints(kind)[field.name])
     text = _help(kind, field.name)
     if hint is bool:
@@ -86,12 +103,16 @@ def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: type) -
     text += "" if default is None else " (default: %(default)s)"
     group.add_argument(
         _flag(field.name),
-        type=hint,
+        type=typed_address if is_address else _reader(hint),
         choices=choices,
         default=default,
         metavar=None if choices else _metavar(hint),
         help=text,
     )
+
+
+def _reader(hint: type) -> Callable[[str], Any]:
+    return typed_path if hint is Path else hint
 
 
 def _default(field: Field[Any], choices: Sequence[Any] | None) -> Any:

@@ -10,6 +10,7 @@ Exit code: 0 if they agree, 1 if they do not, 2 for bad input.
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def look(typed, uri: str, report: Path) -> str:
         nonlocal agreed
-        agreed = examined(typed.study, uri, report.parent, typed.repair, Console(soft_wrap=True))
+        console = Console(soft_wrap=True, emoji=False)
+        agreed = examined(typed.study, uri, report.parent, typed.repair, console)
         return ""
 
     code = answer(line, argv, look)
@@ -80,7 +82,7 @@ def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) 
             if not repair or not study.tags.get(STORAGE):
                 return _examined(name, uri, folder, study.params, study.tags, repair, console)
             store = opened(study.tags[STORAGE]).parent
-            with lease(store, folder, console.print) as held:
+            with lease(store, folder, partial(console.print, markup=False)) as held:
                 copy = SharedCopy(store, journal, Records(folder / LEDGER))
                 copy.lease = held
                 copy.take()

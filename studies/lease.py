@@ -146,7 +146,7 @@ def _here(folder: Path) -> str:
     key = folder / KEY
     if not key.is_file():
         write_whole(key, uuid.uuid4().hex.encode())
-    return f"{platform.node()}:{folder.absolute()} {key.read_text()}"
+    return f"{platform.node()}:{folder.absolute()} {key.read_text(encoding='utf-8')}"
 
 
 def _who(sign: bytes) -> str:

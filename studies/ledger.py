@@ -16,6 +16,7 @@ from typing import Any
 
 from upath import UPath
 
+from analysis.markdown import block, escaped
 from analysis.runs import State
 from datasets.errors import described
 from studies.budgets import Budgets, Limits, Stop
@@ -337,7 +338,7 @@ class Ledger:
             return
         record.reason = reason
         if log:
-            record.tags[NOTE] = f"{reason}\n\n```\n{log[-LONGEST_LOG:]}\n```"
+            record.tags[NOTE] = f"{escaped(reason)}\n\n{block(log[-LONGEST_LOG:])}"
         self._close(record, "failed")
 
     def died(self, number: int, words: str, log: str) -> None:

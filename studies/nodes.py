@@ -101,7 +101,7 @@ def most_workers() -> int:
 
 
 def _launched() -> dict[str, Any]:
-    return yaml.safe_load(LAUNCHED.read_text()) if LAUNCHED.is_file() else {}
+    return yaml.safe_load(LAUNCHED.read_text(encoding="utf-8")) if LAUNCHED.is_file() else {}
 
 
 def places(cpus: float, gpus: float) -> int:

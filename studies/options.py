@@ -5,6 +5,7 @@ that of --runs-dir (an empty one sets nothing); so a cluster tells its studies w
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,13 @@ from trainables.config import at_least
 
 FINALISTS = 5
 """Of a study that does not say."""
+
+LONGEST_NAME = 100
+"""Characters of a study's name."""
+
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
+"""A study's name: a folder, a word of other commands, an experiment and a model in MLflow, whose
+registry takes neither ``/`` nor ``:``."""
 
 SchedulerName = Literal["asha", "none"]
 
@@ -118,10 +126,10 @@ class Options:
             at_least("--gpus-per-trial", self.gpus_per_trial, 0)
         if self.max_concurrent is not None:
             at_least("--max-concurrent", self.max_concurrent, 1)
-        if self.name is not None and not _is_folder_name(self.name):
+        if self.name is not None and not NAME.fullmatch(self.name):
             raise InputError(
-                f"--name {self.name!r}: expected letters, digits, '-', '_' and '.', as it names a "
-                "folder"
+                f"--name {self.name!r}: expected letters, digits, '-', '_' and '.', at most "
+                f"{LONGEST_NAME} and the first a letter or digit, as it names a folder and a model"
             )
 
     @property
@@ -140,5 +148,6 @@ class Options:
         return tracking_uri(self.runs_dir)
 
 
-def _is_folder_name(name: str) -> bool:
-    return name.strip(".") != "" and all(c.isascii() and (c.isalnum() or c in "-_.") for c in name)
+def part_of_a_name(text: str, longest: int) -> str:
+    """The text with ``_`` in place of what no study's name has, and no longer than that."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:longest]

@@ -22,7 +22,9 @@ def error_of(trial: TuneTrial) -> tuple[Exception | None, str]:
     Read where the driver wrote it: `TuneTrial.get_error` reads the copy in the storage, which may
     not be there yet.
     """
-    text = Path(trial.error_file).read_text() if trial.error_file else ""
+    # Whatever a process may have written: what ended the trial is told, not what cannot be read.
+    file = Path(trial.error_file) if trial.error_file else None
+    text = file.read_text(encoding="utf-8", errors="replace") if file else ""
     error = None
     if trial.pickled_error_file:
         try:
@@ -90,6 +92,6 @@ def _written_by(pid: int) -> list[str]:
     return [
         line
         for file in sorted(logs.glob(f"worker-*-{pid}.*"))
-        for line in file.read_text(errors="replace").splitlines()
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.strip() and not line.startswith(":")  # Ray's own marks
     ]

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
 from collections import deque
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 import psutil
 import ray
+from ray._common.utils import get_default_system_temp_dir
 from ray.exceptions import RayError, RayTaskError
 
 from datasets.errors import InputError
@@ -40,8 +42,31 @@ TASKS_AHEAD = 4
 """Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
 
 
+LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
+"""Bytes of a socket's address, as operating systems have it."""
+
+SOCKET = "ray/session_2000-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
+"""The longest that Ray makes in the temporary folder."""
+
+
 class RayDied(InputError):
     """Ray's own processes are gone, or did not start."""
+
+
+def check_sockets() -> None:
+    """Checks that Ray, started here, could make its sockets in the temporary folder.
+
+    Raises:
+        InputError: If their addresses were too long.
+    """
+    folder = get_default_system_temp_dir()
+    address = os.path.join(folder, SOCKET.format(pid=os.getpid()))  # noqa: PTH118
+    over = len(os.fsencode(address)) - LONGEST_SOCKET
+    if over > 0:
+        raise InputError(
+            f"the temporary folder {folder} is {over} bytes too long for Ray's sockets: set "
+            "RAY_TMPDIR, or TMPDIR, to a shorter one, such as RAY_TMPDIR=/tmp"
+        )
 
 
 def start(address: str | None = None) -> None:

@@ -99,7 +99,7 @@ class Records:
     def read(self, number: int) -> Trial | None:
         """A trial with its epochs; None if it has no whole file."""
         try:
-            table = pq.read_table(self.path(number), page_checksum_verification=True)
+            table = pq.read_table(self.path(number).absolute(), page_checksum_verification=True)
             return _trial(table.schema.metadata, tuple(table.to_pylist()))
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
             return None
@@ -116,7 +116,7 @@ class Records:
 
 def _outline(file: Path) -> Trial | None:
     try:
-        return _trial(pq.read_schema(file).metadata, ())
+        return _trial(pq.read_schema(file.absolute()).metadata, ())
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
         return None
 

@@ -28,6 +28,8 @@ from analysis.texts import from_texts, whole
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
+from datasets.terminal import replace_what_cannot_be_shown
+from datasets.typed_paths import typed_address
 from studies import gnn_sweep, world_model_sweep
 from studies.display import with_progress
 from studies.provenance import PROCESSOR, THREADS, UNKNOWN, of_this_code
@@ -277,6 +279,7 @@ def _compared(what: str, before: str | None, now: str, called: str = "") -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains a trial again from the command line; returns the exit code."""
+    replace_what_cannot_be_shown()
     line = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
     line.add_argument(
         "trial",
@@ -287,6 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command_line.add_data_dir(line)
     line.add_argument(
         "--data",
+        type=typed_address,
         metavar="FILE",
         help="where the study's molecules or drives are on this machine, if not where they were",
     )
@@ -299,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answered(typed: argparse.Namespace) -> int:
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     uri = command_line.tracking_uri(typed.runs_dir)
     numbers = replay(typed.trial, uri, typed.data_dir, typed.data, console)
     if numbers is None:

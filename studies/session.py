@@ -40,7 +40,7 @@ from studies.finals import Finals
 from studies.interrupts import interruptible
 from studies.lease import Lease, check_free, lease
 from studies.ledger import Keeping, Ledger
-from studies.options import Options
+from studies.options import LONGEST_NAME, Options, part_of_a_name
 from studies.provenance import of_this_code
 from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
@@ -147,6 +147,10 @@ class Session:
                     f"--cpus-per-trial {self.options.cpus_per_trial}: expected at most {there}, "
                     "the cores that this process may use"
                 )
+            if not self.options.local:
+                from studies.ray_cluster import check_sockets
+
+                check_sockets()
             return _gpus(self.options, torch.cuda.device_count(), "this machine has")
         from studies import nodes
         from studies.ray_cluster import start
@@ -162,10 +166,12 @@ class Session:
         return gpus
 
     def _default_name(self) -> str:
-        parts = [self.study.key, self.study.data_title(self.data_options)]
-        parts += [self.options.preset] if self.options.preset else []
-        parts += ["smoke"] if self.options.smoke else []
-        return "-".join(parts)
+        """Made of what is asked; a column or a file may be called as no study can be."""
+        parts = [self.options.preset or "", "smoke" * self.options.smoke]
+        after = "".join(f"-{part}" for part in parts if part)
+        room = LONGEST_NAME - len(f"{self.study.key}-{after}")
+        title = part_of_a_name(self.study.data_title(self.data_options), room)
+        return f"{self.study.key}-{title}{after}"
 
     def _space(self, decided: Mapping[str, Sequence[Any]]) -> Space:
         """The search space, once the data have had their say."""
@@ -183,9 +189,7 @@ class Session:
             check_free(self.store, self.folder, self._say)  # before anything takes minutes
         parallel = with_progress(self._parallel(), self.console)
         cache = Cache(self.options.data_dir, self.storage / DATA if self.storage else None)
-        data = self.study.open_data(
-            self.data_options, self.seed, cache, parallel, self.console.print
-        )
+        data = self.study.open_data(self.data_options, self.seed, cache, parallel, self._say)
         if data.check is not None:
             space = self._space(data.decided)
             for value in space.compared:
@@ -350,7 +354,7 @@ class Session:
         if recorder.identity is not None and not (self.folder / JOURNAL).is_file():
             raise another
         for said in mend(self.folder / JOURNAL):
-            self.console.print(said)
+            self._say(said)
         search = self._search(data)
         # MLflow's database may be another one, where a head's disk was lost: it is told again.
         told_anew = recorder.identity is None and search.ended > 0
@@ -427,7 +431,10 @@ class Session:
                 "orrery.host": platform.node(),
                 **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
             },
-            data=(self.study.data_title(self.data_options), data.digest),
+            data=(
+                part_of_a_name(self.study.data_title(self.data_options), LONGEST_NAME),
+                data.digest,
+            ),
             space=search.space.searched(),
         )
 

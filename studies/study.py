@@ -14,6 +14,7 @@ from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError, described
 from datasets.parallel import ParallelMap
+from datasets.terminal import replace_what_cannot_be_shown
 from trainables.config import FitConfig
 from trainables.stepper import TaskFactory
 
@@ -92,9 +93,10 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
     from studies.session import Session
 
     arguments = sys.argv[1:] if argv is None else list(argv)
+    replace_what_cannot_be_shown()
     try:
-        typed = parse(arguments, study.question, study.data_options, study.config)
-        console = Console(soft_wrap=True, highlight=False)
+        typed = parse(arguments, study.question, study.data_options, study.config, study.data_file)
+        console = Console(soft_wrap=True, highlight=False, emoji=False)
         with last_words():
             return Session(study, typed, arguments, console).run()
     except InputError as error:

@@ -25,6 +25,8 @@ from analysis.tracking import check_answers
 from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.files import away_is_an_oserror, write_whole
+from datasets.terminal import replace_what_cannot_be_shown
+from datasets.typed_paths import typed_address, typed_path
 from studies.recording import make_database
 from studies.storage import open_storage
 
@@ -40,17 +42,19 @@ START = 120.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Starts the server; returns 0 once it answers, 2 if it cannot be started."""
+    replace_what_cannot_be_shown()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    shared, runs = os.environ.get("ORRERY_STORAGE"), os.environ.get("ORRERY_RUNS_DIR", "runs")
-    parser.add_argument("--storage", default=shared, required=shared is None, metavar="URI")
-    parser.add_argument("--runs-dir", type=Path, default=runs, metavar="PATH")
+    shared, runs = (os.environ.get(f"ORRERY_{name}") for name in ("STORAGE", "RUNS_DIR"))
+    storage = {"default": shared or None, "required": not shared}
+    parser.add_argument("--storage", type=typed_address, metavar="URI", **storage)
+    parser.add_argument("--runs-dir", type=typed_path, default=runs or "runs", metavar="PATH")
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--foreground", action="store_true", help="serve here, until killed")
     typed = parser.parse_args(argv)
     try:
         if typed.foreground:
-            return serve(open_storage(typed.storage), typed.runs_dir.expanduser(), typed.port)
-        return start(typed.storage, typed.runs_dir.expanduser(), typed.port)
+            return serve(open_storage(typed.storage), typed.runs_dir, typed.port)
+        return start(typed.storage, typed.runs_dir, typed.port)
     except InputError as error:
         print(f"error: {shown(str(error))}", file=sys.stderr)
         return 2
@@ -95,7 +99,7 @@ def start(storage: str, runs: Path, port: int) -> int:
     while not answers(port):
         if server.poll() is not None or time.monotonic() - begun > START:
             server.terminate()
-            said = log.read_text(errors="replace").strip().splitlines()[-1:]
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
             raise InputError(f"MLflow's server does not start: {' '.join(said)} (see {log})")
         time.sleep(0.5)
     print(f"MLflow answers on http://127.0.0.1:{port} after {time.monotonic() - begun:.0f} s")

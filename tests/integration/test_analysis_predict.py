@@ -166,6 +166,58 @@ def test_one_training_has_no_spread(
     assert f"over 1 training, seed {first.params['seed']}." in said
 
 
+@pytest.fixture
+def without_finals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies as they are with ``--finalists 0``."""
+    study = TrackingStore.study
+    monkeypatch.setattr(
+        TrackingStore, "study", lambda self, name: replace(study(self, name), finals=())
+    )
+
+
+@pytest.mark.usefixtures("without_finals")
+def test_without_finals_the_best_trial_predicts_and_is_said_to_be_one_training(
+    trained_copy: Path,
+    cache: Path,
+    molecule_rows: pa.Table,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store, runs = studied(trained_copy, MOLECULES)
+    best = runs.best(runs.trials)
+    assert best is not None
+    made = predictions.recorded(store, best)
+    assert made is not None
+    smiles = molecule_rows.take(made.row).column("smiles").to_pylist()
+    output = tmp_path / "p.csv"
+    assert told(trained_copy, cache, MOLECULES, "--smiles", *smiles, "--output", str(output)) == 0
+    np.testing.assert_allclose(pd.read_csv(output)["mu (D)"], made.prediction, rtol=1e-6)
+    said = capsys.readouterr().out
+    assert (
+        f"mu by the best trial of the search, {best.configuration} (trial {best.number}):" in said
+    )
+    assert "over 1 training, seed 0." in said
+    assert "It is one training, the search's own, and how far others differ is not known" in said
+    assert "champion" not in said
+
+
+@pytest.mark.usefixtures("without_finals")
+def test_without_finals_the_best_trial_dreams(
+    trained_copy: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, runs = studied(trained_copy, DRIVES)
+    best = runs.best(runs.trials)
+    assert best is not None
+    made = dreams.recorded(store, best)
+    assert made is not None
+    assert told(trained_copy, cache, DRIVES, "--output", str(tmp_path / "dream")) == 0
+    table = pd.read_csv(tmp_path / "dream" / "dream.csv")
+    np.testing.assert_allclose(table["seed 0"], made.error("autoregressive")[0], rtol=1e-5)
+    said = capsys.readouterr().out
+    assert "rollouts of the best trial of the search, " in said
+    assert "It is one training" in said
+
+
 def test_the_test_episode_is_dreamt_as_recorded(
     trained_copy: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,8 +370,8 @@ def test_recordings_that_cannot_be_dreamt_are_one_line(
     ("change", "said"),
     [
         (
-            {"finals": ()},
-            "molecules has no finals, and so no champion: repeat its command",
+            {"finals": (), "trials": ()},
+            "no trial of molecules finished: there is nothing to predict with",
         ),
         (
             {"status": "KILLED"},

@@ -1,5 +1,6 @@
 """The report of invented studies and of real ones: what it says, and what it leaves unsaid."""
 
+import html
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -258,6 +259,30 @@ def test_the_commits_that_trained_the_trials_are_named(uri: str, tmp_path: Path)
     changed = f"`{'b' * 40}` (and changes that were not committed)"
     assert f"- commit: `{'a' * 40}`, then {changed}, then `{'c' * 40}`\n" in text
     assert "- versions: Python 3.11, torch 2.13.0, ray 2.0\n" in text
+
+
+def test_what_others_wrote_is_shown_as_it_is(uri: str, tmp_path: Path) -> None:
+    """Neither as Markdown, which could end the report or lead elsewhere, nor as a formula."""
+    odd = "![x](y) [text](http://example.org) <b> ``` a|b"
+    told = [*RISING[:3], Told("gat", (), "failed", reason=f"{odd}\nsecond line")]
+    unit = {"data.target": odd, "data.unit": "$\\foo$ | x\ny"}
+    recorder = record(uri, tmp_path, "s", told, **unit)
+    recorder.describe({"orrery.host": odd, "orrery.command": f"python '{odd}'"}, {})
+    recorder.client.update_run(recorder.children[2].run_id, name=f"0002 {odd}")
+    for number in range(3):
+        recorder.client.set_tag(recorder.children[number].run_id, "orrery.device", odd)
+    said = report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "example.org" in said
+    assert 'href="http' not in page
+    assert page.count("<svg") == 3, "loss curves, best so far, axes"
+    shown = html.escape(odd, quote=False)
+    assert f"1 of them: {shown} second line</li>" in page
+    assert f"<li>machine: {shown}</li>" in page
+    assert f"target {shown}, unit $\\foo$ | x y" in page
+    assert f"<code>python '{shown}'\n</code>" in page
+    assert f"<strong>{shown}</strong>" in page, "a run that was renamed in MLflow"
+    assert f"<td>{shown}</td>\n<td>3</td>\n<td>9</td>" in page, "the device"
 
 
 def test_an_unknown_study_is_named(uri: str, tmp_path: Path) -> None:

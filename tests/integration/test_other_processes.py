@@ -53,6 +53,23 @@ def test_the_script_answers_bad_input_with_one_line_and_code_2(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_prediction_waits_for_no_package_that_it_does_not_use() -> None:
+    """Each takes a second to import, and PyG as long as torch."""
+    heavy = ("gymnasium", "matplotlib", "ray", "torch_geometric", "torchmetrics")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import sys; import analysis.predict, analysis.predict_molecules; print(*sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert "torch" in done.stdout.split()
+    assert not {*heavy} & {*done.stdout.split()}
+
+
 def test_our_datasets_wins_over_an_installed_package_of_that_name(tmp_path: Path) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "__init__.py").write_text("raise ImportError('the other one')")

@@ -15,6 +15,7 @@ from datasets import downloads
 from datasets.molecules import molecule_table
 from studies import session
 from studies.gnn_sweep import STUDY
+from studies.study import main
 
 
 @pytest.fixture
@@ -67,6 +68,11 @@ def write_molecules(path: Path, smiles: list[str], numbers: list[int], dipole: f
         (["--max-concurrent", "0"], "--max-concurrent is 0"),
         (["--gpus-per-trial", "-1"], "--gpus-per-trial is -1"),
         (["--name", "../escape"], "expected letters, digits"),
+        (["--name=-rf"], "--name '-rf': expected letters, digits"),
+        (["--name", "a/b"], "--name 'a/b': expected letters, digits"),
+        (["--name", "a:b"], "--name 'a:b': expected letters, digits"),
+        (["--name", "n" * 101], "at most 100"),
+        (["--runs-dir", "~nobody-here/x"], "there is no home folder ~nobody-here"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
     ],
 )
@@ -150,6 +156,21 @@ def test_a_tracking_uri_of_an_unknown_kind_is_refused(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://somewhere")
     assert "cannot use the tracking store ftp://somewhere" in refused()
+
+
+def test_a_temporary_folder_that_is_too_long_for_ray_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", f"/tmp/{'x' * 60}")
+    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    assert main(STUDY, where) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: the temporary folder /tmp/xxx")
+    assert "set RAY_TMPDIR, or TMPDIR, to a shorter one" in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("flag", ["--runs-dir", "--data-dir"])

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from datasets.driving import DrivingOptions
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions
 from studies.command_line import CommandLine, parse
 from studies.options import Options
 from trainables.models.gnn import GNNConfig
+from trainables.models.world_model import WorldModelConfig
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +98,53 @@ def test_a_default_that_the_environment_sets_wrongly_is_refused(
     monkeypatch.setenv(f"ORRERY_{name}", value)
     with pytest.raises(InputError, match=said):
         typed()
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_home_folders_are_meant_in_every_option_that_takes_a_path(home: Path) -> None:
+    paths = [f"--{name}=~/{name}" for name in ("runs-dir", "data-dir", "storage")]
+    line = typed(*paths, "--dataset", "~/m.parquet")
+    assert line.options.runs_dir == home / "runs-dir"
+    assert line.options.data_dir == home / "data-dir"
+    assert line.options.storage == str(home / "storage")
+    assert line.data.dataset == str(home / "m.parquet")
+    drives = parse(
+        ["--recordings=~/d.arrow"], "Why?", DrivingOptions, WorldModelConfig, "recordings"
+    )
+    assert drives.data.recordings == str(home / "d.arrow")
+
+
+def test_home_folders_are_meant_in_variables(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RUNS_DIR", "DATA_DIR", "STORAGE"):
+        monkeypatch.setenv(f"ORRERY_{name}", f"~/{name}")
+    monkeypatch.setenv("ORRERY_DATASET", "~/m.parquet")
+    line = typed()
+    options = line.options
+    assert (options.runs_dir, options.data_dir) == (home / "RUNS_DIR", home / "DATA_DIR")
+    assert options.storage == str(home / "STORAGE")
+    assert line.data.dataset == str(home / "m.parquet")
+
+
+def test_what_is_no_path_stays_as_it_is(home: Path) -> None:
+    line = typed("--storage", "s3://bucket/~", "--target", "~/mu", "--dataset", "x.parquet")
+    assert (line.options.storage, line.data.target) == ("s3://bucket/~", "~/mu")
+    assert line.data.dataset == "x.parquet"
+
+
+def test_a_home_folder_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="--runs-dir: ~nobody-here/x: there is no home folder"):
+        typed("--runs-dir", "~nobody-here/x")
+    monkeypatch.setenv("ORRERY_DATA_DIR", "~nobody-here/x")
+    with pytest.raises(InputError, match="--data-dir: ~nobody-here/x: there is no home folder"):
+        typed()
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    """As the name of a file may have them; neither MLflow nor a report can."""
+    with pytest.raises(InputError, match=r"'caf\\udce9.parquet' is no text in UTF-8: rename"):
+        typed("--dataset", "caf\udce9.parquet")

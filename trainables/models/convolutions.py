@@ -15,14 +15,14 @@ it, the continuous-filter convolution of SchNet (Schütt et al. 2017). In the fa
 
 With f = 1 and a without the vector these are the families' own convolutions, and where there are
 no filters the layers here compute just that. The sums are those of
-`trainables.models.neighbours`.
+`trainables.models.neighbours`; GAT without vectors and DeepGCN are in
+`trainables.models.pyg_layers`.
 
 Shapes below: nodes N, edges E, pairs P = E / 2, heads H, width W.
 """
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GENConv
 
 from datasets.graphs import NO_BOND, GraphBatch
 from trainables.models.neighbours import Neighbours
@@ -154,17 +154,6 @@ class AttentionConvolution(nn.Module):
             self.score_edge(pairs),
         )
         return heard.flatten(start_dim=1) + self.bias
-
-
-class SoftmaxConvolution(GENConv):
-    """GENConv (Li et al. 2020) over pairs with vectors, aggregated by softmax; see above."""
-
-    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """(N, W), vectors of pairs (P, features) -> (N, W)."""
-        temperature = self.aggr_module.t
-        assert isinstance(temperature, Tensor)  # learned
-        heard = near.softened_sum(x, self.lin_edge(pairs), temperature)
-        return self.mlp(heard + x)
 
 
 def _filter(pair_features: int | None, width: int) -> nn.Linear | None:

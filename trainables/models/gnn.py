@@ -10,12 +10,11 @@ Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, width W.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor, nn
-from torch_geometric.nn import DeepGCNLayer, GATConv, GENConv
 
 from datasets.errors import InputError
 from datasets.graphs import NODE_FEATURES, GraphBatch
@@ -28,7 +27,6 @@ from trainables.models.convolutions import (
     GraphConvolution,
     PairFeatures,
     SAGEConvolution,
-    SoftmaxConvolution,
 )
 from trainables.models.heads import DipoleHead, MeanHead
 from trainables.models.neighbours import Neighbours
@@ -235,12 +233,9 @@ class PlainBody(nn.Module):
         for layer, (convolution, norm) in enumerate(
             zip(self.convolutions, self.norms, strict=True)
         ):
-            if isinstance(convolution, GATConv):
-                x = convolution(x, near.edge_index)
-            elif isinstance(convolution, GINConvolution) and layer == last:
+            if isinstance(convolution, GINConvolution) and layer == last:
                 return convolution.hidden(x, near, pairs)
-            else:
-                x = convolution(x, near, pairs)
+            x = convolution(x, near, pairs)
             x = self.dropout(norm(x).relu_())
         return x
 
@@ -251,7 +246,9 @@ def _convolution(
     width = config.width
     if config.family == "gat":
         if pair_features is None:
-            return GATConv(width_in, width, heads=heads)
+            from trainables.models.pyg_layers import BondAttention
+
+            return BondAttention(width_in, width, heads=heads)
         return AttentionConvolution(width_in, width, heads, pair_features)
     kinds = {"gcn": GraphConvolution, "sage": SAGEConvolution, "gin": GINConvolution}
     return kinds[config.family](width_in, width, pair_features)
@@ -272,17 +269,12 @@ class DeepBody(nn.Module):
 
     def __init__(self, config: GNNConfig, features: int, pair_features: int | None) -> None:
         super().__init__()
+        from trainables.models.pyg_layers import deep_block
+
         width = config.width
         self.encode = nn.Linear(features, width)
-        convolution = GENConv if pair_features is None else SoftmaxConvolution
         self.blocks = nn.ModuleList(
-            DeepGCNLayer(
-                convolution(width, width, learn_t=True, norm="layer", edge_dim=pair_features),
-                norm=_norm(config.normalization, width),
-                act=nn.ReLU(),
-                block="res+",
-                dropout=config.dropout,
-            )
+            deep_block(width, pair_features, _norm(config.normalization, width), config.dropout)
             for _ in range(config.depth)
         )
         self.last = nn.Identity()
@@ -291,10 +283,8 @@ class DeepBody(nn.Module):
         """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
         x = self.encode(x)
         edges = (near.edge_index,) if pairs is None else (near, pairs)
-        first = self.blocks[0]
-        assert isinstance(first, DeepGCNLayer) and first.conv is not None
+        first: Any = self.blocks[0]
         x = first.conv(x, *edges)
         for block in self.blocks[1:]:
             x = block(x, *edges)
-        assert first.norm is not None
         return torch.relu(first.norm(x))

@@ -6,9 +6,9 @@ Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, width W.
 """
 
 from torch import Tensor, nn
-from torch_geometric.nn import global_add_pool, global_mean_pool
 
 from datasets.graphs import GraphBatch
+from trainables.models.groups import means, sums
 from trainables.models.neighbours import Neighbours
 
 
@@ -29,7 +29,7 @@ class MeanHead(nn.Module):
     ) -> Tensor:
         """(N, W) -> (G,)."""
         del near, pairs
-        mean = global_mean_pool(x, batch.graph, batch.size)
+        mean = means(x, batch.graph, batch.size)
         return self.linear(last(mean)).squeeze(dim=1)  # of a graph each instead of a node
 
 
@@ -65,12 +65,12 @@ class DipoleHead(nn.Module):
         """(N, W), (P, 24) or None -> (G,)."""
         charge, coefficients = self.charges(last(x)).split([1, self.pair_features], dim=1)
         atoms = batch.graph.bincount(minlength=batch.size).to(x.dtype)[:, None]
-        surplus = global_add_pool(charge, batch.graph, batch.size) / atoms
+        surplus = sums(charge, batch.graph, batch.size) / atoms
         dipole = (charge - surplus[batch.graph]) * batch.positions
         around = _around(near, pairs, batch.positions)
         dipole = dipole + (around * coefficients[:, None]).sum(dim=2)
 
-        moment = global_add_pool(dipole, batch.graph, batch.size)  # (G, 3)
+        moment = sums(dipole, batch.graph, batch.size)  # (G, 3)
         # The norm has no gradient at zero: a symmetric molecule would give NaN.
         return (moment.square().sum(dim=1) + 1e-12).sqrt()
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import leaky_relu, pad
-from torch_geometric.utils import softmax
 
 from datasets.graphs import GraphBatch
 from trainables.models import kernels
+from trainables.models.groups import softmax
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Neighbours:
         scores = torch.cat([of_edges + self.both_ways(to_pair), to_own + to_neighbour])
         nodes = torch.arange(len(x), device=x.device)
         attention = softmax(
-            leaky_relu(scores, kernels.SLOPE), torch.cat([source, nodes]), num_nodes=len(x)
+            leaky_relu(scores, kernels.SLOPE), torch.cat([source, nodes]), groups=len(x)
         )
         attention, own = attention.to(x.dtype).split([len(source), len(x)])
         messages = attention[:, :, None] * self.both_ways(filters)[:, None]
@@ -144,7 +144,7 @@ class Neighbours:
             return _SoftenedSum.apply(x, of_pairs, temperature, self)  # pyright: ignore[reportReturnType]
         heard = x.index_select(0, self.target) + self.both_ways(of_pairs)
         messages = heard.relu() + kernels.EPSILON
-        weights = softmax(temperature * messages, self.source, num_nodes=len(x))
+        weights = softmax(temperature * messages, self.source, groups=len(x))
         return self.added_up(weights.to(x.dtype) * messages)
 
     def moments(self, directions: Tensor, weights: Tensor) -> Tensor:
