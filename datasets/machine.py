@@ -132,6 +132,7 @@ def _reclaimable(group: Path, files: MemoryFiles) -> float:
 def _numbers(file: Path) -> list[float]:
     """What a file says, ``max`` for infinity; empty if it is not there, or not for this user."""
     try:
-        return [math.inf if word == "max" else float(word) for word in file.read_text().split()]
+        words = file.read_text(encoding="utf-8").split()
+        return [math.inf if word == "max" else float(word) for word in words]
     except OSError:
         return []

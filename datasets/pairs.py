@@ -61,7 +61,7 @@ def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_square
     return ends[:, :found], types[:found], reverse[:found]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def find_collisions(positions, starts, nearest_squared):
     """Which graphs have two nodes that are nearer than any two can be.
 
