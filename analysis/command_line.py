@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,9 +16,17 @@ from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_path
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says it without the usage."""
+        self.exit(2, f"error: {message} (see --help)\n")
+
+
+def parser(description: str) -> Parser:
     """A command line that names a study and where its runs are."""
-    made = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    made = Parser(description=description, allow_abbrev=False)
     made.add_argument("study", metavar="NAME", help="name of the study")
     add_runs_dir(made, ", and where the results go: PATH/NAME/report")
     return made

@@ -13,6 +13,7 @@ A study without finals predicts with its best trial, and says so.
 """
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,4 +141,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # or all that was imported is searched for garbage at the end, for a second
+    sys.exit(code)

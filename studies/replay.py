@@ -280,7 +280,7 @@ def _compared(what: str, before: str | None, now: str, called: str = "") -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains a trial again from the command line; returns the exit code."""
     replace_what_cannot_be_shown()
-    line = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    line = command_line.Parser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
     line.add_argument(
         "trial",
         metavar="TRIAL",

@@ -44,3 +44,19 @@ def test_an_empty_variable_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("ORRERY_RUNS_DIR", "")
     monkeypatch.setenv("ORRERY_DATA_DIR", "")
     assert folders()[:2] == (Path("runs"), Path("data"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [("--runs-dir=~nobody-here/x", "there is no home folder"), ("--colour", "unrecognized")],
+)
+def test_a_bad_argument_gets_one_line(
+    argument: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        folders(argument)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert said in told
+    assert told.count("\n") == 1
