@@ -89,7 +89,7 @@ def _groups(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:
     not be there.
     """
     try:
-        lines = (proc / "self" / "cgroup").read_text().splitlines()
+        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:  # no Linux
         return
     for line in lines:
@@ -123,7 +123,7 @@ def _left(group: Path, files: MemoryFiles) -> float:
 
 def _reclaimable(group: Path, files: MemoryFiles) -> float:
     try:
-        lines = (group / "memory.stat").read_text().splitlines()
+        lines = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0
     return sum(float(line.split()[1]) for line in lines if line.split()[0] == files.reclaimable)

@@ -45,7 +45,7 @@ def test_a_dataclass_is_read_back_from_its_texts(value) -> None:
 
 
 def test_a_field_that_is_not_there_is_named() -> None:
-    with pytest.raises(InputError, match="target, split: expected with what was recorded"):
+    with pytest.raises(InputError, match="target, unit, split: expected with what was recorded"):
         from_texts(MoleculeOptions, {"dataset": "gfn2", "molecules": "None"})
 
 

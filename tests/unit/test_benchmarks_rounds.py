@@ -80,5 +80,5 @@ def test_sides_that_disagree_are_told_in_one_line(capsys: pytest.CaptureFixture[
 
 
 def test_more_trials_at_once_than_cores_are_refused() -> None:
-    with pytest.raises(InputError, match="this machine has"):
+    with pytest.raises(InputError, match="the cores that this process may use"):
         plain_study.main(["--max-concurrent", "100000"])

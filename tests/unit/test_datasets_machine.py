@@ -177,10 +177,10 @@ def test_a_file_that_this_user_may_not_read_tells_nothing(
     made_up.has("job", cpu__max="100000 100000")
     read = Path.read_text
 
-    def refused(file: Path) -> str:
+    def refused(file: Path, **more: str) -> str:
         if file.name == "cpu.max":
             raise PermissionError(13, "Permission denied")
-        return read(file)
+        return read(file, **more)
 
     monkeypatch.setattr(Path, "read_text", refused)
     assert made_up.cores() == 16
