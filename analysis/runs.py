@@ -184,8 +184,7 @@ class StudyRuns:
         Raises:
             InputError: If that was not recorded, and nothing stands for it.
         """
-        # Studies of an earlier version have their facts among the options.
-        told = self.params.get(FACTS + name, self.params.get(OPTIONS + name, otherwise))
+        told = self.params.get(FACTS + name, otherwise)
         if told is None:
             raise InputError(
                 f"{self.name} does not say what {name} its data have: an older or a newer version "

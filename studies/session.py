@@ -170,8 +170,11 @@ class Session:
         parts = [self.options.preset or "", "smoke" * self.options.smoke]
         after = "".join(f"-{part}" for part in parts if part)
         room = LONGEST_NAME - len(f"{self.study.key}-{after}")
-        title = part_of_a_name(self.study.data_title(self.data_options), room)
-        return f"{self.study.key}-{title}{after}"
+        return f"{self.study.key}-{self._data_title(room)}{after}"
+
+    def _data_title(self, longest: int) -> str:
+        """What is learned from, as a part of a name: without passwords of an address."""
+        return part_of_a_name(shown(self.study.data_title(self.data_options)), longest)
 
     def _space(self, decided: Mapping[str, Sequence[Any]]) -> Space:
         """The search space, once the data have had their say."""
@@ -432,7 +435,7 @@ class Session:
                 **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
             },
             data=(
-                part_of_a_name(self.study.data_title(self.data_options), LONGEST_NAME),
+                self._data_title(LONGEST_NAME),
                 data.digest,
             ),
             space=search.space.searched(),

@@ -265,7 +265,7 @@ def test_what_others_wrote_is_shown_as_it_is(uri: str, tmp_path: Path) -> None:
     """Neither as Markdown, which could end the report or lead elsewhere, nor as a formula."""
     odd = "![x](y) [text](http://example.org) <b> ``` a|b"
     told = [*RISING[:3], Told("gat", (), "failed", reason=f"{odd}\nsecond line")]
-    unit = {"data.target": odd, "data.unit": "$\\foo$ | x\ny"}
+    unit = {"data.target": odd, "facts.unit": "$\\foo$ | x\ny"}
     recorder = record(uri, tmp_path, "s", told, **unit)
     recorder.describe({"orrery.host": odd, "orrery.command": f"python '{odd}'"}, {})
     recorder.client.update_run(recorder.children[2].run_id, name=f"0002 {odd}")
