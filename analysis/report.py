@@ -13,7 +13,7 @@ predictions are read.
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,11 +182,7 @@ def _scores(report: Report, store: TrackingStore, runs: StudyRuns) -> None:
 def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
     """Everything that is needed to do a study again."""
     tags = runs.tags
-    data = ", ".join(
-        f"{name.partition('.')[2]} {value}"
-        for name, value in runs.params.items()
-        if name.startswith((OPTIONS, FACTS)) and name != "data.digest"
-    )
+    data = ", ".join(f"{name} {value}" for name, value in _data(runs.params).items())
     told = {
         "commit": _commits(runs.trained_with(COMMIT)),
         "data": escaped(data),
@@ -212,6 +208,16 @@ def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
             f"Its configuration:\n\n{block(values)}"
         )
     return f"{block(command)}\n\n{lines}{configuration}"
+
+
+def _data(params: Mapping[str, str]) -> dict[str, str]:
+    """The options that name the data, and in place of those of the same name what was found."""
+    return {
+        name.removeprefix(prefix): value
+        for prefix in (OPTIONS, FACTS)
+        for name, value in params.items()
+        if name.startswith(prefix) and name != "data.digest"
+    }
 
 
 def _versions(runs: StudyRuns) -> str:

@@ -279,10 +279,20 @@ def test_what_others_wrote_is_shown_as_it_is(uri: str, tmp_path: Path) -> None:
     shown = html.escape(odd, quote=False)
     assert f"1 of them: {shown} second line</li>" in page
     assert f"<li>machine: {shown}</li>" in page
-    assert f"target {shown}, unit $\\foo$ | x y" in page
+    assert f"target {shown}, split random, unit $\\foo$ | x y</li>" in page
     assert f"<code>python '{shown}'\n</code>" in page
     assert f"<strong>{shown}</strong>" in page, "a run that was renamed in MLflow"
     assert f"<td>{shown}</td>\n<td>3</td>\n<td>9</td>" in page, "the device"
+
+
+def test_what_was_found_in_the_data_stands_in_place_of_the_option(
+    uri: str, tmp_path: Path
+) -> None:
+    record(uri, tmp_path, "s", RISING[:2], **{"data.unit": "None"})
+    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("- data: ")]
+    assert line.count("unit ") == line.count("unit D") == 1
 
 
 def test_an_unknown_study_is_named(uri: str, tmp_path: Path) -> None:
