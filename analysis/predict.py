@@ -59,9 +59,8 @@ def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns)
         raise InputError(f"{runs.name} predicts molecules: give either --smiles or --molecules")
     if typed.output is not None and typed.output.suffix not in TABLES:
         raise InputError(f"unknown --output {typed.output}: expected FILE.csv or FILE.parquet")
-    from analysis import (
-        predict_molecules,
-    )  # what one kind takes to predict the other need not load
+    # Imported here: a study of drives need not load what molecules take.
+    from analysis import predict_molecules
 
     champion = champion_of(store, runs)
     if typed.smiles is not None:
@@ -72,9 +71,7 @@ def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns)
     if typed.smiles is not None:
         said.append(predict_molecules.geometry(runs))
     if found.left_out:
-        said.append(
-            f"Left out {found.left_out:,} molecules, whose positions do not fit their SMILES."
-        )
+        said.append(predict_molecules.left_out(found))
     if typed.output is not None:
         predict_molecules.write(found, runs, champion, typed.output)
         said.append(f"\npredictions: {typed.output}")

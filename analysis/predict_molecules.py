@@ -16,6 +16,7 @@ from analysis import predictions
 from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
 from analysis.runs import StudyRuns
+from datasets.features import NEAREST
 from datasets.files import write_whole
 from datasets.graphs import GraphStore
 from datasets.molecules import read_table
@@ -41,7 +42,7 @@ class Predicted:
         rows: (molecules,) int64, of the SMILES or the table that was given, from 0.
         smiles: Of each, as it was given.
         by_seed: (seeds, molecules) float64, in the target's unit.
-        left_out: How many were given beside them, whose positions do not fit their SMILES.
+        left_out: How many were given beside them, whose positions are no geometry of theirs.
     """
 
     rows: np.ndarray
@@ -108,6 +109,14 @@ def geometry(runs: StudyRuns) -> str:
         "qm9": "; the model was trained on those of qm9, which are B3LYP's",
     }.get(dataset, f"; the model was trained on those of {dataset}")
     return f"Geometries: one conformer each, by ETKDG and MMFF94{learned}."
+
+
+def left_out(found: Predicted) -> str:
+    """How many molecules were not predicted, and why."""
+    return (
+        f"Left out {found.left_out:,} molecules: their positions do not fit their SMILES, or two "
+        f"atoms are nearer than {NEAREST} Angstrom."
+    )
 
 
 def write(found: Predicted, runs: StudyRuns, champion: Champion, path: Path) -> None:

@@ -50,7 +50,7 @@ PACKAGES = {
 """Module -> what installs it, as a shell takes it, where that is called otherwise."""
 
 SERVES = "`mlflow server --serve-artifacts --artifacts-destination FOLDER`"
-"""Has a server take artifacts itself."""
+"""The command by which a server takes artifacts itself."""
 
 
 def check_answers(uri: str) -> None:

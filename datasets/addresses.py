@@ -3,15 +3,15 @@
 import re
 
 USERINFO = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s/?#:]*:\S*)@")
-"""Up to the last ``@`` before the path; where a colon comes first, also beyond a ``/``, ``?`` or
-``#``, which a password may hold although an address should not."""
+"""Matches up to the last ``@`` before the path; where a colon comes first, also beyond a ``/``,
+``?`` or ``#``, which a password may hold although an address should not."""
 
 SECRET = re.compile(
     r"(?<=[?&;])([\w.-]*(?:pass|pwd|token|secret|key|signature|credential|odbc_connect)[\w.-]*)"
     r"=[^\s&;#'\"]+",
     re.IGNORECASE,
 )
-"""In the query of an address, as databases and signed downloads have it."""
+"""Matches a secret in the query of an address, as databases and signed downloads have it."""
 
 
 def shown(text: str) -> str:

@@ -32,7 +32,7 @@ ATOMS = {1: 0, 6: 1, 7: 2, 8: 3, 9: 4}
 """Atomic number -> place in the one-hot part of the features, which comes first."""
 
 MOST_ATOMS = 300
-"""Of a molecule, hydrogens included: the memory of a batch grows with their square."""
+"""A molecule has no more, hydrogens included: the memory of a batch grows with their square."""
 
 NEAREST = 0.5
 """Angstrom. No two atoms are nearer, in H2 they are 0.74 apart; where some are, the positions are

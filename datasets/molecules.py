@@ -41,7 +41,7 @@ BONDS = "bonds"
 """The column of bonds, if a table has one."""
 
 MOST_ROWS = 20_000_000
-"""Of a table: with 20 atoms each they take 10 GB."""
+"""A table has no more: with 20 atoms each they take 10 GB."""
 
 LISTED_BOND_TYPES = 4
 """Bond types that a table can list, see `datasets.graphs.BOND_TYPES`."""

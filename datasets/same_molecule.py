@@ -61,7 +61,7 @@ def _first_writings(smiles: Sequence[str], parallel: ParallelMap) -> np.ndarray:
 
 
 def canonicalise_smiles(smiles: Sequence[str]) -> list[str]:
-    """Of several SMILES what `canonical` gives, in silence."""
+    """Applies `canonical` to each SMILES, without RDKit's messages."""
     with rdBase.BlockLogs():
         return [canonical(each) for each in smiles]
 

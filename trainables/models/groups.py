@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 def sums(x: Tensor, group: Tensor, groups: int) -> Tensor:
-    """(N, ...), the group of each row (N,) int64 -> (G, ...)."""
+    """Adds up the rows of each group: (N, ...), the group of each row (N,) int64 -> (G, ...)."""
     return x.new_zeros(groups, *x.shape[1:]).scatter_add_(0, _broadcast(group, x), x)
 
 
 def means(x: Tensor, group: Tensor, groups: int) -> Tensor:
-    """As `sums`; 0 for an empty group."""
+    """Averages the rows of each group, in the shapes of `sums`; 0 for an empty group."""
     counts = sums(x.new_ones(len(x)), group, groups).clamp(min=1)
     summed = sums(x, group, groups)
     return summed / _broadcast(counts, summed)
 
 
 def softmax(x: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Of each row among those of its group: (N, ...) -> (N, ...)."""
+    """The softmax of each row among those of its group: (N, ...) -> (N, ...)."""
     index = _broadcast(group, x)
     empty = x.new_zeros(groups, *x.shape[1:])
     most = empty.scatter_reduce_(0, index, x.detach(), reduce="amax", include_self=False)
