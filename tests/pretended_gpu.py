@@ -1,0 +1,188 @@
+"""Tensors that claim to lie on a GPU, on a machine that has none.
+
+What they hold lies in the memory of the CPU, so that every number is real; which of them are "on
+the GPU" is known by their memory. Two kinds of mistakes are found so on any machine: operations
+that mix both devices, which a GPU refuses, and places where the processor would wait for the GPU.
+
+Not found: what backward passes written in C++ do, types of numbers that CUDA alone refuses, and
+mistakes within cuDNN.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN = tuple(str(ROOT / package) for package in ("datasets", "trainables", "benchmarks"))
+
+WAITS = {"item", "__float__", "__int__", "__bool__", "__index__", "tolist", "nonzero", "bincount"}
+WAITS |= {"masked_select", "unique", "unique_consecutive"}
+"""Operations whose result, or its shape, the processor has to know."""
+
+MIXES = {"__get__", "__set__", "copy_", "to", "_has_compatible_shallow_copy_type", "set_data"}
+"""Operations that may see tensors of both devices."""
+
+BUILDERS = ("new_", "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like")
+"""Operations whose result lies where their first argument does, unless told otherwise."""
+
+MEMORY = 80 * 2**30
+"""Bytes of the pretended GPU's memory."""
+
+
+class PretendedGPU(TorchFunctionMode):
+    """Runs what is asked of a GPU on the CPU, and takes notes.
+
+    Attributes:
+        mixed: Operations on tensors of both devices, with the line that asked for them.
+        waits: Operations for which the processor would wait, likewise.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there: dict[int, torch.UntypedStorage] = {}
+        self.mixed: list[str] = []
+        self.waits: list[str] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        name, of = func.__name__, getattr(func, "__self__", None)
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        on = [self._is_there(tensor) for tensor in given]
+        if name == "__get__" and of in (Tensor.device, Tensor.is_cuda):
+            return on[0] if of is Tensor.is_cuda else GPU if on[0] else CPU
+        if name == "_parse_to":  # how `nn.Module.to` reads its arguments
+            return func(*args, **kwargs)
+        name = {"cuda": "to", "cpu": "to"}.get(name, name)
+        goes = self._goes(func, name, on, args, kwargs)
+        told = goes is not None
+        goes = any(on) if goes is None else goes
+        if any(on) or goes:
+            self._note(name, given, on, kwargs, told=told, goes=goes)
+        if func.__name__ in ("cuda", "cpu"):
+            func, args = Tensor.to, (args[0], CPU)
+        out = func(*tree_map(_as_cpu, args), **tree_map(_as_cpu, kwargs))
+        # Another memory than that on the CPU, or both would be on the GPU.
+        out = out.clone() if name == "to" and goes and not on[0] else out
+        out = out.clone() if name == "to" and told and not goes and on[0] else out
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor) and (on[0] if name == "__get__" else goes):
+                storage = leaf.untyped_storage()
+                self.there[storage._cdata] = storage  # kept, so that no number comes twice
+        return out
+
+    def _is_there(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage()._cdata in self.there
+
+    def _goes(
+        self,
+        func: Callable[..., Any],
+        name: str,
+        on: list[bool],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> bool | None:
+        """Whether the result is asked to lie on the GPU; None if nothing is said of it."""
+        if func.__name__ in ("cuda", "cpu"):
+            return func.__name__ == "cuda"
+        asked = [
+            torch.device(each) for each in (*args[:3], kwargs.get("device")) if _is_device(each)
+        ]
+        if asked:
+            return asked[0].type == "cuda"
+        return on[0] if name.startswith(BUILDERS) and on else None
+
+    def _note(
+        self,
+        name: str,
+        given: list[Tensor],
+        on: list[bool],
+        kwargs: dict[str, Any],
+        *,
+        told: bool,
+        goes: bool,
+    ) -> None:
+        here = bool(given) and not on[0]
+        alone = any(not there and t.dim() for t, there in zip(given, on, strict=True))
+        # CUDA fetches an index from the CPU, and waits.
+        index = name in ("__getitem__", "__setitem__") and not here
+        masks = index and any(t.dtype == torch.bool and t.dim() for t in given[1:])
+        if name == "numpy" or (alone and not (told or index or name in MIXES)):
+            self.mixed.append(f"{name} at {_whose_line()}")
+        sized = name == "repeat_interleave" and kwargs.get("output_size") is None
+        # From memory that is not pinned a copy to the GPU waits as one from it does.
+        moved = name == "to" and told and here == goes and not _is_asked_for_by("clip_grad.py")
+        if name in WAITS or sized or masks or moved or (index and alone):
+            self.waits.append(f"{name} at {_whose_line()}")
+
+
+def _is_device(leaf: Any) -> bool:
+    named = isinstance(leaf, str) and leaf.partition(":")[0] in ("cuda", "cpu")
+    return named or isinstance(leaf, torch.device)
+
+
+def _as_cpu(leaf: Any) -> Any:
+    return CPU if _is_device(leaf) else leaf
+
+
+def _is_asked_for_by(file: str) -> bool:
+    """Whether the operation is called in a file of that name: that of torch which clips gradients
+    moves a number from the GPU to where it is, but asks C++, which knows better, where that is."""
+    return Path(sys._getframe(3).f_code.co_filename).name == file
+
+
+def _whose_line() -> str:
+    """The innermost line of this project that led here."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and not frame.f_code.co_filename.startswith(OWN):
+        frame = frame.f_back
+    file = Path(frame.f_code.co_filename)
+    return f"{file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}:{frame.f_lineno}"
+
+
+@contextmanager
+def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGPU]:
+    """A machine with one GPU, for as long as it lasts."""
+    mode = PretendedGPU()
+    state = [torch.Generator().manual_seed(0).get_state()]
+
+    class OnTheCPU(torch.autocast):
+        def __init__(self, device_type: str, *args: Any, **kwargs: Any) -> None:
+            del device_type
+            super().__init__("cpu", *args, **kwargs)
+
+    for name, stand_in in {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "get_rng_state": lambda *_: state[0].clone(),
+        "set_rng_state": lambda new, *_: state.__setitem__(0, new),
+        "reset_peak_memory_stats": lambda *_: None,
+        "max_memory_allocated": lambda *_: 2**29,
+        "max_memory_reserved": lambda *_: 2**30,
+        "memory_reserved": lambda *_: 2**30,
+        "mem_get_info": lambda *_: (MEMORY - 3 * 2**29, MEMORY),
+        "set_per_process_memory_fraction": lambda *_: None,
+        "empty_cache": lambda: None,
+        "synchronize": lambda *_: None,
+        "get_device_name": lambda *_: "pretended GPU",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch, "autocast", OnTheCPU)
+    with mode:
+        yield mode
