@@ -1,13 +1,62 @@
-"""What the contracts of every family compare."""
+"""What the contracts of every family compare, and where: on the CPU, and on a pretended GPU."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from pretended_gpu import CPU, GPU, pretended_gpu
 from torch import Tensor, nn
 
 from studies.space import Parameter
-from trainables.fit import Epoch
+from trainables.config import FitConfig
+from trainables.fit import Epoch, _Training
+from trainables.stepper import TaskFactory
+
+_device = CPU
+
+
+def here() -> torch.device:
+    """Where the test that runs now trains."""
+    return _device
+
+
+@contextmanager
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has everything trained on a pretended GPU, where nothing may mix both devices."""
+    global _device
+    with pretended_gpu(monkeypatch) as gpu:
+        _device = GPU
+        try:
+            yield
+        finally:
+            _device = CPU
+    assert not gpu.mixed, gpu.mixed
+
+
+def waits_of_a_step(
+    make_task: TaskFactory, config: FitConfig, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """The places where the processor waits for a GPU in a training step, cutting its batch
+    included; what is done once an epoch is not.
+
+    Raises:
+        AssertionError: If something mixes both devices.
+    """
+    with pretended_gpu(monkeypatch) as gpu:
+        task = make_task(config, GPU)
+        training = _Training(task, config, GPU)
+        training.model.train()
+        batches = task.training_batches(training.order, 1)
+        training._step(next(batches))
+        before = len(gpu.waits)
+        training._step(next(batches))
+        waits = gpu.waits[before:]
+    assert not gpu.mixed, gpu.mixed
+    return waits
+
 
 BY_A_CLOCK = ("train/seconds",)
 STATED = ("train/seconds", "train/learning_rate")

@@ -9,7 +9,7 @@ mistakes within cuDNN.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -35,6 +35,9 @@ MIXES = {"__get__", "__set__", "copy_", "to", "_has_compatible_shallow_copy_type
 BUILDERS = ("new_", "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like")
 """Operations whose result lies where their first argument does, unless told otherwise."""
 
+MARK = "is_on_the_gpu"
+"""Attribute of the memory that belongs to the GPU."""
+
 MEMORY = 80 * 2**30
 """Bytes of the pretended GPU's memory."""
 
@@ -49,7 +52,6 @@ class PretendedGPU(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.there: dict[int, torch.UntypedStorage] = {}
         self.mixed: list[str] = []
         self.waits: list[str] = []
 
@@ -62,13 +64,13 @@ class PretendedGPU(TorchFunctionMode):
     ) -> Any:
         del types
         kwargs = kwargs or {}
-        name, of = func.__name__, getattr(func, "__self__", None)
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        on = [self._is_there(tensor) for tensor in given]
-        if name == "__get__" and of in (Tensor.device, Tensor.is_cuda):
-            return on[0] if of is Tensor.is_cuda else GPU if on[0] else CPU
+        name = func.__name__
+        if name == "__get__":
+            return _attribute(func, args[0])
         if name == "_parse_to":  # how `nn.Module.to` reads its arguments
             return func(*args, **kwargs)
+        given = [*_tensors(args), *_tensors(kwargs.values())]
+        on = [_is_there(tensor) for tensor in given]
         name = {"cuda": "to", "cpu": "to"}.get(name, name)
         goes = self._goes(func, name, on, args, kwargs)
         told = goes is not None
@@ -77,18 +79,15 @@ class PretendedGPU(TorchFunctionMode):
             self._note(name, given, on, kwargs, told=told, goes=goes)
         if func.__name__ in ("cuda", "cpu"):
             func, args = Tensor.to, (args[0], CPU)
-        out = func(*tree_map(_as_cpu, args), **tree_map(_as_cpu, kwargs))
-        # Another memory than that on the CPU, or both would be on the GPU.
-        out = out.clone() if name == "to" and goes and not on[0] else out
-        out = out.clone() if name == "to" and told and not goes and on[0] else out
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor) and (on[0] if name == "__get__" else goes):
-                storage = leaf.untyped_storage()
-                self.there[storage._cdata] = storage  # kept, so that no number comes twice
+        if told:
+            args, kwargs = tree_map(_as_cpu, args), tree_map(_as_cpu, kwargs)
+        out = func(*args, **kwargs)
+        if name == "to" and told and goes != on[0]:
+            out = out.clone()  # else both would be in one memory
+        if goes:
+            for tensor in _tensors((out,)):
+                setattr(tensor.untyped_storage(), MARK, True)
         return out
-
-    def _is_there(self, tensor: Tensor) -> bool:
-        return tensor.untyped_storage()._cdata in self.there
 
     def _goes(
         self,
@@ -101,11 +100,9 @@ class PretendedGPU(TorchFunctionMode):
         """Whether the result is asked to lie on the GPU; None if nothing is said of it."""
         if func.__name__ in ("cuda", "cpu"):
             return func.__name__ == "cuda"
-        asked = [
-            torch.device(each) for each in (*args[:3], kwargs.get("device")) if _is_device(each)
-        ]
+        asked = [str(each) for each in (*args[:3], kwargs.get("device")) if _is_device(each)]
         if asked:
-            return asked[0].type == "cuda"
+            return asked[0].startswith("cuda")
         return on[0] if name.startswith(BUILDERS) and on else None
 
     def _note(
@@ -130,6 +127,32 @@ class PretendedGPU(TorchFunctionMode):
         moved = name == "to" and told and here == goes and not _is_asked_for_by("clip_grad.py")
         if name in WAITS or sized or masks or moved or (index and alone):
             self.waits.append(f"{name} at {_whose_line()}")
+
+
+def _attribute(func: Any, of: Any) -> Any:
+    """An attribute of a tensor, such as its device."""
+    there = isinstance(of, Tensor) and _is_there(of)
+    if func.__self__ in (Tensor.device, Tensor.is_cuda):
+        return there if func.__self__ is Tensor.is_cuda else GPU if there else CPU
+    out = func(of)
+    if there and isinstance(out, Tensor):
+        setattr(out.untyped_storage(), MARK, True)
+    return out
+
+
+def _is_there(tensor: Tensor) -> bool:
+    return hasattr(tensor.untyped_storage(), MARK)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among some values, and in tuples, lists and dictionaries of them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(value)
+        elif isinstance(value, dict):
+            yield from _tensors(value.values())
 
 
 def _is_device(leaf: Any) -> bool:
@@ -184,5 +207,6 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGPU]:
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(torch, "autocast", OnTheCPU)
+    monkeypatch.setattr(torch.backends.cudnn, "is_acceptable", lambda _: False)
     with mode:
         yield mode

@@ -75,6 +75,7 @@ class DrivingTask:
         self.frames = as_tensor(data.recordings.frames, device)
         self.actions = as_tensor(data.recordings.actions, device)
         train = data.split.train
+        self.device = device
         self.starts = torch.from_numpy(data.recordings.window_starts(train, config.steps + 1))
         self.windows = -(-int(data.recordings.lengths[train].sum()) // (config.steps + 1))
         self.scale = self._scale(data).to(device)
@@ -97,7 +98,7 @@ class DrivingTask:
 
     def _starts_to_judge(self, recordings: Recordings, episodes: np.ndarray) -> Tensor:
         starts = recordings.window_starts(episodes, CONTEXT + self.horizon, STRIDE)
-        return torch.from_numpy(starts)
+        return torch.from_numpy(starts).to(self.device)
 
     def model(self) -> nn.Module:
         return WorldModel(self.config, self.size)
@@ -108,12 +109,17 @@ class DrivingTask:
     def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Windows]:
         steps = self.steps_per_epoch()
         drawn = torch.randint(len(self.starts), (self.windows,), generator=generator)
-        for step, part in enumerate(drawn.split(self.config.batch_size)):
+        starts = self.starts[drawn].to(self.device)  # at once: a GPU is waited for at each move
+        for step, part in enumerate(starts.split(self.config.batch_size)):
             progress = (epoch - 1 + step / steps) / self.config.epochs
-            yield self._cut(self.starts[part], self.config.steps + 1, progress)
+            yield self._cut(part, self.config.steps + 1, progress)
+
+    def heaviest_batch(self) -> Windows:
+        """Any batch: all take as much memory."""
+        return next(self.training_batches(torch.Generator().manual_seed(0), 1))
 
     def _cut(self, starts: Tensor, frames: int, progress: float = 0.0) -> Windows:
-        places = (starts[:, None] + torch.arange(frames)).to(self.frames.device)
+        places = starts[:, None] + torch.arange(frames, device=self.device)
         return Windows(self.frames[places].float() / 255, self.actions[places[:, :-1]], progress)
 
     def loss(self, model: nn.Module, batch: Windows) -> Tensor:
@@ -133,7 +139,7 @@ class DrivingTask:
 
     def _errors(self, model: nn.Module, part: str) -> dict[str, float]:
         """Mean squared errors over the windows of a part, of the model and of the baselines."""
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         starts = self.judged[part]
         for some in starts.split(TOGETHER):
             cut = self._cut(some, CONTEXT + self.horizon)
@@ -150,9 +156,10 @@ class DrivingTask:
                     "freeze": freeze(cut.frames, CONTEXT),
                 }
             for name, picture in pictures.items():
-                error = float(frame_mse(picture, truth).double().mean(dim=1).sum(dim=0))
-                sums[name] = sums.get(name, 0.0) + error
-        return {name: total / len(starts) for name, total in sums.items()}
+                error = frame_mse(picture, truth).double().mean(dim=1).sum(dim=0)
+                sums[name] = sums[name] + error if name in sums else error
+        totals = torch.stack(list(sums.values())).tolist()  # once, as a GPU is waited for
+        return {name: total / len(starts) for name, total in zip(sums, totals, strict=True)}
 
 
 def judged_horizon(data: Drives) -> int:

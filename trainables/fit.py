@@ -43,6 +43,10 @@ class Task(Protocol[Batch]):
         """How many batches that will be."""
         ...
 
+    def heaviest_batch(self) -> Batch:
+        """Of the batches that an epoch may draw, the one that takes the most memory."""
+        ...
+
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The scalar to minimise, dimensionless."""
         ...
@@ -108,8 +112,8 @@ class FirstSteps:
     """How a fit begins.
 
     Attributes:
-        step_seconds: Of a step of the optimiser, after a first one that warms up.
-        evaluation_seconds: Of the evaluation at the end of an epoch.
+        step_seconds: A step of the optimiser, after others that warm up.
+        evaluation_seconds: The evaluation at the end of an epoch.
         state: What `Epoch.state` would give.
     """
 
@@ -119,18 +123,26 @@ class FirstSteps:
 
 
 def first_steps(task: Task[Batch], config: FitConfig, device: torch.device) -> FirstSteps:
-    """Takes two steps and evaluates, to see what a fit will take; what is learned is of no use."""
+    """Takes a few steps and evaluates, to see what a fit will take; what is learned is of no use.
+
+    The first step is on the heaviest batch. Where a GPU is used, its kernels are loaded when they
+    are first called: the second evaluation is timed.
+    """
     training = _Training(task, config, device)
     training.model.train()
+    float(training._step(task.heaviest_batch()))  # waits for a GPU
     moments = [time.perf_counter()]
     for batch in islice(task.training_batches(training.order, 1), 2):
-        float(training._step(batch))  # waits for a GPU
+        float(training._step(batch))
         moments.append(time.perf_counter())
     training.predictor.eval()
+    step_seconds = moments[-1] - moments[-2]
     with torch.no_grad():
+        if device.type == "cuda":
+            task.evaluate(training.predictor)
+        begun = time.perf_counter()
         task.evaluate(training.predictor)
-    evaluated = time.perf_counter() - moments[-1]
-    return FirstSteps(moments[-1] - moments[-2], evaluated, training.state(0, {}))
+    return FirstSteps(step_seconds, time.perf_counter() - begun, training.state(0, {}))
 
 
 class _Training(Generic[Batch]):
@@ -166,7 +178,7 @@ class _Training(Generic[Batch]):
         if self.average is not None:
             self.average.model.load_state_dict(state["model"])
         self.predictor.eval()
-        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
+        self.optimizer.load_state_dict(self._optimizer_state(state["optimizer"], load=True))
         self.schedule.load_state_dict(state["schedule"])
         self.order.set_state(state["order"])
         _set_random_state(state["random"], self.device)
@@ -178,11 +190,21 @@ class _Training(Generic[Batch]):
             "config": asdict(self.config),
             "model": deepcopy(self.predictor.state_dict()),
             "trained": None if self.average is None else deepcopy(self.model.state_dict()),
-            "optimizer": deepcopy(self.optimizer.state_dict()),
+            "optimizer": self._optimizer_state(self.optimizer.state_dict(), load=False),
             "schedule": self.schedule.state_dict(),
             "order": self.order.get_state(),
             "random": _random_state(self.device),
         }
+
+    def _optimizer_state(self, state: State, *, load: bool) -> State:
+        """A copy of the optimiser's state with its vectors in the vector's order, to load it, or
+        in the model's, in which checkpoints of all devices have them."""
+        ordered = self.weights.from_model_order if load else self.weights.in_model_order
+        state = deepcopy(state)
+        for moments in state["state"].values():
+            for name, value in moments.items():
+                moments[name] = ordered(value) if value.ndim else value
+        return state
 
     def epoch(self, number: int, metrics: dict[str, float]) -> Epoch:
         return Epoch(number, metrics, self.predictor, partial(self.state, number, metrics))
@@ -310,5 +332,5 @@ def _random_state(device: torch.device) -> list[Tensor]:
 
 def _set_random_state(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
-    if device.type == "cuda":
+    if device.type == "cuda" and len(states) > 1:  # a fit on a CPU has no other
         torch.cuda.set_rng_state(states[1], device)

@@ -5,25 +5,36 @@ for the call as for the numbers. On one vector the optimiser, the norm of the gr
 average of the weights take one call each.
 """
 
+from collections.abc import Iterable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class FlatParameters:
     """Makes the parameters of a model views of one vector; they keep their values and shapes.
 
+    On a GPU the parameters of the model's first `nn.LSTM` come first, as cuDNN wants them: all
+    weights by layer, then all biases, from the beginning of one piece of memory. Anywhere else it
+    would copy them at every call. Elsewhere the order is that of ``model.parameters()``.
+
     Args:
-        model: On its device for good.
+        model: On its device for good; `nn.LSTM.flatten_parameters` would take its weights out of
+            the vector again.
 
     Attributes:
-        vector: (sum of sizes,), in the order of ``model.parameters()``. Changing it changes the
-            model, and the other way round.
+        vector: (sum of sizes,). Changing it changes the model, and the other way round.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.parameters = tuple(model.parameters())
+        in_model = tuple(model.parameters())
+        first = {id(parameter): n for n, parameter in enumerate(_expected_first(model))}
+        places = range(len(in_model))
+        self.places = sorted(places, key=lambda n: first.get(id(in_model[n]), len(first)))
+        self.parameters = tuple(in_model[place] for place in self.places)
+        self.sizes = [parameter.numel() for parameter in self.parameters]
         self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parameters]))
-        pieces = self.vector.detach().split([p.numel() for p in self.parameters])
+        pieces = self.vector.detach().split(self.sizes)
         for parameter, piece in zip(self.parameters, pieces, strict=True):
             parameter.data = piece.view_as(parameter)
 
@@ -35,3 +46,26 @@ class FlatParameters:
         self.vector.grad = torch.cat([gradient.flatten() for gradient in gradients])
         for parameter in self.parameters:
             parameter.grad = None
+
+    def in_model_order(self, values: Tensor) -> Tensor:
+        """Numbers that belong to those of the vector, in the order of ``model.parameters()``."""
+        pieces = dict(zip(self.places, values.split(self.sizes), strict=True))
+        return torch.cat([pieces[place] for place in sorted(pieces)])
+
+    def from_model_order(self, values: Tensor) -> Tensor:
+        """Undoes `in_model_order`."""
+        sizes = dict(zip(self.places, self.sizes, strict=True))
+        pieces = values.split([sizes[place] for place in sorted(sizes)])
+        return torch.cat([pieces[place] for place in self.places])
+
+
+def _expected_first(model: nn.Module) -> Iterable[nn.Parameter]:
+    """The parameters that cuDNN looks for at the beginning of the memory, in its order."""
+    cores = (module for module in model.modules() if isinstance(module, nn.LSTM))
+    core = next(cores, None)
+    if core is None or not core.weight_ih_l0.is_cuda:
+        return
+    for kind in ("weight", "bias"):
+        for layer in range(core.num_layers):
+            for of in ("ih", "hh"):
+                yield getattr(core, f"{kind}_{of}_l{layer}")

@@ -36,13 +36,13 @@ class Stepper:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         self.latest: Epoch | None = None
-        self.no_room: Exception | None = None
+        self.no_room: str | None = None
         try:
             self.task = make_task(spec.config, device)
         except (MemoryError, RuntimeError) as error:
             if not ran_out_of_memory(error):
                 raise
-            self.no_room = error
+            self.no_room = described(error)  # the error itself would keep what was made so far
             return
         state = checkpoint.load(UPath(spec.resume), device) if spec.resume else None
         self.history: list[dict[str, Any]] = state["history"] if state else []
@@ -61,11 +61,11 @@ class Stepper:
         try:
             self.latest = next(self.epochs)
         except Diverged as error:
-            return self._without_result("failure", error)
+            return self._without_result("failure", described(error))
         except (MemoryError, RuntimeError) as error:
             if not ran_out_of_memory(error):
                 raise
-            return self._without_result("out_of_memory", error)
+            return self._without_result("out_of_memory", described(error))
         if not self.history or self.history[-1]["epoch"] < self.latest.number:
             self.history.append(self._row(self.latest))
         return {
@@ -82,9 +82,9 @@ class Stepper:
             "unix_ms": time.time_ns() // 1_000_000,
         }
 
-    def _without_result(self, reason: str, error: Exception) -> dict[str, Any]:
+    def _without_result(self, reason: str, words: str) -> dict[str, Any]:
         self.latest = None  # the weights are past saving
-        return {reason: described(error), "done": True}
+        return {reason: words, "done": True}
 
     def save(self, folder: AnyPath) -> None:
         """Writes the state after the latest epoch into a folder, if there was one, and with it the

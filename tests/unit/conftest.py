@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
+from contracts import on_a_gpu
 
 FORBIDDEN = {
     "os.fork": "a process",
@@ -40,3 +41,15 @@ def _neither_ray_nor_mlflow_nor_a_process(monkeypatch: pytest.MonkeyPatch) -> It
     watched = True
     yield
     watched = False
+
+
+@pytest.fixture(params=["cpu", "gpu"])
+def on_each_device(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Runs a test twice: on the CPU, and on a pretended GPU."""
+    if request.param == "cpu":
+        yield
+        return
+    with on_a_gpu(monkeypatch):
+        yield

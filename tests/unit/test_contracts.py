@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts import STATED, assert_same, metrics, tried, weights
+from contracts import STATED, assert_same, here, metrics, tried, weights
 
 from datasets.graphs import GraphBatch
 from datasets.sources import MoleculeSet
@@ -20,7 +20,8 @@ from trainables.fit import Diverged, Epoch, fit
 from trainables.models.gnn import FAMILIES, Family, GNNConfig
 from trainables.molecules import MoleculeTask, predict
 
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("on_each_device")
+
 PARAMETERS = parameters_of(GNNConfig)
 
 SET_ONLY: dict[str, tuple[Any, ...]] = {
@@ -45,7 +46,7 @@ def small(family: Family, **changes: Any) -> GNNConfig:
 
 
 def epochs_of(config: GNNConfig, data: MoleculeSet, **kwargs: Any) -> Iterator[Epoch]:
-    return fit(MoleculeTask(data, config, CPU), config, CPU, **kwargs)
+    return fit(MoleculeTask(data, config, here()), config, here(), **kwargs)
 
 
 def outcome(config: GNNConfig, data: MoleculeSet) -> list[dict[str, float]]:
@@ -130,7 +131,7 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
     checkpoint.save(tmp_path, next(whole).state())
     expected = next(whole)
     torch.rand(3)
-    (resumed,) = epochs_of(config, molecules, resume=checkpoint.load(tmp_path, CPU))
+    (resumed,) = epochs_of(config, molecules, resume=checkpoint.load(tmp_path, here()))
     assert metrics(resumed) == metrics(expected)
     assert_same(resumed.model.state_dict(), expected.model.state_dict())
 
@@ -139,9 +140,9 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
 def test_evaluating_changes_nothing_and_draws_no_random_number(family, molecules):
     config = small(family, dropout=0.2, normalization="batch", epochs=2)
     undisturbed = [metrics(epoch) for epoch in epochs_of(config, molecules)]
-    task = MoleculeTask(molecules, config, CPU)
+    task = MoleculeTask(molecules, config, here())
     found = []
-    for epoch in fit(task, config, CPU):
+    for epoch in fit(task, config, here()):
         found.append(metrics(epoch))
         state, before = torch.get_rng_state(), weights(epoch.model)
         with torch.no_grad():
@@ -156,16 +157,16 @@ def test_evaluating_changes_nothing_and_draws_no_random_number(family, molecules
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_saved_model_gives_equal_predictions(family, normalization, molecules, tmp_path):
     config = small(family, dropout=0.2, normalization=normalization)
-    task = MoleculeTask(molecules, config, CPU)
-    epoch = next(fit(task, config, CPU))
-    expected = predict(epoch.model, task.store, torch.arange(120))
+    task = MoleculeTask(molecules, config, here())
+    epoch = next(fit(task, config, here()))
+    expected = predict(epoch.model, task.store, torch.arange(120, device=here()))
     checkpoint.save(tmp_path, epoch.state())
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
     state = torch.load(tmp_path / checkpoint.FILE, weights_only=True)
     assert GNNConfig(**state["config"]) == config
-    model = task.model().eval()
+    model = task.model().to(here()).eval()
     model.load_state_dict(state["model"])
-    assert torch.equal(predict(model, task.store, torch.arange(120)), expected)
+    assert torch.equal(predict(model, task.store, torch.arange(120, device=here())), expected)
 
 
 @pytest.mark.parametrize(("edges", "head"), [("distances", "dipole"), ("bonds", "mean")])
@@ -217,10 +218,10 @@ def test_a_planted_nan_diverges_in_the_batch_that_holds_it(family, molecules):
 def test_deepgcn_trains_at_its_greatest_depth(molecules):
     """Every one of the 28 blocks moves, and the loss falls: the residual stream carries."""
     config = small("deepgcn", depth=28, learning_rate=1e-3, schedule="constant", epochs=2)
-    task = MoleculeTask(molecules, config, CPU)
+    task = MoleculeTask(molecules, config, here())
     torch.manual_seed(config.seed)
     before = weights(task.model())
-    epochs = list(fit(task, config, CPU))
+    epochs = list(fit(task, config, here()))
     after = epochs[-1].model.state_dict()
     blocks = {name.split(".")[2] for name in before if name.startswith("body.blocks.")}
     assert blocks == {str(block) for block in range(28)}
@@ -241,7 +242,7 @@ def test_training_writes_nothing_into_the_molecules(family, molecules):
 
 
 def test_a_batch_is_what_every_model_takes(molecules):
-    task = MoleculeTask(molecules, small("gcn"), CPU)
+    task = MoleculeTask(molecules, small("gcn"), here())
     batch = next(task.training_batches(torch.Generator().manual_seed(0), 1))
     assert isinstance(batch, GraphBatch)
-    assert task.model()(batch).shape == (batch.size,) == (32,)
+    assert task.model().to(here())(batch).shape == (batch.size,) == (32,)

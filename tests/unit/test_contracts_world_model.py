@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from contracts import STATED, assert_same, metrics, tried, weights
+from contracts import STATED, assert_same, here, metrics, tried, weights
 from moving_stripes import striped_drives
 
 from datasets.driving import Drives
@@ -18,7 +18,8 @@ from trainables.driving import DrivingTask
 from trainables.fit import Diverged, Epoch, fit
 from trainables.models.world_model import Core, Decoder, WorldModelConfig, homework
 
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("on_each_device")
+
 PARAMETERS = parameters_of(WorldModelConfig)
 CORES, DECODERS = get_args(Core), get_args(Decoder)
 SET_ONLY: dict[str, tuple[Any, ...]] = {
@@ -61,7 +62,7 @@ def small(**changes: Any) -> WorldModelConfig:
 
 
 def epochs_of(config: WorldModelConfig, drives: Drives, **kwargs: Any) -> Iterator[Epoch]:
-    return fit(DrivingTask(drives, config, CPU), config, CPU, **kwargs)
+    return fit(DrivingTask(drives, config, here()), config, here(), **kwargs)
 
 
 def outcome(config: WorldModelConfig, drives: Drives) -> list[dict[str, float]]:
@@ -129,7 +130,7 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
     checkpoint.save(tmp_path, next(whole).state())
     expected = list(whole)
     torch.rand(3)
-    resumed = list(epochs_of(config, drives, resume=checkpoint.load(tmp_path, CPU)))
+    resumed = list(epochs_of(config, drives, resume=checkpoint.load(tmp_path, here())))
     assert [metrics(epoch) for epoch in resumed] == [metrics(epoch) for epoch in expected]
     assert_same(resumed[-1].model.state_dict(), expected[-1].model.state_dict())
 
@@ -137,9 +138,9 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
 def test_evaluating_changes_nothing_and_draws_no_random_number(drives: Drives) -> None:
     config = small(noise=0.1, epochs=2)
     undisturbed = [metrics(epoch) for epoch in epochs_of(config, drives)]
-    task = DrivingTask(drives, config, CPU)
+    task = DrivingTask(drives, config, here())
     found = []
-    for epoch in fit(task, config, CPU):
+    for epoch in fit(task, config, here()):
         found.append(metrics(epoch))
         state, before = torch.get_rng_state(), weights(epoch.model)
         with torch.no_grad():
@@ -154,13 +155,14 @@ def test_a_saved_model_gives_equal_predictions(
     decoder: Decoder, drives: Drives, tmp_path: Any
 ) -> None:
     config = small(decoder=decoder)
-    task = DrivingTask(drives, config, CPU)
-    epoch = next(fit(task, config, CPU))
-    frames, actions = torch.rand(2, 5, 3, 32, 32), torch.rand(2, 5, 3)
+    task = DrivingTask(drives, config, here())
+    epoch = next(fit(task, config, here()))
+    frames = torch.rand(2, 5, 3, 32, 32, device=here())
+    actions = torch.rand(2, 5, 3, device=here())
     checkpoint.save(tmp_path, epoch.state())
     state = torch.load(tmp_path / checkpoint.FILE, weights_only=True)
     assert WorldModelConfig(**state["config"]) == config
-    model = task.model().eval()
+    model = task.model().to(here()).eval()
     model.load_state_dict(state["model"])
     with torch.no_grad():
         assert torch.equal(model(frames, actions)[0], epoch.model(frames, actions)[0])

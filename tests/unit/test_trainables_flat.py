@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from pretended_gpu import GPU, pretended_gpu
 from torch import nn
 
 from trainables.flat import FlatParameters
@@ -65,3 +66,25 @@ def test_steps_are_those_of_an_optimiser_of_all_parameters(model):
         ours.step()
     for mine, its in zip(model.parameters(), usual.parameters(), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-7)
+
+
+def test_on_a_gpu_an_lstm_comes_first_and_the_model_s_order_is_known(monkeypatch) -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"encode": nn.Linear(3, 4), "core": nn.LSTM(4, 5, 2)})
+    expected = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    with pretended_gpu(monkeypatch):
+        flat = FlatParameters(model.to(GPU))
+        vector = flat.vector.detach()
+        in_order = flat.in_model_order(vector)
+        assert torch.equal(flat.from_model_order(in_order), vector)
+        assert torch.equal(in_order.cpu(), expected)
+        assert not torch.equal(vector.cpu(), expected)
+        assert model.get_parameter("core.weight_ih_l0").storage_offset() == 0
+
+
+def test_elsewhere_the_order_is_that_of_the_model() -> None:
+    model = nn.ModuleDict({"encode": nn.Linear(3, 4), "core": nn.LSTM(4, 5, 2)})
+    flat = FlatParameters(model)
+    vector = flat.vector.detach()
+    assert torch.equal(vector, torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(flat.in_model_order(vector), vector)

@@ -213,7 +213,7 @@ class WorldModel(nn.Module):
         batch, steps = frames.shape[:2]
         last = frames.transpose(0, 1).flatten(0, 1)  # (T B, 3, S, S)
         seen = self.encoder(last).view(steps, batch, -1)
-        # The recurrence keeps all digits; and not every processor has an LSTM in bfloat16.
+        # In float32: not every processor has an LSTM in bfloat16.
         seen = torch.cat([seen.to(actions.dtype), actions.transpose(0, 1)], dim=2)
         with torch.autocast(frames.device.type, enabled=False):
             outputs, after = self.core(seen, state)
@@ -304,9 +304,12 @@ class WarpDecoder(nn.Module):
     def _moved(self, hidden: Tensor, last: Tensor) -> Tensor:
         # grid_sample takes the process down where a model that diverged moves pixels to infinity.
         motion = self.motion(hidden).nan_to_num().clamp(-FARTHEST, FARTHEST)
-        affine = self.still + motion.view(-1, 2, 3)
-        grid = functional.affine_grid(affine, list(last.shape), align_corners=False)
-        return functional.grid_sample(last, grid, padding_mode="border", align_corners=False)
+        affine = self.still + motion.to(self.still.dtype).view(-1, 2, 3)
+        # In bfloat16 the places of pixels would be rounded to eight bits.
+        with torch.autocast(last.device.type, enabled=False):
+            grid = functional.affine_grid(affine, list(last.shape), align_corners=False)
+            last = last.to(self.still.dtype)
+            return functional.grid_sample(last, grid, padding_mode="border", align_corners=False)
 
 
 def _local_mean(size: int) -> Tensor:

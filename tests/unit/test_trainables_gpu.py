@@ -1,0 +1,202 @@
+"""The path of a GPU, on a machine that needs none: see `pretended_gpu`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from contracts import metrics, waits_of_a_step
+from moving_stripes import striped_drives
+from pretended_gpu import CPU, GPU, pretended_gpu
+from torch import Tensor, nn
+
+from datasets.driving import Drives
+from datasets.graphs import GraphBatch
+from datasets.sources import MoleculeSet
+from trainables import checkpoint, driving
+from trainables.config import FitConfig
+from trainables.driving import DrivingTask
+from trainables.fit import Epoch, _Training, fit
+from trainables.models.gnn import FAMILIES, Family, GNNConfig
+from trainables.models.world_model import Core, Decoder, WorldModelConfig
+from trainables.molecules import MoleculeTask
+
+CORES, DECODERS = get_args(Core), get_args(Decoder)
+
+KINDS = [("distances", "dipole"), ("distances", "mean"), ("bonds", "dipole"), ("bonds", "mean")]
+"""Edges and head of a graph neural network."""
+
+WORLD_MODEL = WorldModelConfig(
+    hidden=16,
+    sequence_length=8,
+    context=2,
+    free_steps=3,
+    sampling_rate=0.5,
+    noise=0.1,
+    averaging=0.5,
+    batch_size=4,
+    epochs=3,
+)
+
+
+@pytest.fixture(scope="module")
+def drives() -> Drives:
+    return striped_drives(length=45)
+
+
+def gnn(family: Family, **changes: Any) -> GNNConfig:
+    return replace(GNNConfig(family=family, width=8, batch_size=32, epochs=3), **changes)
+
+
+@pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])
+def test_a_step_of_a_world_model_never_waits(
+    core: Core, decoder: Decoder, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(WORLD_MODEL, core=core, decoder=decoder)
+    assert waits_of_a_step(partial(DrivingTask, drives), config, monkeypatch) == []
+
+
+@pytest.mark.parametrize(("edges", "head"), KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_over_small_molecules_never_waits(
+    family: Family, edges: Any, head: Any, molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = gnn(family, edges=edges, head=head, normalization="batch", averaging=0.5)
+    assert waits_of_a_step(partial(MoleculeTask, molecules), config, monkeypatch) == []
+
+
+def with_a_forgotten_device(task: DrivingTask, starts: Tensor, frames: int, progress: float = 0.0):
+    places = starts[:, None] + torch.arange(frames)
+    return driving.Windows(
+        task.frames[places].float() / 255, task.actions[places[:, :-1]], progress
+    )
+
+
+def test_a_tensor_that_is_made_on_the_cpu_is_caught(
+    drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DrivingTask, "_cut", with_a_forgotten_device)
+    with pytest.raises(AssertionError, match="add"):
+        waits_of_a_step(partial(DrivingTask, drives), WORLD_MODEL, monkeypatch)
+
+
+def test_a_look_at_a_number_is_caught(
+    molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = MoleculeTask.loss
+
+    def looking(task: MoleculeTask, model: nn.Module, batch: GraphBatch) -> Tensor:
+        found = loss(task, model, batch)
+        assert found.item() > 0
+        return found
+
+    monkeypatch.setattr(MoleculeTask, "loss", looking)
+    waits = waits_of_a_step(partial(MoleculeTask, molecules), gnn("gcn"), monkeypatch)
+    assert [wait.partition(" ")[0] for wait in waits] == ["item"]
+
+
+def trained(task: Any, config: FitConfig, device: torch.device) -> _Training[Any]:
+    """A fit after one step."""
+    training = _Training(task, config, device)
+    training._step(next(task.training_batches(training.order, 1)))
+    return training
+
+
+def outside_of(training: _Training[Any]) -> list[str]:
+    """The parameters whose memory is not that of the vector that the optimiser changes."""
+    vector = training.weights.vector.untyped_storage().data_ptr()
+    named = training.model.named_parameters()
+    return [name for name, p in named if p.untyped_storage().data_ptr() != vector]
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_all_weights_lie_in_the_vector(
+    core: Core, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(WORLD_MODEL, core=core, layers=2)
+    with pretended_gpu(monkeypatch):
+        training = trained(DrivingTask(drives, config, GPU), config, GPU)
+        assert outside_of(training) == []
+        assert training.average is not None
+        # What cuDNN's own function would do.
+        weight = next(iter(training.model.parameters()))
+        weight.data = weight.data.clone()
+        assert len(outside_of(training)) == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_lstm_lies_where_cudnn_looks_for_it(
+    layers: int, drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All weights by layer, then all biases, from the beginning of the memory and without gaps."""
+    config = replace(WORLD_MODEL, layers=layers)
+    with pretended_gpu(monkeypatch):
+        training = trained(DrivingTask(drives, config, GPU), config, GPU)
+        assert training.average is not None
+        for model in (training.model, training.average.model):
+            core = model.get_submodule("core")
+            expected = [
+                getattr(core, f"{kind}_{of}_l{layer}")
+                for kind in ("weight", "bias")
+                for layer in range(layers)
+                for of in ("ih", "hh")
+            ]
+            assert expected[0].storage_offset() == 0
+            for one, other in pairwise(expected):
+                assert other.storage_offset() == one.storage_offset() + one.numel()
+
+
+MakeTask = Callable[[Any, torch.device], Any]
+
+
+def epochs(
+    make_task: MakeTask, config: FitConfig, device: torch.device, folder: Path | None = None
+) -> list[Epoch]:
+    """All epochs of a fit, each saved; those that are left, if the folder has a checkpoint."""
+    resume = None
+    if folder is not None and (folder / checkpoint.FILE).exists():
+        resume = checkpoint.load(folder, device)
+    done = []
+    for epoch in fit(make_task(config, device), config, device, resume):
+        done.append(epoch)
+        if folder is not None:
+            checkpoint.save(folder, epoch.state())
+            break
+    return done
+
+
+@pytest.mark.parametrize("order", [(CPU, GPU, CPU), (GPU, CPU, GPU)], ids=["cpu", "gpu"])
+@pytest.mark.parametrize(
+    "config",
+    [replace(WORLD_MODEL, core=core, layers=2, noise=0.0, sampling_rate=0.0) for core in CORES]
+    + [gnn(family, averaging=0.5, normalization="batch") for family in FAMILIES],
+    ids=lambda config: config.title,
+)
+def test_a_fit_goes_on_where_another_device_left_it(
+    config: FitConfig,
+    order: tuple[torch.device, ...],
+    drives: Drives,
+    molecules: MoleculeSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three epochs on devices in turn equal those of one, but for the order of sums."""
+    make_task: MakeTask = partial(MoleculeTask, molecules)
+    if isinstance(config, WorldModelConfig):
+        make_task = partial(DrivingTask, drives)
+    undisturbed = epochs(make_task, config, CPU)
+    found: list[Epoch] = []
+    for device in order:
+        if device == CPU:
+            found += epochs(make_task, config, CPU, tmp_path)
+            continue
+        with pretended_gpu(monkeypatch) as gpu:
+            found += epochs(make_task, config, GPU, tmp_path)
+        assert not gpu.mixed, gpu.mixed
+    assert [epoch.number for epoch in found] == [1, 2, 3]
+    for one, other in zip(found, undisturbed, strict=True):
+        assert metrics(one) == pytest.approx(metrics(other), rel=5e-3, abs=1e-4)
