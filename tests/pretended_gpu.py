@@ -80,7 +80,8 @@ class PretendedGPU(TorchFunctionMode):
         if func.__name__ in ("cuda", "cpu"):
             func, args = Tensor.to, (args[0], CPU)
         if told:
-            args, kwargs = tree_map(_as_cpu, args), tree_map(_as_cpu, kwargs)
+            args = tree_map(_as_cpu, args)
+            kwargs = {key: tree_map(_as_cpu, value) for key, value in kwargs.items()}
         out = func(*args, **kwargs)
         if name == "to" and told and goes != on[0]:
             out = out.clone()  # else both would be in one memory
