@@ -34,9 +34,10 @@ def rows(*further: int) -> Tensor:
     return torch.randn(9, *further, generator=torch.Generator().manual_seed(0)) * 30
 
 
-@pytest.mark.parametrize(
-    ("name", "pygs"), [("sums", global_add_pool), ("means", global_mean_pool)]
-)
+PYGS: dict[str, Callable[..., Tensor]] = {"sums": global_add_pool, "means": global_mean_pool}
+
+
+@pytest.mark.parametrize("name", PYGS)
 def test_they_are_those_of_pyg(name: str) -> None:
     groups = Groups.of(GROUP, 5)
     ours = made(lambda x: WORK[name](groups, x), rows(3))
