@@ -155,8 +155,9 @@ def run(job: Fit[GNNConfig], dataset: str, cache_folder: Path, threads: int) -> 
     data = _molecules(dataset, job.split, cache_folder)
     task = MoleculeTask(data, config, device)
     epoch, seconds = trained(job, task, device, f"{data.digest} {len(data.graphs)}", cache_folder)
-    test = torch.from_numpy(data.split.test).to(device)
-    prediction, target = predict(epoch.model, task.store, test), task.store.targets[test]
+    test = torch.from_numpy(data.split.test)
+    prediction = predict(epoch.model, task.store, test)
+    target = torch.from_numpy(data.graphs.targets[data.split.test])
     return Row(
         experiment=job.experiment,
         split=job.split,

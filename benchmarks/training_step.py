@@ -110,7 +110,7 @@ def stock_model(task: MoleculeTask) -> nn.Module:
         model = HomeworkGIN(task.config)
     else:
         model = StockGNN(task.config, task.scale.mean, task.scale.std)
-    return model.to(task.train.device)
+    return model.to(task.store.device)
 
 
 def sides(inputs: Inputs, config: GNNConfig, device: torch.device) -> tuple[MoleculeTask, Stock]:
@@ -138,7 +138,7 @@ def sides(inputs: Inputs, config: GNNConfig, device: torch.device) -> tuple[Mole
 def same_weights(task: MoleculeTask, stock: Stock) -> nn.Module:
     """Gives the stock model the weights that `fit` begins with; returns our model with them."""
     torch.manual_seed(task.config.seed)
-    model = task.model().to(task.train.device)
+    model = task.model().to(task.store.device)
     copy_weights(model, stock.model)
     return model
 
@@ -154,7 +154,7 @@ def check(task: MoleculeTask, stock: Stock) -> None:
         Disagreement: If they differ.
     """
     model, theirs = same_weights(task, stock).double(), stock.model
-    data = next(iter(DataLoader(stock.data, batch_size=CHECKED))).to(task.train.device)
+    data = next(iter(DataLoader(stock.data, batch_size=CHECKED))).to(task.store.device)
     batch = task.store.select(task.train[:CHECKED])
     batch = replace(
         batch,

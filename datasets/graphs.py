@@ -2,7 +2,8 @@
 
 `Graphs` holds NumPy arrays, which Ray's object store and memory-mapped files give to every
 process of a machine without a copy. `GraphStore` holds the same arrays as tensors on a device and
-cuts batches out of them.
+cuts batches out of them, in which edges are listed; which store a fit takes, this one or that of
+`datasets.dense_graphs`, is said in `datasets.stores`.
 
 Conventions: an edge points from ``edge_index[0]`` (source) to ``edge_index[1]`` (target); every
 bond is there in both directions; node numbers in `Graphs` count from 0 within each graph, in a
@@ -11,6 +12,7 @@ bond is there in both directions; node numbers in `Graphs` count from 0 within e
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -96,8 +98,7 @@ class GraphBatch:
             both.
         edge_types: (edges,) int64.
         targets: (graphs,) float32.
-        reverse: (edges,) int64, the number of each edge's way back; None where the edges are the
-            bonds.
+        reverse: (edges,) int64, the number of each edge's way back; None where nobody has looked.
     """
 
     node_features: Tensor
@@ -114,63 +115,112 @@ class GraphBatch:
         return len(self.targets)
 
 
-class GraphStore:
-    """`Graphs` as tensors on one device, from which `select` cuts batches.
+@dataclass(frozen=True)
+class Selection:
+    """Some graphs of a store, in an order.
 
-    On the CPU the tensors share the memory of the arrays.
+    Attributes:
+        numbers: (graphs,) int64, on the CPU, which knows by them how large a batch is and so need
+            not ask a GPU.
+        there: The same numbers on the store's device, where batches are cut.
+    """
+
+    numbers: Tensor
+    there: Tensor
+
+    @classmethod
+    def of(cls, numbers: Tensor, device: torch.device) -> "Selection":
+        """Brings graph numbers to a device, in one transfer for all batches of a pass."""
+        return cls(numbers, numbers.to(device))
+
+    def split(self, size: int) -> Iterator["Selection"]:
+        """So many graphs after the other, the last time perhaps fewer."""
+        for parts in zip(self.numbers.split(size), self.there.split(size), strict=True):
+            yield Selection(*parts)
+
+
+class GraphStore:
+    """`Graphs` as tensors on one device, from which batches with listed edges are cut.
+
+    On the CPU the tensors share the memory of the arrays. On a GPU, cutting a batch waits for
+    nothing.
 
     Args:
-        graphs: With bonds as edges.
+        graphs: Their edges are those of the batches, unless there is a cutoff.
         device: Where the batches are cut and live.
-        cutoff: Angstrom. Given, the edges of a batch are all ordered pairs of atoms closer than
-            it, found anew in each batch: nothing is kept for them, whatever the number of
-            graphs. A pair that is a bond has its type, the others `NO_BOND`. None: the edges are
-            the bonds.
+        cutoff: Angstrom, on the CPU only: the edges of a batch are all ordered pairs of atoms
+            closer than it, found anew in each batch, so that nothing is kept for them, whatever
+            the number of graphs. A pair that is a bond has its type, the others `NO_BOND`.
     """
 
     def __init__(self, graphs: Graphs, device: torch.device, cutoff: float | None = None) -> None:
+        assert cutoff is None or device.type == "cpu"
+        self.device = device
         self.cutoff = cutoff
         self.node_features = as_tensor(graphs.node_features, device)
         self.positions = as_tensor(graphs.positions, device)
-        self.node_offsets = as_tensor(graphs.node_offsets, device)
         self.edge_index = as_tensor(graphs.edge_index, device)
         self.edge_types = as_tensor(graphs.edge_types, device)
-        self.edge_offsets = as_tensor(graphs.edge_offsets, device)
         self.targets = as_tensor(graphs.targets, device)
+        self.nodes = _Owned(graphs.node_offsets, device)
+        self.edges = _Owned(graphs.edge_offsets, device)
 
     def select(self, graphs: Tensor) -> GraphBatch:
-        """The batch of these graphs, in this order.
+        """Cuts the batch of these graphs, in this order: their numbers, (batch,) int64, on the
+        CPU."""
+        return self.batch(Selection.of(graphs, self.device))
 
-        Args:
-            graphs: Graph numbers, shape (batch,), int64, on the store's device.
-        """
-        nodes, graph_of_node, node_starts = _ranges(self.node_offsets, graphs)
-        edges, graph_of_edge, _ = _ranges(self.edge_offsets, graphs)
+    def batch(self, chosen: Selection) -> GraphBatch:
+        """Cuts the batch of the chosen graphs, in their order."""
+        nodes, graph_of_node, node_starts = self.nodes.by(chosen)
+        edges, graph_of_edge, _ = self.edges.by(chosen)
         batch = GraphBatch(
             node_features=self.node_features[nodes].float(),
             positions=self.positions[nodes],
             graph=graph_of_node,
             edge_index=self.edge_index[:, edges].long() + node_starts[graph_of_edge],
             edge_types=self.edge_types[edges].long(),
-            targets=self.targets[graphs].float(),
+            targets=self.targets[chosen.there].float(),
         )
-        return batch if self.cutoff is None else with_pairs(batch, node_starts, self.cutoff)
+        return batch if self.cutoff is None else _with_pairs(batch, node_starts, self.cutoff)
 
 
-def with_pairs(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
-    """The batch with all ordered pairs within the cutoff as edges, sorted by source and target.
+class _Owned:
+    """The elements, such as nodes, that graphs own in a store.
+
+    Args:
+        offsets: (graphs + 1,) int64: graph g owns the elements offsets[g] to offsets[g + 1].
+        device: The store's.
+    """
+
+    def __init__(self, offsets: np.ndarray, device: torch.device) -> None:
+        self.offsets = as_tensor(offsets, device)
+        self.counts = torch.from_numpy(np.diff(offsets))  # on the CPU
+
+    def by(self, chosen: Selection) -> tuple[Tensor, Tensor, Tensor]:
+        """Finds the elements of the chosen graphs.
+
+        Returns:
+            (elements,) their places in the store; (elements,) which of the chosen graphs owns
+            each; (batch,) where the elements of each graph begin in the batch.
+        """
+        first = self.offsets[chosen.there]
+        counts = self.offsets[chosen.there + 1] - first
+        starts = counts.cumsum(dim=0) - counts
+        total = int(self.counts[chosen.numbers].sum(dim=0))
+        graph = torch.repeat_interleave(counts, output_size=total)
+        places = torch.arange(total, device=graph.device) + (first - starts)[graph]
+        return places, graph, starts
+
+
+def _with_pairs(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
+    """Takes all ordered pairs within the cutoff as edges, sorted by source and target; on the CPU.
 
     Args:
         batch: With bonds as edges.
         node_starts: (graphs,) int64, the first node of each graph.
         cutoff: Angstrom.
     """
-    on_cpu = batch.positions.device.type == "cpu"
-    return (pairs_by_loops if on_cpu else pairs_by_tensors)(batch, node_starts, cutoff)
-
-
-def pairs_by_loops(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
-    """As `with_pairs`, on the CPU."""
     edge_index, edge_types, reverse = find_pairs(
         batch.positions.numpy(),
         np.append(node_starts.numpy(), len(batch.positions)),
@@ -185,44 +235,3 @@ def pairs_by_loops(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> Gra
         edge_types=torch.from_numpy(edge_types),
         reverse=torch.from_numpy(reverse),
     )
-
-
-def pairs_by_tensors(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
-    """As `with_pairs`, on any device, from dense distance matrices."""
-    place = torch.arange(len(batch.graph), device=batch.graph.device) - node_starts[batch.graph]
-    most = int(place.max()) + 1
-    # Atoms that are not there lie at infinity, so they are near to nothing, nor to each other.
-    positions = batch.positions.new_full((batch.size, most, 3), torch.inf)
-    positions[batch.graph, place] = batch.positions
-    # By axis: a sum over three neighbouring numbers is slow.
-    x, y, z = ((axis[:, :, None] - axis[:, None]).square() for axis in positions.unbind(dim=2))
-    near = x + y + z < cutoff**2  # (graphs, most, most)
-    near.diagonal(dim1=1, dim2=2).fill_(False)
-
-    types = batch.edge_types.new_full(near.shape, NO_BOND)
-    begin, end = batch.edge_index
-    types[batch.graph[begin], place[begin], place[end]] = batch.edge_types
-
-    numbers = near.flatten().cumsum(dim=0).view_as(near) - 1  # of the edges, where there are any
-    graph, source, target = near.nonzero(as_tuple=True)
-    return replace(
-        batch,
-        edge_index=torch.stack([source, target]) + node_starts[graph],
-        edge_types=types[graph, source, target],
-        reverse=numbers[graph, target, source],
-    )
-
-
-def _ranges(offsets: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the elements of some graphs lie: (elements,), their graph, and its first element.
-
-    For graphs that own offsets[g] to offsets[g + 1] in the store: the elements' places in the
-    store, the place in `graphs` of each one's graph, and, shape (batch,), where each graph's
-    elements begin in the batch.
-    """
-    first = offsets[graphs]
-    counts = offsets[graphs + 1] - first
-    starts = counts.cumsum(dim=0) - counts
-    graph = torch.repeat_interleave(counts)
-    places = torch.arange(len(graph), device=graph.device) + (first - starts)[graph]
-    return places, graph, starts

@@ -1,8 +1,8 @@
-"""The pairs of atoms within a cutoff, as a loop that Numba compiles: the path of a CPU; and the
-molecules in which a pair is too near.
+"""The pairs of atoms within a cutoff, as a loop that Numba compiles; and the molecules in which a
+pair is too near.
 
-The pairs written with tensors is in `datasets.graphs`. Not with fast mathematics: a pair at the
-cutoff must be found, or not, on both paths.
+Not with fast mathematics: a pair at the cutoff must be found, or not, here and by the tensors of
+`datasets.dense_graphs`.
 """
 
 import numpy as np

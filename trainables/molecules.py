@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.graphs import GraphBatch, GraphStore
+from datasets.graphs import Selection
 from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
+from datasets.stores import Batch, Store, store_of
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import GNN, GNNConfig
 
@@ -20,13 +22,18 @@ class MoleculeTask:
 
     The loss is the squared error in units of the train split's variance, so that a learning rate
     means the same for every target; with ``standardize=False`` it is that of the raw target.
+
+    On a GPU no step waits for it: the order of an epoch goes over once, and predictions come back
+    once an evaluation. `heaviest_batch` is the batch by which the memory of a fit is forecast.
     """
 
     def __init__(self, data: MoleculeSet, config: GNNConfig, device: torch.device) -> None:
         self.config = config
-        self.store = GraphStore(data.graphs, device, config.pair_cutoff)
-        self.train = torch.from_numpy(data.split.train).to(device)
-        self.validation = torch.from_numpy(data.split.validation).to(device)
+        self.store = store_of(data.graphs, device, config.pair_cutoff)
+        self.train = torch.from_numpy(data.split.train)
+        self.validation = Selection.of(torch.from_numpy(data.split.validation), device)
+        self.targets = torch.from_numpy(data.graphs.targets[data.split.validation])
+        self.atoms = torch.from_numpy(np.diff(data.graphs.node_offsets)[data.split.train])
         scale = Standardizer.of(data.graphs.targets[data.split.train])
         self.scale = scale if config.standardize else Standardizer(mean=0.0, std=1.0)
 
@@ -36,34 +43,48 @@ class MoleculeTask:
     def steps_per_epoch(self) -> int:
         return -(-len(self.train) // self.config.batch_size)
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[GraphBatch]:
+    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Batch]:
         del epoch
-        order = torch.randperm(len(self.train), generator=generator).to(self.train.device)
-        for part in order.split(self.config.batch_size):
-            yield self.store.select(self.train[part])
+        order = torch.randperm(len(self.train), generator=generator)
+        chosen = Selection.of(self.train[order], self.store.device)
+        return map(self.store.batch, chosen.split(self.config.batch_size))
 
-    def heaviest_batch(self) -> GraphBatch:
-        """The molecules with the most atoms: what a step holds grows with their number."""
-        most = self.store.node_offsets.diff()[self.train].argsort(descending=True)
-        return self.store.select(self.train[most[: self.config.batch_size]])
+    def heaviest_batch(self) -> Batch:
+        """The batch of training molecules that takes the most memory: of those with the most
+        atoms, as many as go into a step."""
+        most = self.atoms.argsort(descending=True, stable=True)[: self.config.batch_size]
+        return self.store.select(self.train[most])
 
-    def loss(self, model: nn.Module, batch: GraphBatch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return ((model(batch) - batch.targets) / self.scale.std).square().mean()
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        prediction = predict(model, self.store, self.validation)
-        target = self.store.targets[self.validation]
-        error = mse(prediction, target)
+        prediction = _predicted(model, self.store, self.validation)
+        error = mse(prediction, self.targets)
         return {
             "validation/loss": error / self.scale.std**2,
             "validation/mse": error,
-            "validation/mae": mae(prediction, target),
-            "validation/r2": r2(prediction, target),
+            "validation/mae": mae(prediction, self.targets),
+            "validation/r2": r2(prediction, self.targets),
         }
 
 
+def predict(model: nn.Module, store: Store, graphs: Tensor) -> Tensor:
+    """Predicts the targets of some graphs of a store.
+
+    Args:
+        model: In evaluation mode, on the store's device.
+        store: Has them.
+        graphs: Their numbers, (graphs,) int64, on the CPU.
+
+    Returns:
+        (graphs,) float64, on the CPU.
+    """
+    return _predicted(model, store, Selection.of(graphs, store.device))
+
+
 @torch.no_grad()
-def predict(model: nn.Module, store: GraphStore, graphs: Tensor) -> Tensor:
-    """Predicts the targets of some graphs of a store: (graphs,) int64 -> (graphs,) float64."""
-    parts = [model(store.select(part)) for part in graphs.split(EVALUATION_BATCH)]
-    return torch.cat(parts).double()
+def _predicted(model: nn.Module, store: Store, chosen: Selection) -> Tensor:
+    """(graphs,) float64, fetched from a GPU at once."""
+    parts = [model(store.batch(part)) for part in chosen.split(EVALUATION_BATCH)]
+    return torch.cat(parts).double().cpu()

@@ -7,10 +7,12 @@ Shapes below: molecules M, atoms A of the largest of them; episodes B, frames T,
 import torch
 from torch import Tensor, nn
 
-from datasets.graphs import NODE_FEATURES, GraphBatch, with_pairs
+from datasets.dense_graphs import DenseBatch, near_pairs
+from datasets.graphs import NO_BOND, NODE_FEATURES, GraphBatch
 from datasets.recordings import ACTIONS, CHANNELS
 from trainables.models.gnn import GNN, GNNConfig
 from trainables.models.world_model import WorldModel
+from trainables.molecules import EVALUATION_BATCH
 from trainables.rollout import CONTEXT, autoregressive
 
 ATOMIC_NUMBER = 5
@@ -39,8 +41,13 @@ class PackedGNN(nn.Module):
         Raises:
             ValueError: If it has another shape.
         """
-        batch, starts = _unpacked(packed)
-        return self.gnn(batch if self.cutoff is None else with_pairs(batch, starts, self.cutoff))
+        if packed.ndim != 3 or packed.shape[2] != ATOM + packed.shape[1]:
+            raise ValueError(
+                f"expected molecules of shape (molecules, atoms, {ATOM} + atoms), got "
+                f"{tuple(packed.shape)}"
+            )
+        parts = packed.split(EVALUATION_BATCH)
+        return torch.cat([self.gnn(unpacked(part, self.cutoff)) for part in parts])
 
 
 def pack(batch: GraphBatch) -> Tensor:
@@ -58,9 +65,10 @@ def pack(batch: GraphBatch) -> Tensor:
         (M, A, 14 + A) float32.
     """
     atoms = batch.graph.bincount(minlength=batch.size)
-    place = torch.arange(len(batch.graph)) - (atoms.cumsum(dim=0) - atoms)[batch.graph]
+    first = atoms.cumsum(dim=0) - atoms
+    place = torch.arange(len(batch.graph), device=batch.graph.device) - first[batch.graph]
     most = int(atoms.max())
-    packed = torch.zeros(batch.size, most, ATOM + most)
+    packed = batch.positions.new_zeros(batch.size, most, ATOM + most)
     packed[batch.graph, place, :NODE_FEATURES] = batch.node_features
     packed[batch.graph, place, NODE_FEATURES:ATOM] = batch.positions
     source, target = batch.edge_index
@@ -69,26 +77,20 @@ def pack(batch: GraphBatch) -> Tensor:
     return packed
 
 
-def _unpacked(packed: Tensor) -> tuple[GraphBatch, Tensor]:
-    """The batch, with bonds as edges, and the first node of each molecule."""
-    if packed.ndim != 3 or packed.shape[2] != ATOM + packed.shape[1]:
-        raise ValueError(
-            f"expected molecules of shape (molecules, atoms, {ATOM} + atoms), got "
-            f"{tuple(packed.shape)}"
-        )
-    there = packed[:, :, ATOMIC_NUMBER] > 0  # (M, A)
-    atoms = there.sum(dim=1)
-    number = (there.flatten().cumsum(dim=0) - 1).view_as(there)
-    graph, source, target = packed[:, :, ATOM:].nonzero(as_tuple=True)
-    batch = GraphBatch(
-        node_features=packed[..., :NODE_FEATURES][there],
-        positions=packed[..., NODE_FEATURES:ATOM][there],
-        graph=there.nonzero(as_tuple=True)[0],
-        edge_index=torch.stack([number[graph, source], number[graph, target]]),
-        edge_types=packed[graph, source, ATOM + target].long() - 1,
+def unpacked(packed: Tensor, cutoff: float | None) -> DenseBatch:
+    """Takes molecules out of one tensor, with their bonds as edges or all pairs of atoms within a
+    cutoff, in Angstrom: (M, A, 14 + A)."""
+    features, positions, bonds = packed.split([NODE_FEATURES, 3, packed.shape[1]], dim=2)
+    there = features[..., ATOMIC_NUMBER] > 0
+    types = torch.where(bonds > 0, bonds - 1, NO_BOND).to(torch.int8)
+    return DenseBatch(
+        node_features=features.flatten(end_dim=1),
+        positions=positions.flatten(end_dim=1),
+        there=there,
+        near=bonds > 0 if cutoff is None else near_pairs(positions, there, cutoff),
+        edge_types=types,
         targets=packed.new_zeros(len(packed)),
     )
-    return batch, atoms.cumsum(dim=0) - atoms
 
 
 class PackedWorldModel(nn.Module):

@@ -13,8 +13,7 @@ from datasets.graphs import (
     GraphBatch,
     Graphs,
     GraphStore,
-    pairs_by_loops,
-    pairs_by_tensors,
+    Selection,
 )
 
 CPU = torch.device("cpu")
@@ -137,6 +136,15 @@ def test_edges_and_their_types_go_both_ways(molecules):
         assert {(b, a): kind for (a, b), kind in edges.items()} == edges
 
 
+def test_a_selection_is_cut_into_batches_in_its_order(molecules):
+    chosen = Selection.of(torch.tensor([5, 119, 0, 5, 7]), CPU)
+    store = GraphStore(molecules.graphs, CPU)
+    parts = [store.batch(part) for part in chosen.split(2)]
+    assert [part.size for part in parts] == [2, 2, 1]
+    found = torch.cat([part.positions for part in parts])
+    assert torch.equal(found, store.select(chosen.numbers).positions)
+
+
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 def test_the_edges_of_a_batch_are_sorted_by_source_and_target(cutoff, molecules):
     source, target = select(molecules.graphs, [5, 119, 0, 5], cutoff).edge_index.numpy()
@@ -156,17 +164,6 @@ def test_pairs_are_those_written_out_by_hand():
     far = edges_of(whole(BY_HAND, 2.6))
     assert far[0] == near[0] | {(0, 2): NO_BOND, (2, 0): NO_BOND}
     assert NO_BOND == BOND_TYPES - 1
-
-
-@pytest.mark.parametrize("cutoff", [0.1, 1.3, 2.0, 4.0, 99.0])
-def test_loops_and_tensors_find_the_same_pairs(cutoff, molecules):
-    bonds = whole(molecules.graphs)
-    starts = torch.from_numpy(molecules.graphs.node_offsets[:-1])
-    by_loops = pairs_by_loops(bonds, starts, cutoff)
-    by_tensors = pairs_by_tensors(bonds, starts, cutoff)
-    for field in fields(GraphBatch):
-        one, other = getattr(by_loops, field.name), getattr(by_tensors, field.name)
-        assert torch.equal(one, other), field.name
 
 
 @pytest.mark.parametrize("cutoff", [0.1, 1.3, 2.0, 4.0, 99.0])
@@ -257,11 +254,12 @@ def test_pickled_graphs_share_the_memory_of_their_buffers(molecules):
 
 
 def test_a_store_on_the_cpu_shares_the_memory_of_the_graphs(molecules):
-    store = GraphStore(molecules.graphs, CPU)
-    for name, tensor in vars(store).items():
-        if name == "cutoff":
-            continue
-        assert np.shares_memory(tensor.numpy(), getattr(molecules.graphs, name)), name
+    store, graphs = GraphStore(molecules.graphs, CPU), molecules.graphs
+    tensors = {name: tensor for name, tensor in vars(store).items() if torch.is_tensor(tensor)}
+    assert tensors.keys() | {"node_offsets", "edge_offsets", "rows"} == vars(graphs).keys()
+    tensors |= {"node_offsets": store.nodes.offsets, "edge_offsets": store.edges.offsets}
+    for name, tensor in tensors.items():
+        assert np.shares_memory(tensor.numpy(), getattr(graphs, name)), name
 
 
 def test_a_batch_does_not_share_the_memory_of_the_store():

@@ -13,7 +13,9 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import (
     GCN,
     GIN,
+    DeepGCNLayer,
     GATConv,
+    GENConv,
     GraphSAGE,
     global_mean_pool,
 )
@@ -260,7 +262,7 @@ STAR = [(0, 1), (0, 2), (1, 0), (2, 0)]
 
 
 def features_of(cutoff: float, batch: GraphBatch) -> Tensor:
-    return PairFeatures(cutoff)(batch, Neighbours.of(batch))
+    return PairFeatures(cutoff)(Neighbours.of(batch))
 
 
 def test_the_features_of_pairs_are_those_worked_out_by_hand():
@@ -290,7 +292,7 @@ def test_the_gaussians_of_a_model_fade_out_at_its_own_cutoff():
     batch = batch_of([[0.0, 0, 0], [0, 2.9, 0], [0, 0, 3.1]], STAR)
     features = model_of(GNNConfig(cutoff=3.0)).pair_features
     assert features is not None
-    inside, outside = features(batch, Neighbours.of(batch))[:, :20].abs().amax(dim=1).tolist()
+    inside, outside = features(Neighbours.of(batch))[:, :20].abs().amax(dim=1).tolist()
     assert inside > 1e-3 > 1e-6 > outside
 
 
@@ -310,7 +312,7 @@ def head_of(pair_features: int | None = None) -> DipoleHead:
 def moment_of(head: DipoleHead, features, batch: GraphBatch, pairs=None) -> list[float]:
     pairs = None if pairs is None else torch.tensor(pairs)
     x = torch.tensor(features)
-    return head(x, nn.Identity(), Neighbours.of(batch), pairs, batch).tolist()
+    return head(x, nn.Identity(), Neighbours.of(batch), pairs).tolist()
 
 
 def test_known_charges_have_their_known_dipole_moment():
@@ -362,7 +364,7 @@ def test_the_mean_head_is_linear_in_the_mean_over_the_nodes_of_a_graph():
     nn.init.constant_(head.linear.bias, 1)
     batch = batch_of([[0.0, 0, 0]] * 3, [], graph=[0, 0, 1])
     x = torch.tensor([[1.0, 2], [3, 4], [10, 20]])
-    assert head(x, nn.Identity(), Neighbours.of(batch), None, batch).tolist() == [
+    assert head(x, nn.Identity(), Neighbours.of(batch), None).tolist() == [
         1 + 2 * (2 + 3),
         1 + 2 * (10 + 20),
     ]
@@ -463,6 +465,13 @@ def test_normalisation_relu_and_dropout_come_in_the_order_of_pyg(family, model, 
     assert (found == 0).float().mean() > 0.3  # ReLU and dropout were at work
 
 
+def pygs(ours: nn.Module) -> GENConv:
+    """PyG's own layer with the weights of ours."""
+    theirs = GENConv(8, 8, learn_t=True, norm="layer")
+    theirs.load_state_dict(ours.state_dict())
+    return theirs
+
+
 def test_deepgcn_blocks_come_in_the_order_of_the_paper(molecules):
     """Li et al. 2020 and PyG's ``examples/ogbn_proteins_deepgcn.py``: convolution; then blocks of
     norm, ReLU, dropout, convolution and sum; then the first block's norm and ReLU."""
@@ -473,15 +482,26 @@ def test_deepgcn_blocks_come_in_the_order_of_the_paper(molecules):
             nn.init.normal_(parameter)  # else norms would be hard to tell apart
     batch = select(molecules.graphs)
     blocks: list[Any] = list(body.blocks)
+    first, *others = [
+        DeepGCNLayer(pygs(block.conv), block.norm, nn.ReLU(), dropout=0.3) for block in blocks
+    ]
     torch.manual_seed(1)
-    x = blocks[0].conv(body.encode(batch.node_features), batch.edge_index)
-    for block in blocks[1:]:
-        h = nn.functional.dropout(torch.relu(block.norm(x)), 0.3)
-        x = x + block.conv(h, batch.edge_index)
-    expected = torch.relu(blocks[0].norm(x))
+    x = first.conv(body.encode(batch.node_features), batch.edge_index)
+    for layer in others:
+        x = layer(x, batch.edge_index)
+    expected = torch.relu(first.norm(x))
     torch.manual_seed(1)
     found = body(batch.node_features, Neighbours.of(batch), None)
     torch.testing.assert_close(found, expected)
+
+
+def test_deepgcn_may_be_as_wide_as_the_vectors_of_pairs(molecules):
+    """PyG's layer adds vectors of its own width as they are, and is then left without weights of
+    theirs."""
+    config = GNNConfig(family="deepgcn", width=PAIR_FEATURES, depth=2)
+    model = model_of(config)
+    assert "body.blocks.0.conv.lin_edge.weight" in model.state_dict()
+    assert torch.isfinite(model(select(molecules.graphs, SOME, config))).all()
 
 
 # --- Symmetries and batches, for every family ------------------------------------------------

@@ -50,6 +50,18 @@ def test_training_batches_hold_each_training_molecule_once_and_no_other(task, mo
     assert sorted(seen) == sorted(targets(molecules, molecules.split.train))
 
 
+def test_the_heaviest_batch_holds_the_largest_training_molecules(task, molecules):
+    atoms = np.diff(molecules.graphs.node_offsets)[molecules.split.train]
+    found = task.heaviest_batch()
+    assert found.graph.bincount().tolist() == sorted(atoms, reverse=True)[:32]
+    assert set(found.targets.tolist()) <= set(targets(molecules, molecules.split.train))
+
+
+def test_the_heaviest_batch_of_few_molecules_holds_all(molecules):
+    task = MoleculeTask(molecules, replace(SMALL, batch_size=200), CPU)
+    assert task.heaviest_batch().size == 96
+
+
 @pytest.mark.parametrize("size", [1, 7, 95, 96, 97])
 def test_steps_per_epoch_are_the_batches_there_are(molecules, size):
     task = MoleculeTask(molecules, replace(SMALL, batch_size=size), CPU)
@@ -132,7 +144,7 @@ def test_without_standardising_the_loss_is_the_squared_error_itself(molecules):
 def test_a_fresh_model_with_the_mean_head_predicts_about_the_mean(molecules):
     """Standardised, the network's own output of some 0.1 is a tenth of a deviation."""
     task = MoleculeTask(molecules, replace(SMALL, head="mean"), CPU)
-    prediction = predict(model_of(task), task.store, task.validation)
+    prediction = predict(model_of(task), task.store, task.validation.numbers)
     values = molecules.graphs.targets[molecules.split.train]
     assert abs(float(prediction.mean()) - values.mean()) < values.std()
 

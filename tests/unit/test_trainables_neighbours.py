@@ -1,10 +1,14 @@
-"""Sums over neighbours: compiled loops against tensors, values and gradients."""
+"""Sums over neighbours and molecules: compiled loops, tensors by lists of edges, and matrices of
+graphs that are filled up; values and gradients."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from filled_up import FilledUp
 from torch import Tensor
 
 from datasets.graphs import GraphBatch, GraphStore
@@ -17,9 +21,16 @@ WIDTH = 5
 
 @pytest.fixture
 def near(molecules) -> Neighbours:
-    """Those of a batch of molecules within 3 Angstrom, and of a lone atom at the end."""
+    """Those of a batch of molecules within 3 Angstrom, and of a lone atom, in 64 bits."""
     batch = GraphStore(molecules.graphs, CPU, cutoff=3.0).select(torch.tensor([3, 119, 0, 3]))
-    return Neighbours.of(replace(batch, positions=torch.cat([batch.positions, torch.zeros(1, 3)])))
+    return Neighbours.of(
+        replace(
+            batch,
+            positions=torch.cat([batch.positions, torch.zeros(1, 3)]).double(),
+            graph=torch.cat([batch.graph, torch.tensor([4])]),
+            targets=torch.zeros(5),
+        )
+    )
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -28,32 +39,26 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 
-def path(atoms: int, edges: list[tuple[int, int]]) -> Neighbours:
+def path(
+    atoms: int, edges: list[tuple[int, int]], positions: list[list[float]] | None = None
+) -> Neighbours:
     """Neighbours by hand; the edges sorted."""
     return Neighbours.of(
         GraphBatch(
             node_features=torch.zeros(atoms, 11),
-            positions=torch.zeros(atoms, 3),
+            positions=torch.zeros(atoms, 3) if positions is None else torch.tensor(positions),
             graph=torch.zeros(atoms, dtype=torch.int64),
             edge_index=torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T,
             edge_types=torch.zeros(len(edges), dtype=torch.int64),
             targets=torch.zeros(1),
-            reverse=torch.tensor([edges.index((b, a)) for a, b in edges], dtype=torch.int64),
         )
     )
-
-
-def by_tensors(method: str, near: Neighbours, *inputs: Tensor, **options: bool) -> Tensor:
-    """The path that is not for a CPU, taken on one."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(neighbours, "_is_for_loops", lambda *_: False)
-        return getattr(near, method)(*inputs, **options)
 
 
 def assert_paths_agree(fast: Tensor, slow: Tensor, *inputs: Tensor) -> None:
     """Values, and the gradients of a sum with unequal weights."""
     torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
-    weights = numbers(*fast.shape, seed=2).detach()
+    weights = numbers(*fast.shape, seed=9).detach()
     expected = torch.autograd.grad((slow * weights).sum(), inputs)
     found = torch.autograd.grad((fast * weights).sum(), inputs)
     for one, other in zip(found, expected, strict=True):
@@ -98,51 +103,95 @@ def test_attention_is_a_softmax_over_a_node_and_its_neighbours_by_hand():
 
 
 def test_moments_turn_their_sign_on_the_way_back_by_hand():
-    """One pair along z, weights 1 and 5."""
-    near = path(2, [(0, 1), (1, 0)])
-    found = near.moments(torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[1.0, 5.0]]))
+    """One pair along z, two Angstrom apart, weights 1 and 5."""
+    near = path(2, [(0, 1), (1, 0)], [[0.0, 0, 0], [0, 0, 2]])
+    found = near.moments(torch.tensor([[1.0, 5.0]]))
     assert found.tolist() == [[[0, 0], [0, 0], [1, 5]], [[0, 0], [0, 0], [-1, -5]]]
+    assert near.moments(None).tolist() == [[[0], [0], [1]], [[0], [0], [-1]]]
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_the_sum_is_the_same_by_loops_and_by_tensors(own, near):
-    x = numbers(len(near.offsets) - 1, WIDTH)
-    assert_paths_agree(near.sum(x, own=own), by_tensors("sum", near, x, own=own), x)
+def test_the_way_back_is_found_where_it_is_not_given(near):
+    found = Neighbours.of(replace(near.batch, reverse=None)).reverse
+    assert torch.equal(found, near.batch.reverse)
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_the_filtered_sum_is_the_same_by_loops_and_by_tensors(own, near):
-    x, filters = numbers(len(near.offsets) - 1, WIDTH), numbers(len(near.one_way), WIDTH, seed=1)
-    slow = by_tensors("filtered_sum", near, x, filters, own=own)
-    assert_paths_agree(near.filtered_sum(x, filters, own=own), slow, x, filters)
+SUMS: dict[str, tuple[Callable[..., Tensor], list[Any]]] = {
+    "sum": (lambda near, x: near.sum(x), ["N"]),
+    "sum with itself": (lambda near, x: near.sum(x, own=True), ["N"]),
+    "filtered": (lambda near, x, f: near.filtered_sum(x, f), ["N", "P"]),
+    "filtered with itself": (lambda near, x, f: near.filtered_sum(x, f, own=True), ["N", "P"]),
+    "attended": (
+        lambda near, x, f, *to: near.attended_sum(x, f, *to),
+        [("N", 3, WIDTH), "P", ("N", 3), ("N", 3), ("P", 3)],
+    ),
+    "attended by one head": (
+        lambda near, x, f, *to: near.attended_sum(x, f, *to),
+        [("N", 1, WIDTH), "P", ("N", 1), ("N", 1), ("P", 1)],
+    ),
+    "attended without pairs": (
+        lambda near, x, own, other: near.attended_sum(x, None, own, other, None),
+        [("N", 3, WIDTH), ("N", 3), ("N", 3)],
+    ),
+    "softened": (lambda near, x, e, t: near.softened_sum(x, e, t), ["N", "P", (1,)]),
+    "softened without pairs": (lambda near, x, t: near.softened_sum(x, None, t), ["N", (1,)]),
+    "graph sums": (lambda near, x: near.graph_sums(x), ["N"]),
+    "graph means": (lambda near, x: near.graph_means(x), ["N"]),
+    "to nodes": (lambda near, x: near.to_nodes(x), [("G", WIDTH)]),
+}
+"""Name -> the sum, and the shapes of what it is of: a letter alone is a row of `WIDTH` numbers for
+each node, pair or graph."""
 
 
-@pytest.mark.parametrize("heads", [1, 3])
-def test_the_attended_sum_is_the_same_by_loops_and_by_tensors(heads, near):
-    nodes, pairs = len(near.offsets) - 1, len(near.one_way)
-    given = (
-        numbers(nodes, heads, WIDTH),
-        numbers(pairs, WIDTH, seed=1),
-        numbers(nodes, heads, seed=2),
-        numbers(nodes, heads, seed=3),
-        numbers(pairs, heads, seed=4),
+def inputs_of(name: str, near: Neighbours) -> list[Tensor]:
+    counts = {"N": len(near.positions), "P": len(near.one_way), "G": near.batch.size}
+    shapes = [(s, WIDTH) if isinstance(s, str) else s for s in SUMS[name][1]]
+    return [
+        numbers(*(counts.get(n, n) for n in shape), seed=seed) for seed, shape in enumerate(shapes)
+    ]
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_is_the_same_by_loops_and_by_tensors(name, near, monkeypatch):
+    given, work = inputs_of(name, near), SUMS[name][0]
+    expected = work(near, *given)
+    monkeypatch.setattr(neighbours, "_is_for_loops", lambda *_: False)
+    assert_paths_agree(work(near, *given), expected, *given)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_is_the_same_by_lists_and_by_matrices(name, near):
+    given, filled = inputs_of(name, near), FilledUp(near)
+    work, shapes = SUMS[name]
+    ways = {"N": filled.of_nodes, "P": filled.of_pairs}
+    found = work(
+        filled.near,
+        *(ways.get(s[0], lambda x: x)(x) for s, x in zip(shapes, given, strict=True)),
     )
-    slow = by_tensors("attended_sum", near, *given)
-    assert_paths_agree(near.attended_sum(*given), slow, *given)
+    if not name.startswith("graph"):
+        found = found[filled.rows]
+    assert_paths_agree(found, work(near, *given), *given)
 
 
-def test_the_softened_sum_is_the_same_by_loops_and_by_tensors(near):
-    x, pairs = numbers(len(near.offsets) - 1, WIDTH), numbers(len(near.one_way), WIDTH, seed=1)
-    temperature = torch.tensor([1.7], dtype=torch.float64).requires_grad_()
-    slow = by_tensors("softened_sum", near, x, pairs, temperature)
-    fast = near.softened_sum(x, pairs, temperature)
-    assert_paths_agree(fast, slow, x, pairs, temperature)
+@pytest.mark.parametrize("weighed", [True, False])
+def test_moments_are_the_same_by_loops_tensors_and_matrices(weighed, near, monkeypatch):
+    weights = numbers(len(near.one_way), WIDTH).detach() if weighed else None
+    expected = near.moments(weights)
+    filled = FilledUp(near)
+    by_matrices = filled.near.moments(None if weights is None else filled.of_pairs(weights))
+    torch.testing.assert_close(by_matrices[filled.rows], expected, rtol=1e-12, atol=1e-12)
+    monkeypatch.setattr(neighbours, "_is_for_loops", lambda *_: False)
+    torch.testing.assert_close(near.moments(weights), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_moments_are_the_same_by_loops_and_by_tensors(near):
-    given = numbers(len(near.one_way), 3).detach(), numbers(len(near.one_way), WIDTH).detach()
-    slow = by_tensors("moments", near, *given)
-    torch.testing.assert_close(near.moments(*given), slow, rtol=1e-12, atol=1e-12)
+def test_counts_and_distances_are_the_same_by_lists_and_by_matrices(near):
+    filled = FilledUp(near)
+    dense = filled.near
+    assert torch.equal(dense.degree[filled.rows], near.degree)
+    assert torch.equal(dense.atoms, near.atoms)
+    assert dense.there.nonzero().flatten().tolist() == filled.rows.tolist()
+    expected = filled.of_pairs(near.distances)
+    there = expected > 0
+    assert torch.equal(dense.distances[there], expected[there])
 
 
 def test_scores_too_large_for_an_exponential_are_no_matter():
@@ -155,7 +204,7 @@ def test_scores_too_large_for_an_exponential_are_no_matter():
 
 def test_columns_of_a_larger_tensor_are_summed_like_their_copy(near):
     """Their rows do not follow each other in memory."""
-    x = numbers(WIDTH, len(near.offsets) - 1).T
+    x = numbers(WIDTH, len(near.positions)).T
     assert_paths_agree(near.sum(x), near.sum(x.contiguous()), x)
     filters = numbers(WIDTH, len(near.one_way), seed=1).T
     copied = near.filtered_sum(x.contiguous(), filters.contiguous())
@@ -163,7 +212,7 @@ def test_columns_of_a_larger_tensor_are_summed_like_their_copy(near):
 
 
 def test_half_precision_goes_by_tensors(near):
-    x, filters = numbers(len(near.offsets) - 1, WIDTH), numbers(len(near.one_way), WIDTH, seed=1)
+    x, filters = numbers(len(near.positions), WIDTH), numbers(len(near.one_way), WIDTH, seed=1)
     found = near.sum(x.bfloat16())
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.double(), near.sum(x), rtol=0.05, atol=0.1)
@@ -183,4 +232,4 @@ def test_nodes_without_any_edge_sum_up_to_nothing():
     )
     assert torch.equal(attended[:, 0], x)
     assert torch.equal(near.softened_sum(x, numbers(0, WIDTH), numbers(1)), nothing)
-    assert torch.equal(near.moments(numbers(0, 3), numbers(0, WIDTH)).sum(dim=1), nothing)
+    assert near.moments(numbers(0, WIDTH).detach()).abs().max() == 0

@@ -5,41 +5,76 @@ from dataclasses import fields
 import pytest
 import torch
 from moving_stripes import striped_drives
+from pretended_gpu import GPU, pretended_gpu
 
+from datasets.dense_graphs import DenseStore
 from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
+from trainables import packed as packed_module
 from trainables.models.gnn import FAMILIES, GNN, Edges, Family, GNNConfig
 from trainables.models.world_model import WorldModel, WorldModelConfig
-from trainables.packed import PackedGNN, PackedWorldModel, _unpacked, pack, pack_drives
+from trainables.packed import PackedGNN, PackedWorldModel, pack, pack_drives, unpacked
 from trainables.rollout import CONTEXT, autoregressive
 
 CPU = torch.device("cpu")
 
 
-def test_packed_molecules_are_the_batch_that_they_were(molecules: MoleculeSet) -> None:
-    batch = GraphStore(molecules.graphs, CPU).select(torch.tensor([3, 0, 90]))
-    again, starts = _unpacked(pack(batch))
-    for field in fields(batch):
-        if field.name not in ("targets", "reverse"):
-            assert torch.equal(getattr(again, field.name), getattr(batch, field.name)), field.name
-    assert starts.tolist() == [0, *batch.graph.bincount().cumsum(dim=0)[:-1].tolist()]
+@pytest.mark.parametrize("cutoff", [None, 3.0])
+def test_packed_molecules_are_the_batch_that_they_were(
+    molecules: MoleculeSet, cutoff: float | None
+) -> None:
+    every = torch.arange(120).flip(0)  # the largest is among them
+    again = unpacked(pack(GraphStore(molecules.graphs, CPU).select(every)), cutoff)
+    expected = DenseStore(molecules.graphs, CPU, cutoff).select(every)
+    for field in fields(expected):
+        if field.name != "targets":
+            assert torch.equal(getattr(again, field.name), getattr(expected, field.name)), field
+
+
+def test_molecules_are_packed_where_they_lie(
+    molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = torch.arange(5)
+    expected = pack(GraphStore(molecules.graphs, CPU).select(some))
+    with pretended_gpu(monkeypatch) as gpu:
+        found = pack(GraphStore(molecules.graphs, GPU).select(some))
+        assert not gpu.mixed
+        assert found.device == GPU
+        assert torch.equal(found.cpu(), expected)
 
 
 @pytest.mark.parametrize("edges", ["bonds", "distances"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_packed_network_predicts_what_the_network_does(
-    molecules: MoleculeSet, family: Family, edges: Edges
+    molecules: MoleculeSet, family: Family, edges: Edges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = GNNConfig(family=family, edges=edges, width=8, depth=2)
     network = GNN(config, Standardizer(mean=2.0, std=1.5)).eval()
     some = torch.arange(20)
     expected = network(GraphStore(molecules.graphs, CPU, config.pair_cutoff).select(some))
     packed = pack(GraphStore(molecules.graphs, CPU).select(some))
-    assert torch.equal(PackedGNN(network, config)(packed), expected)
+    together = PackedGNN(network, config)(packed)
+    monkeypatch.setattr(packed_module, "EVALUATION_BATCH", 7)
+    in_parts = PackedGNN(network, config)(packed)
     alone = torch.cat([PackedGNN(network, config)(packed[place, None]) for place in some])
-    # Alone the molecule is filled up as before, and its sums come in another order.
-    torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
+    for found in (together, in_parts, alone):  # their sums come in another order
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("edges", ["bonds", "distances"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_packed_network_answers_on_a_gpu(
+    molecules: MoleculeSet, family: Family, edges: Edges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = GNNConfig(family=family, edges=edges, width=8, depth=2)
+    served = PackedGNN(GNN(config, Standardizer(mean=2.0, std=1.5)).eval(), config)
+    packed = pack(GraphStore(molecules.graphs, CPU).select(torch.arange(20)))
+    expected = served(packed)
+    with pretended_gpu(monkeypatch) as gpu:
+        found = served.to(GPU)(packed.to(GPU))
+        assert not gpu.mixed
+        assert torch.equal(found.cpu(), expected)
 
 
 def test_molecules_of_another_shape_are_refused() -> None:

@@ -15,17 +15,17 @@ it, the continuous-filter convolution of SchNet (Schütt et al. 2017). In the fa
 
 With f = 1 and a without the vector these are the families' own convolutions, and where there are
 no filters the layers here compute just that. The sums are those of
-`trainables.models.neighbours`; GAT without vectors and DeepGCN are in
+`trainables.models.adjacency`; GAT without vectors and DeepGCN are in
 `trainables.models.pyg_layers`.
 
-Shapes below: nodes N, edges E, pairs P = E / 2, heads H, width W.
+Shapes below: nodes N, pairs P, heads H, width W.
 """
 
 import torch
 from torch import Tensor, nn
 
-from datasets.graphs import NO_BOND, GraphBatch
-from trainables.models.neighbours import Neighbours
+from datasets.graphs import NO_BOND
+from trainables.models.adjacency import Adjacency
 
 RADIAL = 20
 """Gaussians over 0 to the cutoff."""
@@ -34,7 +34,7 @@ PAIR_FEATURES = RADIAL + NO_BOND
 
 
 class PairFeatures(nn.Module):
-    """Distance and bond type of each pair of neighbours as a vector: GraphBatch -> (P, 24).
+    """Distance and bond type of each pair of neighbours as a vector: Adjacency -> (P, 24).
 
     ``exp(-((d - centre) / spacing)^2 / 2) * (cos(pi d / cutoff) + 1) / 2`` for 20 centres evenly
     spaced over 0 to the cutoff (distances d in Angstrom), then the one-hot bond type, which is
@@ -51,15 +51,12 @@ class PairFeatures(nn.Module):
         self.register_buffer("centres", torch.linspace(0, cutoff, RADIAL))
         self.register_buffer("kinds", torch.eye(NO_BOND + 1, NO_BOND), persistent=False)
 
-    def forward(self, batch: GraphBatch, near: Neighbours) -> Tensor:
-        """In the order of `Neighbours.pairs`."""
-        source, target = batch.edge_index.index_select(1, near.one_way)
-        positions = batch.positions
-        apart = positions.index_select(0, source) - positions.index_select(0, target)
-        distance = apart.norm(dim=1)
+    def forward(self, near: Adjacency) -> Tensor:
+        """In the order of the adjacency's pairs."""
+        distance = near.distances
         fade = 0.5 * (torch.cos(torch.pi * distance.clamp(max=self.cutoff) / self.cutoff) + 1)
         gaussians = torch.exp(-0.5 * ((distance[:, None] - self.centres) / self.spacing).square())
-        kinds = self.kinds.index_select(0, batch.edge_types.index_select(0, near.one_way))
+        kinds = self.kinds.index_select(0, near.edge_types)
         return torch.cat([gaussians * fade[:, None], kinds], dim=1)
 
 
@@ -73,7 +70,7 @@ class GraphConvolution(nn.Module):
         self.filter = _filter(pair_features, width)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
         root = (near.degree + 1).to(x.dtype).rsqrt()
         x = root * self.lin(x)
@@ -89,7 +86,7 @@ class SAGEConvolution(nn.Module):
         self.lin_r = nn.Linear(width_in, width)
         self.filter = _filter(pair_features, width)
 
-    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
         total = _sum(self.lin_l(x), near, self.filter, pairs)
         return total / near.degree.clamp(min=1) + self.lin_r(x)
@@ -108,11 +105,11 @@ class GINConvolution(nn.Module):
         self.second = nn.Linear(width, width)
         self.filter = _filter(pair_features, width)
 
-    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
         return self.second(self.hidden(x, near, pairs))
 
-    def hidden(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+    def hidden(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """What the second layer gets."""
         if self.filter is None:
             return self.first(near.sum(x, own=True)).relu_()
@@ -140,7 +137,7 @@ class AttentionConvolution(nn.Module):
         nn.init.xavier_uniform_(self.score_neighbour)
         nn.init.xavier_uniform_(self.score_own)
 
-    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor) -> Tensor:
+    def forward(self, x: Tensor, near: Adjacency, pairs: Tensor) -> Tensor:
         """(N, W_in), vectors of pairs (P, features) -> (N, H * W)."""
         # t . (W x_i) = (t W) . x_i, without a product for each node and each of its features.
         weight = self.lin.weight.unflatten(0, (self.heads, -1))  # (H, W, W_in)
@@ -162,7 +159,7 @@ def _filter(pair_features: int | None, width: int) -> nn.Linear | None:
 
 def _sum(
     x: Tensor,
-    near: Neighbours,
+    near: Adjacency,
     layer: nn.Linear | None,
     pairs: Tensor | None,
     *,

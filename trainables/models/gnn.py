@@ -6,20 +6,23 @@ pre-activated residual blocks). Edges are either the bonds, without features, as
 or all pairs of atoms within a cutoff, each with a vector of its distance and bond type. How that
 vector enters each family is said in `trainables.models.convolutions`.
 
-Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, width W.
+Shapes below: nodes N, pairs P, graphs G, width W.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor, nn
 
+from datasets.dense_graphs import DenseBatch
 from datasets.errors import InputError
-from datasets.graphs import NODE_FEATURES, GraphBatch
+from datasets.graphs import NODE_FEATURES
 from datasets.standardize import Standardizer
+from datasets.stores import Batch
 from trainables.config import FitConfig, When, at_least, one_of
+from trainables.models.adjacency import Adjacency
 from trainables.models.convolutions import (
     PAIR_FEATURES,
     AttentionConvolution,
@@ -28,8 +31,10 @@ from trainables.models.convolutions import (
     PairFeatures,
     SAGEConvolution,
 )
+from trainables.models.dense_neighbours import DenseNeighbours
 from trainables.models.heads import DipoleHead, MeanHead
 from trainables.models.neighbours import Neighbours
+from trainables.models.norms import MaskedBatchNorm, normalized
 
 Family = Literal["gcn", "gat", "sage", "gin", "deepgcn"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -185,20 +190,28 @@ class GNN(nn.Module):
         self.register_buffer("shift", torch.tensor(scale.mean * (config.head == "mean")))
         self.register_buffer("scale", torch.tensor(scale.std))
 
-    def forward(self, batch: GraphBatch) -> Tensor:
-        """Predicts the target of each graph: GraphBatch -> (G,)."""
+    def forward(self, batch: Batch) -> Tensor:
+        """Predicts the target of each graph: -> (G,)."""
         x = batch.node_features
         if not self.hybridization:
             x = x.clone()
             x[:, HYBRIDIZATION] = 0
         if self.raw_positions:
             x = torch.cat([x, batch.positions], dim=1)
-        near = Neighbours.of(batch)
-        pairs = None
-        if self.pair_features is not None:
-            pairs = self.pair_features(batch, near)  # (P, 24)
+        near = adjacency_of(batch)
+        pairs = None if self.pair_features is None else self.pair_features(near)  # (P, 24)
         x = self.body(x, near, pairs)  # (N, W)
-        return self.shift + self.scale * self.head(x, self.body.last, near, pairs, batch)
+        # Sums of charges and positions in half precision would depend on where a molecule lies.
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.scale.dtype)
+            return self.shift + self.scale * self.head(x, self.body.last, near, pairs)
+
+
+def adjacency_of(batch: Batch) -> Adjacency:
+    """What the convolutions and heads ask of a batch."""
+    if isinstance(batch, DenseBatch):
+        return DenseNeighbours.of(batch)
+    return Neighbours.of(batch)
 
 
 class PlainBody(nn.Module):
@@ -227,7 +240,7 @@ class PlainBody(nn.Module):
         convolution = self.convolutions[-1]
         return convolution.second if isinstance(convolution, GINConvolution) else nn.Identity()
 
-    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
         last = len(self.convolutions) - 1
         for layer, (convolution, norm) in enumerate(
@@ -236,7 +249,7 @@ class PlainBody(nn.Module):
             if isinstance(convolution, GINConvolution) and layer == last:
                 return convolution.hidden(x, near, pairs)
             x = convolution(x, near, pairs)
-            x = self.dropout(norm(x).relu_())
+            x = self.dropout(normalized(norm, x, near.there).relu_())
         return x
 
 
@@ -256,7 +269,7 @@ def _convolution(
 
 def _norm(kind: Normalization, width: int) -> nn.Module:
     if kind == "batch":
-        return nn.BatchNorm1d(width)
+        return MaskedBatchNorm(width)
     return nn.LayerNorm(width) if kind == "layer" else nn.Identity()
 
 
@@ -269,22 +282,39 @@ class DeepBody(nn.Module):
 
     def __init__(self, config: GNNConfig, features: int, pair_features: int | None) -> None:
         super().__init__()
-        from trainables.models.pyg_layers import deep_block
-
-        width = config.width
-        self.encode = nn.Linear(features, width)
+        self.encode = nn.Linear(features, config.width)
         self.blocks = nn.ModuleList(
-            deep_block(width, pair_features, _norm(config.normalization, width), config.dropout)
-            for _ in range(config.depth)
+            ResidualBlock(config, pair_features) for _ in range(config.depth)
         )
         self.last = nn.Identity()
 
-    def forward(self, x: Tensor, near: Neighbours, pairs: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
         x = self.encode(x)
-        edges = (near.edge_index,) if pairs is None else (near, pairs)
-        first: Any = self.blocks[0]
-        x = first.conv(x, *edges)
-        for block in self.blocks[1:]:
-            x = block(x, *edges)
-        return torch.relu(first.norm(x))
+        first, *others = self.blocks
+        assert isinstance(first, ResidualBlock)
+        x = first.conv(x, near, pairs)
+        for block in others:
+            x = block(x, near, pairs)
+        return first.normed(x, near)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, ReLU, dropout, convolution, and what came in: PyG's `DeepGCNLayer` in the order
+    "res+", which knows no rows that are no nodes."""
+
+    def __init__(self, config: GNNConfig, pair_features: int | None) -> None:
+        super().__init__()
+        from trainables.models.pyg_layers import SoftmaxConvolution
+
+        self.conv = SoftmaxConvolution(config.width, pair_features)
+        self.norm = _norm(config.normalization, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def normed(self, x: Tensor, near: Adjacency) -> Tensor:
+        """(N, W) -> (N, W)."""
+        return normalized(self.norm, x, near.there).relu()
+
+    def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
+        """(N, W), vectors of pairs (P, 24) or None -> (N, W)."""
+        return x + self.conv(self.dropout(self.normed(x, near)), near, pairs)

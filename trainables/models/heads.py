@@ -2,14 +2,12 @@
 
 A head also gets the linear layer, or nothing, that its body leaves to it (`PlainBody.last`).
 
-Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, width W.
+Shapes below: nodes N, pairs P, graphs G, width W.
 """
 
 from torch import Tensor, nn
 
-from datasets.graphs import GraphBatch
-from trainables.models.groups import means, sums
-from trainables.models.neighbours import Neighbours
+from trainables.models.adjacency import Adjacency
 
 
 class MeanHead(nn.Module):
@@ -19,17 +17,10 @@ class MeanHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, 1)
 
-    def forward(
-        self,
-        x: Tensor,
-        last: nn.Module,
-        near: Neighbours,
-        pairs: Tensor | None,
-        batch: GraphBatch,
-    ) -> Tensor:
+    def forward(self, x: Tensor, last: nn.Module, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """(N, W) -> (G,)."""
-        del near, pairs
-        mean = means(x, batch.graph, batch.size)
+        del pairs
+        mean = near.graph_means(x)
         return self.linear(last(mean)).squeeze(dim=1)  # of a graph each instead of a node
 
 
@@ -54,35 +45,13 @@ class DipoleHead(nn.Module):
             nn.Linear(width, 1 + self.pair_features, bias=False),
         )
 
-    def forward(
-        self,
-        x: Tensor,
-        last: nn.Module,
-        near: Neighbours,
-        pairs: Tensor | None,
-        batch: GraphBatch,
-    ) -> Tensor:
+    def forward(self, x: Tensor, last: nn.Module, near: Adjacency, pairs: Tensor | None) -> Tensor:
         """(N, W), (P, 24) or None -> (G,)."""
         charge, coefficients = self.charges(last(x)).split([1, self.pair_features], dim=1)
-        atoms = batch.graph.bincount(minlength=batch.size).to(x.dtype)[:, None]
-        surplus = sums(charge, batch.graph, batch.size) / atoms
-        dipole = (charge - surplus[batch.graph]) * batch.positions
-        around = _around(near, pairs, batch.positions)
-        dipole = dipole + (around * coefficients[:, None]).sum(dim=2)
+        surplus = near.graph_sums(charge) / near.atoms
+        dipole = (charge - near.to_nodes(surplus)) * near.positions
+        dipole = dipole + (near.moments(pairs) * coefficients[:, None]).sum(dim=2)
 
-        moment = sums(dipole, batch.graph, batch.size)  # (G, 3)
+        moment = near.graph_sums(dipole)  # (G, 3)
         # The norm has no gradient at zero: a symmetric molecule would give NaN.
         return (moment.square().sum(dim=1) + 1e-12).sqrt()
-
-
-def _around(near: Neighbours, pairs: Tensor | None, positions: Tensor) -> Tensor:
-    """What lies around each atom, ``sum_j e_ij,k u_ij``: (N, 3, 24), or (N, 3, 1).
-
-    Not differentiable: neither positions nor distances are learned.
-    """
-    source, target = near.edge_index
-    if pairs is not None:
-        source, target = source.index_select(0, near.one_way), target.index_select(0, near.one_way)
-    apart = positions.index_select(0, target) - positions.index_select(0, source)
-    unit = nn.functional.normalize(apart, dim=1)
-    return near.added_up(unit)[:, :, None] if pairs is None else near.moments(unit, pairs)

@@ -1,12 +1,13 @@
-"""Sums over the neighbours of each node, the step that graph convolutions share.
+"""Sums over the neighbours of each node by lists of edges, see `trainables.models.adjacency`.
 
 Each sum is there twice: on a CPU as a compiled loop (`trainables.models.kernels`), elsewhere
 written with tensors. Edges of a batch are sorted by source and there in both directions
 (`datasets.graphs`), so a node's neighbours are the targets of its own stretch of edges, and the
 gradient of a sum over neighbours is the same sum over gradients. What belongs to a pair of atoms
-whichever way one looks, such as their distance, is there once a pair: half the edges.
+whichever way one looks, such as their distance, is there once a pair: half the edges. On a GPU
+no sum makes the processor wait, and each comes out the same every time.
 
-Shapes below: nodes N, edges E, pairs P = E / 2, heads H, width W.
+Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, heads H, width W.
 """
 
 from dataclasses import dataclass
@@ -17,165 +18,192 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import leaky_relu, pad
+from torch.nn.functional import leaky_relu, normalize
 
 from datasets.graphs import GraphBatch
 from trainables.models import kernels
-from trainables.models.groups import softmax
+from trainables.models.groups import Groups, taken
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Who is next to whom.
+    """Who is next to whom in a batch with listed edges; methods as in `Adjacency`.
 
     Attributes:
-        edge_index: (2, E) int64, sorted by source; every edge is there in both directions.
-        offsets: (N + 1,) int64: node n owns the edges offsets[n] to offsets[n + 1].
-        reverse: (E,) int64, the number of each edge's way back; None where nothing is known of
-            pairs.
+        batch: Its edges are sorted by source and target, every edge there in both directions.
+        edges: Those of each node.
+        nodes: Those of each graph.
     """
 
-    edge_index: Tensor
-    offsets: Tensor
-    reverse: Tensor | None
+    batch: GraphBatch
+    edges: Groups
+    nodes: Groups
+
+    there = None
 
     @classmethod
     def of(cls, batch: GraphBatch) -> "Neighbours":
         """Finds each node's stretch of edges."""
-        counts = torch.bincount(batch.edge_index[0], minlength=len(batch.positions))
-        return cls(batch.edge_index, pad(counts.cumsum(dim=0), (1, 0)), batch.reverse)
+        edges = Groups.of(batch.edge_index[0], len(batch.positions))
+        return cls(batch, edges, Groups.of(batch.graph, batch.size))
+
+    @property
+    def positions(self) -> Tensor:
+        return self.batch.positions
+
+    @property
+    def offsets(self) -> Tensor:
+        """(N + 1,): node n owns the edges offsets[n] to offsets[n + 1]."""
+        return self.edges.offsets
 
     @property
     def source(self) -> Tensor:
         """(E,), ascending."""
-        return self.edge_index[0]
+        return self.batch.edge_index[0]
 
     @property
     def target(self) -> Tensor:
         """(E,)."""
-        return self.edge_index[1]
+        return self.batch.edge_index[1]
 
     @cached_property
+    def reverse(self) -> Tensor:
+        """The number of each edge's way back: (E,)."""
+        if self.batch.reverse is not None:
+            return self.batch.reverse
+        nodes = len(self.positions)
+        there, back = self.source * nodes + self.target, self.target * nodes + self.source
+        return torch.searchsorted(there, back)
+
+    @property
     def degree(self) -> Tensor:
-        """Number of neighbours of each node: (N, 1) int64."""
-        return self.offsets.diff()[:, None]
+        return self.edges.sizes
+
+    @property
+    def atoms(self) -> Tensor:
+        return self.nodes.sizes
 
     @cached_property
     def one_way(self) -> Tensor:
         """The number among the edges of one of each pair's two: (P,), ascending."""
-        return (self.source < self.target).nonzero().squeeze(dim=1)
+        lower = self.source < self.target
+        return lower.nonzero_static(size=len(lower) // 2).squeeze(dim=1)
 
     @cached_property
     def pair(self) -> Tensor:
         """The pair of each edge: (E,)."""
-        assert self.reverse is not None
         one_way = self.source < self.target
         number = one_way.cumsum(dim=0) - 1
         return torch.where(one_way, number, number[self.reverse])
 
+    @cached_property
+    def vectors(self) -> Tensor:
+        """From the lower to the higher node of each pair: (P, 3), Angstrom."""
+        return self._vectors(self.batch.edge_index.index_select(1, self.one_way))
+
+    def _vectors(self, ends: Tensor) -> Tensor:
+        source, target = ends
+        return self.positions.index_select(0, target) - self.positions.index_select(0, source)
+
+    @property
+    def distances(self) -> Tensor:
+        return self.vectors.norm(dim=1)
+
+    @property
+    def edge_types(self) -> Tensor:
+        return self.batch.edge_types.index_select(0, self.one_way)
+
     def both_ways(self, of_pairs: Tensor) -> Tensor:
         """What belongs to pairs, for each edge: (P, W) -> (E, W)."""
-        return of_pairs.index_select(0, self.pair)
+        return taken(of_pairs, self.pair, self._added_both_ways)
+
+    def _added_both_ways(self, of_edges: Tensor) -> Tensor:
+        back = self.reverse.index_select(0, self.one_way)
+        return of_edges.index_select(0, self.one_way) + of_edges.index_select(0, back)
+
+    def of_target(self, x: Tensor) -> Tensor:
+        """What the node has that an edge leads to: (N, ...) -> (E, ...)."""
+        return taken(x, self.target, self._added_from_targets)
+
+    def _added_from_targets(self, of_edges: Tensor) -> Tensor:
+        return self.edges.sums(of_edges.index_select(0, self.reverse))
 
     def sum(self, x: Tensor, *, own: bool = False) -> Tensor:
-        """``sum_j x_j`` over the neighbours j of each node i: (N, W) -> (N, W).
-
-        `own`: over i itself, too.
-        """
         if _is_for_loops(x):
             return _Sum.apply(x, own, self)  # pyright: ignore[reportReturnType]
-        total = self.added_up(x.index_select(0, self.target))
+        total = self.edges.sums(self.of_target(x))
         return total + x if own else total
 
     def filtered_sum(self, x: Tensor, filters: Tensor, *, own: bool = False) -> Tensor:
-        """``sum_j x_j * f_ij``: (N, W), f (P, W) -> (N, W).
-
-        `own`: x_i itself is added.
-        """
         if _is_for_loops(x, filters):
             return _FilteredSum.apply(x, filters, own, self)  # pyright: ignore[reportReturnType]
-        total = self.added_up(x.index_select(0, self.target) * self.both_ways(filters))
+        total = self.edges.sums(self.of_target(x) * self.both_ways(filters))
         return total + x if own else total
 
     def attended_sum(
-        self, x: Tensor, filters: Tensor, to_own: Tensor, to_neighbour: Tensor, to_pair: Tensor
+        self,
+        x: Tensor,
+        filters: Tensor | None,
+        to_own: Tensor,
+        to_neighbour: Tensor,
+        to_pair: Tensor | None,
     ) -> Tensor:
-        """``a_ii x_i + sum_j a_ij x_j * f_ij``, a the softmax of scores over i and its neighbours.
-
-        The score of j is ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i itself
-        ``leaky_relu(to_own_i + to_neighbour_i)``; slope 0.2.
-
-        Args:
-            x: (N, H, W).
-            filters: f, (P, W), shared by the heads.
-            to_own: (N, H).
-            to_neighbour: (N, H).
-            to_pair: (P, H).
-
-        Returns:
-            (N, H, W).
-        """
         if _is_for_loops(x, filters, to_own, to_neighbour, to_pair):
             return _AttendedSum.apply(x, filters, to_own, to_neighbour, to_pair, self)  # pyright: ignore[reportReturnType]
-        source, target = self.edge_index
-        of_edges = to_own.index_select(0, source) + to_neighbour.index_select(0, target)
-        scores = torch.cat([of_edges + self.both_ways(to_pair), to_own + to_neighbour])
-        nodes = torch.arange(len(x), device=x.device)
-        attention = softmax(
-            leaky_relu(scores, kernels.SLOPE), torch.cat([source, nodes]), groups=len(x)
-        )
-        attention, own = attention.to(x.dtype).split([len(source), len(x)])
-        messages = attention[:, :, None] * self.both_ways(filters)[:, None]
-        heard = self.added_up(messages * x.index_select(0, target))
-        return heard + own[:, :, None] * x
+        scores = self.edges.to_rows(to_own) + self.of_target(to_neighbour)
+        if to_pair is not None:
+            scores = scores + self.both_ways(to_pair)
+        scores, own = (leaky_relu(s, kernels.SLOPE) for s in (scores, to_own + to_neighbour))
+        most = torch.maximum(self.edges.largest(scores), own.detach())
+        weights, own = (scores - self.edges.to_rows(most)).exp(), (own - most).exp()
+        heard = weights[:, :, None] * self.of_target(x)
+        if filters is not None:
+            heard = heard * self.both_ways(filters)[:, None]
+        total = self.edges.sums(weights) + own
+        return (self.edges.sums(heard) + own[:, :, None] * x) / total[:, :, None]
 
-    def softened_sum(self, x: Tensor, of_pairs: Tensor, temperature: Tensor) -> Tensor:
-        """``sum_j softmax_j(t m_ij) m_ij``, ``m_ij = relu(x_j + e_ij) + 1e-7``, of each feature.
-
-        Args:
-            x: (N, W).
-            of_pairs: e, (P, W).
-            temperature: t, (1,).
-
-        Returns:
-            (N, W).
-        """
+    def softened_sum(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
         if _is_for_loops(x, of_pairs, temperature):
             return _SoftenedSum.apply(x, of_pairs, temperature, self)  # pyright: ignore[reportReturnType]
-        heard = x.index_select(0, self.target) + self.both_ways(of_pairs)
+        heard = self.of_target(x)
+        if of_pairs is not None:
+            heard = heard + self.both_ways(of_pairs)
         messages = heard.relu() + kernels.EPSILON
-        weights = softmax(temperature * messages, self.source, groups=len(x))
-        return self.added_up(weights.to(x.dtype) * messages)
+        scores = temperature * messages
+        weights = (scores - self.edges.to_rows(self.edges.largest(scores))).exp()
+        # Of a node with neighbours the largest weight is 1.
+        total = self.edges.sums(weights).clamp(min=1)
+        return self.edges.sums(weights * messages) / total
 
-    def moments(self, directions: Tensor, weights: Tensor) -> Tensor:
-        """``sum_j u_ij (x) e_ij``, an outer product, u pointing from i to j.
-
-        Args:
-            directions: u from the first to the second atom of each pair in `one_way`: (P, 3).
-            weights: e, (P, W).
-
-        Returns:
-            (N, 3, W); has no gradient on a CPU.
-        """
-        if _is_for_loops(directions, weights):
-            total = weights.new_empty(len(self.offsets) - 1, 3, weights.shape[1])
+    def moments(self, weights: Tensor | None) -> Tensor:
+        if weights is None:
+            unit = normalize(self._vectors(self.batch.edge_index), dim=1)
+            return self.edges.sums(unit)[:, :, None]
+        unit = normalize(self.vectors, dim=1)
+        if _is_for_loops(unit, weights):
+            total = weights.new_empty(len(self.positions), 3, weights.shape[1])
             edges = self.offsets, self.target, self.pair
-            kernels.moments(*_arrays(directions, weights, *edges, total))
+            kernels.moments(*_arrays(unit, weights, *edges, total))
             return total
-        of_pairs = directions[:, :, None] * weights[:, None]
+        of_edges = self.both_ways(unit[:, :, None] * weights[:, None])
         one_way = (self.source < self.target)[:, None, None]
-        of_edges = self.both_ways(of_pairs)
-        return self.added_up(torch.where(one_way, of_edges, -of_edges))
+        return self.edges.sums(torch.where(one_way, of_edges, -of_edges))
 
-    def added_up(self, of_edges: Tensor) -> Tensor:
-        """Over the edges of each node: (E, ...) -> (N, ...)."""
-        total = of_edges.new_zeros(len(self.offsets) - 1, *of_edges.shape[1:])
-        return total.index_add(0, self.source, of_edges)
+    def graph_sums(self, x: Tensor) -> Tensor:
+        return self.nodes.sums(x)
+
+    def graph_means(self, x: Tensor) -> Tensor:
+        return self.nodes.means(x)
+
+    def to_nodes(self, of_graphs: Tensor) -> Tensor:
+        return self.nodes.to_rows(of_graphs)
 
 
-def _is_for_loops(*tensors: Tensor) -> bool:
-    """Not on a GPU, nor in the half precision of autocast, which may have some of them only."""
-    (kind, *others) = {(tensor.device.type, tensor.dtype) for tensor in tensors}
+def _is_for_loops(*tensors: Tensor | None) -> bool:
+    """Not on a GPU, nor in the half precision of autocast, which may have some of them only, nor
+    where nothing is given of pairs."""
+    kinds = {None if each is None else (each.device.type, each.dtype) for each in tensors}
+    (kind, *others) = kinds
     return not others and kind in (("cpu", torch.float32), ("cpu", torch.float64))
 
 

@@ -1,0 +1,47 @@
+"""Molecules, and what is hardly one."""
+
+from dataclasses import fields
+
+import numpy as np
+
+from datasets.graphs import Graphs
+
+LONE = Graphs(
+    node_features=np.array([[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]], np.int8),
+    positions=np.array([[1, 2, 3]], np.float32),
+    node_offsets=np.array([0, 1]),
+    edge_index=np.empty((2, 0), np.int32),
+    edge_types=np.empty(0, np.int8),
+    edge_offsets=np.array([0, 0]),
+    targets=np.array([0.5]),
+    rows=np.array([1000]),
+)
+"""A hydrogen atom."""
+
+APART = Graphs(
+    node_features=np.array([[0, 1, 0, 0, 0, 6, 0, 0, 0, 1, 0]] * 3, np.int8),
+    positions=np.array([[0, 0, 0], [1.5, 0, 0], [40, 0, 0]], np.float32),
+    node_offsets=np.array([0, 3]),
+    edge_index=np.array([[0, 1], [1, 0]], np.int32),
+    edge_types=np.array([1, 1], np.int8),
+    edge_offsets=np.array([0, 2]),
+    targets=np.array([-0.5]),
+    rows=np.array([1001]),
+)
+"""Three carbon atoms, one of them far from both others."""
+
+
+def with_odd_ones(graphs: Graphs) -> Graphs:
+    """The graphs, and behind them a lone atom and a molecule with an atom without neighbours."""
+    parts = (graphs, LONE, APART)
+    joined = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts], axis=-1)
+        for field in fields(Graphs)
+        if field.name in ("edge_index", "edge_types", "targets", "rows")
+    }
+    rows = ("node_features", "positions")
+    joined |= {name: np.concatenate([getattr(part, name) for part in parts]) for name in rows}
+    for name in ("node_offsets", "edge_offsets"):
+        counts = np.concatenate([np.diff(getattr(part, name)) for part in parts])
+        joined[name] = np.append(0, counts.cumsum())
+    return Graphs(**joined)

@@ -1,0 +1,214 @@
+"""Molecules on a GPU, small and large: the same numbers as on a CPU, and no step that waits."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from odd_molecules import with_odd_ones
+from pretended_gpu import GPU, PretendedGPU, pretended_gpu
+from torch import Tensor
+
+from datasets import dense_graphs, stores
+from datasets.dense_graphs import DenseStore
+from datasets.graphs import Graphs, GraphStore
+from datasets.sources import MoleculeSet
+from datasets.standardize import Standardizer
+from datasets.stores import DENSE_ATOMS, Batch, Store
+from trainables.models.gnn import FAMILIES, GNN, Edges, Family, GNNConfig
+from trainables.molecules import MoleculeTask, predict
+
+CPU = torch.device("cpu")
+VARIANTS = list(product(FAMILIES, ["bonds", "distances"]))
+SMALL, LARGE = DENSE_ATOMS, 0
+"""Atoms up to which molecules are filled up: all of them here, or none."""
+
+
+def small(family: Family, edges: Edges, **fields: Any) -> GNNConfig:
+    return GNNConfig(
+        **{"family": family, "edges": edges, "width": 8, "depth": 3, "heads": 3, **fields}
+    )
+
+
+def doubled(batch: Batch) -> Batch:
+    """In 64 bits, where sums in another order agree to 1e-9."""
+    of = ("node_features", "positions", "targets")
+    return replace(batch, **{name: getattr(batch, name).double() for name in of})
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def passed(config: GNNConfig, store: Store, chosen: Tensor) -> dict[str, Tensor | None]:
+    """All that comes of a pass in training and one after it, by name: predictions, gradients,
+    running statistics."""
+    torch.manual_seed(0)
+    model = GNN(config, Standardizer(mean=3.0, std=0.5)).double()
+    batch = doubled(store.select(chosen))
+    trained = model(batch)
+    (trained - batch.targets).square().mean().backward()
+    gradients = {f"gradient of {name}": p.grad for name, p in model.named_parameters()}
+    evaluated = model.eval()(batch).detach()
+    return {"trained": trained.detach(), "evaluated": evaluated, **gradients, **model.state_dict()}
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+@pytest.mark.parametrize("head", ["mean", "dipole"])
+@pytest.mark.parametrize(("family", "edges"), VARIANTS)
+def test_filled_up_molecules_teach_and_are_predicted_as_listed_ones(
+    family, edges, head, normalization, molecules
+):
+    """Molecules of several sizes, a lone atom and an atom without neighbours among them."""
+    config = small(family, edges, head=head, normalization=normalization, cutoff=3.0)
+    graphs, chosen = with_odd_ones(molecules.graphs), torch.tensor([3, 120, 119, 0, 121, 3, 50])
+    found = passed(config, DenseStore(graphs, CPU, config.pair_cutoff), chosen)
+    expected = passed(config, GraphStore(graphs, CPU, config.pair_cutoff), chosen)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        other = found[name]
+        assert (other is None) == (value is None), name
+        if value is not None and other is not None:
+            close(other, value)
+
+
+def learned(data: MoleculeSet, config: GNNConfig, device: torch.device) -> dict[str, Tensor]:
+    """The weights after two epochs of plain gradient descent in 64 bits, and what they predict."""
+    task = MoleculeTask(data, config, device)
+    torch.manual_seed(0)
+    model = task.model().double().to(device)
+    order = torch.Generator().manual_seed(0)
+    for epoch in (1, 2):
+        for batch in task.training_batches(order, epoch):
+            task.loss(model, doubled(batch)).backward()
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.data -= 0.01 * parameter.grad
+                    parameter.grad = None
+    weights = {name: value.cpu() for name, value in model.state_dict().items()}
+    predictions = predict(model.eval().float(), task.store, torch.arange(120))
+    return {**weights, "predictions": predictions.float()}
+
+
+@pytest.mark.parametrize("most", [SMALL, LARGE])
+@pytest.mark.parametrize(("head", "normalization"), [("mean", "batch"), ("dipole", "layer")])
+@pytest.mark.parametrize(("family", "edges"), VARIANTS)
+def test_a_gpu_learns_what_a_cpu_does(
+    family, edges, head, normalization, most, molecules, monkeypatch
+):
+    fields = {"head": head, "normalization": normalization, "batch_size": 40}
+    config = small(family, edges, **fields)
+    expected = learned(molecules, config, CPU)
+    monkeypatch.setattr(stores, "DENSE_ATOMS", most)
+    with pretended_gpu(monkeypatch) as gpu:
+        found = learned(molecules, config, GPU)
+        assert not gpu.mixed
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        wide = value.dtype == torch.float64
+        bounds = {"rtol": 1e-8, "atol": 1e-8} if wide else {"rtol": 1e-4, "atol": 1e-4}
+        torch.testing.assert_close(found[name], value, **bounds)
+
+
+def second_step(data: MoleculeSet, config: GNNConfig, gpu: PretendedGPU) -> None:
+    """The notes are of the second step of an epoch: its order has gone over."""
+    task = MoleculeTask(data, config, GPU)
+    model = task.model().to(GPU)
+    batches = task.training_batches(torch.Generator().manual_seed(0), 1)
+    for _ in range(2):
+        gpu.waits.clear()
+        gpu.mixed.clear()
+        half = config.precision == "bfloat16"
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            loss = task.loss(model, next(batches))
+        loss.backward()
+
+
+@pytest.mark.parametrize("most", [SMALL, LARGE])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("head", "normalization"), [("mean", "batch"), ("dipole", "layer")])
+@pytest.mark.parametrize(("family", "edges"), VARIANTS)
+def test_no_step_waits_for_a_gpu_nor_mixes_devices(
+    family, edges, head, normalization, precision, most, molecules, monkeypatch
+):
+    config = small(
+        family, edges, head=head, normalization=normalization, precision=precision, dropout=0.1
+    )
+    monkeypatch.setattr(stores, "DENSE_ATOMS", most)
+    with pretended_gpu(monkeypatch) as gpu:
+        second_step(molecules, config, gpu)
+        assert (gpu.waits, gpu.mixed) == ([], [])
+
+
+@pytest.mark.parametrize("most", [SMALL, LARGE])
+def test_an_evaluation_waits_once(most, molecules, monkeypatch):
+    config = small("gcn", "distances")
+    task = MoleculeTask(molecules, config, CPU)
+    torch.manual_seed(0)
+    expected = task.evaluate(task.model().eval())
+    monkeypatch.setattr(stores, "DENSE_ATOMS", most)
+    with pretended_gpu(monkeypatch) as gpu:
+        task = MoleculeTask(molecules, config, GPU)
+        torch.manual_seed(0)
+        model = task.model().eval().to(GPU)
+        gpu.waits.clear()
+        found = task.evaluate(model)
+        assert len(gpu.waits) == 1
+        assert not gpu.mixed
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("most", [SMALL, LARGE])
+def test_the_heaviest_batch_lies_on_the_gpu(most, molecules, monkeypatch):
+    config = small("gcn", "distances", batch_size=5)
+    expected = MoleculeTask(molecules, config, CPU).heaviest_batch()
+    monkeypatch.setattr(stores, "DENSE_ATOMS", most)
+    with pretended_gpu(monkeypatch) as gpu:
+        found = MoleculeTask(molecules, config, GPU).heaviest_batch()
+        assert found.positions.device == GPU
+        assert torch.equal(found.targets.cpu(), expected.targets)
+        assert not gpu.mixed
+
+
+PLANTED: dict[str, Callable[[Tensor], Any]] = {
+    "mixed": lambda near: near & (torch.arange(near.shape[1]) >= 0),
+    "waits": lambda near: near & bool(near.any().item()),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_planted_fault_is_found(kind, molecules, monkeypatch):
+    pairs = dense_graphs.near_pairs
+    monkeypatch.setattr(dense_graphs, "near_pairs", lambda *args: PLANTED[kind](pairs(*args)))
+    with pretended_gpu(monkeypatch) as gpu:
+        second_step(molecules, small("gcn", "distances"), gpu)
+        assert len(getattr(gpu, kind)) == 1
+        assert "dense_graphs.py" in getattr(gpu, kind)[0] or "on_a_gpu.py" in getattr(gpu, kind)[0]
+
+
+# --- Half precision --------------------------------------------------------------------------
+
+
+def moved(graphs: Graphs) -> Graphs:
+    return replace(graphs, positions=graphs.positions + np.float32([30, -40, 5]))
+
+
+@pytest.mark.parametrize("store", [GraphStore, DenseStore])
+def test_in_half_precision_a_dipole_does_not_depend_on_where_the_molecule_lies(store, molecules):
+    """Charges of 8 bits would not sum to zero, and at 50 Angstrom that shows in the first digit.
+    In 32 bits 50 Angstrom leave 4e-6 of a position."""
+    torch.manual_seed(0)
+    model = GNN(small("gcn", "bonds", head="dipole"), Standardizer(mean=0.0, std=1.0))
+    here, there = (
+        store(graphs, CPU).select(torch.arange(20))
+        for graphs in (molecules.graphs, moved(molecules.graphs))
+    )
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(model(there), model(here), rtol=1e-3, atol=1e-4)
+    exact = model(here)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(model(here), exact)  # the convolutions are in half precision
+    assert exact.std() > 1e-3
