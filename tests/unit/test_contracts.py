@@ -11,6 +11,7 @@ import pytest
 import torch
 from contracts import STATED, assert_same, here, metrics, tried, weights
 
+from datasets.dense_graphs import DenseBatch
 from datasets.graphs import GraphBatch
 from datasets.sources import MoleculeSet
 from datasets.splits import Split
@@ -220,7 +221,7 @@ def test_deepgcn_trains_at_its_greatest_depth(molecules):
     config = small("deepgcn", depth=28, learning_rate=1e-3, schedule="constant", epochs=2)
     task = MoleculeTask(molecules, config, here())
     torch.manual_seed(config.seed)
-    before = weights(task.model())
+    before = weights(task.model().to(here()))
     epochs = list(fit(task, config, here()))
     after = epochs[-1].model.state_dict()
     blocks = {name.split(".")[2] for name in before if name.startswith("body.blocks.")}
@@ -244,5 +245,5 @@ def test_training_writes_nothing_into_the_molecules(family, molecules):
 def test_a_batch_is_what_every_model_takes(molecules):
     task = MoleculeTask(molecules, small("gcn"), here())
     batch = next(task.training_batches(torch.Generator().manual_seed(0), 1))
-    assert isinstance(batch, GraphBatch)
+    assert isinstance(batch, GraphBatch | DenseBatch)
     assert task.model().to(here())(batch).shape == (batch.size,) == (32,)

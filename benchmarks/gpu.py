@@ -1,0 +1,284 @@
+"""Training on one GPU: beside the documented PyG loop, and with many trials on the card.
+
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --dataset FILE.parquet --molecules 100000 --trials 1 4 16
+    python benchmarks/gpu.py --graphs FOLDER --only molecules
+
+The default configuration of each family of graph neural networks, and the default world model with
+each core. First, one trial at a time. Molecules come in padded batches, as in every trial on a
+GPU; as lists of edges, which is how molecules of more than 32 atoms come; and through the loop
+that PyG's documentation teaches (`benchmarks/training_step.py --device cuda` shows that both sides
+compute the same). Then many trials on the card, each a process with its share of the memory: what
+all of them train in a second, with and without NVIDIA's MPS. Validation is left out. Ray, Optuna
+and MLflow are not needed.
+
+Every process trains an epoch that warms up, waits for the others, and trains ``--rounds`` more.
+"""
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+import torch
+from studies.mps import mps
+from torch_geometric.loader import DataLoader
+
+from analysis.markdown import table
+from benchmarks.inputs import Inputs, add_graphs_option, add_options, open_inputs
+from benchmarks.rounds import Parser, exit_code, machine, pick_device, positive
+from benchmarks.stock import prepared
+from benchmarks.stock_data import as_data
+from benchmarks.stock_loop import StockFit
+from benchmarks.training_step import stock_model
+from datasets.driving import Drives, DrivingOptions, open_drives
+from datasets.graphs import GraphStore
+from datasets.pair_graphs import with_pairs
+from datasets.sources import MoleculeSet
+from trainables.config import FitConfig
+from trainables.device import memory_gib
+from trainables.device import pick_device as trial_device
+from trainables.driving import DrivingTask
+from trainables.fit import fit
+from trainables.models.gnn import FAMILIES, GNNConfig
+from trainables.models.world_model import WorldModelConfig
+from trainables.molecules import MoleculeTask
+from trainables.stepper import TaskFactory
+
+KINDS = ("molecules", "frames")
+
+PATIENCE = 900.0
+"""Seconds that a process waits for the others to have warmed up."""
+
+Epochs = Callable[[torch.device], Iterator[float]]
+"""Trains on a device, epoch by epoch; gives the seconds of each."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a trial trains.
+
+    Attributes:
+        config: Its configuration.
+        way: How its batches come.
+        count: Molecules or frames in an epoch.
+        epochs: Trains it; picklable.
+    """
+
+    config: FitConfig
+    way: str
+    count: int
+    epochs: Epochs
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Epochs of this project's loop."""
+
+    config: FitConfig
+    make_task: TaskFactory
+
+    def __call__(self, device: torch.device) -> Iterator[float]:
+        task = self.make_task(self.config, device)
+        for epoch in fit(task, self.config, device):
+            yield epoch.metrics["train/seconds"]
+
+
+@dataclass(frozen=True)
+class Documented:
+    """Epochs of the loop that PyG's documentation teaches."""
+
+    config: GNNConfig
+    data: MoleculeSet
+
+    def __call__(self, device: torch.device) -> Iterator[float]:
+        task = MoleculeTask(self.data, self.config, device)
+        places = self.data.split.train.tolist()
+        molecules = prepared(as_data(self.data.graphs, places), self.config)
+        loader = DataLoader(molecules, batch_size=self.config.batch_size, shuffle=True)
+        plain = StockFit(stock_model(task), self.config, len(loader), task.scale.std, device)
+        for _ in range(self.config.epochs):
+            begun = time.perf_counter()
+            plain.train_epoch(loader)
+            yield time.perf_counter() - begun
+
+
+class EdgeListTask(MoleculeTask):
+    """Molecules as lists of edges, whatever their size."""
+
+    def __init__(self, data: MoleculeSet, config: GNNConfig, device: torch.device) -> None:
+        super().__init__(data, config, device)
+        graphs, cutoff = data.graphs, config.pair_cutoff
+        self.store = GraphStore(graphs if cutoff is None else with_pairs(graphs, cutoff), device)
+
+
+def molecule_loads(inputs: Inputs, epochs: int) -> list[Load]:
+    """Each family, three times."""
+    data = MoleculeSet(
+        inputs.graphs, inputs.split, unit="D", digest="", dropped=0, lists_bonds=False
+    )
+    loads = []
+    for family in FAMILIES:
+        config = GNNConfig(family=family, epochs=epochs)
+        ways: dict[str, Epochs] = {
+            "padded": Ours(config, partial(MoleculeTask, data)),
+            "lists of edges": Ours(config, partial(EdgeListTask, data)),
+            "PyG's loop": Documented(config, data),
+        }
+        loads += [Load(config, way, len(data.split.train), ways[way]) for way in ways]
+    return loads
+
+
+def drive_loads(data: Drives, epochs: int) -> list[Load]:
+    """Each core."""
+    loads = []
+    for core in ("builtin", "scratch"):
+        config = WorldModelConfig(core=core, epochs=epochs)
+        frames = DrivingTask(data, config, torch.device("cpu")).windows * config.steps
+        loads.append(Load(config, "windows", frames, Ours(config, partial(DrivingTask, data))))
+    return loads
+
+
+class Barrier(Protocol):
+    """Where processes wait for each other."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Returns when all have come."""
+        ...
+
+
+def measure(load: Load, device: torch.device, barrier: Barrier | None) -> tuple[float, float]:
+    """Trains as one of several at once.
+
+    Returns:
+        Molecules or frames a second, and the GiB that it took.
+    """
+    epochs = load.epochs(device)
+    next(epochs)
+    if barrier is not None:
+        barrier.wait(PATIENCE)
+    seconds = [*epochs]
+    return load.count * len(seconds) / sum(seconds), memory_gib(device)
+
+
+def _begin(barrier: Barrier, share: float) -> None:
+    """Makes a process of a pool a trial's."""
+    global _barrier  # a pool's process keeps nothing else
+    _barrier = barrier
+    trial_device(share, 1)
+
+
+def _measure(load: Load, device: torch.device) -> tuple[float, float]:
+    return measure(load, device, _barrier)
+
+
+def together(load: Load, device: torch.device, trials: int) -> tuple[float, float]:
+    """What so many trials train at once.
+
+    Returns:
+        Molecules or frames a second of all of them, and the most GiB that one took.
+    """
+    context = get_context("spawn")
+    share = 1 / trials if device.type == "cuda" else 0.0
+    barrier: Any = context.Barrier(trials)
+    with ProcessPoolExecutor(trials, context, _begin, (barrier, share)) as pool:
+        found = [pool.submit(_measure, load, device) for _ in range(trials)]
+        rates, memory = zip(*(each.result() for each in found), strict=True)
+    return sum(rates), max(memory)
+
+
+def one_at_a_time(loads: Sequence[Load], device: torch.device) -> str:
+    """A table of single trials."""
+    rows = []
+    for load in loads:
+        rate, memory = together(load, device, 1)
+        rows.append([load.config.title, load.way, f"{rate:,.0f}", f"{memory:.2f}"])
+    return table(["configuration", "batches", "a second", "GiB"], rows)
+
+
+def at_once(
+    loads: Sequence[Load], device: torch.device, counts: Sequence[int], served: Sequence[bool]
+) -> str:
+    """A table of many trials.
+
+    Args:
+        loads: What they train.
+        device: Where.
+        counts: How many at once.
+        served: Whether by MPS.
+    """
+    rows = []
+    for load in loads:
+        alone = None
+        for trials in counts:
+            for by_mps in served if trials > 1 else served[:1]:
+                server: AbstractContextManager[None] = mps(print) if by_mps else nullcontext()
+                with server:
+                    rate, memory = together(load, device, trials)
+                alone = rate if alone is None else alone
+                cells = [str(trials), "yes" if by_mps else "no", f"{rate:,.0f}"]
+                rows.append([load.config.title, *cells, f"{rate / alone:.2f}", f"{memory:.2f}"])
+    first = f"times {counts[0]} trial{'s' * (counts[0] > 1)}"
+    return table(["configuration", "trials", "MPS", "a second", first, "GiB each"], rows)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the tables.
+
+    Raises:
+        InputError: If the options make no sense.
+    """
+    arguments = _parsed(argv)
+    device = pick_device(arguments.device)
+    print(machine(device))
+    served = [False] if arguments.no_mps or device.type == "cpu" else [False, True]
+    epochs = arguments.rounds + 1
+    if "molecules" in arguments.only:
+        inputs = open_inputs(arguments)
+        loads = molecule_loads(inputs, epochs)
+        print(f"\n{inputs.title}: molecules, one trial at a time\n")
+        print(one_at_a_time(loads, device), flush=True)
+        print("\nmolecules, several trials at once, in padded batches\n")
+        padded = [load for load in loads if load.way == "padded"]
+        print(at_once(padded, device, arguments.trials, served), flush=True)
+    if "frames" in arguments.only:
+        options = DrivingOptions(episodes=arguments.episodes)
+        drives = open_drives(options, arguments.seed, arguments.data_dir)
+        print(f"\n{len(drives.recordings)} episodes: frames, one and several trials at once\n")
+        print(at_once(drive_loads(drives, epochs), device, arguments.trials, served))
+
+
+def _parsed(argv: Sequence[str]) -> Namespace:
+    parser = Parser(__doc__)
+    add_options(parser)
+    add_graphs_option(parser)
+    parser.add_argument(
+        "--trials",
+        type=positive,
+        nargs="+",
+        default=[1, 4, 16],
+        metavar="N",
+        help="trials at once (default: 1 4 16)",
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=KINDS, default=KINDS, help="what is trained (default: both)"
+    )
+    parser.add_argument(
+        "--episodes", type=positive, default=64, help="of drives (default: %(default)s)"
+    )
+    parser.add_argument("--no-mps", action="store_true", help="never start NVIDIA's MPS")
+    parser.add_argument(
+        "--rounds", type=positive, default=3, help="epochs that are timed (default: 3)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
