@@ -44,6 +44,15 @@ def whole(name: str, text: str) -> int:
     return _value(name, int, text)
 
 
+def number(name: str, text: str) -> float:
+    """A number that was recorded.
+
+    Raises:
+        InputError: If the text is none.
+    """
+    return _value(name, float, text)
+
+
 def _value(name: str, hint: Any, text: str) -> Any:
     parts = get_args(hint)
     if NoneType in parts:

@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from docstring_parser import parse_from_object
 
@@ -94,7 +104,8 @@ def _check_are_texts(argv: Sequence[str]) -> None:
 def _add_option(
     group: argparse._ArgumentGroup, field: Field[Any], kind: type, is_address: bool
 ) -> None:
-    hint, choices = _plain_type(get_type_hints(kind)[field.name])
+    known = get_type_hints(kind)[field.name]
+    hint, choices = _plain_type(known)
     text = _help(kind, field.name)
     if hint is bool:
         group.add_argument(_flag(field.name), action="store_true", help=text, default=False)
@@ -103,7 +114,7 @@ def _add_option(
     text += "" if default is None else " (default: %(default)s)"
     group.add_argument(
         _flag(field.name),
-        type=typed_address if is_address else _reader(hint),
+        type=typed_address if is_address else _reader(hint, _words(known)),
         choices=choices,
         default=default,
         metavar=None if choices else _metavar(hint),
@@ -111,8 +122,25 @@ def _add_option(
     )
 
 
-def _reader(hint: type) -> Callable[[str], Any]:
-    return typed_path if hint is Path else hint
+def _reader(hint: type, words: Sequence[str]) -> Callable[[str], Any]:
+    """What reads a value: a type, also beside some words."""
+    if hint is Path:
+        return typed_path
+
+    def read(text: str) -> Any:
+        try:
+            return text if text in words else hint(text)
+        except ValueError:
+            expected = f"{', '.join(words)} or a number"
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+
+    return read if words else hint
+
+
+def _words(hint: Any) -> list[str]:
+    """Words that an option takes beside the values of its type."""
+    literals = [part for part in get_args(hint) if get_origin(part) is Literal]
+    return [word for literal in literals for word in get_args(literal)]
 
 
 def _default(field: Field[Any], choices: Sequence[Any] | None) -> Any:
@@ -146,7 +174,7 @@ def _plain_type(hint: Any) -> tuple[type, tuple[Any, ...] | None]:
     """The type a flag's value is converted to, and its choices if it has some."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in (UnionType, Union):
         hint = next(part for part in get_args(hint) if part is not NoneType)
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0]), get_args(hint)

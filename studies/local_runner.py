@@ -11,7 +11,7 @@ from studies.options import Options
 from studies.search import Proposal
 from trainables import checkpoint
 from trainables.config import FitConfig
-from trainables.device import pick_device
+from trainables.device import give_back_memory, pick_device
 from trainables.rehearsal import Rehearsal, rehearse, room_gib
 from trainables.stepper import Stepper, TaskFactory
 from trainables.trial_spec import TrialSpec, trial_folder
@@ -23,7 +23,7 @@ class LocalRunner:
     Args:
         make_task: See `TaskFactory`.
         options: Resources.
-        gpus: GPUs; above 0 trains on the first one.
+        gpus: Share of a GPU; above 0 trains on the first one.
     """
 
     def __init__(self, make_task: TaskFactory, options: Options, gpus: float) -> None:
@@ -46,6 +46,9 @@ class LocalRunner:
         """GiB that there are for a trial."""
         return room_gib(self.gpus, 1)
 
+    def share_gpus(self, needed_gib: float | None) -> None:
+        """Leaves the GPU to one trial at a time."""
+
     def run_trials(self, ledger: Ledger, session: str) -> None:
         """Runs trials until the ledger has none left or the session is to end.
 
@@ -62,6 +65,8 @@ class LocalRunner:
             ledger.started(proposal.number)
             stepper = Stepper(spec, self.make_task, device)
             _run(ledger, proposal, stepper, f"{session}/{trial_folder(spec.number)}")
+            del stepper  # or the memory of two trials would be taken while the next one is made
+            give_back_memory(device)
 
 
 def _run(ledger: Ledger, proposal: Proposal, stepper: Stepper, folder: str) -> None:

@@ -12,6 +12,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from datasets.errors import InputError
+from studies.gpu_share import trials_a_gpu
 
 Result = TypeVar("Result")
 
@@ -21,9 +22,6 @@ raise where the user has no home folder."""
 
 PATIENCE = 60.0
 """Seconds that a node may take to answer; a new one starts a process first."""
-
-PARTS = 10_000
-"""Of a resource in Ray, which counts in them."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +48,11 @@ class Node:
         return f"{self.name} ({has})"
 
     def holds(self, cpus: float, gpus: float) -> int:
-        """How many trials of so many cores and GPUs fit on it at once."""
+        """How many trials of so many cores and such a share of a GPU fit on it at once."""
         by_cpus = self.cpus // cpus
         if gpus == 0:
             return int(by_cpus)
-        # Several GPUs of a trial are of one node; a fraction is of one GPU.
-        by_gpus = self.gpus // gpus if gpus >= 1 else self.gpus * _share(gpus)
-        return int(min(by_cpus, by_gpus))
-
-
-def _share(gpus: float) -> int:
-    """How many trials share a GPU: counted in Ray's own smallest part, as 1 // 0.1 is 9."""
-    return PARTS // max(1, round(PARTS * gpus))
+        return int(min(by_cpus, self.gpus * trials_a_gpu(gpus)))
 
 
 def alive() -> list[Node]:
@@ -110,6 +101,13 @@ def places(cpus: float, gpus: float) -> int:
     now = sum(node.holds(cpus, gpus) for node in alive())
     kinds = sorted((kind.holds(cpus, gpus) for kind in to_come()), reverse=True)
     return max(now, sum(kinds[: most_workers()]))
+
+
+def cores_a_gpu() -> float:
+    """Cores for each GPU, on the kind of node that has the most of them; a node with fewer runs
+    as many trials as it has cores for. 0 without GPUs."""
+    nodes = (*alive(), *to_come())
+    return max((node.cpus / node.gpus for node in nodes if node.gpus), default=0.0)
 
 
 def check_room(cpus: float, gpus: float) -> None:

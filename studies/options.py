@@ -27,6 +27,9 @@ registry takes neither ``/`` nor ``:``."""
 
 SchedulerName = Literal["asha", "none"]
 
+Share = float | Literal["auto"]
+"""Of a GPU, for a trial; ``auto``: see `studies.gpu_share.GPUShare`."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -78,8 +81,13 @@ class Options:
     cpus_per_trial: int = 1
     """Cores of each trial."""
 
-    gpus_per_trial: float | None = None
-    """GPUs of each trial; a fraction shares one. By default 1 where there is a GPU, else 0."""
+    gpus_per_trial: Share = "auto"
+    """Share of a GPU that each trial has, 0 to 1; 0: the CPU. auto: where there is a GPU, as many
+    trials share it as its memory and the cores allow; with --local one at a time has all of it."""
+
+    mps: bool = False
+    """Let trials that share a GPU run on it at the same time: NVIDIA's Multi-Process Service is
+    started for this study and ended with it."""
 
     max_concurrent: int | None = None
     """Trials at once; by default as many as the resources allow, on a cluster as many as it can
@@ -122,8 +130,13 @@ class Options:
         at_least("--keep", self.keep, 0)
         at_least("--max-failures", self.max_failures, 0)
         at_least("--trial-timeout", self.trial_timeout, 0, open_end=True)
-        if self.gpus_per_trial is not None:
+        if self.gpus_per_trial != "auto":
             at_least("--gpus-per-trial", self.gpus_per_trial, 0)
+            if self.gpus_per_trial > 1:
+                raise InputError(
+                    f"--gpus-per-trial {self.gpus_per_trial:g}: expected at most 1, as a trial "
+                    "trains on one GPU; more of them run more trials at once"
+                )
         if self.max_concurrent is not None:
             at_least("--max-concurrent", self.max_concurrent, 1)
         if self.name is not None and not NAME.fullmatch(self.name):

@@ -15,6 +15,9 @@ from studies import nodes
 LOG_LINES = 30
 """Of a process that died, what it wrote last."""
 
+NODE_DIED = "its node has died"
+"""What Ray says of an actor on a node that is gone."""
+
 
 def error_of(trial: TuneTrial) -> tuple[Exception | None, str]:
     """What ended a trial: the error, if it was kept, and the text of it.

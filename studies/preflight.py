@@ -40,6 +40,13 @@ def _corner(space: Space, value: Any, corner: str) -> FitConfig:
     return space.corner(value, min if corner == "smallest" else max)
 
 
+def taken(rehearsal: Rehearsal) -> str:
+    """Time of an epoch and memory, or that there are none."""
+    if rehearsal.problem:
+        return "no memory" if rehearsal.no_room else "fails"
+    return f"{_duration(rehearsal.epoch_seconds)}, {rehearsal.memory_gib:.1f} GiB"
+
+
 @dataclass(frozen=True)
 class Forecast:
     """What a study will take.
@@ -72,13 +79,8 @@ class Forecast:
         for title in ("an epoch of the", *CORNERS):
             table.add_column(title, no_wrap=True)
         for value in self.space.compared:
-            table.add_row(str(value), *(self._cell(self.of(value, each)) for each in CORNERS))
+            table.add_row(str(value), *(taken(self.of(value, each)) for each in CORNERS))
         return table
-
-    def _cell(self, rehearsal: Rehearsal) -> str:
-        if rehearsal.problem:
-            return "no memory" if rehearsal.no_room else "fails"
-        return f"{_duration(rehearsal.epoch_seconds)}, {rehearsal.memory_gib:.1f} GiB"
 
     def hours(self, corner: str) -> float:
         """Of the study, were all its trials of this corner and none stopped early, and all its

@@ -19,18 +19,18 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
 import ray
 from ray import tune
-from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError
 
-from studies import nodes
+from studies import nodes, rehearsals
 from studies.budgets import Stop
+from studies.gpu_share import MOST_TRIALS, GPUShare
 from studies.ledger import Ledger
 from studies.options import Options
-from studies.post_mortem import last_line, of_the_machine
+from studies.post_mortem import of_the_machine
 from studies.ray_cluster import RayDied, start, surviving
 from studies.roll import Roll
 from studies.tune_parts import Proposals, Reports, SessionEnd, folder_of, scheduler
 from trainables.config import FitConfig
-from trainables.rehearsal import Rehearsal, rehearse, room_gib
+from trainables.rehearsal import Rehearsal, room_gib
 from trainables.stepper import TaskFactory
 from trainables.trial import Trial
 from trainables.versions import versions
@@ -39,25 +39,13 @@ MANY = 10_000
 """More trials at once than there will be; `Proposals` gives no more than there is room for."""
 
 
-def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
-    try:
-        return ray.get(under_way)
-    except LocalRayletDiedError as error:
-        raise RayDied("Ray died") from error
-    except NodeDiedError as error:
-        raise RayDied("a node was lost") from error
-    except RayError as error:  # its process died, for want of memory most likely
-        no_room = "running low on memory" in str(error)
-        return Rehearsal(problem=last_line(str(error)), no_room=no_room)
-
-
 class RayRunner:
     """Runs a study's trials on Ray.
 
     Args:
         make_task: See `TaskFactory`.
         options: Scheduler and resources; which cluster.
-        gpus: GPUs of each trial.
+        gpus: Share of a GPU that each trial has.
     """
 
     def __init__(self, make_task: TaskFactory, options: Options, gpus: float) -> None:
@@ -65,6 +53,7 @@ class RayRunner:
         self.options = options
         self.gpus = gpus
         self.shared: tuple[str, ray.ObjectRef] | None = None
+        self.card_gib = 0.0
 
     def _data(self) -> ray.ObjectRef:
         """`make_task`, data and all, put once into the object store, of which each node that runs
@@ -77,7 +66,8 @@ class RayRunner:
     def rehearse_all(
         self, configs: Sequence[FitConfig], say: Callable[[str], None]
     ) -> list[Rehearsal]:
-        """Rehearses configurations with the resources of a trial each; see `rehearse`.
+        """Rehearses configurations, on a whole GPU where trials have a share of one; see
+        `rehearsals`.
 
         Raises:
             RayDied: If Ray does not stay alive.
@@ -85,11 +75,33 @@ class RayRunner:
 
         def all_of_them() -> list[Rehearsal]:
             data, cpus = self._data(), self.options.cpus_per_trial
-            task = ray.remote(num_cpus=cpus, num_gpus=self.gpus, max_retries=0)(rehearse)
-            under_way = [task.remote(config, data, cpus, self.gpus) for config in configs]
-            return [_rehearsed(each) for each in under_way]
+            if self.gpus == 0:
+                return rehearsals.side_by_side(configs, data, cpus)
+            return rehearsals.one_by_one(configs, data, cpus, 1.0, say)
 
-        return surviving(all_of_them, self.options.cluster, self.options.max_failures, say)
+        done = surviving(all_of_them, self.options.cluster, self.options.max_failures, say)
+        self.card_gib = min((each.card_gib for each in done if each.card_gib), default=0.0)
+        return done
+
+    def share_gpus(self, needed_gib: float | None) -> GPUShare:
+        """Decides how many trials share a GPU.
+
+        Args:
+            needed_gib: What a trial takes of it at most; None: not measured.
+        """
+        start(self.options.cluster)
+        card = self._card_gib() if needed_gib is not None else 0.0
+        share = GPUShare(nodes.cores_a_gpu(), self.options.cpus_per_trial, needed_gib, card)
+        self.gpus = share.gpus
+        return share
+
+    def _card_gib(self) -> float:
+        """Memory of the GPU of the pre-flight, or else of any."""
+        if not self.card_gib:
+            start(self.options.cluster)
+            task = ray.remote(num_cpus=self.options.cpus_per_trial, num_gpus=1 / MOST_TRIALS)
+            self.card_gib = ray.get(task(room_gib).remote(1.0, 1))
+        return self.card_gib
 
     def concurrent_trials(self) -> int:
         """How many trials run at once, on a cluster once it has grown. Tune itself would only ever
@@ -99,12 +111,13 @@ class RayRunner:
 
     def memory_of_a_trial(self) -> float:
         """GiB that there are for each trial on a node that takes trials; see `room_gib`."""
+        if self.gpus:
+            return self.gpus * self._card_gib()
         start(self.options.cluster)
         cpus = self.options.cpus_per_trial
-        most = max(node.holds(cpus, self.gpus) for node in nodes.alive())
+        most = max(node.holds(cpus, 0) for node in nodes.alive())
         together = max(1, min(most, self.concurrent_trials()))
-        task = ray.remote(num_cpus=cpus, num_gpus=self.gpus)(room_gib)
-        return ray.get(task.remote(self.gpus, together))
+        return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
     def run_trials(self, ledger: Ledger, session: str) -> None:
         """Runs trials until the ledger has none left or the session is to end.
@@ -139,14 +152,15 @@ class RayRunner:
                 raise
 
     def _trainable(self, alone: bool) -> type[tune.Trainable]:
-        cpus, gpus = self.options.cpus_per_trial, self.gpus
+        cpus = self.options.cpus_per_trial
+        gpus = 1.0 if alone and self.gpus else self.gpus
         trainable = tune.with_parameters(
             Trial, make_task=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
         )
         resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
         if alone:
             node = nodes.largest(cpus, gpus)
-            resources = {"cpu": node.cpus, "gpu": node.gpus if gpus else 0}
+            resources = {"cpu": node.cpus, "gpu": gpus}
         return tune.with_resources(trainable, resources)
 
     def _tuner(self, ledger: Ledger, name: str) -> tune.Tuner:

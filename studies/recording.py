@@ -58,6 +58,7 @@ BATCH = 500
 IDENTITY = "orrery.identity"
 KEEP = "orrery.keep"
 STORAGE = "orrery.storage"
+GPU_MEMORY = "orrery.gpu_memory_gib"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 

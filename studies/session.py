@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import filelock
-import torch
 from rich.console import Console
 from upath import UPath
 
 from analysis.runs import COMMIT, DEFAULTS, ENVIRONMENT, FACTS, OPTIONS, RUNGS, SCHEDULER
+from analysis.texts import number
 from analysis.tracking import check_answers
 from datasets.addresses import shown
 from datasets.cache import Cache
@@ -37,14 +37,15 @@ from studies.command_line import CommandLine
 from studies.conclusion import Conclusion
 from studies.display import Display, with_progress
 from studies.finals import Finals
+from studies.gpu_share import GPUShare, first_share, needed_gib, trials_a_gpu, usable_gpus
 from studies.interrupts import interruptible
 from studies.lease import Lease, check_free, lease
 from studies.ledger import Keeping, Ledger
-from studies.options import LONGEST_NAME, Options, part_of_a_name
+from studies.options import LONGEST_NAME, part_of_a_name
 from studies.provenance import of_this_code
 from studies.reconcile import Memories
 from studies.reconcile import mend as mend_memories
-from studies.recording import KEEP, STORAGE, NotRecorded, Recorder
+from studies.recording import GPU_MEMORY, KEEP, STORAGE, NotRecorded, Recorder
 from studies.records import Records
 from studies.rungs import rungs
 from studies.search import Search, mend
@@ -65,6 +66,8 @@ SESSIONS = "trials"
 STUDIES, DATA = "studies", "data"
 """Folders of all studies and of prepared data in the shared storage."""
 
+NO_USE = "--mps is of no use here: no two trials share a GPU"
+
 PATIENCE = 30.0
 """Seconds to wait at the end for a tracking server that is away."""
 
@@ -75,7 +78,12 @@ class Runner(Protocol):
     def rehearse_all(
         self, configs: Sequence[FitConfig], say: Callable[[str], None]
     ) -> list[Rehearsal]:
-        """Rehearses configurations, each with the resources of a trial."""
+        """Rehearses configurations, each with the resources of a trial, or a whole GPU."""
+        ...
+
+    def share_gpus(self, needed_gib: float | None) -> GPUShare | None:
+        """Decides how many trials share a GPU, of which each needs so much memory at most, where
+        that is known; None: a trial has it to itself."""
         ...
 
     def concurrent_trials(self) -> int:
@@ -131,6 +139,8 @@ class Session:
         self.sessions = store / SESSIONS if store else opened(str(self.folder / SESSIONS))
         self.copy = SharedCopy(store, self.folder / JOURNAL, Records(self.folder / LEDGER))
         self.gpus = self._resources()
+        self.gpus_are_shared = False
+        self.needed_gib: float | None = None
 
     def _shared(self) -> UPath | None:
         if self.options.storage is None:
@@ -140,7 +150,9 @@ class Session:
         return open_storage(self.options.storage)
 
     def _resources(self) -> float:
-        """GPUs of each trial, once it is known that there is room for one."""
+        """GPUs of each trial, as far as they are known now, once it is known that there is room
+        for one."""
+        asked = self.options.gpus_per_trial
         if self.options.cluster is None:
             if self.options.cpus_per_trial > (there := cores()):
                 raise InputError(
@@ -151,7 +163,13 @@ class Session:
                 from studies.ray_cluster import check_sockets
 
                 check_sockets()
-            return _gpus(self.options, torch.cuda.device_count(), "this machine has")
+            there = usable_gpus(self._say) if asked else 0
+            return first_share(asked, there, "this machine has")
+        if self.options.mps:
+            raise InputError(
+                "--mps starts NVIDIA's MPS on this machine only: on a cluster its nodes start it, "
+                "docs/cluster.md says how"
+            )
         from studies import nodes
         from studies.ray_cluster import start
         from studies.storage import check_nodes
@@ -159,7 +177,7 @@ class Session:
         start(self.options.cluster)
         check_nodes(self.storage)
         most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
-        gpus = _gpus(self.options, int(most), "a node has at most")
+        gpus = first_share(asked, int(most), "a node has at most")
         nodes.check_room(self.options.cpus_per_trial, gpus)
         if not any(node.holds(self.options.cpus_per_trial, gpus) for node in nodes.alive()):
             self._say("no node holds a trial yet; the cluster starts some, which takes minutes")
@@ -190,6 +208,10 @@ class Session:
         """Runs the study; returns the exit code."""
         if self.store is not None and not self.options.dry_run:
             check_free(self.store, self.folder, self._say)  # before anything takes minutes
+        with self._mps():
+            return self._run()
+
+    def _run(self) -> int:
         parallel = with_progress(self._parallel(), self.console)
         cache = Cache(self.options.data_dir, self.storage / DATA if self.storage else None)
         data = self.study.open_data(self.data_options, self.seed, cache, parallel, self._say)
@@ -211,6 +233,29 @@ class Session:
             except BaseException:
                 conclusion.cut_off()
                 raise
+
+    def _mps(self) -> AbstractContextManager[None]:
+        """NVIDIA's MPS, where it was asked for and trials may share a GPU."""
+        if not self.options.mps:
+            return nullcontext()
+        may_share = self.options.gpus_per_trial == "auto" or trials_a_gpu(self.gpus) > 1
+        if self.options.local or not (self.gpus and may_share):
+            self._say(NO_USE)
+            return nullcontext()
+        from studies.mps import mps
+
+        return mps(self._say)
+
+    def _share_gpus(self, runner: Runner, needed_gib: float | None) -> None:
+        """Has it decided how many trials share a GPU, once, where that is left to the study."""
+        if self.options.gpus_per_trial != "auto" or not self.gpus or self.gpus_are_shared:
+            return
+        self.gpus_are_shared = True
+        share = runner.share_gpus(needed_gib)
+        if share is not None:
+            self._say(share.text())
+            if self.options.mps and share.trials == 1:
+                self._say(NO_USE)
 
     def _search_and_train_again(self, runner: Runner, conclusion: Conclusion, begun: float) -> int:
         """The search, then its finals; returns the exit code."""
@@ -260,6 +305,8 @@ class Session:
         begun = time.monotonic()
         configs = preflight.corners(space)
         done = runner.rehearse_all(configs, self._say)
+        self.needed_gib = needed_gib(done) if self.gpus else None
+        self._share_gpus(runner, self.needed_gib)
         forecast = preflight.Forecast(
             space,
             dict(zip(configs, done, strict=True)),
@@ -433,6 +480,7 @@ class Session:
                 "mlflow.source.git.commit": self.code[COMMIT],
                 "orrery.host": platform.node(),
                 **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
+                **({GPU_MEMORY: f"{self.needed_gib:.3f}"} if self.needed_gib else {}),
             },
             data=(
                 self._data_title(LONGEST_NAME),
@@ -492,6 +540,7 @@ class Session:
         self._say(f"study {self.name}: {search.ended} of {ledger.total} {search.called} done")
         try:
             if not ledger.is_done() and not ledger.should_stop():
+                self._share_gpus(runner, _measured_before(conclusion.recorder))
                 with display, interruptible(ledger, self._say):
                     runner.run_trials(ledger, self._next_session(checkpoints))
         except KeyboardInterrupt:
@@ -523,21 +572,11 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 
 
-def _gpus(options: Options, there: int, words: str) -> float:
-    """GPUs of each trial: as asked for, else one where a machine has one."""
-    if options.gpus_per_trial is None:
-        return 1.0 if there else 0.0
-    if options.gpus_per_trial > there:
-        raise InputError(
-            f"--gpus-per-trial {options.gpus_per_trial:g}: {words} {there} GPUs that "
-            "torch can use; leave the option out to train on the CPU"
-        )
-    if options.gpus_per_trial > 1 and options.gpus_per_trial % 1:
-        raise InputError(
-            f"--gpus-per-trial {options.gpus_per_trial:g}: expected a fraction of one GPU or a "
-            "whole number"
-        )
-    return options.gpus_per_trial
+def _measured_before(recorder: Recorder) -> float | None:
+    """GiB of a GPU that the pre-flight of an earlier session has found to be enough; None: there
+    was none, or MLflow does not know of it any more."""
+    tags = recorder.parent_run.data.tags if recorder.parent_run else {}
+    return number(GPU_MEMORY, tags[GPU_MEMORY]) if GPU_MEMORY in tags else None
 
 
 def _check_writable(folder: Path) -> None:

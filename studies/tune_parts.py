@@ -14,15 +14,12 @@ from ray.tune.search import Searcher
 from studies.checkpoints import DEPTH
 from studies.ledger import Ledger
 from studies.options import Options
-from studies.post_mortem import Place, error_of, last_line, last_log, process_died
+from studies.post_mortem import NODE_DIED, Place, error_of, last_line, last_log, process_died
 from studies.ray_cluster import undisturbed
 from studies.roll import Roll
 from studies.rungs import REDUCTION, first_rung
 from trainables.device import ran_out_of_memory
 from trainables.trial_spec import TrialSpec, trial_folder
-
-NODE_DIED = "its node has died"
-"""What Ray says of an actor on a node that is gone."""
 
 
 def folder_of(trial: TuneTrial) -> str:

@@ -19,18 +19,49 @@ NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_F
 """What torch says where it raises nothing of its own kind: the CPU's allocator, a CUDA context
 that finds the GPU full, a library of CUDA's."""
 
+LEAST_CONTEXT, MOST_CONTEXT = 2**28, 2**30
+"""Bytes of a GPU that a process takes beside its tensors: CUDA's context, the kernels that it has
+loaded, the libraries. Some 0.5 GiB are usual; what is measured counts within these bounds."""
+
 
 def pick_device(gpus: float, cpus: float) -> torch.device:
     """The first GPU that this process may see where it was given one, else the CPU.
 
+    On a GPU, recurrent layers of cuDNN compute in float32 as all else does that is written here,
+    where by default they round their factors to 10 bits (TF32). `torch.compile`, which is not used
+    here, cannot tell such a setting: it reads the older one of all of cuDNN.
+
     Args:
-        gpus: The trial's share of GPUs; 0 for a trial on the CPU.
+        gpus: The trial's share of a GPU, which it is kept to; 0 for a trial on the CPU.
         cpus: Cores of the trial. torch gets as many threads, because the last bits of a sum
             depend on how many threads share it.
     """
     torch.set_num_threads(max(1, int(cpus)))
     _keep_freed_memory()
-    return torch.device("cuda" if gpus > 0 else "cpu")
+    if gpus <= 0:
+        return torch.device("cpu")
+    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # pyright: ignore[reportAttributeAccessIssue]
+    if gpus < 1:
+        _keep_to_share(gpus)
+    return torch.device("cuda")
+
+
+def _keep_to_share(share: float) -> None:
+    """Lets this process allocate no more of the GPU than its share: who takes more is out of
+    memory itself, and not its neighbour.
+
+    torch counts tensors only, so the least that the context takes is left out of the share. Were
+    it more, a trial could be refused what the pre-flight has counted on (`memory_gib`).
+    """
+    whole = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(max(0.0, share - LEAST_CONTEXT / whole), 0)
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Gives memory of a GPU that torch keeps for the next tensors to the processes beside; those
+    of a trial that has ended have to be gone before."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _keep_freed_memory() -> None:
@@ -46,10 +77,29 @@ def _keep_freed_memory() -> None:
 
 
 def memory_gib(device: torch.device) -> float:
-    """Peak GPU memory of this process on a GPU, its resident memory now on a CPU; GiB."""
+    """Peak GPU memory of this process on a GPU, its resident memory now on a CPU; GiB.
+
+    On a GPU that is what torch had reserved of it at most, in use or not, and the context.
+    """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
+        return (torch.cuda.max_memory_reserved(device) + _context_bytes(device)) / 2**30
     return psutil.Process().memory_info().rss / 2**30
+
+
+def _context_bytes(device: torch.device) -> int:
+    """What this process takes of a GPU beside its tensors.
+
+    CUDA says how much is taken of the card, not by whom: where other processes use it too, theirs
+    counts, up to the upper bound.
+    """
+    free, whole = torch.cuda.mem_get_info(device)
+    taken = whole - free - torch.cuda.memory_reserved(device)
+    return min(max(taken, LEAST_CONTEXT), MOST_CONTEXT)
+
+
+def card_gib() -> float:
+    """Memory of the first GPU that this process may see, whoever uses it; GiB."""
+    return torch.cuda.mem_get_info()[1] / 2**30
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ import ray
 from ray import tune
 
 from trainables import checkpoint
-from trainables.device import pick_device
+from trainables.device import give_back_memory, pick_device
 from trainables.stepper import Stepper, TaskFactory
 from trainables.trial_spec import TrialSpec
 from trainables.versions import check_versions
@@ -31,7 +31,7 @@ class Trial(tune.Trainable):
             config: ``{"trial": TrialSpec}``.
             make_task: Holds a `TaskFactory`, in the object store that the trials of a node share.
             cpus: Cores of this trial.
-            gpus: Its share of GPUs.
+            gpus: Its share of a GPU.
             versions: What the driver runs with.
         """
         self.make_task: TaskFactory = ray.get(make_task[0])
@@ -41,9 +41,10 @@ class Trial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes another trial in the same process. It begins with its first step: of that, Tune
-        hears how long it takes and why it fails."""
+        hears how long it takes and why it fails. What the one before took is given back."""
         self.spec: TrialSpec = new_config["trial"]
         self.stepper: Stepper | None = None
+        give_back_memory(self.device)
         self.saves = 0
         return True
 

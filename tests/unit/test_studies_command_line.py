@@ -72,6 +72,20 @@ def test_a_truth_value_must_be_true_or_false() -> None:
         typed("--standardize", "yes")
 
 
+@pytest.mark.parametrize(("typed_as", "value"), [("auto", "auto"), ("0.25", 0.25), ("1", 1.0)])
+def test_a_number_may_have_a_word_in_its_place(
+    monkeypatch: pytest.MonkeyPatch, typed_as: str, value: float | str
+) -> None:
+    assert typed("--gpus-per-trial", typed_as).options == Options(gpus_per_trial=value)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setenv("ORRERY_GPUS_PER_TRIAL", typed_as)
+    assert typed().options.gpus_per_trial == value
+
+
+def test_another_word_is_refused() -> None:
+    with pytest.raises(InputError, match="--gpus-per-trial: expected auto or a number, got 'all'"):
+        typed("--gpus-per-trial", "all")
+
+
 def test_an_abbreviated_flag_is_refused() -> None:
     with pytest.raises(InputError, match="--tri"):
         typed("--tri", "3")

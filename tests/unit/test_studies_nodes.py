@@ -1,5 +1,7 @@
 """What a cluster holds, now and when it has grown."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from places import ROOT
@@ -26,7 +28,7 @@ def aws(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     ("cpus", "gpus", "trials"),
-    [(1, 0, 8), (3, 0, 2), (1, 1, 2), (1, 0.5, 4), (1, 0.3, 6), (1, 0.1, 8), (1, 2, 1), (9, 0, 0)],
+    [(1, 0, 8), (3, 0, 2), (1, 1, 2), (1, 0.5, 4), (1, 0.3, 6), (1, 0.1, 8), (5, 1, 1), (9, 0, 0)],
 )
 def test_a_node_holds_as_many_trials_as_have_cores_and_a_share_of_one_gpu(cpus, gpus, trials):
     assert WORKER.holds(cpus, gpus) == trials
@@ -48,6 +50,17 @@ def test_a_cluster_that_can_grow_has_room_for_what_it_can_grow_to(aws):
     assert nodes.places(cpus=1, gpus=1) == 4
     assert nodes.places(cpus=1, gpus=0.25) == 16
     assert nodes.places(cpus=1, gpus=0) == 16
+
+
+def test_the_kind_of_node_with_the_most_cores_for_a_gpu_counts(aws, monkeypatch):
+    """A kind to come as well as a node that is there: a head without trials, four cores for a GPU
+    on AWS, and here four for each of two."""
+    assert nodes.cores_a_gpu() == 4
+    monkeypatch.setattr(nodes, "alive", lambda: [HEAD, WORKER, replace(WORKER, cpus=64)])
+    assert nodes.cores_a_gpu() == 32
+    monkeypatch.setattr(nodes, "to_come", list)
+    monkeypatch.setattr(nodes, "alive", lambda: [HEAD, replace(WORKER, gpus=0)])
+    assert nodes.cores_a_gpu() == 0
 
 
 def test_nodes_that_are_there_count_where_nothing_is_known_of_others(tmp_path, monkeypatch):

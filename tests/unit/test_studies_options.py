@@ -49,3 +49,15 @@ def test_any_other_name_is_refused_in_one_line(name: str) -> None:
 def test_a_text_is_made_to_fit_into_a_name(text: str, part: str) -> None:
     assert part_of_a_name(text, 90) == part
     assert NAME.fullmatch(f"gnn-{part}")
+
+
+@pytest.mark.parametrize("share", ["auto", 0, 0.25, 1])
+def test_a_share_of_a_gpu_is_taken(share) -> None:
+    assert Options(gpus_per_trial=share).gpus_per_trial == share
+
+
+def test_a_trial_has_no_more_than_one_gpu() -> None:
+    with pytest.raises(InputError, match="2: expected at most 1, as a trial trains on one GPU"):
+        Options(gpus_per_trial=2)
+    with pytest.raises(InputError, match="--gpus-per-trial is nan"):
+        Options(gpus_per_trial=float("nan"))
