@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --dataset FILE.parquet --molecules 100000 --trials 1 4 16
-    python benchmarks/gpu.py --graphs FOLDER --only molecules
+    python benchmarks/gpu.py --graphs FOLDER --config gcn gat
 
 The default configuration of each family of graph neural networks, and the default world model with
 each core. First, one trial at a time. Molecules come in padded batches, as in every trial on a
@@ -24,10 +24,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import torch
-from studies.mps import mps
 from torch_geometric.loader import DataLoader
 
 from analysis.markdown import table
@@ -41,17 +40,20 @@ from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.graphs import GraphStore
 from datasets.pair_graphs import with_pairs
 from datasets.sources import MoleculeSet
+from studies.mps import mps
 from trainables.config import FitConfig
 from trainables.device import memory_gib
 from trainables.device import pick_device as trial_device
 from trainables.driving import DrivingTask
 from trainables.fit import fit
-from trainables.models.gnn import FAMILIES, GNNConfig
-from trainables.models.world_model import WorldModelConfig
+from trainables.models.gnn import FAMILIES, Family, GNNConfig
+from trainables.models.world_model import Core, WorldModelConfig
 from trainables.molecules import MoleculeTask
 from trainables.stepper import TaskFactory
 
-KINDS = ("molecules", "frames")
+OURS = "this project's"
+
+CORES: tuple[Core, ...] = get_args(Core)
 
 PATIENCE = 900.0
 """Seconds that a process waits for the others to have warmed up."""
@@ -66,7 +68,7 @@ class Load:
 
     Attributes:
         config: Its configuration.
-        way: How its batches come.
+        way: Whose loop trains it, and how batches come.
         count: Molecules or frames in an epoch.
         epochs: Trains it; picklable.
     """
@@ -118,30 +120,30 @@ class EdgeListTask(MoleculeTask):
         self.store = GraphStore(graphs if cutoff is None else with_pairs(graphs, cutoff), device)
 
 
-def molecule_loads(inputs: Inputs, epochs: int) -> list[Load]:
-    """Each family, three times."""
+def molecule_loads(inputs: Inputs, families: Sequence[Family], epochs: int) -> list[Load]:
+    """Families, each three times."""
     data = MoleculeSet(
         inputs.graphs, inputs.split, unit="D", digest="", dropped=0, lists_bonds=False
     )
     loads = []
-    for family in FAMILIES:
+    for family in families:
         config = GNNConfig(family=family, epochs=epochs)
         ways: dict[str, Epochs] = {
-            "padded": Ours(config, partial(MoleculeTask, data)),
-            "lists of edges": Ours(config, partial(EdgeListTask, data)),
+            OURS: Ours(config, partial(MoleculeTask, data)),
+            f"{OURS}, lists of edges": Ours(config, partial(EdgeListTask, data)),
             "PyG's loop": Documented(config, data),
         }
         loads += [Load(config, way, len(data.split.train), ways[way]) for way in ways]
     return loads
 
 
-def drive_loads(data: Drives, epochs: int) -> list[Load]:
-    """Each core."""
+def drive_loads(data: Drives, cores: Sequence[Core], epochs: int) -> list[Load]:
+    """World models, with each of some cores."""
     loads = []
-    for core in ("builtin", "scratch"):
+    for core in cores:
         config = WorldModelConfig(core=core, epochs=epochs)
         frames = DrivingTask(data, config, torch.device("cpu")).windows * config.steps
-        loads.append(Load(config, "windows", frames, Ours(config, partial(DrivingTask, data))))
+        loads.append(Load(config, OURS, frames, Ours(config, partial(DrivingTask, data))))
     return loads
 
 
@@ -199,7 +201,7 @@ def one_at_a_time(loads: Sequence[Load], device: torch.device) -> str:
     for load in loads:
         rate, memory = together(load, device, 1)
         rows.append([load.config.title, load.way, f"{rate:,.0f}", f"{memory:.2f}"])
-    return table(["configuration", "batches", "a second", "GiB"], rows)
+    return table(["configuration", "loop", "a second", "GiB"], rows)
 
 
 def at_once(
@@ -239,19 +241,19 @@ def main(argv: Sequence[str]) -> None:
     print(machine(device))
     served = [False] if arguments.no_mps or device.type == "cpu" else [False, True]
     epochs = arguments.rounds + 1
-    if "molecules" in arguments.only:
+    if families := [family for family in FAMILIES if family in arguments.config]:
         inputs = open_inputs(arguments)
-        loads = molecule_loads(inputs, epochs)
+        loads = molecule_loads(inputs, families, epochs)
         print(f"\n{inputs.title}: molecules, one trial at a time\n")
         print(one_at_a_time(loads, device), flush=True)
-        print("\nmolecules, several trials at once, in padded batches\n")
-        padded = [load for load in loads if load.way == "padded"]
+        print("\nmolecules, several trials at once\n")
+        padded = [load for load in loads if load.way == OURS]
         print(at_once(padded, device, arguments.trials, served), flush=True)
-    if "frames" in arguments.only:
+    if cores := [core for core in CORES if core in arguments.config]:
         options = DrivingOptions(episodes=arguments.episodes)
         drives = open_drives(options, arguments.seed, arguments.data_dir)
         print(f"\n{len(drives.recordings)} episodes: frames, one and several trials at once\n")
-        print(at_once(drive_loads(drives, epochs), device, arguments.trials, served))
+        print(at_once(drive_loads(drives, cores, epochs), device, arguments.trials, served))
 
 
 def _parsed(argv: Sequence[str]) -> Namespace:
@@ -267,7 +269,11 @@ def _parsed(argv: Sequence[str]) -> Namespace:
         help="trials at once (default: 1 4 16)",
     )
     parser.add_argument(
-        "--only", nargs="+", choices=KINDS, default=KINDS, help="what is trained (default: both)"
+        "--config",
+        nargs="+",
+        choices=(*FAMILIES, *CORES),
+        default=(*FAMILIES, *CORES),
+        help="families of graph neural networks, and cores of world models (default: all)",
     )
     parser.add_argument(
         "--episodes", type=positive, default=64, help="of drives (default: %(default)s)"

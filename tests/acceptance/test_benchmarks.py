@@ -78,6 +78,13 @@ def has_a_row_for_each_size(printed: str) -> None:
         assert 100 < memory < 4000
 
 
+def has_rows_for_one_trial_and_two(printed: str) -> None:
+    loops = [cells[1] for line in printed.splitlines() if len(cells := cells_of(line)) == 4]
+    assert loops[2:] == ["this project's", "this project's, lists of edges", "PyG's loop"]
+    counts = [cells[1] for line in printed.splitlines() if len(cells := cells_of(line)) == 6]
+    assert [count for count in counts if count.isdecimal()] == ["1", "2"] * 2
+
+
 AT_ONCE, SECONDS = 3, 0.1
 """Of the trials of scale.py, and of their epochs."""
 
@@ -93,6 +100,13 @@ SHORT = {
     "driving_step.py": Short(("--episodes", "20", "--steps", "20", "--rounds", "1"), has_a_ratio),
     "large_study.py": Short(("--trials", "12", "--rounds", "1"), begins_and_ends),
     "chaos.py": Short(("--runs", "2", "--seed", "1"), lost_nothing),
+    "gpu.py": Short(
+        (
+            *(*TOY, "--device", "cpu", "--episodes", "20", "--config", "gcn", "builtin"),
+            *("--trials", "1", "2"),
+        ),
+        has_rows_for_one_trial_and_two,
+    ),
     "scale.py": Short(
         (
             *("--trials", "4", "8", "--at-once", str(AT_ONCE)),
