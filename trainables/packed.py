@@ -12,7 +12,6 @@ from datasets.graphs import NO_BOND, NODE_FEATURES, GraphBatch
 from datasets.recordings import ACTIONS, CHANNELS
 from trainables.models.gnn import GNN, GNNConfig
 from trainables.models.world_model import WorldModel
-from trainables.molecules import EVALUATION_BATCH
 from trainables.rollout import CONTEXT, autoregressive
 
 ATOMIC_NUMBER = 5
@@ -20,6 +19,9 @@ ATOMIC_NUMBER = 5
 
 ATOM = NODE_FEATURES + 3
 """Numbers that an atom has by itself: its features, and x, y, z in Angstrom."""
+
+TOGETHER = 2**18
+"""Pairs of atoms that are predicted together, near or far; does not change the prediction."""
 
 
 class PackedGNN(nn.Module):
@@ -46,7 +48,7 @@ class PackedGNN(nn.Module):
                 f"expected molecules of shape (molecules, atoms, {ATOM} + atoms), got "
                 f"{tuple(packed.shape)}"
             )
-        parts = packed.split(EVALUATION_BATCH)
+        parts = packed.split(1 + TOGETHER // (1 + packed.shape[1] ** 2))
         return torch.cat([self.gnn(unpacked(part, self.cutoff)) for part in parts])
 
 

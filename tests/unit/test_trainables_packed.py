@@ -55,7 +55,7 @@ def test_a_packed_network_predicts_what_the_network_does(
     expected = network(GraphStore(molecules.graphs, CPU, config.pair_cutoff).select(some))
     packed = pack(GraphStore(molecules.graphs, CPU).select(some))
     together = PackedGNN(network, config)(packed)
-    monkeypatch.setattr(packed_module, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(packed_module, "TOGETHER", 7 * packed.shape[1] ** 2)
     in_parts = PackedGNN(network, config)(packed)
     alone = torch.cat([PackedGNN(network, config)(packed[place, None]) for place in some])
     for found in (together, in_parts, alone):  # their sums come in another order
