@@ -27,7 +27,7 @@ class DenseBatch:
         there: (B, A) bool, whether a row is a node.
         near: (B, A, A) bool, whether an edge leads from one node to the other: in both
             directions, and never from a node to itself.
-        edge_types: (B, A, A) int8, see `datasets.graphs.BOND_TYPES`; `NO_BOND` where no edge is.
+        edge_types: (B, A, A) int8, see `datasets.graphs.BOND_TYPES`; `NO_BOND` where no bond is.
         targets: (B,) float32.
     """
 

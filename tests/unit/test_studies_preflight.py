@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import trainables.fit
 from datasets.errors import InputError
-from datasets.graphs import GraphBatch
 from datasets.sources import MoleculeSet
+from datasets.stores import Batch
 from studies.preflight import Forecast, corners
 from studies.space import Space
 from trainables.device import memory_gib
@@ -60,7 +60,7 @@ class Clocked(MoleculeTask):
     def steps_per_epoch(self) -> int:
         return 17
 
-    def loss(self, model: nn.Module, batch: GraphBatch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         Clocked.now += 3
         return super().loss(model, batch)
 

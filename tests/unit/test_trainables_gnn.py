@@ -482,9 +482,10 @@ def test_deepgcn_blocks_come_in_the_order_of_the_paper(molecules):
             nn.init.normal_(parameter)  # else norms would be hard to tell apart
     batch = select(molecules.graphs)
     blocks: list[Any] = list(body.blocks)
-    first, *others = [
+    layers: list[Any] = [
         DeepGCNLayer(pygs(block.conv), block.norm, nn.ReLU(), dropout=0.3) for block in blocks
     ]
+    first, *others = layers
     torch.manual_seed(1)
     x = first.conv(body.encode(batch.node_features), batch.edge_index)
     for layer in others:

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from datasets.errors import InputError
-from datasets.graphs import GraphStore
+from datasets.graphs import GraphBatch, GraphStore
 from datasets.sources import MoleculeSet
 from datasets.splits import Split
+from datasets.stores import Batch
 from trainables import molecules as module
 from trainables.fit import fit
 from trainables.metrics import mae, r2
@@ -38,6 +39,11 @@ def order(task: MoleculeTask, generator: torch.Generator) -> list[float]:
     return torch.cat([batch.targets for batch in task.training_batches(generator, 1)]).tolist()
 
 
+def on_the_cpu(batch: Batch) -> GraphBatch:
+    assert isinstance(batch, GraphBatch)
+    return batch
+
+
 def targets(molecules: MoleculeSet, part: np.ndarray) -> list[float]:
     return molecules.graphs.targets[part].astype(np.float32).tolist()
 
@@ -52,7 +58,7 @@ def test_training_batches_hold_each_training_molecule_once_and_no_other(task, mo
 
 def test_the_heaviest_batch_holds_the_largest_training_molecules(task, molecules):
     atoms = np.diff(molecules.graphs.node_offsets)[molecules.split.train]
-    found = task.heaviest_batch()
+    found = on_the_cpu(task.heaviest_batch())
     assert found.graph.bincount().tolist() == sorted(atoms, reverse=True)[:32]
     assert set(found.targets.tolist()) <= set(targets(molecules, molecules.split.train))
 
@@ -175,10 +181,12 @@ def test_predicting_keeps_no_graph_of_gradients(task):
 def test_edges_are_bonds_or_all_pairs_within_the_cutoff(molecules):
     chosen = torch.arange(20)
     for config, cutoff in ((replace(SMALL, edges="bonds"), None), (SMALL, 4.0)):
-        found = MoleculeTask(molecules, config, CPU).store.select(chosen)
+        found = on_the_cpu(MoleculeTask(molecules, config, CPU).store.select(chosen))
         expected = GraphStore(molecules.graphs, CPU, cutoff).select(chosen)
         assert torch.equal(found.edge_index, expected.edge_index)
-    near = MoleculeTask(molecules, replace(SMALL, cutoff=2.5), CPU).store.select(chosen)
+    near = on_the_cpu(
+        MoleculeTask(molecules, replace(SMALL, cutoff=2.5), CPU).store.select(chosen)
+    )
     assert near.edge_index.shape[1] < expected.edge_index.shape[1]
 
 

@@ -11,6 +11,7 @@ import torch
 from odd_molecules import with_odd_ones
 from pretended_gpu import GPU, PretendedGPU, pretended_gpu
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from datasets import dense_graphs, stores
 from datasets.dense_graphs import DenseStore
@@ -18,6 +19,7 @@ from datasets.graphs import Graphs, GraphStore
 from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
 from datasets.stores import DENSE_ATOMS, Batch, Store
+from trainables import molecules as module
 from trainables.models.gnn import FAMILIES, GNN, Edges, Family, GNNConfig
 from trainables.molecules import MoleculeTask, predict
 
@@ -108,9 +110,8 @@ def test_a_gpu_learns_what_a_cpu_does(
         assert not gpu.mixed
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        wide = value.dtype == torch.float64
-        bounds = {"rtol": 1e-8, "atol": 1e-8} if wide else {"rtol": 1e-4, "atol": 1e-4}
-        torch.testing.assert_close(found[name], value, **bounds)
+        bound = 1e-8 if value.dtype == torch.float64 else 1e-4
+        torch.testing.assert_close(found[name], value, rtol=bound, atol=bound)
 
 
 def second_step(data: MoleculeSet, config: GNNConfig, gpu: PretendedGPU) -> None:
@@ -143,12 +144,64 @@ def test_no_step_waits_for_a_gpu_nor_mixes_devices(
         assert (gpu.waits, gpu.mixed) == ([], [])
 
 
+ANY_ORDER = {"index_add", "scatter", "scatter_add", "scatter_reduce", "index_put", "index_reduce"}
+ANY_ORDER |= {f"{name}_" for name in ANY_ORDER}
+"""What adds up on a GPU in whatever order its threads come."""
+
+ANY_ORDER_BACK = {"IndexSelectBackward0", "IndexBackward0", "GatherBackward0"}
+"""Whose gradient does."""
+
+
+class Called(TorchFunctionMode):
+    """Takes down what is asked of torch, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def nodes_behind(tensor: Tensor) -> set[str]:
+    """What its gradient will pass through, by name."""
+    seen, left = set(), [tensor.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            left += [before for before, _ in node.next_functions]
+    return {node.name() for node in seen}
+
+
+@pytest.mark.parametrize("most", [SMALL, LARGE])
+@pytest.mark.parametrize("head", ["mean", "dipole"])
+@pytest.mark.parametrize(("family", "edges"), VARIANTS)
+def test_sums_on_a_gpu_come_out_the_same_every_time(
+    family, edges, head, most, molecules, monkeypatch
+):
+    monkeypatch.setattr(stores, "DENSE_ATOMS", most)
+    with pretended_gpu(monkeypatch):
+        task = MoleculeTask(molecules, small(family, edges, head=head), GPU)
+        model = task.model().to(GPU)
+        batch = next(task.training_batches(torch.Generator().manual_seed(0), 1))
+        with Called() as called:
+            loss = task.loss(model, batch)
+            nodes = nodes_behind(loss)
+            loss.backward()
+    assert "linear" in called.names and "AddmmBackward0" in nodes
+    assert not called.names & ANY_ORDER
+    assert not nodes & ANY_ORDER_BACK
+
+
 @pytest.mark.parametrize("most", [SMALL, LARGE])
 def test_an_evaluation_waits_once(most, molecules, monkeypatch):
     config = small("gcn", "distances")
     task = MoleculeTask(molecules, config, CPU)
     torch.manual_seed(0)
     expected = task.evaluate(task.model().eval())
+    monkeypatch.setattr(module, "EVALUATION_BATCH", 5)
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
     with pretended_gpu(monkeypatch) as gpu:
         task = MoleculeTask(molecules, config, GPU)
@@ -193,7 +246,7 @@ def test_a_planted_fault_is_found(kind, molecules, monkeypatch):
 
 
 def moved(graphs: Graphs) -> Graphs:
-    return replace(graphs, positions=graphs.positions + np.float32([30, -40, 5]))
+    return replace(graphs, positions=graphs.positions + np.array([30, -40, 5], np.float32))
 
 
 @pytest.mark.parametrize("store", [GraphStore, DenseStore])

@@ -144,10 +144,9 @@ each node, pair or graph."""
 
 def inputs_of(name: str, near: Neighbours) -> list[Tensor]:
     counts = {"N": len(near.positions), "P": len(near.one_way), "G": near.batch.size}
-    shapes = [(s, WIDTH) if isinstance(s, str) else s for s in SUMS[name][1]]
-    return [
-        numbers(*(counts.get(n, n) for n in shape), seed=seed) for seed, shape in enumerate(shapes)
-    ]
+    shapes: list[Any] = [(s, WIDTH) if isinstance(s, str) else s for s in SUMS[name][1]]
+    known = [[counts[n] if isinstance(n, str) else n for n in shape] for shape in shapes]
+    return [numbers(*shape, seed=seed) for seed, shape in enumerate(known)]
 
 
 @pytest.mark.parametrize("name", SUMS)
@@ -162,11 +161,9 @@ def test_a_sum_is_the_same_by_loops_and_by_tensors(name, near, monkeypatch):
 def test_a_sum_is_the_same_by_lists_and_by_matrices(name, near):
     given, filled = inputs_of(name, near), FilledUp(near)
     work, shapes = SUMS[name]
-    ways = {"N": filled.of_nodes, "P": filled.of_pairs}
-    found = work(
-        filled.near,
-        *(ways.get(s[0], lambda x: x)(x) for s, x in zip(shapes, given, strict=True)),
-    )
+    ways: dict[Any, Callable[[Tensor], Tensor]] = {"N": filled.of_nodes, "P": filled.of_pairs}
+    filled_up = [ways.get(s[0], Tensor.clone)(x) for s, x in zip(shapes, given, strict=True)]
+    found = work(filled.near, *filled_up)
     if not name.startswith("graph"):
         found = found[filled.rows]
     assert_paths_agree(found, work(near, *given), *given)

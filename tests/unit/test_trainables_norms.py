@@ -48,8 +48,8 @@ def test_rows_that_are_no_nodes_do_not_count_in_training_nor_in_the_statistics()
         ):
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
         assert_same_state(ours, theirs)
-    ours.eval(), theirs.eval()
-    torch.testing.assert_close(ours(rows(3), THERE)[THERE], theirs(rows(3)[THERE]))
+    found = ours.eval()(rows(3), THERE)[THERE]
+    torch.testing.assert_close(found, theirs.eval()(rows(3)[THERE]))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from datasets.graphs import GraphBatch
+from datasets.stores import Batch
 from trainables import checkpoint
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import MoleculeTask
@@ -42,7 +42,7 @@ class DivergesInEpoch2(MoleculeTask):
 
     steps = 0
 
-    def loss(self, model: torch.nn.Module, batch: GraphBatch) -> torch.Tensor:
+    def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         self.steps += 1
         return super().loss(model, batch) * (math.nan if self.steps > 3 else 1.0)
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_knows_every_epoch_so_far(make_task, tmp_path):
 class NeedsMore(MoleculeTask):
     """Asks the allocator for a pebibyte."""
 
-    def loss(self, model: torch.nn.Module, batch: GraphBatch) -> torch.Tensor:
+    def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return torch.empty(2**48).sum()
 
 

@@ -43,7 +43,7 @@ class Groups:
     def sums(self, x: Tensor) -> Tensor:
         """Adds up the rows of each group: (N, ...) -> (G, ...)."""
         if x.device.type == "cpu":  # several times as fast there, and in the same order
-            return x.new_zeros(len(self.sizes), *x.shape[1:]).index_add(0, self.of_row, x)
+            return x.new_zeros(len(self.offsets) - 1, *x.shape[1:]).index_add(0, self.of_row, x)
         return torch.segment_reduce(x, "sum", offsets=self.offsets, unsafe=True)
 
     def means(self, x: Tensor) -> Tensor:
