@@ -27,9 +27,10 @@ loaded, the libraries. Some 0.5 GiB are usual; what is measured counts within th
 def pick_device(gpus: float, cpus: float) -> torch.device:
     """The first GPU that this process may see where it was given one, else the CPU.
 
-    On a GPU, recurrent layers of cuDNN compute in float32 as all else does that is written here,
-    where by default they round their factors to 10 bits (TF32). `torch.compile`, which is not used
-    here, cannot tell such a setting: it reads the older one of all of cuDNN.
+    On a GPU, cuDNN's recurrent layers are told to compute in full float32. By default they round
+    factors to 10 bits (TF32), which products of matrices do not, so that an LSTM of cuDNN and one
+    that is written out would not compute alike. Nothing may read `torch.backends.cudnn.allow_tf32`
+    afterwards, as `torch.compile` does, which is not used here: torch then raises.
 
     Args:
         gpus: The trial's share of a GPU, which it is kept to; 0 for a trial on the CPU.

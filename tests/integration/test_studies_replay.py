@@ -15,7 +15,7 @@ from fake_task import FakeTask
 from moving_stripes import stripes
 from trained_studies import MOLECULES
 
-from analysis.runs import COMMIT, TrackingStore
+from analysis.runs import COMMIT, DEVICE, TrackingStore
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
 from studies import doctor, gnn_sweep, replay, session, world_model_sweep
@@ -304,6 +304,35 @@ def test_a_number_that_is_not_the_same_is_found(ask: Ask, again: Replay, tmp_pat
     mlflow_client.log_metric(run, "validation/gone", 1.0, step=1)
     said = numbers(again(1, "s/0"))
     assert said.endswith("first differ in epoch 1: validation/gone 1.0 recorded, none now")
+
+
+def test_a_trial_of_a_gpu_is_compared_with_a_tolerance_and_says_where_it_runs(
+    ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a GPU trained in part as well."""
+    assert ask(*GOOD, "--epochs", "3") == 0
+    run = runs_in_mlflow(tmp_path)[0].info.run_id
+    client(tmp_path).set_tag(run, DEVICE, "NVIDIA A10G, cpu")
+    loss = FakeTask.loss
+
+    def nearly(self: FakeTask, model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return loss(self, model, batch) * scale
+
+    monkeypatch.setattr(FakeTask, "loss", nearly)
+    scale = 1.0
+    assert numbers(again(0, "s/0")) == "numbers: bit for bit the same, 3 metrics of 3 epochs"
+    scale = 1.01
+    said = again(0, "s/0")
+    assert "\ndevice: recorded NVIDIA A10G, then cpu, now cpu\n" in said
+    assert "\na GPU trained it, the CPU trains it again" in said
+    assert "numbers: the same within 20%, 3 metrics of 3 epochs: in the median" in numbers(said)
+    scale = 2.0
+    assert "not the same within 20%" in numbers(again(1, "s/0"))
+    client(tmp_path).set_tag(run, DEVICE, "cpu")
+    scale = 1.01
+    said = again(1, "s/0")
+    assert "they first differ in epoch 1" in numbers(said)
+    assert "a GPU trained it" not in said
 
 
 def test_an_epoch_that_is_there_no_more_is_named(

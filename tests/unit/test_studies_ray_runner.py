@@ -25,9 +25,7 @@ def _cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_runner, "start", lambda _: None)
 
 
-def rehearsed(
-    runner: RayRunner, monkeypatch: pytest.MonkeyPatch, *cards: float
-) -> list[Rehearsal]:
+def rehearsed(runner: RayRunner, monkeypatch: pytest.MonkeyPatch, *cards: float) -> None:
     """Does a pre-flight that finds trials to take 2.0 GiB, on GPUs of such memory."""
     done = [Rehearsal(memory_gib=2.0, card_gib=card) for card in cards]
     monkeypatch.setattr(ray_runner, "surviving", lambda *_: done)
