@@ -37,9 +37,8 @@ from benchmarks.stock_data import as_data
 from benchmarks.stock_loop import StockFit
 from benchmarks.training_step import stock_model
 from datasets.driving import Drives, DrivingOptions, open_drives
-from datasets.graphs import GraphStore
-from datasets.pair_graphs import with_pairs
 from datasets.sources import MoleculeSet
+from datasets.stores import listed_store
 from studies.mps import mps
 from trainables.config import FitConfig
 from trainables.device import memory_gib
@@ -116,8 +115,7 @@ class EdgeListTask(MoleculeTask):
 
     def __init__(self, data: MoleculeSet, config: GNNConfig, device: torch.device) -> None:
         super().__init__(data, config, device)
-        graphs, cutoff = data.graphs, config.pair_cutoff
-        self.store = GraphStore(graphs if cutoff is None else with_pairs(graphs, cutoff), device)
+        self.store = listed_store(data.graphs, device, config.pair_cutoff)
 
 
 def molecule_loads(inputs: Inputs, families: Sequence[Family], epochs: int) -> list[Load]:
@@ -241,7 +239,9 @@ def main(argv: Sequence[str]) -> None:
     print(machine(device))
     served = [False] if arguments.no_mps or device.type == "cpu" else [False, True]
     epochs = arguments.rounds + 1
-    if families := [family for family in FAMILIES if family in arguments.config]:
+    families: list[Family] = [family for family in FAMILIES if family in arguments.config]
+    cores: list[Core] = [core for core in CORES if core in arguments.config]
+    if families:
         inputs = open_inputs(arguments)
         loads = molecule_loads(inputs, families, epochs)
         print(f"\n{inputs.title}: molecules, one trial at a time\n")
@@ -249,7 +249,7 @@ def main(argv: Sequence[str]) -> None:
         print("\nmolecules, several trials at once\n")
         padded = [load for load in loads if load.way == OURS]
         print(at_once(padded, device, arguments.trials, served), flush=True)
-    if cores := [core for core in CORES if core in arguments.config]:
+    if cores:
         options = DrivingOptions(episodes=arguments.episodes)
         drives = open_drives(options, arguments.seed, arguments.data_dir)
         print(f"\n{len(drives.recordings)} episodes: frames, one and several trials at once\n")
