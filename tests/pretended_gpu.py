@@ -69,9 +69,11 @@ class PretendedGPU(TorchFunctionMode):
             return _attribute(func, args[0])
         if name == "_parse_to":  # how `nn.Module.to` reads its arguments
             return func(*args, **kwargs)
-        given = [*_tensors(args), *_tensors(kwargs.values())]
-        on = [_is_there(tensor) for tensor in given]
-        name = {"cuda": "to", "cpu": "to"}.get(name, name)
+        given = _tensors(args)
+        if kwargs:
+            given += _tensors(kwargs.values())
+        on = [hasattr(tensor.untyped_storage(), MARK) for tensor in given]
+        name = "to" if name in ("cuda", "cpu") else name
         goes = self._goes(func, name, on, args, kwargs)
         told = goes is not None
         goes = any(on) if goes is None else goes
@@ -101,9 +103,9 @@ class PretendedGPU(TorchFunctionMode):
         """Whether the result is asked to lie on the GPU; None if nothing is said of it."""
         if func.__name__ in ("cuda", "cpu"):
             return func.__name__ == "cuda"
-        asked = [str(each) for each in (*args[:3], kwargs.get("device")) if _is_device(each)]
-        if asked:
-            return asked[0].startswith("cuda")
+        for each in (*args[:3], kwargs.get("device")):
+            if _is_device(each):
+                return str(each).startswith("cuda")
         return on[0] if name.startswith(BUILDERS) and on else None
 
     def _note(
@@ -117,7 +119,9 @@ class PretendedGPU(TorchFunctionMode):
         goes: bool,
     ) -> None:
         here = bool(given) and not on[0]
-        alone = any(not there and t.dim() for t, there in zip(given, on, strict=True))
+        alone = not all(on) and any(
+            t.dim() for t, there in zip(given, on, strict=True) if not there
+        )
         # CUDA fetches an index from the CPU, and waits.
         index = name in ("__getitem__", "__setitem__") and not here
         masks = index and any(t.dtype == torch.bool and t.dim() for t in given[1:])
@@ -145,20 +149,23 @@ def _is_there(tensor: Tensor) -> bool:
     return hasattr(tensor.untyped_storage(), MARK)
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
     """The tensors among some values, and in tuples, lists and dictionaries of them."""
+    found = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, tuple | list):
-            yield from _tensors(value)
+            found += _tensors(value)
         elif isinstance(value, dict):
-            yield from _tensors(value.values())
+            found += _tensors(value.values())
+    return found
 
 
 def _is_device(leaf: Any) -> bool:
-    named = isinstance(leaf, str) and leaf.partition(":")[0] in ("cuda", "cpu")
-    return named or isinstance(leaf, torch.device)
+    if isinstance(leaf, str):
+        return leaf.partition(":")[0] in ("cuda", "cpu")
+    return isinstance(leaf, torch.device)
 
 
 def _as_cpu(leaf: Any) -> Any:
