@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import ray
-
 from datasets.errors import described
 
 BINARY = "nvidia-cuda-mps-control"
@@ -30,12 +28,13 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def mps(say: Callable[[str], None]) -> Iterator[None]:
-    """Has an MPS of its own serve the processes that are begun meanwhile: those of Ray, which is
-    shut down at the end. Where there can be none, a line says so.
+def mps(say: Callable[[str], None], end: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Has an MPS of its own serve the processes that are begun meanwhile. Where there can be none,
+    a line says so.
 
     Args:
         say: Where to say so.
+        end: Ends these processes, which has to be done before what serves them ends.
     """
     with tempfile.TemporaryDirectory(prefix="orrery-mps-", ignore_cleanup_errors=True) as folder:
         here = {PIPES: f"{folder}/pipe", LOGS: f"{folder}/log"}
@@ -53,7 +52,7 @@ def mps(say: Callable[[str], None]) -> Iterator[None]:
             try:
                 yield
             finally:
-                ray.shutdown()  # the processes end before what serves them
+                end()
 
 
 def _start(environment: Mapping[str, str]) -> str:

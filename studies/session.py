@@ -242,9 +242,11 @@ class Session:
         if self.options.local or not (self.gpus and may_share):
             self._say(NO_USE)
             return nullcontext()
+        import ray
+
         from studies.mps import mps
 
-        return mps(self._say)
+        return mps(self._say, ray.shutdown)
 
     def _share_gpus(self, runner: Runner, needed_gib: float | None) -> None:
         """Has it decided how many trials share a GPU, once, where that is left to the study."""

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from studies import mps as mps_module
 from studies.mps import BINARY, LOGS, PIPES, mps
 
 NOTES = """#!/bin/sh
@@ -78,13 +77,12 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setenv(PIPES, "/tmp/of-the-user")
     monkeypatch.delenv(LOGS, raising=False)
-    monkeypatch.setattr(mps_module.ray, "shutdown", lambda: made.note("ray"))
     return made
 
 
 def test_the_daemon_serves_what_is_begun_meanwhile_and_ends_after_ray(daemon: Daemon) -> None:
     said: list[str] = []
-    with mps(said.append):
+    with mps(said.append, lambda: daemon.note("ray")):
         pipes = os.environ[PIPES]
         assert Path(pipes).is_dir()
         assert Path(os.environ[LOGS]).is_dir()
@@ -101,7 +99,7 @@ def test_the_daemon_serves_what_is_begun_meanwhile_and_ends_after_ray(daemon: Da
 def test_the_daemon_ends_with_a_study_that_ends_badly(
     daemon: Daemon, ending: type[BaseException]
 ) -> None:
-    with pytest.raises(ending), mps(print):
+    with pytest.raises(ending), mps(print, lambda: daemon.note("ray")):
         raise ending
     assert [words[0] for words in daemon.notes()] == ["start", "ray", "quit"]
 
