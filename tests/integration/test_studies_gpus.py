@@ -137,7 +137,7 @@ def test_mps_is_started_where_trials_may_share_a_gpu(
     started: bool,
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(mps, "mps", lambda say: asked.append(say) or nullcontext())
+    monkeypatch.setattr(mps, "mps", lambda say, end: asked.append(say) or nullcontext())
     monkeypatch.setattr(
         made_up, "rehearse_all", lambda _, configs, say: [Rehearsal()] * len(configs)
     )
@@ -153,7 +153,7 @@ def test_mps_is_of_no_use_to_trials_that_turn_out_to_need_a_gpu_each(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mps, "mps", lambda _: nullcontext())
+    monkeypatch.setattr(mps, "mps", lambda *_: nullcontext())
     monkeypatch.setattr(made_up, "card", 2.0)
     assert ask(*GOOD, "--trials", "1", "--mps") == 0
     said = capsys.readouterr().out

@@ -35,7 +35,7 @@ import os
 import ray
 from studies import ray_cluster
 from studies.mps import PIPES, mps
-with mps(print):
+with mps(print, ray.shutdown):
     ray_cluster.start()
     there = ray.remote(lambda: os.environ.get(PIPES)).remote()
     print(ray.get(there) == os.environ[PIPES])
