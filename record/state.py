@@ -206,6 +206,7 @@ class StudyState:
             reason=event.reason,
             reports=_joined(trial, event.reports),
             ended=event.at,
+            output=event.output,
         )
         if event.status in WITH_RESULT and self.value(ended) is None:
             _refuse(f"trial {event.number} is {event.status} without {self.session.objective}")

@@ -133,6 +133,7 @@ class Trial:
         ended: When it ended or was dropped, UTC; None before.
         inactive: Parameter -> what Optuna drew in the same go for a parameter that does not apply.
             While a trial runs, TPE counts these values too.
+        output: The last lines that the process of a failed trial wrote.
     """
 
     number: int
@@ -146,6 +147,7 @@ class Trial:
     started: datetime | None = None
     ended: datetime | None = None
     inactive: Mapping[str, Any] = field(default_factory=dict)
+    output: str = ""
 
     def with_reports(self, reports: Sequence[Report]) -> "Trial":
         """The trial with these epochs; several times as fast as `dataclasses.replace`."""
@@ -161,6 +163,7 @@ class Trial:
             self.started,
             self.ended,
             self.inactive,
+            self.output,
         )
 
     @property
