@@ -35,9 +35,6 @@ PAGE = 1000
 LONGEST_TAG = 8_000
 """Characters; MLflow takes no longer value."""
 
-REPLACED = "orrery.replaced"
-"""Tag of a deleted run that the tracker itself put away."""
-
 STATUS: Mapping[Status, str] = {
     "running": "RUNNING",
     "finished": "FINISHED",
@@ -111,7 +108,7 @@ class MLflowTracker:
         self.gone: set[int] = set()
         self.unsure: set[int] = set()
         for run in self._found(f"tags.`{names.KIND}` != 'study'"):
-            if REPLACED in run.data.tags:
+            if names.REPLACED in run.data.tags:
                 self._put_away(run.info.run_id)  # a crash came between
             else:
                 self._adopt(run)
@@ -299,7 +296,7 @@ class MLflowTracker:
         self.client.log_artifacts(self.runs[number].run_id, str(folder), folder.name)
 
     def _put_away(self, run_id: str) -> None:
-        self.client.set_tag(run_id, REPLACED, "true")
+        self.client.set_tag(run_id, names.REPLACED, "true")
         self.client.delete_run(run_id)
 
     def _adopt(self, found: Run) -> _Run:
@@ -323,7 +320,9 @@ class MLflowTracker:
     def _look_for_deleted(self) -> None:
         """Finds out which trials have no run any more because the user deleted it."""
         found = self._found(f"tags.`{names.KIND}` != 'study'", ViewType.DELETED_ONLY)
-        by_hand = {run.info.run_id: _number(run) for run in found if REPLACED not in run.data.tags}
+        by_hand = {
+            run.info.run_id: _number(run) for run in found if names.REPLACED not in run.data.tags
+        }
         self.runs = {n: run for n, run in self.runs.items() if run.run_id not in by_hand}
         self.gone = set(by_hand.values()) - self.runs.keys()
 
