@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PACKAGES = ("analysis", "datasets", "studies", "trainables")
+PACKAGES = ("analysis", "datasets", "record", "studies", "trainables")
 """What a trial may import of this project."""
 
 LOOKS_A_SECOND = 2

@@ -1,0 +1,450 @@
+"""The only writer of runs to MLflow: one parent run a study, one child run a trial.
+
+An experiment holds one study. `MLflowTracker.tell` brings a trial's run up to what is known of the
+trial, whatever stands there already. A write costs about 10 ms whether it holds one metric or ten,
+hence the batches.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, get_args
+
+from botocore.exceptions import BotoCoreError, ClientError
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from datasets.addresses import shown
+from datasets.errors import InputError, described
+from record import names
+from record.tracker import NotRecorded, RunDeleted, Shown, StudyFacts, StudyStatus
+from record.trial import Baseline, Placement, Replicate, Report, Status, Trial
+
+BATCH = 500
+"""Metrics in one write; MLflow takes at most 1,000."""
+
+PAGE = 1000
+"""Runs in one answer of the tracking store."""
+
+LONGEST_TAG = 8_000
+"""Characters; MLflow takes no longer value."""
+
+STATUS: Mapping[Status, str] = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+    "infeasible": "FAILED",
+    "paused": "KILLED",
+    "stopped": "KILLED",
+    "dropped": "KILLED",
+}
+"""How a trial stands -> MLflow's word for it; one that waits has no run."""
+
+
+@contextmanager
+def not_recorded(*, network: bool = True) -> Iterator[None]:
+    """Makes `NotRecorded` of what MLflow raises, with the innermost reason.
+
+    Args:
+        network: Also of errors of the operating system, where they can only be the network's.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, BotoCoreError, ClientError, OSError) as error:
+        if isinstance(error, OSError) and not network:
+            raise
+        innermost: BaseException = error
+        while innermost.__context__ is not None:
+            innermost = innermost.__context__
+        raise NotRecorded(described(innermost)[:200]) from error
+
+
+@dataclass
+class _Run:
+    """What stands in MLflow of a trial."""
+
+    run_id: str
+    last_epoch: int = 0
+    status: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    has_params: bool = False
+
+
+class MLflowTracker:
+    """Shows one study in MLflow. One thread at a time uses it.
+
+    Args:
+        client: Of the tracking store.
+        experiment: Id of the study's experiment.
+        study: Its name.
+        title: The configuration of a trial at a glance.
+
+    Raises:
+        InputError: If a run there does not say of which trial it is, or how that stands.
+        NotRecorded: If the store does not answer.
+    """
+
+    @not_recorded()
+    def __init__(
+        self, client: MlflowClient, experiment: str, study: str, title: Callable[[Trial], str]
+    ) -> None:
+        self.client = client
+        self.experiment = experiment
+        self.study = study
+        self.title = title
+        self.trial_tags: Mapping[str, str] = {}
+        known = self._found(f"tags.`{names.KIND}` = 'study'")
+        self.parent_run = known[0] if known else None
+        self.parent = known[0].info.run_id if known else ""
+        self.identity = known[0].data.tags.get(names.IDENTITY) if known else None
+        self.runs: dict[int, _Run] = {}
+        self.gone: set[int] = set()
+        self.unsure: set[int] = set()
+        for run in self._found(f"tags.`{names.KIND}` != 'study'"):
+            if names.REPLACED in run.data.tags:
+                self._put_away(run.info.run_id)  # a crash came between
+            else:
+                self._adopt(run)
+        self._look_for_deleted()
+
+    # The study's own run
+
+    @not_recorded()
+    def begin(self, facts: StudyFacts) -> None:
+        """See `record.tracker.Tracker`."""
+        if self.parent:
+            self.client.update_run(self.parent, status="RUNNING")
+        else:
+            first = {names.KIND: "study", names.IDENTITY: facts.identity}
+            first[names.QUESTION] = shown(facts.question)[:LONGEST_TAG]
+            run = self.client.create_run(self.experiment, run_name=self.study, tags=first)
+            self.parent, self.identity = run.info.run_id, facts.identity
+        if self.parent_run is None or not self.parent_run.data.params:
+            # Also where a crash came between the run and what it is.
+            self._say_what_it_is(facts)
+        self.trial_tags = facts.trial_tags
+        # What the run said of an earlier end holds no longer.
+        tags = {names.NOTE: facts.question, **facts.tags}
+        self.client.log_batch(self.parent, tags=_tags(tags))
+
+    def _say_what_it_is(self, facts: StudyFacts) -> None:
+        name, digest = map(shown, facts.data)
+        entity = Dataset(name=name, digest=digest, source_type="local", source=name)
+        self.client.log_inputs(self.parent, [DatasetInput(entity)])
+        text = json.dumps(list(facts.space), indent=1)
+        self.client.log_text(self.parent, text, names.SPACE)
+        self.client.log_batch(self.parent, params=_params(facts.params))
+
+    @not_recorded()
+    def describe(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """See `record.tracker.Tracker`."""
+        values = [Metric(name, value, 0, 0) for name, value in metrics.items()]
+        self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
+
+    @not_recorded()
+    def close(self, status: StudyStatus, tags: Mapping[str, str]) -> None:
+        """See `record.tracker.Tracker`."""
+        self.client.log_batch(self.parent, tags=_tags(tags))
+        self.client.set_terminated(self.parent, status)
+
+    # The runs of trials
+
+    @not_recorded()
+    def tell(self, trial: Trial) -> None:
+        """See `record.tracker.Tracker`.
+
+        An epoch that is there already is passed over; writing one twice, when the answer to the
+        first time was lost, leaves it there once, since time and value are the same.
+        """
+        if trial.number in self.gone:
+            raise RunDeleted(trial.number)
+        if trial.started is None and trial.is_open:
+            return
+        run = self.runs.get(trial.number) or self._begin(trial)
+        try:
+            self._bring_up(run, trial)
+        except MlflowException:
+            self._check_there(trial.number, run)
+            raise
+
+    def _bring_up(self, run: _Run, trial: Trial) -> None:
+        params = [] if run.has_params else _params(trial.config)
+        tags = self._news(run, trial)
+        new = [report for report in trial.reports if report.epoch > run.last_epoch]
+        *batches, last = [*_batches(new)] or [[]]
+        for metrics in batches:
+            self.client.log_batch(run.run_id, metrics=metrics)
+            run.last_epoch = metrics[-1].step
+        if last or params or tags:
+            self.client.log_batch(run.run_id, last, params, _tags(tags))
+        run.last_epoch = last[-1].step if last else run.last_epoch
+        run.has_params = True
+        run.tags = {**run.tags, **tags}
+        if run.status != (status := STATUS[trial.status]):
+            self._set_status(run, status, trial.ended)
+
+    def _check_there(self, number: int, run: _Run) -> None:
+        """Finds out whether a run that takes nothing was deleted.
+
+        Raises:
+            RunDeleted: If it was.
+        """
+        if self.client.get_run(run.run_id).info.lifecycle_stage == "deleted":
+            del self.runs[number]
+            self.gone.add(number)
+            raise RunDeleted(number)
+
+    def _begin(self, trial: Trial) -> _Run:
+        """The trial's run; a new one, unless one was begun and the answer lost."""
+        if trial.number in self.unsure:
+            for found in self._found(f"tags.`{names.NUMBER}` = '{trial.number}'"):
+                return self._adopt(found)
+        self.unsure.add(trial.number)
+        tags = _taken({**self.trial_tags, **self._first_tags(trial)})
+        of = _replicated(trial)
+        begun = self.client.create_run(
+            self.experiment,
+            start_time=_unix_ms(trial.started or trial.ended),
+            run_name=f"{trial.number if of is None else of:04d} {self.title(trial)}",
+            tags=tags,
+        )
+        run = self.runs[trial.number] = _Run(begun.info.run_id, status="RUNNING", tags=tags)
+        self.unsure.discard(trial.number)
+        return run
+
+    def _first_tags(self, trial: Trial) -> dict[str, str]:
+        """What a run says of its trial from the first; no fact of the data takes its place."""
+        of = _replicated(trial)
+        return {
+            names.PARENT: self._parent_of(trial),
+            names.KIND: "trial" if of is None else "final",
+            names.NUMBER: str(trial.number),
+            names.IDENTITY: self.identity or "",
+            names.STATE: "running",
+            names.BASELINE: str(isinstance(trial.role, Baseline)).lower(),
+            **({} if of is None else {names.OF: str(of)}),
+        }
+
+    def _news(self, run: _Run, trial: Trial) -> dict[str, str]:
+        """The tags of a trial that its run does not have."""
+        told = _where(trial.placements)
+        told |= {names.STATE: trial.status, names.PARENT: self._parent_of(trial)}
+        if trial.reason or names.REASON in run.tags:
+            told[names.REASON] = trial.reason
+        if trial.output:
+            told[names.NOTE] = _note(trial)
+        return {key: text for key, text in _taken(told).items() if run.tags.get(key) != text}
+
+    def _parent_of(self, trial: Trial) -> str:
+        """The run that another one hangs under: that of the trial that it replicates, or the
+        study's own.
+
+        Raises:
+            NotRecorded: If that trial has no run yet.
+        """
+        of = _replicated(trial)
+        if of is None or of in self.gone:
+            return self.parent
+        if of not in self.runs:
+            raise NotRecorded(f"trial {of} has no run")
+        return self.runs[of].run_id
+
+    def _set_status(self, run: _Run, status: str, ended: datetime | None) -> None:
+        if status == "RUNNING":
+            self.client.update_run(run.run_id, status=status)
+        else:
+            self.client.set_terminated(run.run_id, status, ended and _unix_ms(ended))
+        run.status = status
+
+    @not_recorded()
+    def shown(self, number: int) -> Shown | None:
+        """See `record.tracker.Tracker`."""
+        if number not in self.runs:
+            return None
+        run = self.client.get_run(self.runs[number].run_id)
+        points = [
+            point
+            for metric in run.data.metrics
+            for point in self.client.get_metric_history(run.info.run_id, metric)
+        ]
+        points.sort(key=_moment)
+        reports = (_report(*moment, points) for moment, points in groupby(points, key=_moment))
+        return Shown(_status(run), tuple(reports))
+
+    @not_recorded()
+    def deleted(self) -> set[int]:
+        """See `record.tracker.Tracker`."""
+        self._look_for_deleted()
+        return set(self.gone)
+
+    @not_recorded()
+    def forget(self, number: int) -> None:
+        """See `record.tracker.Tracker`; the run is among MLflow's deleted ones then."""
+        self._put_away(self.runs[number].run_id)
+        del self.runs[number]
+
+    @not_recorded()
+    def attach(self, number: int, folder: Path) -> None:
+        """Copies a folder into a trial's artifacts."""
+        self.client.log_artifacts(self.runs[number].run_id, str(folder), folder.name)
+
+    def _put_away(self, run_id: str) -> None:
+        self.client.set_tag(run_id, names.REPLACED, "true")
+        self.client.delete_run(run_id)
+
+    def _adopt(self, found: Run) -> _Run:
+        """Takes a run as that of its trial; of two the one with more epochs, and the other is put
+        away."""
+        run = _Run(
+            run_id=found.info.run_id,
+            last_epoch=int(found.data.metrics.get(names.EPOCH, 0)),
+            status=found.info.status,
+            tags=found.data.tags,
+            has_params=bool(found.data.params),
+        )
+        number = _number(found)
+        known = self.runs.get(number)
+        if known is not None:
+            run, other = (run, known) if run.last_epoch > known.last_epoch else (known, run)
+            self._put_away(other.run_id)
+        self.runs[number] = run
+        return run
+
+    def _look_for_deleted(self) -> None:
+        """Finds out which trials have no run any more because the user deleted it."""
+        found = self._found(f"tags.`{names.KIND}` != 'study'", ViewType.DELETED_ONLY)
+        by_hand = {
+            run.info.run_id: _number(run) for run in found if names.REPLACED not in run.data.tags
+        }
+        self.runs = {n: run for n, run in self.runs.items() if run.run_id not in by_hand}
+        self.gone = set(by_hand.values()) - self.runs.keys()
+
+    def _found(self, filter_string: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        """The runs of the experiment that a filter lets through, the oldest first."""
+        runs, token = [], None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment],
+                filter_string,
+                view,
+                max_results=PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+
+def _replicated(trial: Trial) -> int | None:
+    """The trial that a trial replicates; None if it does not."""
+    return trial.role.of if isinstance(trial.role, Replicate) else None
+
+
+def _number(run: Run) -> int:
+    """Which trial a run is of.
+
+    Raises:
+        InputError: If the run does not say.
+    """
+    text = run.data.tags.get(names.NUMBER, "")
+    if not text.isdecimal():
+        raise InputError(
+            f"the run {run.info.run_id} in MLflow has {names.NUMBER} {text!r}: expected a trial's "
+            "number; delete the run there, and it is recorded anew"
+        )
+    return int(text)
+
+
+def _status(run: Run) -> Status:
+    """How the trial of a run is shown to stand.
+
+    Raises:
+        InputError: If the run does not say.
+    """
+    text = run.data.tags.get(names.STATE, "")
+    known: tuple[Status, ...] = get_args(Status)
+    for status in known:
+        if status == text:
+            return status
+    raise InputError(
+        f"the run {run.info.run_id} in MLflow has {names.STATE} {text!r}: expected one of "
+        f"{', '.join(known)}"
+    )
+
+
+def _moment(point: Metric) -> tuple[int, int]:
+    return point.step, point.timestamp
+
+
+def _report(epoch: int, unix_ms: int, points: Iterator[Metric]) -> Report:
+    metrics = {point.key: point.value for point in points}
+    metrics.pop(names.EPOCH, None)
+    return Report(epoch, unix_ms, metrics.pop(names.MEMORY, 0.0), metrics)
+
+
+def _batches(reports: Sequence[Report]) -> Iterator[list[Metric]]:
+    """Whole epochs together, as many as fit. The metric named ``epoch`` is the last of each: where
+    it stands, the others do."""
+    batch: list[Metric] = []
+    for report in reports:
+        values = {**report.metrics, names.MEMORY: report.memory_gib, names.EPOCH: report.epoch}
+        epoch = [Metric(name, values[name], report.unix_ms, report.epoch) for name in values]
+        if batch and len(batch) + len(epoch) > BATCH:
+            yield batch
+            batch = []
+        while len(epoch) > BATCH:
+            yield epoch[:BATCH]
+            epoch = epoch[BATCH:]
+        batch += epoch
+    if batch:
+        yield batch
+
+
+def _where(placements: Sequence[Placement]) -> dict[str, str]:
+    """Where and with what a trial ran, one after the other where that changed."""
+    told = {
+        names.NODE: [each.node for each in placements],
+        names.DEVICE: [each.device for each in placements],
+        names.PROCESSOR: [each.processor for each in placements],
+        names.THREADS: [str(each.threads) for each in placements],
+        names.COMMIT: [each.commit for each in placements],
+        names.VERSIONS: [_versions(each) for each in placements],
+    }
+    return {tag: ", ".join(text for text, _ in groupby(texts)) for tag, texts in told.items()}
+
+
+def _versions(placement: Placement) -> str:
+    return " ".join(f"{package}=={version}" for package, version in placement.versions.items())
+
+
+def _note(trial: Trial) -> str:
+    """What a process said before it failed, for MLflow's page of the run, which shows Markdown:
+    indented lines it shows as they are."""
+    said = "\n".join(f"    {line}" for line in (trial.reason, "", *trial.output.splitlines()))
+    return said[:LONGEST_TAG]
+
+
+def _params(params: Mapping[str, Any]) -> list[Param]:
+    return [Param(key, shown(str(value))) for key, value in params.items()]
+
+
+def _tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(key, value) for key, value in _taken(tags).items()]
+
+
+def _taken(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without passwords, and cut to what MLflow takes."""
+    return {key: shown(value)[:LONGEST_TAG] for key, value in tags.items()}
+
+
+def _unix_ms(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,142 @@
+"""What every tracker has to do: the tests that each kind of tracker inherits."""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from happened import ended, ended_session, placed, proposed, reported, story
+
+from record.state import StudyState, fold
+from record.tracker import RunDeleted, Shown, StudyFacts, Tracker, bring_up
+from record.trial import Trial
+
+FACTS = StudyFacts(
+    identity="x",
+    question="Why?",
+    params={"seed": 0, "objective": "validation/r2"},
+    tags={"orrery.command": "python study.py"},
+    trial_tags={"orrery.data": "0123", "orrery.trial": "a fact of the data of that name"},
+    data=("molecules", "0123"),
+    space=({"key": "width"},),
+)
+
+Open = Callable[[], Tracker]
+
+
+def shown(tracker: Tracker, state: StudyState) -> dict[int, Shown | None]:
+    return {trial.number: tracker.shown(trial.number) for trial in state.trials()}
+
+
+def expected(trials: tuple[Trial, ...]) -> dict[int, Shown | None]:
+    return {
+        trial.number: Shown(trial.status, tuple(trial.reports)) if trial.placements else None
+        for trial in trials
+    }
+
+
+class TrackerContract(ABC):
+    """Subclasses say where a study is shown."""
+
+    @abstractmethod
+    def opener(self, folder: Path) -> Open:
+        """What opens the same tracker, as often as it is called, as a new process would."""
+
+    @abstractmethod
+    def delete(self, tracker: Tracker, number: int) -> None:
+        """Deletes the run of a trial by hand."""
+
+    @pytest.fixture
+    def opened(self, tmp_path: Path) -> Open:
+        return self.opener(tmp_path)
+
+    def test_a_study_is_shown_as_it_stands_after_each_event(self, opened: Open) -> None:
+        tracker, state = opened(), StudyState()
+        tracker.begin(FACTS)
+        for event in story():
+            state.apply(event)
+            bring_up(tracker, state)
+            assert shown(tracker, state) == expected(state.trials())
+
+    def test_what_is_told_any_number_of_times_is_shown_once(self, opened: Open) -> None:
+        chance, events = random.Random(0), story()
+        for cut in range(1, len(events) + 1, 4):
+            tracker = opened()
+            tracker.begin(FACTS)
+            state = fold(events[:cut])
+            for trial in chance.choices(state.trials() or (None,), k=6):
+                if trial is not None and trial.number != 3:
+                    tracker.tell(trial)
+            bring_up(tracker, state)
+            bring_up(tracker, state)
+            assert shown(opened(), state) == expected(state.trials())
+
+    def test_a_tracker_that_knows_nothing_any_more_is_told_everything(self, opened: Open) -> None:
+        tracker, state = opened(), fold(story())
+        tracker.begin(FACTS)
+        assert bring_up(tracker, state) == set()
+        assert shown(opened(), state) == expected(state.trials())
+
+    @pytest.mark.parametrize("is_opened_again", [True, False])
+    def test_a_run_that_the_user_deleted_stays_deleted(
+        self, opened: Open, is_opened_again: bool
+    ) -> None:
+        tracker, state = opened(), fold(story())
+        tracker.begin(FACTS)
+        bring_up(tracker, state)
+        self.delete(tracker, 1)
+        if is_opened_again:
+            tracker = opened()
+            tracker.begin(FACTS)
+        assert bring_up(tracker, state) == {1}
+        with pytest.raises(RunDeleted):
+            tracker.tell(state.trial(1))
+        assert tracker.shown(1) is None
+        state.discarded.add(1)
+        assert bring_up(tracker, state) == set()
+
+    def test_a_run_that_is_deleted_while_its_trial_runs_is_found_out(self, opened: Open) -> None:
+        events = story()[:6]
+        tracker, state = opened(), fold(events)
+        tracker.begin(FACTS)
+        bring_up(tracker, state)
+        self.delete(tracker, 0)
+        state.apply(reported(0, 2))
+        with pytest.raises(RunDeleted) as found:
+            tracker.tell(state.trial(0))
+        assert found.value.number == 0
+
+    def test_a_run_that_was_put_away_is_shown_anew(self, opened: Open) -> None:
+        tracker, state = opened(), fold(story())
+        tracker.begin(FACTS)
+        bring_up(tracker, state)
+        for number in (0, 1):
+            tracker.forget(number)
+            assert tracker.shown(number) is None
+        tracker = opened()
+        tracker.begin(FACTS)
+        assert bring_up(tracker, state) == set()
+        assert shown(tracker, state) == expected(state.trials())
+
+    def test_a_trial_that_waits_is_not_shown(self, opened: Open) -> None:
+        tracker = opened()
+        tracker.begin(FACTS)
+        state = fold([*story()[:1], proposed(0)])
+        tracker.tell(state.trial(0))
+        assert tracker.shown(0) is None
+        state.apply(ended(0, "infeasible"))
+        tracker.tell(state.trial(0))
+        assert tracker.shown(0) == Shown("infeasible", ())
+
+    def test_a_study_goes_on_in_a_later_session(self, opened: Open) -> None:
+        first = opened()
+        first.begin(FACTS)
+        state = fold([*story()[:1], proposed(0), placed(0), reported(0, 1)])
+        bring_up(first, state)
+        first.close("KILLED", {"orrery.trials": "0"})
+        state.apply(ended_session(1, "KILLED"))
+        later = opened()
+        later.begin(FACTS)
+        bring_up(later, state)
+        assert later.shown(0) == Shown("stopped", state.trial(0).reports)  # pyright: ignore
