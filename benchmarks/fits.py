@@ -21,6 +21,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.rounds import positive
+from datasets.files import put_in_place
 from datasets.typed_paths import typed_path
 from trainables.checkpoint import FILE, load, save
 from trainables.config import FitConfig
@@ -100,7 +101,7 @@ class Table(Generic[AnyRow]):
             table = csv.DictWriter(file, [*get_type_hints(self.kind)], lineterminator="\n")
             table.writeheader()
             table.writerows(vars(row) for row in sorted(rows, key=self.order))
-        beside.rename(self.path)
+        put_in_place(beside, self.path)
 
 
 def trained(

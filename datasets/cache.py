@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 
 from datasets.errors import InputError
-from datasets.files import AnyPath, away_is_an_oserror
+from datasets.files import AnyPath, away_is_an_oserror, put_in_place
 
 ARCHIVE = ".zip"
 """A folder lies in the storage as one file, which is there whole or not at all."""
@@ -59,12 +59,12 @@ class Cache:
         shutil.rmtree(beside, ignore_errors=True)
         try:
             if _download(self.shared / name, beside):
-                beside.rename(path)
+                put_in_place(beside, path)
             elif _download(self.shared / archive.relative_to(self.folder).as_posix(), archive):
                 with zipfile.ZipFile(archive) as members:
                     _check_stored(members, archive, self.shared / name)
                     members.extractall(beside)
-                beside.rename(path)
+                put_in_place(beside, path)
         finally:
             archive.unlink(missing_ok=True)
         return path.exists()
@@ -128,6 +128,6 @@ def _upload(source: Path, target: AnyPath) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             beside = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
             shutil.copyfile(source, beside)
-            beside.rename(str(target))
+            put_in_place(beside, Path(target))
         else:
             target.fs.put_file(str(source), target.path)

@@ -25,6 +25,7 @@ from rich.progress import (
 )
 
 from datasets.errors import InputError
+from datasets.files import put_in_place
 
 TIMEOUT = 30
 """Seconds without a byte after which a download is given up."""
@@ -196,7 +197,7 @@ def _keep(fetched: Path, download: Download, folder: Path) -> None:
     else:
         (file,) = download.files
         file.check(fetched, origin)
-        fetched.rename(folder / file.name)
+        put_in_place(fetched, folder / file.name)
 
 
 def _unpack(archive: Path, download: Download, folder: Path, origin: str) -> None:
@@ -217,4 +218,4 @@ def _unpack_member(member: IO[bytes], file: PublishedFile, folder: Path, origin:
         with beside.open("wb") as copy:
             shutil.copyfileobj(member, copy, PART)
         file.check(beside, origin)
-        beside.rename(path)
+        put_in_place(beside, path)

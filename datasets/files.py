@@ -71,6 +71,19 @@ def write_new(path: AnyPath, content: bytes) -> None:
                 raise
 
 
+def put_in_place(beside: Path, path: Path) -> None:
+    """Gives a file or a folder that was written beside its name, after its content is on the disk:
+    also after a power cut it is there whole or not at all.
+
+    Raises:
+        OSError: If it cannot; where both are folders, for one that is there already.
+    """
+    for each in (beside, *beside.rglob("*")):
+        _flush(each)
+    beside.rename(path)
+    _flush(path.parent)
+
+
 def _link(path: Path, content: bytes) -> None:
     with _written_beside(path, content) as beside:
         os.link(beside, path)
@@ -90,15 +103,16 @@ def _written_beside(path: Path, content: bytes | memoryview) -> Iterator[Path]:
         yield beside
     finally:
         beside.unlink(missing_ok=True)
-    _flush_folder(path.parent)
+    _flush(path.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Waits until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in CANNOT_FLUSH_FOLDERS:
+        if not (path.is_dir() and error.errno in CANNOT_FLUSH_FOLDERS):
             raise
     finally:
         os.close(descriptor)

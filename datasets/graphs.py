@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.files import put_in_place
 from datasets.pairs import find_pairs
 from datasets.tensors import as_tensor
 
@@ -72,7 +73,7 @@ class Graphs:
         for field in fields(self):
             np.save(beside / f"{field.name}.npy", getattr(self, field.name))
         try:
-            beside.rename(folder)
+            put_in_place(beside, folder)
         except OSError:
             if not folder.is_dir():
                 raise

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets.errors import InputError
+from datasets.files import put_in_place
 
 UNKNOWN = "unit unknown"
 """Stands for the unit of a target of which no unit is recorded."""
@@ -92,7 +93,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     pq.write_table(table, beside)
-    beside.rename(path)
+    put_in_place(beside, path)
 
 
 def read_table(path: Path, target: str | None = None) -> pa.Table:

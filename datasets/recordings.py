@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from datasets.errors import InputError
+from datasets.files import put_in_place
 
 ACTIONS = 3
 CHANNELS = 3
@@ -114,7 +115,7 @@ def write_recordings(recordings: Recordings, path: Path) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
         writer.write_batch(batch)
-    beside.rename(path)
+    put_in_place(beside, path)
 
 
 def _lists(values: pa.Array, length: int) -> pa.FixedSizeListArray:

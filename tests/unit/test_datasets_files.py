@@ -2,14 +2,16 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-from datasets.files import write_new, write_whole
+from datasets.files import put_in_place, write_new, write_whole
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -101,3 +103,29 @@ def test_of_two_who_write_a_new_file_one_succeeds_and_nothing_else_is_left(tmp_p
         write_new(tmp_path / "file", b"another's")
     assert (tmp_path / "file").read_bytes() == b"one's"
     assert [left.name for left in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_was_written_beside_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, flushed: list[str]
+) -> None:
+    beside = tmp_path / "graphs.partial"
+    (beside / "inner").mkdir(parents=True)
+    (beside / "inner" / "positions.npy").write_bytes(b"positions")
+    (beside / "targets.npy").write_bytes(b"targets")
+    put_in_place(beside, tmp_path / "graphs")
+    assert (tmp_path / "graphs" / "inner" / "positions.npy").read_bytes() == b"positions"
+    assert not beside.exists()
+    assert sorted(flushed[:-1]) == ["file", "file", "folder", "folder"]
+    assert flushed[-1] == "folder"
+
+
+@pytest.mark.parametrize("module", ["datasets", "trainables", "benchmarks", "record"])
+def test_nothing_is_renamed_that_is_not_on_the_disk(module: str) -> None:
+    """What is written beside its place gets there by `put_in_place` or `write_whole` alone."""
+    renaming = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / module).rglob("*.py")
+        if re.search(r"\b(os\.)?(rename|replace)\((beside|fetched|path|partial)", file.read_text())
+        or re.search(r"\b(beside|fetched|partial)\.(rename|replace)\(", file.read_text())
+    }
+    assert renaming <= {"datasets/files.py"}
