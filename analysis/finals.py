@@ -328,7 +328,8 @@ def draw(found: Outcome, runs: StudyRuns) -> Figure:
             _paint(axis, place, finalist)
         names = [style.plain(finalist.title) for finalist in found.finalists]
         axis.set_yticks(range(len(names)), names)
-        axis.invert_yaxis()
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.locator_params("x", nbins=5)  # names take half of the width
         axis.set_xlabel(f"{quantity(runs)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))

@@ -205,6 +205,7 @@ def _champions(sides: Sequence[Side]) -> Figure:
             finals.paint_test(axis, place, side.outcome.champion)
         axis.set_yticks(range(len(known)), [style.plain(side.runs.name) for side in known])
         axis.set_ylim(len(known) - 0.5, -0.5)
+        axis.locator_params("x", nbins=5)
         axis.set_xlabel(f"test {quantity(known[0].runs)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
