@@ -20,12 +20,12 @@ from pathlib import Path
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.command_line import answer, parser
+from analysis.command_line import answer
 from datasets.errors import InputError
 from datasets.files import write_new
 from datasets.typed_paths import typed_path
 from record.folder import StudyFolder
-from studies.known_log import add_storage, known_state
+from studies.known_log import known_state, parser
 from studies.optuna_export import export
 
 SQLITE = "sqlite:///"
@@ -63,7 +63,6 @@ class Target:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exports a study from the command line; returns the exit code."""
     line = parser((__doc__ or "").split("\n\n")[0])
-    add_storage(line)
     line.add_argument(
         "--optuna",
         required=True,

@@ -1,11 +1,11 @@
 """The log of a study that was recorded before, found by the study's name."""
 
-import argparse
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from analysis.command_line import Parser, add_runs_dir
 from datasets.errors import InputError
 from record.folder import StudyFolder
 from record.log import FileLog
@@ -17,15 +17,19 @@ OLD_JOURNAL = "optuna.log"
 """File of a study that was recorded before there were logs."""
 
 
-def add_storage(line: argparse.ArgumentParser) -> None:
-    """The option that says in which shared storage a study was recorded."""
-    line.add_argument(
+def parser(description: str) -> Parser:
+    """A command line that names a recorded study and where its log is."""
+    made = Parser(description=description, allow_abbrev=False)
+    made.add_argument("study", metavar="NAME", help="name of the study")
+    add_runs_dir(made)
+    made.add_argument(
         "--storage",
         type=opened,
         default=os.environ.get("ORRERY_STORAGE") or None,
         metavar="ADDRESS",
         help="the shared storage that the study ran with, such as s3://BUCKET/FOLDER, if any",
     )
+    return made
 
 
 def check_there(folder: StudyFolder) -> None:

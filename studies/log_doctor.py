@@ -18,7 +18,7 @@ import filelock
 from rich.console import Console
 from rich.table import Table
 
-from analysis.command_line import answer, parser
+from analysis.command_line import answer
 from analysis.tracking import check_answers, connect, experiment_named, local_database
 from datasets.addresses import shown
 from datasets.errors import InputError
@@ -31,7 +31,7 @@ from record.tracker import NotRecorded
 from record.trial import Replicate, Trial
 from studies.agreement import Agreement, at_rest, compare, repair
 from studies.checkpoints import opened
-from studies.known_log import add_storage, check_there, known_state
+from studies.known_log import check_there, known_state, parser
 from studies.lease import check_free, lease
 
 Opener = Callable[[], MLflowTracker]
@@ -40,7 +40,6 @@ Opener = Callable[[], MLflowTracker]
 def main(argv: Sequence[str] | None = None) -> int:
     """Examines a study from the command line; returns the exit code."""
     line = parser((__doc__ or "").split("\n\n")[0])
-    add_storage(line)
     line.add_argument("--repair", action="store_true", help="tell MLflow what the log says")
     agreed = False
 
