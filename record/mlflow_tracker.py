@@ -6,6 +6,7 @@ hence the batches.
 """
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ PAGE = 1000
 
 LONGEST_TAG = 8_000
 """Characters; MLflow takes no longer value."""
+
+LONGEST_SHOWN = 60
+"""Characters of a tag that are told of what is wrong with it."""
 
 STATUS: Mapping[Status, str] = {
     "running": "RUNNING",
@@ -71,6 +75,7 @@ class _Run:
     """What stands in MLflow of a trial."""
 
     run_id: str
+    name: str = ""
     last_epoch: int = 0
     status: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +92,7 @@ class MLflowTracker:
         title: The configuration of a trial at a glance.
 
     Raises:
-        InputError: If a run there does not say of which trial it is, or how that stands.
+        InputError: If a run there does not say of which trial it is.
         NotRecorded: If the store does not answer.
     """
 
@@ -105,11 +110,14 @@ class MLflowTracker:
         self.parent = known[0].info.run_id if known else ""
         self.identity = known[0].data.tags.get(names.IDENTITY) if known else None
         self.runs: dict[int, _Run] = {}
+        self.spare: dict[str, int] = {}
+        self.called: dict[int, str] = {}
         self.gone: set[int] = set()
         self.unsure: set[int] = set()
         for run in self._found(f"tags.`{names.KIND}` != 'study'"):
-            if names.REPLACED in run.data.tags:
-                self._put_away(run.info.run_id)  # a crash came between
+            self.trial_tags = self.trial_tags or _of_the_data(run)
+            if names.REPLACED in run.data.tags:  # a crash came between
+                self.spare[run.info.run_id] = _number(run)
             else:
                 self._adopt(run)
         self._look_for_deleted()
@@ -119,6 +127,7 @@ class MLflowTracker:
     @not_recorded()
     def begin(self, facts: StudyFacts) -> None:
         """See `record.tracker.Tracker`."""
+        self.tidy()
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
         else:
@@ -205,19 +214,26 @@ class MLflowTracker:
         """The trial's run; a new one, unless one was begun and the answer lost."""
         if trial.number in self.unsure:
             for found in self._found(f"tags.`{names.NUMBER}` = '{trial.number}'"):
-                return self._adopt(found)
+                self._adopt(found)
+            self.tidy()
+            if trial.number in self.runs:
+                return self.runs[trial.number]
         self.unsure.add(trial.number)
         tags = _taken({**self.trial_tags, **self._first_tags(trial)})
-        of = _replicated(trial)
+        name = self.called.get(trial.number) or self._name(trial)
         begun = self.client.create_run(
             self.experiment,
             start_time=_unix_ms(trial.started or trial.ended),
-            run_name=f"{trial.number if of is None else of:04d} {self.title(trial)}",
+            run_name=name,
             tags=tags,
         )
-        run = self.runs[trial.number] = _Run(begun.info.run_id, status="RUNNING", tags=tags)
+        run = self.runs[trial.number] = _Run(begun.info.run_id, name, status="RUNNING", tags=tags)
         self.unsure.discard(trial.number)
         return run
+
+    def _name(self, trial: Trial) -> str:
+        of = _replicated(trial)
+        return f"{trial.number if of is None else of:04d} {self.title(trial)}"
 
     def _first_tags(self, trial: Trial) -> dict[str, str]:
         """What a run says of its trial from the first; no fact of the data takes its place."""
@@ -234,8 +250,8 @@ class MLflowTracker:
 
     def _news(self, run: _Run, trial: Trial) -> dict[str, str]:
         """The tags of a trial that its run does not have."""
-        told = _where(trial.placements)
-        told |= {names.STATE: trial.status, names.PARENT: self._parent_of(trial)}
+        told = self._first_tags(trial) | _where(trial.placements)
+        told[names.STATE] = trial.status
         if trial.reason or names.REASON in run.tags:
             told[names.REASON] = trial.reason
         if trial.output:
@@ -274,9 +290,39 @@ class MLflowTracker:
             for metric in run.data.metrics
             for point in self.client.get_metric_history(run.info.run_id, metric)
         ]
-        points.sort(key=_moment)
-        reports = (_report(*moment, points) for moment, points in groupby(points, key=_moment))
-        return Shown(_status(run), tuple(reports))
+        return Shown(_status(run), tuple(_reports(points)))
+
+    def numbers(self) -> set[int]:
+        """See `record.tracker.Tracker`."""
+        return set(self.runs)
+
+    def faults(self, trial: Trial) -> list[str]:
+        """See `record.tracker.Tracker`."""
+        run, of = self.runs[trial.number], _replicated(trial)
+        if of is not None and of not in self.runs.keys() | self.gone:
+            return [f"its run cannot hang under that of trial {of}, which has none"]
+        found = [_other(tag, run.tags.get(tag), t) for tag, t in self._news(run, trial).items()]
+        if run.status != (status := STATUS[trial.status]):
+            found.append(f"its run is {run.status}, not {status}")
+        if not run.has_params:
+            found.append("its run lacks its configuration")
+        return found
+
+    def doubled(self) -> set[int]:
+        """See `record.tracker.Tracker`."""
+        return set(self.spare.values())
+
+    @not_recorded()
+    def tidy(self) -> None:
+        """See `record.tracker.Tracker`; the others are among MLflow's deleted ones then."""
+        for run_id in tuple(self.spare):
+            self._put_away(run_id)
+            del self.spare[run_id]
+
+    @not_recorded()
+    def study_status(self) -> str | None:
+        """See `record.tracker.Tracker`."""
+        return self.client.get_run(self.parent).info.status if self.parent else None
 
     @not_recorded()
     def deleted(self) -> set[int]:
@@ -288,7 +334,7 @@ class MLflowTracker:
     def forget(self, number: int) -> None:
         """See `record.tracker.Tracker`; the run is among MLflow's deleted ones then."""
         self._put_away(self.runs[number].run_id)
-        del self.runs[number]
+        self.called[number] = self.runs.pop(number).name
 
     @not_recorded()
     def attach(self, number: int, folder: Path) -> None:
@@ -299,11 +345,12 @@ class MLflowTracker:
         self.client.set_tag(run_id, names.REPLACED, "true")
         self.client.delete_run(run_id)
 
-    def _adopt(self, found: Run) -> _Run:
-        """Takes a run as that of its trial; of two the one with more epochs, and the other is put
-        away."""
+    def _adopt(self, found: Run) -> None:
+        """Takes a run as that of its trial; of two the one with more epochs, and the other is
+        spare."""
         run = _Run(
             run_id=found.info.run_id,
+            name=found.info.run_name or "",
             last_epoch=int(found.data.metrics.get(names.EPOCH, 0)),
             status=found.info.status,
             tags=found.data.tags,
@@ -313,9 +360,8 @@ class MLflowTracker:
         known = self.runs.get(number)
         if known is not None:
             run, other = (run, known) if run.last_epoch > known.last_epoch else (known, run)
-            self._put_away(other.run_id)
+            self.spare[other.run_id] = number
         self.runs[number] = run
-        return run
 
     def _look_for_deleted(self) -> None:
         """Finds out which trials have no run any more because the user deleted it."""
@@ -364,31 +410,40 @@ def _number(run: Run) -> int:
     return int(text)
 
 
-def _status(run: Run) -> Status:
-    """How the trial of a run is shown to stand.
+def _of_the_data(run: Run) -> dict[str, str]:
+    """What a run says of the data, as all runs of its study do."""
+    tags = run.data.tags
+    return {key: text for key, text in tags.items() if key.startswith(names.DATA_DIGEST)}
 
-    Raises:
-        InputError: If the run does not say.
-    """
-    text = run.data.tags.get(names.STATE, "")
+
+def _status(run: Run) -> Status | None:
+    """How the trial of a run is shown to stand; None if the run does not say."""
+    text = run.data.tags.get(names.STATE)
     known: tuple[Status, ...] = get_args(Status)
-    for status in known:
-        if status == text:
-            return status
-    raise InputError(
-        f"the run {run.info.run_id} in MLflow has {names.STATE} {text!r}: expected one of "
-        f"{', '.join(known)}"
-    )
+    return next((status for status in known if status == text), None)
 
 
-def _moment(point: Metric) -> tuple[int, int]:
-    return point.step, point.timestamp
+def _other(tag: str, found: str | None, expected: str) -> str:
+    """What is wrong with a tag, in a few words."""
+    if tag == names.PARENT:
+        return "its run hangs under another one than it should"
+    if found is None:
+        return f"its run lacks the tag {tag}"
+    return f"its run has {tag} {found[:LONGEST_SHOWN]!r}, not {expected[:LONGEST_SHOWN]!r}"
 
 
-def _report(epoch: int, unix_ms: int, points: Iterator[Metric]) -> Report:
-    metrics = {point.key: point.value for point in points}
-    metrics.pop(names.EPOCH, None)
-    return Report(epoch, unix_ms, metrics.pop(names.MEMORY, 0.0), metrics)
+def _reports(points: Sequence[Metric]) -> Iterator[Report]:
+    """The epochs that points of metrics make; of several points of a metric at one moment each is
+    an epoch."""
+    counts: Counter[tuple[str, int, int]] = Counter()
+    moments: dict[tuple[int, int, int], dict[str, float]] = defaultdict(dict)
+    for point in points:
+        moment = point.step, point.timestamp
+        counts[point.key, *moment] += 1
+        moments[*moment, counts[point.key, *moment]][point.key] = point.value
+    for (epoch, unix_ms, _), metrics in sorted(moments.items()):
+        metrics.pop(names.EPOCH, None)
+        yield Report(epoch, unix_ms, metrics.pop(names.MEMORY, 0.0), metrics)
 
 
 def _batches(reports: Sequence[Report]) -> Iterator[list[Metric]]:

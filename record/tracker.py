@@ -5,7 +5,7 @@ for it in tests. What a tracker is told twice, it holds once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
 from datasets.errors import InputError
@@ -59,11 +59,11 @@ class Shown:
     """What a tracker shows of a trial.
 
     Attributes:
-        status: How it stands.
+        status: How it stands; None: what is shown does not say.
         reports: Its epochs; of one that is there twice, both.
     """
 
-    status: Status
+    status: Status | None
     reports: tuple[Report, ...]
 
 
@@ -84,6 +84,27 @@ class Tracker(Protocol):
 
     def shown(self, number: int) -> Shown | None:
         """A trial as it is shown; None if it is not."""
+        ...
+
+    def numbers(self) -> set[int]:
+        """Numbers of the trials that are shown."""
+        ...
+
+    def faults(self, trial: Trial) -> list[str]:
+        """What a trial that is shown is shown without, or otherwise than it stands, each in a few
+        words; its epochs apart. `tell` mends all of it."""
+        ...
+
+    def doubled(self) -> set[int]:
+        """Numbers of the trials that are shown more than once."""
+        ...
+
+    def tidy(self) -> None:
+        """Has every trial shown once at most, as `begin` does."""
+        ...
+
+    def study_status(self) -> str | None:
+        """How the study is shown to stand; None: it is not shown."""
         ...
 
     def deleted(self) -> set[int]:
@@ -131,6 +152,7 @@ class MemoryTracker:
         metrics: The same, in numbers.
         status: How the study stands.
         removed: Numbers of the trials that a user deleted.
+        doubles: Numbers of the trials that are there more than once.
         is_away: Whether it refuses everything.
     """
 
@@ -141,12 +163,14 @@ class MemoryTracker:
     metrics: dict[str, float] = field(default_factory=dict)
     status: StudyStatus | None = None
     removed: set[int] = field(default_factory=set)
+    doubles: set[int] = field(default_factory=set)
     is_away: bool = False
 
     def begin(self, facts: StudyFacts) -> None:
         """See `Tracker`."""
         self._check()
         self.facts, self.status = facts, "RUNNING"
+        self.doubles.clear()
         self.tags.update(facts.tags)
 
     def tell(self, trial: Trial) -> None:
@@ -162,6 +186,33 @@ class MemoryTracker:
         self._check()
         trial = self.trials.get(number)
         return None if trial is None else Shown(trial.status, tuple(trial.reports))
+
+    def numbers(self) -> set[int]:
+        """See `Tracker`."""
+        self._check()
+        return set(self.trials)
+
+    def faults(self, trial: Trial) -> list[str]:
+        """See `Tracker`."""
+        self._check()
+        shown = self.trials[trial.number]
+        names = [each.name for each in fields(Trial) if each.name != "reports"]
+        return [name for name in names if getattr(shown, name) != getattr(trial, name)]
+
+    def doubled(self) -> set[int]:
+        """See `Tracker`."""
+        self._check()
+        return set(self.doubles)
+
+    def tidy(self) -> None:
+        """See `Tracker`."""
+        self._check()
+        self.doubles.clear()
+
+    def study_status(self) -> str | None:
+        """See `Tracker`."""
+        self._check()
+        return self.status
 
     def deleted(self) -> set[int]:
         """See `Tracker`."""

@@ -153,7 +153,7 @@ class SearchMemory:
         learns nothing from one that does not."""
         fixed = plain(dict(self.space.fixed))
         return all(trial.config.get(name) == value for name, value in fixed.items()) and all(
-            _contains(self.distributions[key], value)
+            contains(self.distributions[key], value)
             for key, value in trial.drawn.items()
             if key in self.distributions
         )
@@ -163,7 +163,7 @@ class SearchMemory:
         inactive = {
             key: value
             for key, value in trial.inactive.items()
-            if key in self.distributions and _contains(self.distributions[key], value)
+            if key in self.distributions and contains(self.distributions[key], value)
         }
         return {f"{DRAWN_TOGETHER}0": json.dumps(inactive)} if inactive else {}
 
@@ -202,7 +202,8 @@ def _intermediate(trial: Trial, value: float | None) -> dict[int, float]:
     return {trial.epoch: value} if trial.status == "pruned" and value is not None else {}
 
 
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value lies where a parameter is searched."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
     except ValueError:

@@ -20,6 +20,28 @@ from record.trial import Baseline, Placement, Replicate, Report, Role, Searched,
 BEGUN = datetime(2026, 11, 26, 3, 0, 0, 123456, tzinfo=UTC)
 UNIX_MS = 1_764_126_000_123
 
+SPACE = (
+    {
+        "key": "width",
+        "field": "width",
+        "distribution": {
+            "name": "IntDistribution",
+            "attributes": {"low": 16, "high": 64, "step": 1, "log": True},
+        },
+        "when": None,
+    },
+    {
+        "key": "learning_rate",
+        "field": "learning_rate",
+        "distribution": {
+            "name": "FloatDistribution",
+            "attributes": {"low": 0.001, "high": 1.0, "step": None, "log": True},
+        },
+        "when": None,
+    },
+)
+"""What is searched, as a study's session writes it."""
+
 PLACEMENT = Placement("node", "cpu", "x86 AVX2", 1, 4242, "abc+", {"torch": "2.13.0"})
 
 
@@ -36,7 +58,7 @@ def began(session: int = 1, **other: Any) -> SessionBegan:
         objective="validation/r2",
         direction="maximize",
         spec={"seed": 0, "data": {"digest": "0123"}},
-        space=({"key": "width"},),
+        space=SPACE,
         settings={"command": "python study.py"},
         at=at(session),
     )

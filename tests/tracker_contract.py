@@ -59,6 +59,31 @@ class TrackerContract(ABC):
             bring_up(tracker, state)
             assert shown(tracker, state) == expected(state.trials())
 
+    def test_what_is_shown_as_it_stands_has_no_faults(self, opened: Open) -> None:
+        tracker, state = opened(), StudyState()
+        tracker.begin(FACTS)
+        for place, event in enumerate(story()):
+            state.apply(event)
+            bring_up(tracker, state)
+            seen = opened() if place % 5 == 0 else tracker
+            numbers = {trial.number for trial in state.trials() if trial.placements}
+            assert (seen.numbers(), seen.doubled()) == (numbers, set())
+            assert [seen.faults(state.trial(number)) for number in numbers] == [[]] * len(numbers)
+            assert seen.study_status() == "RUNNING"
+        tracker.close("KILLED", {})
+        assert opened().study_status() == "KILLED"
+
+    def test_what_changed_since_it_was_shown_is_a_fault(self, opened: Open) -> None:
+        tracker, events = opened(), story()
+        tracker.begin(FACTS)
+        bring_up(tracker, fold(events[:13]))
+        state = fold(events)
+        assert opened().faults(state.trial(1))
+        assert not opened().faults(state.trial(0))
+
+    def test_a_study_that_was_not_begun_is_not_shown(self, opened: Open) -> None:
+        assert (opened().study_status(), opened().numbers()) == (None, set())
+
     def test_what_is_told_any_number_of_times_is_shown_once(self, opened: Open) -> None:
         chance, events = random.Random(0), story()
         for cut in range(1, len(events) + 1, 4):

@@ -1,0 +1,130 @@
+"""Writes a study into a storage of Optuna's, for optuna-dashboard.
+
+All of it comes from the study's log, also while the study runs: trials, parameters and where they
+were searched, every epoch of the objective, states, reasons, times. The file is for looking at:
+nothing that is done to it comes back into the study.
+
+Exit code: 0 when it is written, 2 for bad input.
+"""
+
+import argparse
+import shlex
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from analysis.command_line import answer
+from datasets.errors import InputError
+from datasets.files import write_new
+from datasets.typed_paths import typed_path
+from record.folder import StudyFolder
+from studies.known_log import known_state, parser
+from studies.optuna_export import export
+
+SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that is made.
+
+    Attributes:
+        file: Where.
+        is_database: Whether it is SQLite's; else it is a journal.
+    """
+
+    file: Path
+    is_database: bool
+
+    @property
+    def address(self) -> str:
+        """What Optuna's tools call it."""
+        return f"{SQLITE if self.is_database else ''}{self.file}"
+
+    def check_new(self) -> None:
+        """Checks that it can be made.
+
+        Raises:
+            InputError: If it is there.
+        """
+        if self.file.exists():
+            raise InputError(
+                f"--optuna {self.file}: it is there already; name a new file, or move it away"
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exports a study from the command line; returns the exit code."""
+    line = parser((__doc__ or "").split("\n\n")[0])
+    line.add_argument(
+        "--optuna",
+        required=True,
+        type=_typed,
+        metavar="FILE",
+        help="the file that is made: a journal of Optuna's, or by sqlite:///FILE a database",
+    )
+
+    def act(typed: Namespace, uri: str, report: Path) -> str:
+        del uri
+        folder = StudyFolder(report.parents[1], typed.study, typed.storage)
+        return exported(folder, typed.optuna)
+
+    return answer(line, argv, act)
+
+
+def exported(folder: StudyFolder, target: Target) -> str:
+    """Writes a study's trials into a new file of Optuna's; returns what to do with it.
+
+    Raises:
+        InputError: If there is no such study, or the file is there already.
+        OSError: If the log cannot be read, or the file not be written.
+    """
+    target.check_new()
+    state = known_state(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "optuna"
+        with _opened(Target(made, target.is_database)) as storage:
+            export(state, folder.name, storage)
+        _write(target, made.read_bytes())
+    trials = len(state.trials())
+    return f"{trials} trials; to see them: optuna-dashboard {shlex.quote(target.address)}"
+
+
+def _write(target: Target, content: bytes) -> None:
+    """Makes the file, whole or not at all."""
+    try:
+        write_new(target.file, content)
+    except FileExistsError:
+        target.check_new()
+        raise
+
+
+def _typed(text: str) -> Target:
+    is_database = text.startswith(SQLITE)
+    if "://" in text and not is_database:
+        raise argparse.ArgumentTypeError(f"{text}: expected FILE or {SQLITE}FILE")
+    return Target(typed_path(text.removeprefix(SQLITE)), is_database)
+
+
+@contextmanager
+def _opened(target: Target) -> Iterator[BaseStorage]:
+    if not target.is_database:
+        yield JournalStorage(JournalFileBackend(str(target.file)))
+        return
+    storage = RDBStorage(target.address)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
