@@ -9,8 +9,8 @@ each core. First, one trial at a time. Molecules come in padded batches, as in e
 GPU; as lists of edges, which is how molecules of more than 32 atoms come; and through the loop
 that PyG's documentation teaches (`benchmarks/training_step.py --device cuda` shows that both sides
 compute the same). Then many trials on the card, each a process with its share of the memory: what
-all of them train in a second, with and without NVIDIA's MPS. Validation is left out. Ray, Optuna
-and MLflow are not needed.
+all of them train in a second, with and without NVIDIA's MPS. Validation is left out. Ray and
+MLflow are not needed.
 
 Every process trains an epoch that warms up, waits for the others, and trains ``--rounds`` more.
 """
@@ -41,7 +41,7 @@ from datasets.sources import MoleculeSet
 from datasets.stores import listed_store
 from studies.mps import mps
 from trainables.config import FitConfig
-from trainables.device import memory_gib
+from trainables.device import memory_gib, ran_out_of_memory
 from trainables.device import pick_device as trial_device
 from trainables.driving import DrivingTask
 from trainables.fit import fit
@@ -54,7 +54,7 @@ OURS = "this project's"
 
 CORES: tuple[Core, ...] = get_args(Core)
 
-PATIENCE = 900.0
+PATIENCE = 300.0
 """Seconds that a process waits for the others to have warmed up."""
 
 Epochs = Callable[[torch.device], Iterator[float]]
@@ -152,6 +152,10 @@ class Barrier(Protocol):
         """Returns when all have come."""
         ...
 
+    def abort(self) -> None:
+        """Has the others wait no longer."""
+        ...
+
 
 def measure(load: Load, device: torch.device, barrier: Barrier | None) -> tuple[float, float]:
     """Trains as one of several at once.
@@ -160,10 +164,15 @@ def measure(load: Load, device: torch.device, barrier: Barrier | None) -> tuple[
         Molecules or frames a second, and the GiB that it took.
     """
     epochs = load.epochs(device)
-    next(epochs)
-    if barrier is not None:
-        barrier.wait(PATIENCE)
-    seconds = [*epochs]
+    try:
+        next(epochs)
+        if barrier is not None:
+            barrier.wait(PATIENCE)
+        seconds = [*epochs]
+    except BaseException:
+        if barrier is not None:
+            barrier.abort()  # nobody waits for this one
+        raise
     return load.count * len(seconds) / sum(seconds), memory_gib(device)
 
 
@@ -178,27 +187,35 @@ def _measure(load: Load, device: torch.device) -> tuple[float, float]:
     return measure(load, device, _barrier)
 
 
-def together(load: Load, device: torch.device, trials: int) -> tuple[float, float]:
-    """What so many trials train at once.
+def together(load: Load, device: torch.device, trials: int) -> tuple[float, float] | None:
+    """Trains so many trials at once.
 
     Returns:
-        Molecules or frames a second of all of them, and the most GiB that one took.
+        Molecules or frames a second of all of them, and the most GiB that one took; None if there
+        is not memory enough.
     """
     context = get_context("spawn")
     share = 1 / trials if device.type == "cuda" else 0.0
     barrier: Any = context.Barrier(trials)
     with ProcessPoolExecutor(trials, context, _begin, (barrier, share)) as pool:
-        found = [pool.submit(_measure, load, device) for _ in range(trials)]
-        rates, memory = zip(*(each.result() for each in found), strict=True)
+        under_way = [pool.submit(_measure, load, device) for _ in range(trials)]
+        errors = [error for each in under_way if (error := each.exception()) is not None]
+    if any(map(ran_out_of_memory, errors)):
+        return None
+    if errors:
+        raise errors[0]
+    rates, memory = zip(*(each.result() for each in under_way), strict=True)
     return sum(rates), max(memory)
+
+
+def _cells(found: tuple[float, float] | None) -> list[str]:
+    """Rate and memory, in a table."""
+    return ["no memory", "—"] if found is None else [f"{found[0]:,.0f}", f"{found[1]:.2f}"]
 
 
 def one_at_a_time(loads: Sequence[Load], device: torch.device) -> str:
     """A table of single trials."""
-    rows = []
-    for load in loads:
-        rate, memory = together(load, device, 1)
-        rows.append([load.config.title, load.way, f"{rate:,.0f}", f"{memory:.2f}"])
+    rows = [[load.config.title, load.way, *_cells(together(load, device, 1))] for load in loads]
     return table(["configuration", "loop", "a second", "GiB"], rows)
 
 
@@ -215,17 +232,18 @@ def at_once(
     """
     rows = []
     for load in loads:
-        alone = None
+        first = None
         for trials in counts:
             for by_mps in served if trials > 1 else served[:1]:
                 server: AbstractContextManager[None] = mps(print) if by_mps else nullcontext()
                 with server:
-                    rate, memory = together(load, device, trials)
-                alone = rate if alone is None else alone
-                cells = [str(trials), "yes" if by_mps else "no", f"{rate:,.0f}"]
-                rows.append([load.config.title, *cells, f"{rate / alone:.2f}", f"{memory:.2f}"])
-    first = f"times {counts[0]} trial{'s' * (counts[0] > 1)}"
-    return table(["configuration", "trials", "MPS", "a second", first, "GiB each"], rows)
+                    found = together(load, device, trials)
+                first = found if first is None else first
+                times = f"{found[0] / first[0]:.2f}" if found and first else "—"
+                cells = [str(trials), "yes" if by_mps else "no", *_cells(found), times]
+                rows.append([load.config.title, *cells])
+    beside = f"times {counts[0]} trial{'s' * (counts[0] > 1)}"
+    return table(["configuration", "trials", "MPS", "a second", "GiB each", beside], rows)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """How many trials share a GPU.
 
-A training step here is small: what takes its time is the processor that launches it, so that a GPU
-with one trial waits most of the time, and one with several works for all of them.
+A training step here is small: most of its time goes into launching it, which the CPU does, so that
+a GPU with one trial idles most of the time, and one with several works for all of them.
 """
 
 import math

@@ -249,7 +249,7 @@ class Session:
         return mps(self._say, ray.shutdown)
 
     def _share_gpus(self, runner: Runner, needed_gib: float | None) -> None:
-        """Has it decided how many trials share a GPU, once, where that is left to the study."""
+        """Lets the runner decide, once, how many trials share a GPU, if the user did not."""
         if self.options.gpus_per_trial != "auto" or not self.gpus or self.gpus_are_shared:
             return
         self.gpus_are_shared = True

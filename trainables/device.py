@@ -15,7 +15,12 @@ M_MMAP_THRESHOLD = -3
 LARGEST_MMAP_THRESHOLD = 32 * 2**20
 MOST_KEPT = 2**30
 
-NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+NO_ROOM = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)
 """What torch says where it raises nothing of its own kind: the CPU's allocator, a CUDA context
 that finds the GPU full, a library of CUDA's."""
 
@@ -48,11 +53,12 @@ def pick_device(gpus: float, cpus: float) -> torch.device:
 
 
 def _keep_to_share(share: float) -> None:
-    """Lets this process allocate no more of the GPU than its share: who takes more is out of
-    memory itself, and not its neighbour.
+    """Lets this process allocate no more of the GPU than its share, so that who takes more runs
+    out of memory itself, and hardly ever a neighbour.
 
     torch counts tensors only, so the least that the context takes is left out of the share. Were
-    it more, a trial could be refused what the pre-flight has counted on (`memory_gib`).
+    it more, a trial could be refused what the pre-flight has counted on (`memory_gib`). What a
+    context takes beyond that comes out of the tenth of the GPU that trials leave free.
     """
     whole = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(max(0.0, share - LEAST_CONTEXT / whole), 0)

@@ -212,6 +212,7 @@ class _Training(Generic[Batch]):
     def train(self, epoch: int) -> dict[str, float]:
         """One pass over the train split and its metrics."""
         started = time.perf_counter()
+        self.weights.check_in_place()
         self.model.train()
         batches = self.task.training_batches(self.order, epoch)
         losses = torch.stack([self._step(batch) for batch in batches])

@@ -47,6 +47,20 @@ class FlatParameters:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def check_in_place(self) -> None:
+        """Checks that the parameters still lie in the vector; waits for no GPU.
+
+        Raises:
+            RuntimeError: If one does not: the optimiser would change the vector, and not it.
+        """
+        memory = self.vector.untyped_storage().data_ptr()
+        for parameter in self.parameters:
+            if parameter.untyped_storage().data_ptr() != memory:
+                raise RuntimeError(
+                    f"a parameter of shape {tuple(parameter.shape)} has left the vector that the "
+                    "optimiser changes, as `nn.LSTM.flatten_parameters` would have it"
+                )
+
     def in_model_order(self, values: Tensor) -> Tensor:
         """Numbers that belong to those of the vector, in the order of ``model.parameters()``."""
         pieces = dict(zip(self.places, values.split(self.sizes), strict=True))

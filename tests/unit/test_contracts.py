@@ -3,18 +3,21 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from contracts import STATED, assert_same, here, metrics, tried, weights
+from contracts import STATED, assert_same, here, metrics, tried, waits_of_a_step, weights
 
+from datasets import stores
 from datasets.dense_graphs import DenseBatch
 from datasets.graphs import GraphBatch
 from datasets.sources import MoleculeSet
 from datasets.splits import Split
+from datasets.stores import DENSE_ATOMS
 from studies.space import parameters_of
 from trainables import checkpoint
 from trainables.fit import Diverged, Epoch, fit
@@ -50,9 +53,16 @@ def epochs_of(config: GNNConfig, data: MoleculeSet, **kwargs: Any) -> Iterator[E
     return fit(MoleculeTask(data, config, here()), config, here(), **kwargs)
 
 
+OUTCOMES: dict[tuple[GNNConfig, torch.device], list[dict[str, float]]] = {}
+"""What is the same each time, as other tests here show, is trained once."""
+
+
 def outcome(config: GNNConfig, data: MoleculeSet) -> list[dict[str, float]]:
     """What was learned in each epoch, apart from what the configuration states itself."""
-    return [metrics(epoch, STATED) for epoch in epochs_of(config, data)]
+    key = config, here()
+    if key not in OUTCOMES:
+        OUTCOMES[key] = [metrics(epoch, STATED) for epoch in epochs_of(config, data)]
+    return OUTCOMES[key]
 
 
 def cases() -> list[Any]:
@@ -240,6 +250,19 @@ def test_training_writes_nothing_into_the_molecules(family, molecules):
     list(epochs_of(small(family, raw_positions=True, edges="bonds"), molecules))
     for name, array in before.items():
         np.testing.assert_array_equal(getattr(graphs, name), array, err_msg=name)
+
+
+@pytest.mark.parametrize("most", [DENSE_ATOMS, 0], ids=["padded", "lists of edges"])
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+@pytest.mark.parametrize(("edges", "head"), [("distances", "dipole"), ("bonds", "mean")])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_never_waits_for_a_gpu(
+    family, edges, head, normalization, most, molecules, monkeypatch
+):
+    """Neither with small molecules nor with large ones."""
+    monkeypatch.setattr(stores, "DENSE_ATOMS", most)
+    config = small(family, edges=edges, head=head, normalization=normalization, averaging=0.5)
+    assert waits_of_a_step(partial(MoleculeTask, molecules), config, monkeypatch) == []
 
 
 def test_a_batch_is_what_every_model_takes(molecules):

@@ -88,3 +88,11 @@ def test_elsewhere_the_order_is_that_of_the_model() -> None:
     vector = flat.vector.detach()
     assert torch.equal(vector, torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(flat.in_model_order(vector), vector)
+
+
+def test_a_parameter_that_has_left_the_vector_is_noticed(model) -> None:
+    flat = FlatParameters(model)
+    flat.check_in_place()
+    model[0].weight.data = model[0].weight.data.clone()
+    with pytest.raises(RuntimeError, match=r"a parameter of shape \(4, 3\) has left the vector"):
+        flat.check_in_place()
