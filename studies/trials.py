@@ -12,14 +12,12 @@ from typing import Any, Protocol
 
 from upath import UPath
 
-from datasets.errors import described
 from record.events import Ended, Event, Paused, Placed, Proposed, Reported
 from record.trial import Baseline, Placement, Status, Trial
+from studies.agenda import Agenda
 from studies.attempt import Attempt, resumed
-from studies.budgets import Budgets, Limits, Stop
 from studies.checkpoints import Checkpoints
 from studies.history import History
-from studies.proposers import Proposer
 from studies.results import Code, placement_of, report_of
 from trainables import checkpoint
 from trainables.trial_spec import TrialSpec
@@ -47,9 +45,8 @@ class Trials:
 
     Args:
         history: Of the study, in a session.
-        proposer: Where new ones come from.
+        agenda: What is to be run.
         checkpoints: Of the study.
-        limits: When to stop.
         code: What they are trained with.
         observers: Told of every change, in this order.
         max_failures: Times that one goes on from its checkpoint after its process died.
@@ -57,8 +54,6 @@ class Trials:
 
     Attributes:
         live: Number -> a trial that runs or waits for its place.
-        stop: Why the session ends although trials are left; None: it goes on.
-        alone: Whether each trial has a whole machine, or GPU, to itself.
         attempts: Number -> how often this session began the trial anew.
         deaths: Number -> how often its process died.
     """
@@ -66,9 +61,8 @@ class Trials:
     def __init__(
         self,
         history: History,
-        proposer: Proposer,
+        agenda: Agenda,
         checkpoints: Checkpoints,
-        limits: Limits,
         code: Code,
         observers: Sequence[Observer] = (),
         max_failures: int = 0,
@@ -76,36 +70,25 @@ class Trials:
     ) -> None:
         self.history = history
         self.state = history.state
-        self.proposer = proposer
+        self.agenda = agenda
         self.checkpoints = checkpoints
         self.code = code
         self.observers = observers
         self.max_failures = max_failures
         self.say = say
-        self.total = limits.trials
-        self.objective = self.state.session.objective
-        self.budgets = Budgets(limits, self.objective)
         self.live: dict[int, Attempt] = {}
-        self.stop: Stop | None = None
-        self.alone = False
         self.attempts: Counter[int] = Counter()
         self.deaths: Counter[int] = Counter()
-        self.crowded: list[int] = []
-        mine = {trial.number: trial for trial in proposer.trials()}
-        for number in self.state.endings:
-            if number in mine:
-                self._count(mine[number], is_of_this_session=False)
-        left = [number for number, trial in mine.items() if trial.is_open]
-        self.queue = left[: max(0, self.total - self.ended)]
 
     # What to run
 
     def next(self) -> Trial | None:
         """A trial to run: first those that were begun before, then new ones."""
-        if self.should_stop():
+        if self.agenda.should_stop():
             return None
         self._propose_after()
-        return self.state.trial(self.queue.pop(0)) if self.queue else None
+        number = self.agenda.take()
+        return None if number is None else self.state.trial(number)
 
     def begin(self, trial: Trial) -> TrialSpec:
         """What the process of a trial is to know; the trial is under way from now on.
@@ -122,7 +105,7 @@ class Trials:
         self.live[number] = resumed(trial, [report_of(row) for row in rows], name, now)
         return TrialSpec(
             number,
-            self.proposer.space.config(**trial.config),
+            self.agenda.proposer.space.config(**trial.config),
             isinstance(trial.role, Baseline),
             str(folder) if folder else None,
             self.attempts[number],
@@ -138,15 +121,6 @@ class Trials:
             self.say(f"trial {number}: its checkpoint {name} is damaged or cut off")
         return None, ()
 
-    @property
-    def ended(self) -> int:
-        """How many have come to their end, in this session or an earlier one."""
-        return sum(not trial.is_open for trial in self.proposer.trials())
-
-    def is_done(self) -> bool:
-        """Whether no trial is left to begin."""
-        return not self.queue and len(self.proposer.trials()) >= self.total
-
     def is_under_way(self, placed: bool = False) -> bool:
         """Whether a trial runs or, unless only `placed` ones count, waits for its place."""
         return any(attempt.placed or not placed for attempt in self.live.values())
@@ -155,34 +129,6 @@ class Trials:
         """Numbers of the trials that run and gave no sign of life for so long."""
         since = self.history.appender.clock() - seconds
         return [each.number for each in self.live.values() if each.placed and each.heard < since]
-
-    def should_stop(self) -> bool:
-        """Whether the session ends although trials are left."""
-        if self.stop is None:
-            self.stop = self.budgets.stop()
-        return self.stop is not None
-
-    def was_cut_short(self) -> bool:
-        """Whether the user ended the session, or the machine."""
-        return self.stop is not None and self.stop.kind in ("interrupted", "trouble")
-
-    def halt(self, stop: Stop) -> None:
-        """Ends the session: no trial is begun, those that run are left after their epoch. Trouble
-        is said, whatever else ends it."""
-        if self.stop is None or stop.kind == "trouble":
-            self.stop = stop
-
-    def trouble(self, error: BaseException) -> None:
-        """Something is wrong with the machine and not with a trial: the session ends."""
-        self.halt(Stop("trouble", described(error)))
-
-    def begin_alone(self) -> bool:
-        """Lets `next` give, one by one and for the last time, the trials that did not fit beside
-        others; returns whether there are any."""
-        self.alone = True
-        self.queue += self.crowded
-        self.crowded = []
-        return bool(self.queue) and not self.should_stop()
 
     # What happened
 
@@ -212,8 +158,8 @@ class Trials:
             return
         attempt.heard = self.history.appender.clock()
         report = report_of(result)
-        if self.objective not in report.metrics:
-            raise KeyError(f"trial {number} reports no {self.objective}")
+        if (objective := self.state.session.objective) not in report.metrics:
+            raise KeyError(f"trial {number} reports no {objective}")
         if attempt.take(report) and not attempt.is_recorded:
             self._record_place(attempt, placement_of(result, self.code))
 
@@ -239,7 +185,7 @@ class Trials:
         try:
             self.history.flush(only_if_due=True)
         except OSError as error:
-            self.trouble(error)
+            self.agenda.trouble(error)
 
     def leave(self, number: int) -> None:
         """A trial is being stopped because the session ends; the next one goes on with it."""
@@ -289,7 +235,7 @@ class Trials:
             f"trial {number}: its process died after epoch {attempt.epoch}; it goes on from its "
             f"checkpoint ({times} of {self.max_failures} times)"
         )
-        self._again(attempt, f"its process died: {words}", self.queue)
+        self._again(attempt, f"its process died: {words}", self.agenda.queue)
 
     def moved(self, number: int, what: str = "its node is gone") -> None:
         """The node of a trial is gone, or seems to be: the trial goes on elsewhere, as often as
@@ -306,23 +252,23 @@ class Trials:
             f"trial {number}: {what} after epoch {attempt.epoch}; it goes on from its checkpoint "
             f"of epoch {attempt.saved}"
         )
-        self._again(attempt, what, self.queue)
+        self._again(attempt, what, self.agenda.queue)
 
     def place_again(self) -> None:
         """All processes of trials are gone, and none of them is to blame."""
         for attempt in list(self.live.values()):
-            self._again(attempt, "all processes are gone", self.queue)
+            self._again(attempt, "all processes are gone", self.agenda.queue)
 
     def out_of_memory(self, number: int, reason: str) -> None:
         """A trial asked for more memory than there was: it is tried again alone, if it was not."""
         attempt = self.live.get(number)
         if attempt is None:
             return
-        if self.alone:
+        if self.agenda.alone:
             self._end(attempt, "infeasible", reason)
             return
         self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")
-        self._again(attempt, reason, self.crowded)
+        self._again(attempt, reason, self.agenda.crowded)
 
     def finish(self) -> None:
         """The session ends, or this part of it: trials that still run are left, and all that
@@ -332,7 +278,7 @@ class Trials:
         try:
             self.history.flush()
         except OSError as error:
-            self.trouble(error)
+            self.agenda.trouble(error)
 
     # How it is written
 
@@ -351,7 +297,7 @@ class Trials:
 
     def _end(self, attempt: Attempt, status: Status, reason: str = "", output: str = "") -> None:
         """A trial is over; in trouble the next session tells how."""
-        if self.stop is not None and self.stop.kind == "trouble":
+        if self.agenda.is_in_trouble():
             self._pause(attempt, SESSION_ENDS)
             return
         number = attempt.number
@@ -381,34 +327,22 @@ class Trials:
 
         def follow() -> Sequence[Event]:
             for ending in endings:
-                trial = self.state.trial(ending.number)
-                self.proposer.tell(trial)
-                self._count(trial, is_of_this_session=True)
-            if not (self.queue or self.is_done() or self.should_stop()):
-                proposed.append(self.proposer.propose(self.history.now()))
+                self.agenda.ended_now(self.state.trial(ending.number))
+            if self.agenda.wants_another():
+                proposed.append(self.agenda.proposer.propose(self.history.now()))
             return proposed
 
         is_written = self._add(*endings, then=follow)
         if is_written:
-            self.queue += [each.number for each in proposed]
+            self.agenda.queue += [each.number for each in proposed]
         return is_written
-
-    def _count(self, trial: Trial, is_of_this_session: bool) -> None:
-        """Lets the budgets know how a trial ended."""
-        value = self.state.value(trial)
-        match trial.status:
-            case ("finished" | "pruned" | "failed" | "infeasible") as status:
-                if is_of_this_session:
-                    self.budgets.ended(status, value, trial.reason)
-                else:
-                    self.budgets.known(status, value)
 
     def _add(self, *events: Event, **more: Any) -> bool:
         """Writes events; returns whether the log has them. If it has not, the session ends."""
         try:
             self.history.add(*events, **more)
         except OSError as error:
-            self.trouble(error)
+            self.agenda.trouble(error)
             return False
         return True
 
@@ -421,4 +355,4 @@ class Trials:
             for observer in self.observers:
                 observer.changed(trial)
         except OSError as error:
-            self.trouble(error)
+            self.agenda.trouble(error)

@@ -19,6 +19,7 @@ from record.log import Log, MemoryLog
 from record.state import StudyState, fold
 from record.tracker import MemoryTracker
 from record.trial import Trial
+from studies.agenda import Agenda
 from studies.budgets import Limits
 from studies.checkpoints import Checkpoints, opened
 from studies.history import History
@@ -164,8 +165,8 @@ class Session:
         allowed = {name: more.pop(name) for name in ("target", "plateau") if name in more}
         more = {"max_failures": 1, "say": self.said.append, **more}
         observers = (self.retention, self.seen, self.projection)
-        limits = Limits(total, **allowed)
-        return Trials(self.history, proposer, self.checkpoints, limits, CODE, observers, **more)
+        agenda = Agenda(self.history.state, proposer, Limits(total, **allowed))
+        return Trials(self.history, agenda, self.checkpoints, CODE, observers, **more)
 
     def end(self) -> list[int]:
         """The session ends well; returns what was not delivered."""
@@ -181,7 +182,7 @@ class Session:
     def play_all(self, trials: Trials) -> None:
         """Runs all trials, those that did not fit beside others last, and leaves them."""
         self.play(trials)
-        while trials.begin_alone():
+        while trials.agenda.begin_alone():
             self.play(trials)
         trials.finish()
 

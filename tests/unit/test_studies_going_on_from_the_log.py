@@ -50,10 +50,10 @@ def go_on(study: Study) -> Session:
         session.retention.sweep()
         search = session.search(TRIALS)
         # As one trial at a time has the whole machine: none is tried again alone.
-        search.begin_alone()
+        search.agenda.begin_alone()
         session.play_all(search)
         finals = session.finals(FINALISTS, SEEDS)
-        finals.begin_alone()
+        finals.agenda.begin_alone()
         session.play_all(finals)
     except Killed:
         # The thread does not die with the driver that is killed here.
@@ -182,7 +182,7 @@ def test_sessions_one_after_the_other_come_to_what_one_comes_to(
         session = study.session()
         search = session.search(TRIALS)
         play_some(session, search, runs)
-        if search.is_done():
+        if search.agenda.is_done():
             play_some(session, session.finals(FINALISTS, SEEDS), 1)
         session.end()
     go_on(study)
@@ -190,7 +190,7 @@ def test_sessions_one_after_the_other_come_to_what_one_comes_to(
 
 
 def play_some(session: Session, trials: Trials, runs: int) -> None:
-    trials.begin_alone()
+    trials.agenda.begin_alone()
     session.play(trials, runs)
     trials.finish()
 
@@ -263,11 +263,11 @@ def test_a_trial_without_room_is_tried_beside_others_in_the_next_session(tmp_pat
     session = study.session()
     trials = session.search(2)
     session.play(trials, 1)
-    assert (trials.crowded, trials.queue) == ([0], [])
+    assert (trials.agenda.crowded, trials.agenda.queue) == ([0], [])
     trials.finish()
     session.end()
     later = study.session()
-    assert later.search(2).queue == [0]
+    assert later.search(2).agenda.queue == [0]
 
 
 def test_the_search_goes_on_after_its_finals_as_if_there_had_been_none(

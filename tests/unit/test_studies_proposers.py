@@ -16,6 +16,7 @@ from record.appender import Appender
 from record.log import MemoryLog
 from record.state import StudyState, fold
 from record.trial import Baseline, Replicate, Searched
+from studies.agenda import Agenda
 from studies.budgets import Limits
 from studies.checkpoints import Checkpoints, opened
 from studies.history import History
@@ -57,9 +58,9 @@ class Replayed:
         self.trials = self.of(proposer, proposer.total)
 
     def of(self, proposer: Search | Replicates, total: int) -> Trials:
-        trials = Trials(self.history, proposer, self.checkpoints, Limits(total), CODE)
-        trials.begin_alone()
-        return trials
+        agenda = Agenda(self.history.state, proposer, Limits(total))
+        agenda.begin_alone()
+        return Trials(self.history, agenda, self.checkpoints, CODE)
 
     def finish(self) -> None:
         if self.trials is not None:
@@ -108,7 +109,7 @@ def test_a_recorded_study_goes_as_it_went_of_old(
             case {"continued": number}:
                 assert study.next().number == number
             case {"proposed": number, "of": of, "config": config}:
-                if study.trials is not None and isinstance(study.trials.proposer, Search):
+                if study.trials is not None and isinstance(study.trials.agenda.proposer, Search):
                     study.begin_finals()
                 trial = study.next()
                 assert (trial.number, trial.role) == (number, Replicate(of, config["seed"]))

@@ -61,9 +61,13 @@ def test_the_baselines_come_first_and_then_what_the_search_draws(tmp_path: Path)
     session = Study(tmp_path).session()
     trials = session.search(3)
     session.play_all(trials)
-    assert [t.role for t in trials.proposer.trials()] == [Baseline(0), Baseline(1), Searched(2)]
-    assert (trials.is_done(), trials.ended, trials.next()) == (True, 3, None)
-    assert [t.status for t in trials.proposer.trials()] == ["finished"] * 3
+    assert [t.role for t in trials.agenda.proposer.trials()] == [
+        Baseline(0),
+        Baseline(1),
+        Searched(2),
+    ]
+    assert (trials.agenda.is_done(), trials.agenda.ended, trials.next()) == (True, 3, None)
+    assert [t.status for t in trials.agenda.proposer.trials()] == ["finished"] * 3
 
 
 def test_what_a_trial_is_to_know(one: OneTrial) -> None:
@@ -78,7 +82,7 @@ def test_trials_side_by_side_are_proposed_as_they_are_asked_for(tmp_path: Path) 
     others = [one.next(), one.next()]
     assert [fit.number for fit in others] == [1, 2]
     assert one.trials.next() is None
-    assert one.trials.is_done()
+    assert one.trials.agenda.is_done()
     assert one.trials.is_under_way()
     assert [each.placed is None for each in one.trials.live.values()] == [False, True, True]
     one.trials.failed(0, "so it goes")
@@ -121,9 +125,9 @@ def test_no_more_trials_are_run_than_are_allowed_though_more_were_begun(tmp_path
     one.trials.finish()
     session = study.session()
     trials = session.search(2)
-    assert trials.queue == [0, 1]
+    assert trials.agenda.queue == [0, 1]
     session.play_all(trials)
-    statuses = [trial.status for trial in trials.proposer.trials()]
+    statuses = [trial.status for trial in trials.agenda.proposer.trials()]
     assert statuses == ["finished", "finished", "waiting"]
 
 
@@ -316,7 +320,11 @@ def test_when_all_processes_are_gone_all_trials_go_on(tmp_path: Path) -> None:
     other = one.next()
     one.fit.train()
     one.trials.place_again()
-    assert (one.status, one.trials.live, one.trials.queue) == ("paused", {}, [0, other.number])
+    assert (one.status, one.trials.live, one.trials.agenda.queue) == (
+        "paused",
+        {},
+        [0, other.number],
+    )
     assert not one.trials.deaths
 
 
@@ -336,11 +344,11 @@ def test_a_trial_without_room_is_tried_again_alone_when_all_others_are_done(
     assert session.said == [
         "trial 1: out of memory; it will be tried again alone, with the whole device"
     ]
-    assert trials.begin_alone()
+    assert trials.agenda.begin_alone()
     session.play(trials)
     trial = state.trial(1)
     assert (trial.status, trial.reason, trial.epoch) == ("infeasible", "out of memory", 2)
-    assert not trials.begin_alone()
+    assert not trials.agenda.begin_alone()
     assert [e.number for e in study.events() if isinstance(e, Proposed)] == [0, 1, 2]
 
 
@@ -350,7 +358,7 @@ def test_a_trial_that_has_room_alone_finishes(tmp_path: Path) -> None:
     trials = session.search(1)
     session.play(trials)
     study.fates.clear()
-    assert trials.begin_alone()
+    assert trials.agenda.begin_alone()
     session.play(trials)
     assert session.history.state.trial(0).status == "finished"
 
@@ -363,8 +371,8 @@ def test_the_session_ends_when_the_target_is_reached_and_proposes_no_more(tmp_pa
     session = study.session()
     trials = session.search(9, target=-100.0)
     session.play_all(trials)
-    assert trials.stop is not None
-    assert trials.stop.kind == "target"
+    assert trials.agenda.stop is not None
+    assert trials.agenda.stop.kind == "target"
     assert [t.status for t in session.history.state.trials()] == ["finished"]
 
 
@@ -376,7 +384,7 @@ def test_a_plateau_counts_the_endings_of_earlier_sessions(tmp_path: Path) -> Non
     session = study.session()
     trials = session.search(9, plateau=3)
     session.play(trials)
-    assert trials.stop == Stop("plateau", "no better trial among the last 3")
+    assert trials.agenda.stop == Stop("plateau", "no better trial among the last 3")
     assert session.history.state.next_number == 4
 
 
@@ -385,14 +393,14 @@ def test_a_session_whose_first_trials_all_fail_is_given_up(tmp_path: Path) -> No
     trials = session.search(9)
     session.play(trials)
     reason = "the first 5 trials failed: loss nan in epoch 3"
-    assert trials.stop == Stop("failures", reason)
+    assert trials.agenda.stop == Stop("failures", reason)
 
 
 def test_after_an_interruption_nothing_is_begun_and_what_runs_is_left(one: OneTrial) -> None:
     one.fit.train()
     one.fit.save()
-    one.trials.halt(Stop("interrupted", "interrupted"))
-    assert (one.trials.should_stop(), one.trials.was_cut_short()) == (True, True)
+    one.trials.agenda.halt(Stop("interrupted", "interrupted"))
+    assert (one.trials.agenda.should_stop(), one.trials.agenda.was_cut_short()) == (True, True)
     assert one.trials.next() is None
     one.trials.finish()
     assert (one.status, one.trials.live) == ("paused", {})
@@ -402,12 +410,12 @@ def test_after_an_interruption_nothing_is_begun_and_what_runs_is_left(one: OneTr
 def test_in_trouble_no_ending_counts(one: OneTrial) -> None:
     """A full disk makes fits fail that are not to blame."""
     one.fit.train()
-    one.trials.trouble(OSError(28, "No space left on device"))
+    one.trials.agenda.trouble(OSError(28, "No space left on device"))
     one.trials.failed(0, "it could not write")
-    assert one.trials.stop == Stop("trouble", "No space left on device")
+    assert one.trials.agenda.stop == Stop("trouble", "No space left on device")
     assert (one.status, one.events(Ended)) == ("paused", [])
-    one.trials.halt(Stop("interrupted", "interrupted"))
-    assert one.trials.stop == Stop("trouble", "No space left on device")
+    one.trials.agenda.halt(Stop("interrupted", "interrupted"))
+    assert one.trials.agenda.stop == Stop("trouble", "No space left on device")
 
 
 def test_a_trial_without_a_sign_of_life_is_found(one: OneTrial) -> None:
@@ -458,7 +466,7 @@ def test_trouble_of_an_observer_ends_the_session(one: OneTrial) -> None:
 
     one.trials.observers = (Broken(),)
     one.fit.run()
-    assert one.trials.stop == Stop("trouble", "Input/output error")
+    assert one.trials.agenda.stop == Stop("trouble", "Input/output error")
     assert one.study.folded().trial(0).status == "paused"
 
 
@@ -537,7 +545,7 @@ def test_a_driver_that_was_superseded_writes_nothing_more_anywhere(
     before = list(log.lines)
     find_out(one, moment)
     text = "another driver went on with the study in s3://b: this one stops"
-    assert one.trials.stop == Stop("trouble", text)
+    assert one.trials.agenda.stop == Stop("trouble", text)
     assert one.session.history.is_superseded
     log.is_taken = False
     seen, there = len(one.session.seen.trials), files(study)
@@ -595,7 +603,7 @@ def test_a_log_that_takes_no_more_ends_the_session_and_loses_no_trial(tmp_path: 
         one.fit.save()
     log.is_full = True
     one.trials.completed(0)
-    assert one.trials.stop == Stop("trouble", "No space left on device")
+    assert one.trials.agenda.stop == Stop("trouble", "No space left on device")
     assert one.session.seen.trials[-1].status == "running", "nobody hears of the ending"
     one.trials.finish()
     one.session.projection.finish(patience=0.0)
