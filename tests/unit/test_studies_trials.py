@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 from happened import at
-from played import CODE, EPOCHS, HERE, OBJECTIVE, Fit, MortalLog, Session, Study, row
+from played import (
+    CODE,
+    EPOCHS,
+    HERE,
+    OBJECTIVE,
+    Fit,
+    MortalLog,
+    Session,
+    Study,
+    row,
+    write_checkpoint,
+)
 
 from record.events import Ended, Event, Paused, Placed, Proposed, Reported, SessionBegan
 from record.log import MemoryLog, Superseded
@@ -548,6 +559,7 @@ def test_a_driver_that_was_superseded_writes_nothing_more_anywhere(
     assert one.trials.agenda.stop == Stop("trouble", text)
     assert one.session.history.is_superseded
     log.is_taken = False
+    leave_more_checkpoints_than_are_kept(one)
     seen, there = len(one.session.seen.trials), files(study)
     do_all_that_writes(one)
     assert one.session.projection.finish(patience=60.0) in ([], [0])
@@ -570,6 +582,13 @@ def find_out(one: OneTrial, moment: str) -> None:
             assert one.trials.next() is None
         case _:
             one.trials.finish()
+
+
+def leave_more_checkpoints_than_are_kept(one: OneTrial) -> None:
+    for epoch in (7, 8, 9):
+        name = f"session-0001/{trial_folder(0)}/checkpoint_{epoch:06d}"
+        write_checkpoint(one.study.root / name, one.fit.history)
+        one.session.checkpoints.saved(0, name)
 
 
 def do_all_that_writes(one: OneTrial) -> None:
