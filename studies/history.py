@@ -12,6 +12,10 @@ from record.state import StudyState
 from record.trial import Trial
 
 
+class CutShort(OSError):
+    """Something ended the writing that has nothing to do with the log, such as Ctrl-C."""
+
+
 def utc_now() -> datetime:
     """What time it is."""
     return datetime.now(UTC)
@@ -111,7 +115,7 @@ class History:
 
     def _close(self, error: BaseException, group: Sequence[Event]) -> None:
         """Nothing is added any more, whatever the error: half a line may be in the log."""
-        cut_short = OSError(f"the log was not written: {error!r}")
+        cut_short = CutShort(f"the log was not written: {error!r}")
         self.failure = error if isinstance(error, OSError) else cut_short
         self.unwritten |= {
             event.number for event in group if not isinstance(event, SessionBegan | SessionEnded)

@@ -12,12 +12,14 @@ from typing import Any, Protocol
 
 from upath import UPath
 
+from datasets.errors import described
 from record.events import Ended, Event, Paused, Placed, Proposed, Reported
 from record.trial import Baseline, Placement, Status, Trial
 from studies.agenda import Agenda
 from studies.attempt import Attempt, resumed
+from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
-from studies.history import History
+from studies.history import CutShort, History
 from studies.results import Code, placement_of, report_of
 from trainables import checkpoint
 from trainables.trial_spec import TrialSpec
@@ -185,7 +187,7 @@ class Trials:
         try:
             self.history.flush(only_if_due=True)
         except OSError as error:
-            self.agenda.trouble(error)
+            self._stop_for(error)
 
     def leave(self, number: int) -> None:
         """A trial is being stopped because the session ends; the next one goes on with it."""
@@ -278,7 +280,7 @@ class Trials:
         try:
             self.history.flush()
         except OSError as error:
-            self.agenda.trouble(error)
+            self._stop_for(error)
 
     # How it is written
 
@@ -342,9 +344,16 @@ class Trials:
         try:
             self.history.add(*events, **more)
         except OSError as error:
-            self.agenda.trouble(error)
+            self._stop_for(error)
             return False
         return True
+
+    def _stop_for(self, error: OSError) -> None:
+        """Nothing can be written any more; Ctrl-C in the middle of it is no trouble."""
+        if isinstance(error, CutShort):
+            self.agenda.halt(Stop("interrupted", described(error)))
+        else:
+            self.agenda.trouble(error)
 
     def _changed(self, number: int) -> None:
         """Tells the observers how a trial stands; nobody hears of what is not in the log."""

@@ -77,14 +77,34 @@ class MortalLog(MemoryLog):
             self.appends_left -= 1
 
 
+Moment = Literal["before a checkpoint", "after a checkpoint", "a change is told"]
+
+
+@dataclass
+class Death:
+    """The driver is killed when a moment comes for the so-manieth time."""
+
+    moment: Moment | None = None
+    times: int = 0
+
+    def look(self, moment: Moment) -> None:
+        if moment == self.moment:
+            self.times -= 1
+            if self.times < 0:
+                self.moment = None
+                raise Killed
+
+
 @dataclass
 class Seen:
     """An observer that remembers."""
 
+    death: Death
     trials: list[Trial] = field(default_factory=list)
 
     def changed(self, trial: Trial) -> None:
         self.trials.append(trial)
+        self.death.look("a change is told")
 
 
 def row(number: int, config: Any, epoch: int) -> dict[str, Any]:
@@ -115,6 +135,7 @@ class Study:
         self.space = small_space()
         self.fates = dict(fates or {})
         self.clock = Clock()
+        self.death = Death()
 
     def events(self) -> list[Event]:
         return list(self.log.read())
@@ -147,7 +168,7 @@ class Session:
         catch_up(study.tracker, self.history)
         self.projection = Projection(study.tracker, self.history, self.said.append)
         self.retention = Retention(state, self.checkpoints, "family", keep)
-        self.seen = Seen()
+        self.seen = Seen(study.death)
         self.ended_lives: set[int] = set()
 
     def search(self, total: int, seed: int = 0, **more: Any) -> Trials:
@@ -220,7 +241,10 @@ class Fit:
         """Writes a checkpoint, and says so."""
         folder = f"session-{self.session.number:04d}/{self.folder()}"
         name = f"{folder}/checkpoint_{len(self.history):06d}"
+        death = self.session.study.death
+        death.look("before a checkpoint")
         write_checkpoint(self.session.study.root / name, self.history)
+        death.look("after a checkpoint")
         self.trials.saved(self.number, name)
         self.trials.trim(self.number)
 

@@ -2,12 +2,12 @@
 twice, and what is proposed is what would have been proposed."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from played import EPOCHS, Fate, Fit, Killed, MortalLog, Session, Study
+from played import EPOCHS, Death, Fate, Fit, Killed, Moment, MortalLog, Session, Study
 
 import studies.search_memory
 from record.events import Ended, Proposed
@@ -100,6 +100,29 @@ def test_a_driver_that_is_killed_at_an_append_loses_nothing(
     with pytest.raises(Killed):
         go_on(study)
     log.appends_left = None
+    go_on(study)
+    agree(study, whole)
+
+
+MOMENTS: Mapping[Moment, int] = {
+    "before a checkpoint": 23,
+    "after a checkpoint": 23,
+    "a change is told": 62,
+}
+"""Moment -> how often it comes if nothing cuts the study off."""
+
+
+@pytest.mark.parametrize(
+    ("moment", "times"),
+    [(moment, times) for moment in MOMENTS for times in range(0, MOMENTS[moment], 4)],
+)
+def test_a_driver_that_is_killed_beside_an_append_loses_nothing(
+    whole: Study, tmp_path: Path, moment: Moment, times: int
+) -> None:
+    study = Study(tmp_path, fates=FATES)
+    study.death = Death(moment, times)
+    with pytest.raises(Killed):
+        go_on(study)
     go_on(study)
     agree(study, whole)
 

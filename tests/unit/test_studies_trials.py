@@ -13,6 +13,7 @@ from played import (
     HERE,
     OBJECTIVE,
     Fit,
+    Killed,
     MortalLog,
     Session,
     Study,
@@ -416,6 +417,24 @@ def test_after_an_interruption_nothing_is_begun_and_what_runs_is_left(one: OneTr
     one.trials.finish()
     assert (one.status, one.trials.live) == ("paused", {})
     assert one.study.folded().trial(0).epoch == 1
+
+
+def test_ctrl_c_in_the_middle_of_an_append_is_no_trouble(tmp_path: Path) -> None:
+    log = MortalLog()
+    one = OneTrial(Study(tmp_path, log))
+    one.fit.train()
+    one.fit.save()
+    log.appends_left = 0
+    with pytest.raises(Killed):
+        one.trials.completed(0)
+    log.appends_left = None
+    one.trials.agenda.halt(Stop("interrupted", "interrupted"))
+    before = list(log.lines)
+    one.trials.look()
+    one.trials.finish()
+    assert one.trials.agenda.stop == Stop("interrupted", "interrupted")
+    assert log.lines == before
+    assert one.study.folded().trial(0).status == "waiting"
 
 
 def test_in_trouble_no_ending_counts(one: OneTrial) -> None:
