@@ -152,3 +152,27 @@ def trained(run_folder: Path, cache: Path) -> Path:
 def trained_copy(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of it, for a test file to write into."""
     return trained_studies.copy(trained, tmp_path_factory.mktemp("copy") / "runs")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 in this process; one for all, as clients of S3 are kept by address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def s3_environment(s3_server: str) -> Iterator[None]:
+    """Leads every client of S3 there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", s3_server)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield

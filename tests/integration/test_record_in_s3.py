@@ -1,7 +1,6 @@
 """The log in S3, which a server in this process plays."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -9,7 +8,6 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from happened import began, placed, proposed, reported
 from log_contract import LogContract, Open
-from moto.server import ThreadedMotoServer
 from upath import UPath
 
 from record.log import Superseded
@@ -19,20 +17,10 @@ BUCKET = "orrery-log"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def s3() -> Iterator[str]:
-    """A bucket; the environment leads every client of S3 to it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield f"s3://{BUCKET}"
-    server.stop()
+def s3(s3_environment: None) -> str:
+    """A bucket."""
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    return f"s3://{BUCKET}"
 
 
 def folder_of(path: Path) -> UPath:

@@ -3,13 +3,11 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 from fake_study import FAKE
-from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 from upath import UPath
 
@@ -26,20 +24,10 @@ BUCKET = "orrery-test"
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A bucket; the environment leads every client of S3 to it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield f"s3://{BUCKET}/orrery"
-    server.stop()
+def s3(s3_environment: None) -> str:
+    """A bucket."""
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    return f"s3://{BUCKET}/orrery"
 
 
 def command(folder: Path, storage: str, trials: int = 4) -> list[str]:

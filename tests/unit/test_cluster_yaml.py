@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from itertools import chain, product
@@ -126,10 +127,8 @@ def test_the_head_takes_no_trials_and_gpu_nodes_go_when_they_are_idle():
 @pytest.mark.parametrize("file", [AWS, ON_PREM], ids=lambda file: file.name)
 def test_what_is_mounted_is_all_that_a_trial_needs(file):
     """Every package that is installed, and what installing it reads."""
-    project = (ROOT / "pyproject.toml").read_text()
-    listed = re.search(r"^packages = \[(.*)\]$", project, re.MULTILINE)
-    assert listed is not None
-    packages = {name.split(".")[0] for name in re.findall(r'"([^"]+)"', listed[1])}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
     mounts = read(file)["file_mounts"]
     sources = {Path(source) for source in mounts.values() if not source.startswith("~")}
     assert packages | {"pyproject.toml", "constraints.txt", "README.md"} == set(map(str, sources))
