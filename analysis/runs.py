@@ -17,7 +17,9 @@ from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from analysis.texts import from_texts, whole
-from analysis.tracking import (
+from datasets.addresses import shown
+from datasets.errors import InputError
+from record.tracking import (
     by_hand,
     check_answers,
     check_artifacts_of,
@@ -25,8 +27,6 @@ from analysis.tracking import (
     experiment_named,
     local_database,
 )
-from datasets.addresses import shown
-from datasets.errors import InputError
 from trainables.checkpoint import WEIGHTS, load_weights
 
 DataOptions = TypeVar("DataOptions")

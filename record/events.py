@@ -47,6 +47,7 @@ class Proposed:
     role: Role
     at: datetime
     inactive: Mapping[str, Any] = field(default_factory=dict)
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ hence the batches.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +25,7 @@ from datasets.addresses import shown
 from datasets.errors import InputError, described
 from record import names
 from record.tracker import NotRecorded, RunDeleted, Shown, StudyFacts, StudyStatus
+from record.tracking import SERVES, check_artifacts_of, innermost, is_server, package_of
 from record.trial import Baseline, Placement, Replicate, Report, Status, Trial
 
 BATCH = 500
@@ -64,10 +65,7 @@ def not_recorded(*, network: bool = True) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, BotoCoreError, ClientError, OSError) as error:
         if isinstance(error, OSError) and not network:
             raise
-        innermost: BaseException = error
-        while innermost.__context__ is not None:
-            innermost = innermost.__context__
-        raise NotRecorded(described(innermost)[:200]) from error
+        raise NotRecorded(described(innermost(error))[:200]) from error
 
 
 @dataclass
@@ -75,7 +73,6 @@ class _Run:
     """What stands in MLflow of a trial."""
 
     run_id: str
-    name: str = ""
     last_epoch: int = 0
     status: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -89,7 +86,6 @@ class MLflowTracker:
         client: Of the tracking store.
         experiment: Id of the study's experiment.
         study: Its name.
-        title: The configuration of a trial at a glance.
 
     Raises:
         InputError: If a run there does not say of which trial it is.
@@ -97,13 +93,10 @@ class MLflowTracker:
     """
 
     @not_recorded()
-    def __init__(
-        self, client: MlflowClient, experiment: str, study: str, title: Callable[[Trial], str]
-    ) -> None:
+    def __init__(self, client: MlflowClient, experiment: str, study: str) -> None:
         self.client = client
         self.experiment = experiment
         self.study = study
-        self.title = title
         self.trial_tags: Mapping[str, str] = {}
         known = self._found(f"tags.`{names.KIND}` = 'study'")
         self.parent_run = known[0] if known else None
@@ -111,7 +104,6 @@ class MLflowTracker:
         self.identity = known[0].data.tags.get(names.IDENTITY) if known else None
         self.runs: dict[int, _Run] = {}
         self.spare: dict[str, int] = {}
-        self.called: dict[int, str] = {}
         self.gone: set[int] = set()
         self.unsure: set[int] = set()
         for run in self._found(f"tags.`{names.KIND}` != 'study'"):
@@ -147,9 +139,27 @@ class MLflowTracker:
         name, digest = map(shown, facts.data)
         entity = Dataset(name=name, digest=digest, source_type="local", source=name)
         self.client.log_inputs(self.parent, [DatasetInput(entity)])
-        text = json.dumps(list(facts.space), indent=1)
-        self.client.log_text(self.parent, text, names.SPACE)
+        self._attach_text(json.dumps(list(facts.space), indent=1), names.SPACE)
         self.client.log_batch(self.parent, params=_params(facts.params))
+
+    def _attach_text(self, text: str, file: str) -> None:
+        """Puts a file among the artifacts of the study: the first of all.
+
+        Raises:
+            InputError: If a server wants them where this machine cannot put them.
+        """
+        check_artifacts_of(self.client, self.parent)
+        try:
+            self.client.log_text(self.parent, text, file)
+        except (ImportError, OSError, BotoCoreError, ClientError) as error:
+            where = self.client.get_run(self.parent).info.artifact_uri or ""
+            if not is_server(self.client.tracking_uri) or where.startswith("mlflow-artifacts:"):
+                raise
+            why = package_of(error) if isinstance(error, ImportError) else described(error)
+            raise InputError(
+                f"the tracking server wants artifacts in {shown(where)}, where they cannot be put "
+                f"from here ({why}): see to that, or have the server started with {SERVES}"
+            ) from error
 
     @not_recorded()
     def describe(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
@@ -220,20 +230,15 @@ class MLflowTracker:
                 return self.runs[trial.number]
         self.unsure.add(trial.number)
         tags = _taken({**self.trial_tags, **self._first_tags(trial)})
-        name = self.called.get(trial.number) or self._name(trial)
         begun = self.client.create_run(
             self.experiment,
             start_time=_unix_ms(trial.started or trial.ended),
-            run_name=name,
+            run_name=_name(trial),
             tags=tags,
         )
-        run = self.runs[trial.number] = _Run(begun.info.run_id, name, status="RUNNING", tags=tags)
+        run = self.runs[trial.number] = _Run(begun.info.run_id, status="RUNNING", tags=tags)
         self.unsure.discard(trial.number)
         return run
-
-    def _name(self, trial: Trial) -> str:
-        of = _replicated(trial)
-        return f"{trial.number if of is None else of:04d} {self.title(trial)}"
 
     def _first_tags(self, trial: Trial) -> dict[str, str]:
         """What a run says of its trial from the first; no fact of the data takes its place."""
@@ -333,13 +338,14 @@ class MLflowTracker:
     @not_recorded()
     def forget(self, number: int) -> None:
         """See `record.tracker.Tracker`; the run is among MLflow's deleted ones then."""
-        self._put_away(self.runs[number].run_id)
-        self.called[number] = self.runs.pop(number).name
+        self._put_away(self.runs.pop(number).run_id)
 
     @not_recorded()
     def attach(self, number: int, folder: Path) -> None:
         """Copies a folder into a trial's artifacts."""
-        self.client.log_artifacts(self.runs[number].run_id, str(folder), folder.name)
+        run_id = self.runs[number].run_id
+        check_artifacts_of(self.client, run_id)
+        self.client.log_artifacts(run_id, str(folder), folder.name)
 
     def _put_away(self, run_id: str) -> None:
         self.client.set_tag(run_id, names.REPLACED, "true")
@@ -350,7 +356,6 @@ class MLflowTracker:
         spare."""
         run = _Run(
             run_id=found.info.run_id,
-            name=found.info.run_name or "",
             last_epoch=int(found.data.metrics.get(names.EPOCH, 0)),
             status=found.info.status,
             tags=found.data.tags,
@@ -393,6 +398,12 @@ class MLflowTracker:
 def _replicated(trial: Trial) -> int | None:
     """The trial that a trial replicates; None if it does not."""
     return trial.role.of if isinstance(trial.role, Replicate) else None
+
+
+def _name(trial: Trial) -> str:
+    """What a run is called: a final after the trial that it is another training of."""
+    of = _replicated(trial)
+    return f"{trial.number if of is None else of:04d} {trial.title}"
 
 
 def _number(run: Run) -> int:

@@ -43,6 +43,10 @@ FINALISTS = "orrery.finalists"
 BEST_TRIAL = "orrery.best_trial"
 ENDED_BY = "orrery.ended_by"
 TRIALS = "orrery.trials"
+DATA_TITLE = "orrery.data_title"
+SPEC = "orrery.spec"
+"""Tag with all params of a study, typed, as JSON."""
+
 VERSION = "version."
 """Begins the tags that say which version of a package the driver ran with."""
 

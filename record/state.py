@@ -171,7 +171,14 @@ class StudyState:
                 _refuse(f"trial {event.number} replicates trial {of}, which is not known")
         self._by_role[type(event.role)].append(event.number)
         self._put(
-            Trial(event.number, event.config, event.drawn, event.role, inactive=event.inactive)
+            Trial(
+                event.number,
+                event.config,
+                event.drawn,
+                event.role,
+                inactive=event.inactive,
+                title=event.title,
+            )
         )
 
     def _placed(self, event: Placed) -> None:

@@ -134,6 +134,7 @@ class Trial:
         inactive: Parameter -> what Optuna drew in the same go for a parameter that does not apply.
             While a trial runs, TPE counts these values too.
         output: The last lines that the process of a failed trial wrote.
+        title: Its configuration at a glance.
     """
 
     number: int
@@ -148,6 +149,7 @@ class Trial:
     ended: datetime | None = None
     inactive: Mapping[str, Any] = field(default_factory=dict)
     output: str = ""
+    title: str = ""
 
     def with_reports(self, reports: Sequence[Report]) -> "Trial":
         """The trial with these epochs; several times as fast as `dataclasses.replace`."""
@@ -164,6 +166,7 @@ class Trial:
             self.ended,
             self.inactive,
             self.output,
+            self.title,
         )
 
     @property

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from analysis.report import description
 from analysis.runs import FINALISTS
-from analysis.tracking import is_server, local_database
 from datasets.addresses import shown
 from datasets.errors import InputError
+from record.tracking import is_server, local_database
 from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
 from studies.finals import Finals

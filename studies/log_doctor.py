@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.command_line import answer
-from analysis.tracking import check_answers, connect, experiment_named, local_database
 from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.machine import file_system, is_shared
@@ -28,7 +27,7 @@ from record.folder import StudyFolder
 from record.mlflow_tracker import MLflowTracker, not_recorded
 from record.state import StudyState
 from record.tracker import NotRecorded
-from record.trial import Replicate, Trial
+from record.tracking import check_answers, connect, experiment_named, local_database
 from studies.agreement import Agreement, at_rest, compare, repair
 from studies.checkpoints import opened
 from studies.known_log import check_there, known_state, parser
@@ -124,7 +123,7 @@ def _opener(uri: str, folder: StudyFolder) -> Opener:
     if experiment is None:
         check_there(folder)
         raise InputError(_not_shown(folder, uri))
-    return lambda: MLflowTracker(client, experiment.experiment_id, folder.name, title)
+    return lambda: MLflowTracker(client, experiment.experiment_id, folder.name)
 
 
 def _not_shown(folder: StudyFolder, uri: str) -> str:
@@ -140,13 +139,6 @@ def _with_storage(folder: StudyFolder, tracker: MLflowTracker) -> StudyFolder:
     if folder.storage is not None or not sessions:
         return folder
     return StudyFolder(folder.runs_dir, folder.name, opened(sessions).parents[2])
-
-
-def title(trial: Trial) -> str:
-    """The configuration at a glance of a trial whose run is lost, and its name with it."""
-    drawn = (f"{v:.1e}" if isinstance(v, float) else str(v) for v in trial.drawn.values())
-    seed = [f"seed {trial.role.seed}"] if isinstance(trial.role, Replicate) else []
-    return " ".join([*drawn, *seed])
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class Search:
             role=draw.role,
             at=at,
             inactive=plain(draw.inactive),
+            title=draw.config.title,
         )
 
     def tell(self, trial: Trial) -> None:

@@ -37,7 +37,9 @@ from analysis.runs import (
 )
 from analysis.searched import FILE as SPACE
 from analysis.searched import written
-from analysis.tracking import (
+from datasets.addresses import shown
+from datasets.errors import InputError, described
+from record.tracking import (
     SERVES,
     check_artifacts,
     check_artifacts_of,
@@ -48,8 +50,6 @@ from analysis.tracking import (
     local_database,
     package_of,
 )
-from datasets.addresses import shown
-from datasets.errors import InputError, described
 from studies.records import Row, Trial
 
 BATCH = 500

@@ -18,7 +18,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.served import Served
-from analysis.tracking import check_artifacts
+from record.tracking import check_artifacts
 from studies.recording import not_recorded
 
 ALIAS = "champion"

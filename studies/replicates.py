@@ -101,8 +101,15 @@ class Replicates:
         """See `studies.proposers.Proposer`."""
         begun = self._begun()
         role = next(each for each in self.wanted if each not in begun)
-        config = {**self.state.trial(role.of).config, "seed": role.seed}
-        return Proposed(self.state.next_number, config, {}, role, at)
+        of = self.state.trial(role.of)
+        return Proposed(
+            number=self.state.next_number,
+            config={**of.config, "seed": role.seed},
+            drawn={},
+            role=role,
+            at=at,
+            title=f"{of.title} seed {role.seed}",
+        )
 
     def tell(self, trial: Trial) -> None:
         """Nothing: no other one depends on it."""

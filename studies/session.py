@@ -24,12 +24,12 @@ from upath import UPath
 
 from analysis.runs import COMMIT, DEFAULTS, ENVIRONMENT, FACTS, OPTIONS, RUNGS, SCHEDULER
 from analysis.texts import number
-from analysis.tracking import check_answers
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.machine import cores
 from datasets.parallel import ParallelMap
+from record.tracking import check_answers
 from studies import preflight
 from studies.budgets import Limits, Stop
 from studies.checkpoints import Checkpoints, opened

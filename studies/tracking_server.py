@@ -21,12 +21,12 @@ from pathlib import Path
 
 from upath import UPath
 
-from analysis.tracking import check_answers
 from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.files import away_is_an_oserror, write_whole
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_address, typed_path
+from record.tracking import check_answers
 from studies.recording import make_database
 from studies.storage import open_storage
 

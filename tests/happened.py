@@ -57,9 +57,9 @@ def began(session: int = 1, **other: Any) -> SessionBegan:
         identity="x",
         objective="validation/r2",
         direction="maximize",
-        spec={"seed": 0, "data": {"digest": "0123"}},
+        spec={"seed": 0, "data.digest": "0123"},
         space=SPACE,
-        settings={"command": "python study.py"},
+        settings={"orrery.command": "python study.py"},
         at=at(session),
     )
     return replace(usual, **other)
@@ -74,7 +74,9 @@ def proposed(number: int, role: Role | None = None, **config: Any) -> Proposed:
     """A trial is proposed, for the search unless it is said otherwise."""
     drawn = {"width": 32 + number, "learning_rate": 0.1 / (number + 1)}
     config = {"seed": 0, "epochs": 3, "sizes": (1, 2), **drawn, **config}
-    return Proposed(number, config, drawn, role or Searched(number), at(number))
+    role = role or Searched(number)
+    title = str(config["width"])
+    return Proposed(number, config, drawn, role, at(number), title=title)
 
 
 def placed(number: int) -> Placed:

@@ -43,6 +43,10 @@ class RecordedConfig:
     head: Annotated[str, CategoricalDistribution(("mean", "dipole"))] = "dipole"
     standardize: bool = True
 
+    @property
+    def title(self) -> str:
+        return f"{self.family} {self.depth}x{self.width}"
+
 
 def published(family: str) -> Mapping[str, Any]:
     """The baseline of a family, where that is not the default: it sets a field never searched."""

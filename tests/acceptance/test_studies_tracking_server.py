@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.tracking import connect
+from record.tracking import connect
 from studies import tracking_server
 
 # The server is meant to outlive the process that started it.

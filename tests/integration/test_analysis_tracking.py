@@ -21,8 +21,8 @@ from recorded_study import Told, record
 
 from analysis import tracking
 from analysis.runs import TrackingStore
-from analysis.tracking import check_answers
 from datasets.errors import InputError
+from record.tracking import check_answers
 from studies import recording, tracking_server
 from studies.recording import NotRecorded, Recorder, not_recorded
 

@@ -12,10 +12,10 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from tracker_contract import FACTS, Open, TrackerContract
 
-from analysis.tracking import connect
 from record.mlflow_tracker import LONGEST_TAG, MLflowTracker
 from record.state import StudyState, fold
 from record.tracker import NotRecorded, Tracker, bring_up
+from record.tracking import connect
 from record.trial import Report
 from studies import recording
 
@@ -30,7 +30,7 @@ def tracker_in(folder: Path) -> MLflowTracker:
     known = client.get_experiment_by_name("s")
     location = (folder / "artifacts").as_uri()
     experiment = known.experiment_id if known else client.create_experiment("s", location)
-    return MLflowTracker(client, experiment, "s", title=lambda trial: f"{trial.config['width']}")
+    return MLflowTracker(client, experiment, "s")
 
 
 def begun(folder: Path) -> MLflowTracker:

@@ -13,7 +13,6 @@ from mlflow.entities import Metric, Run, ViewType
 from tracker_contract import FACTS
 from upath import UPath
 
-from analysis.tracking import connect
 from record import names
 from record.events import Event
 from record.folder import StudyFolder
@@ -22,8 +21,8 @@ from record.mlflow_tracker import MLflowTracker
 from record.state import fold
 from record.store_log import StoreLog
 from record.tracker import StudyFacts, bring_up
+from record.tracking import connect
 from studies import lease, log_doctor, recording
-from studies.log_doctor import title
 
 
 class Planted:
@@ -47,7 +46,7 @@ class Planted:
         return self.client.create_experiment("s", self.study.artifacts.as_uri())
 
     def tracker(self) -> MLflowTracker:
-        return MLflowTracker(self.client, self.experiment, "s", title)
+        return MLflowTracker(self.client, self.experiment, "s")
 
     def show(self, events: list[Event], facts: StudyFacts = FACTS) -> None:
         """Shows what happened in MLflow, as the study's own command does."""
@@ -253,12 +252,11 @@ def test_a_planted_disagreement_is_found_and_repaired(
 
 def test_a_run_that_is_recorded_anew_is_called_as_before(planted: Planted) -> None:
     before = planted.run(1)
-    planted.client.update_run(before.info.run_id, name="0001 a title")
     epoch_too_many(planted)
     assert planted.look("--repair") == 0
     again = planted.run(1)
     assert again.info.run_id != before.info.run_id
-    assert again.info.run_name == "0001 a title"
+    assert again.info.run_name == before.info.run_name
     told = {key: text for key, text in again.data.tags.items() if not key.startswith("mlflow.")}
     known = before.data.tags.items()
     assert told == {key: text for key, text in known if not key.startswith("mlflow.")}

@@ -13,8 +13,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from recorded_study import invented
 
-from analysis.tracking import check_answers
 from datasets.errors import InputError
+from record.tracking import check_answers
 from studies import recording
 from studies.recording import NotRecorded, Recorder
 from trainables.models.gnn import GNNConfig
