@@ -18,7 +18,6 @@ PROCESSOR = "orrery.processor"
 THREADS = "orrery.threads"
 COMMIT = "orrery.commit"
 VERSIONS = "orrery.versions"
-TUNE_TRIAL = "orrery.tune_trial"
 REPLACED = "orrery.replaced"
 """Tag of a run among the deleted ones that the user did not delete: it is recorded anew."""
 

@@ -42,6 +42,16 @@ def check_there(folder: StudyFolder) -> None:
         raise InputError(_missing(folder))
 
 
+def check_not_old(folder: StudyFolder) -> None:
+    """Checks that a study was not begun before there were logs.
+
+    Raises:
+        InputError: If it was; the message names the version.
+    """
+    if not folder.log.is_file() and (folder.path / OLD_JOURNAL).is_file():
+        raise InputError(_missing(folder))
+
+
 def known_state(folder: StudyFolder) -> StudyState:
     """What a study has come to, by its log: the one in its shared storage, where it has one, else
     the one on this disk.

@@ -18,8 +18,8 @@ from mlflow.entities.model_registry import ModelVersion
 
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.served import Served
+from record.mlflow_tracker import not_recorded
 from record.tracking import check_artifacts
-from studies.recording import not_recorded
 
 ALIAS = "champion"
 
