@@ -62,7 +62,9 @@ NAMED = 8
 NO_RESULT = ("failed", "infeasible")
 """States of a trial that has ended and has no value."""
 
-State = Literal["running", "finished", "pruned", "failed", "infeasible", "stopped"]
+State = Literal[
+    "running", "finished", "pruned", "failed", "infeasible", "stopped", "paused", "dropped"
+]
 
 Value = TypeVar("Value")
 

@@ -91,7 +91,7 @@ def open_study(
     session = begin(state)
     _check_same(folder, uri, tracker, state)
     if state.sessions:
-        refuse_another(folder.name, state.session.spec, session.spec)
+        refuse_another(folder.name, state.session, session)
     history = History(Appender(log), state)
     history.add(session)
     begun = time.monotonic()

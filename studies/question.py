@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets.errors import InputError
 from record import names
+from record.events import SessionBegan
 from record.facts import BASELINES, DEFAULTS, FIXED
 from record.values import plain
 from studies.options import Options
@@ -41,23 +42,27 @@ def spec_of(
     return plain(spec)
 
 
-def refuse_another(name: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def refuse_another(name: str, known: SessionBegan, given: SessionBegan) -> None:
     """Checks that a study goes on as what it was begun as.
 
     Args:
         name: Its name.
-        known: What its log says that it is.
-        given: What the command says.
+        known: Its latest session.
+        given: The one that is to begin.
 
     Raises:
         InputError: If that is something else; the message names each difference.
     """
-    differences = list(_differences(known, given))
+    differences = list(_differences(_question(known), _question(given)))
     if differences:
         raise InputError(
             f"the study {name} was begun with another question: {'; '.join(differences)}; "
             "give this one a --name of its own, or repeat the command it was begun with"
         )
+
+
+def _question(session: SessionBegan) -> dict[str, Any]:
+    return {**session.spec, "searched": {each["key"]: each for each in session.space}}
 
 
 def _differences(known: Any, given: Any, place: str = "") -> Iterator[str]:
