@@ -181,7 +181,7 @@ class StudyRuns:
         return self.fact("unit", "unit unknown")
 
     def fact(self, name: str, otherwise: str | None = None) -> str:
-        """What was found in its data, see `studies.study.StudyData`.
+        """What was found in its data, see `engine.study.StudyData`.
 
         Raises:
             InputError: If that was not recorded, and nothing stands for it.

@@ -41,10 +41,10 @@ from mlflow.entities import Run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from studies.search import STARTUP
 
 from benchmarks.rounds import positive
 from datasets.typed_paths import typed_path
-from studies.search import STARTUP
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "chaos"

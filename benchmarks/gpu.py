@@ -39,7 +39,7 @@ from benchmarks.training_step import stock_model
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.sources import MoleculeSet
 from datasets.stores import listed_store
-from studies.mps import mps
+from engine.mps import mps
 from trainables.config import FitConfig
 from trainables.device import memory_gib, ran_out_of_memory
 from trainables.device import pick_device as trial_device

@@ -19,11 +19,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.rounds import positive
-from studies.gnn_sweep import STUDY
 from studies.ledger import Ledger
-from studies.local_runner import LocalRunner
-from studies.study import main as study_main
+
+from benchmarks.rounds import positive
+from engine.local_runner import LocalRunner
+from engine.study import main as study_main
+from studies.gnn_sweep import STUDY
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "large"

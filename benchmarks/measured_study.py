@@ -7,17 +7,18 @@ A part of `benchmarks/plain_study.py`, which reads the spans.
 
 import sys
 
-from benchmarks.measured_trial import MeasuredTrial
-from benchmarks.spans import span, timed
-from studies import ray_runner
-from studies.conclusion import Conclusion
-from studies.gnn_sweep import STUDY
-from studies.ray_runner import RayRunner
 from studies.recording import Recorder
 from studies.records import Records
 from studies.search import Search
-from studies.session import Session
-from studies.study import main
+
+from benchmarks.measured_trial import MeasuredTrial
+from benchmarks.spans import span, timed
+from engine import ray_runner
+from engine.conclusion import Conclusion
+from engine.ray_runner import RayRunner
+from engine.session import Session
+from engine.study import main
+from studies.gnn_sweep import STUDY
 
 
 def instrument() -> None:

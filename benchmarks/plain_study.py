@@ -36,6 +36,7 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
+from studies.search import Search
 
 from analysis.markdown import table
 from benchmarks import spans
@@ -57,8 +58,7 @@ from benchmarks.training_step import sides
 from datasets.errors import InputError
 from datasets.machine import cores
 from datasets.splits import Split
-from studies.search import Search
-from studies.space import Space
+from engine.space import Space
 from trainables.models.gnn import GNNConfig
 
 WANTED = 2.0

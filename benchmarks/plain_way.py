@@ -38,14 +38,14 @@ from benchmarks.spans import span, timed
 from benchmarks.stock import StockGNN, prepared
 from benchmarks.stock_loop import EVALUATION_BATCH, StockFit
 from datasets.typed_paths import typed_path
-from studies.space import Space
+from engine.space import Space
 from trainables.models.gnn import GNNConfig
 
 FIRST_RUNG = 1 / 5
-"""Share of its epochs after which a trial is first looked at, as in `studies.tune_parts`."""
+"""Share of its epochs after which a trial is first looked at, as in `engine.tune_parts`."""
 
 REDUCTION = 2
-"""At each rung the better half goes on, as in `studies.tune_parts`."""
+"""At each rung the better half goes on, as in `engine.tune_parts`."""
 
 
 def train(config: dict[str, Any], data: dict[str, list[Data]]) -> None:

@@ -24,15 +24,15 @@ from typing import Any
 
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
-
-from studies.budgets import Limits
-from studies.checkpoints import Checkpoints, opened
 from studies.ledger import Keeping, Ledger
 from studies.recording import Recorder
 from studies.records import Records
 from studies.search import Search
 from studies.shared_copy import SharedCopy
-from studies.space import Space
+
+from engine.budgets import Limits
+from engine.checkpoints import Checkpoints, opened
+from engine.space import Space
 from trainables.models.gnn import GNNConfig
 
 METRICS = {

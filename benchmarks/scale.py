@@ -29,20 +29,20 @@ from typing import Annotated, Any, Literal, cast
 import psutil
 import ray
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-from benchmarks.rounds import positive
-from benchmarks.stub_trial import StubTrial
-from studies import ray_runner
-from studies.budgets import Limits
-from studies.checkpoints import Checkpoints, opened
 from studies.ledger import Keeping, Ledger
-from studies.options import Options
-from studies.ray_runner import RayRunner
 from studies.recording import Recorder
 from studies.records import Records
 from studies.search import Proposal, Search
 from studies.shared_copy import SharedCopy
-from studies.space import Space
+
+from benchmarks.rounds import positive
+from benchmarks.stub_trial import StubTrial
+from engine import ray_runner
+from engine.budgets import Limits
+from engine.checkpoints import Checkpoints, opened
+from engine.options import Options
+from engine.ray_runner import RayRunner
+from engine.space import Space
 from trainables.config import FitConfig
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -36,7 +36,7 @@ class StoreLog:
     """A log as pieces in a folder.
 
     Args:
-        folder: In an object store or on a disk; see `studies.checkpoints.opened`. It need not be
+        folder: In an object store or on a disk; see `engine.checkpoints.opened`. It need not be
             there.
 
     Attributes:

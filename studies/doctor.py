@@ -22,16 +22,16 @@ from analysis.command_line import answer
 from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.machine import file_system, is_shared
+from engine.agreement import Agreement, at_rest, compare, repair
+from engine.checkpoints import opened
+from engine.known_log import check_there, known_state, parser
+from engine.lease import check_free, lease
 from record import names
 from record.folder import StudyFolder
 from record.mlflow_tracker import MLflowTracker, not_recorded
 from record.state import StudyState
 from record.tracker import NotRecorded
 from record.tracking import check_answers, connect, experiment_named, local_database
-from studies.agreement import Agreement, at_rest, compare, repair
-from studies.checkpoints import opened
-from studies.known_log import check_there, known_state, parser
-from studies.lease import check_free, lease
 
 Opener = Callable[[], MLflowTracker]
 

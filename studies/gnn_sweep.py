@@ -16,7 +16,7 @@ from datasets.cache import Cache
 from datasets.molecules import UNKNOWN
 from datasets.parallel import ParallelMap
 from datasets.sources import MoleculeOptions, open_molecules
-from studies.study import Study, StudyData, main
+from engine.study import Study, StudyData, main
 from trainables.models.gnn import GNNConfig, homework
 from trainables.molecules import MoleculeTask
 

@@ -34,12 +34,12 @@ from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_address
+from engine.display import with_progress
+from engine.provenance import PROCESSOR, THREADS, UNKNOWN, of_this_code
+from engine.replay_comparison import TOLERANCE, Epochs, Numbers
+from engine.study import Study
 from studies import gnn_sweep, world_model_sweep
-from studies.display import with_progress
-from studies.provenance import PROCESSOR, THREADS, UNKNOWN, of_this_code
 from studies.recording import NotRecorded, not_recorded
-from studies.replay_comparison import TOLERANCE, Epochs, Numbers
-from studies.study import Study
 from trainables.config import FitConfig
 from trainables.device import circumstances, pick_device
 from trainables.stepper import Stepper, TaskFactory

@@ -16,7 +16,7 @@ from analysis import finals, loss_curves, report, rollouts, served
 from datasets.cache import Cache
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
-from studies.study import Study, StudyData, main
+from engine.study import Study, StudyData, main
 from trainables.driving import (
     HORIZON,
     DrivingTask,

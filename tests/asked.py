@@ -7,12 +7,12 @@ import mlflow
 from fake_study import FAKE
 from mlflow.entities import Run
 
+from engine.agenda import Agenda
+from engine.budgets import Stop
+from engine.study import main
 from record.log import FileLog
 from record.state import StudyState, fold
 from record.trial import Trial
-from studies.agenda import Agenda
-from studies.budgets import Stop
-from studies.study import main
 
 Ask = Callable[..., int]
 

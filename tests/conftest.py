@@ -20,8 +20,8 @@ from places import SHARED_DATA, TESTS
 
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from engine import ray_cluster
 from record import mlflow_store
-from studies import ray_cluster
 
 QM9 = SHARED_DATA / "qm9.parquet"
 

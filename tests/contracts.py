@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from pretended_gpu import CPU, GPU, pretended_gpu
 from torch import Tensor, nn
 
-from studies.space import Parameter
+from engine.space import Parameter
 from trainables.config import FitConfig
 from trainables.fit import Epoch, _Training
 from trainables.stepper import TaskFactory

@@ -15,12 +15,12 @@ import pytest
 import torch
 from fake_study import FAKE
 
+from engine.proposers import Search
+from engine.search_memory import SearchMemory
+from engine.space import Parameter, Space
+from engine.study import main
+from engine.trials import Trials
 from record.log import FileLog
-from studies.proposers import Search
-from studies.search_memory import SearchMemory
-from studies.space import Parameter, Space
-from studies.study import main
-from studies.trials import Trials
 
 
 def dies() -> None:

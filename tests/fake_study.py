@@ -5,7 +5,7 @@ from typing import Any
 
 from fake_task import FakeConfig, FakeTask
 
-from studies.study import Study, StudyData
+from engine.study import Study, StudyData
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import studies.search
 from places import TESTS
 from recorded_space import RecordedConfig, recorded_space
-
-import studies.search
 from studies.finals import Finals
 from studies.search import Proposal, SamplerName, Search
 

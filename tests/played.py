@@ -13,24 +13,24 @@ from old_proposals import score
 from recorded_space import RecordedConfig
 from upath import UPath
 
+from engine.agenda import Agenda
+from engine.budgets import Limits
+from engine.checkpoints import Checkpoints, opened
+from engine.history import History
+from engine.projection import Projection, catch_up
+from engine.proposers import Proposer, Search
+from engine.replicates import Replicates
+from engine.results import Code
+from engine.retention import Retention
+from engine.search_memory import SearchMemory
+from engine.space import Space
+from engine.trials import Trials
 from record.appender import Appender
 from record.events import Event
 from record.log import Log, MemoryLog
 from record.state import StudyState, fold
 from record.tracker import MemoryTracker
 from record.trial import Trial
-from studies.agenda import Agenda
-from studies.budgets import Limits
-from studies.checkpoints import Checkpoints, opened
-from studies.history import History
-from studies.projection import Projection, catch_up
-from studies.proposers import Proposer, Search
-from studies.replicates import Replicates
-from studies.results import Code
-from studies.retention import Retention
-from studies.search_memory import SearchMemory
-from studies.space import Space
-from studies.trials import Trials
 from trainables import checkpoint
 from trainables.trial_spec import TrialSpec, trial_folder
 

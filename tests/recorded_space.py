@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from studies.space import Space
+from engine.space import Space
 from trainables.config import When
 
 FAMILIES = ("gcn", "gat", "sage", "gin", "deepgcn")

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from analysis.runs import State
 from studies.recording import Recorder
 from studies.records import Trial
-from studies.space import Space
+
+from analysis.runs import State
+from engine.space import Space
 from trainables.models.gnn import Family, GNNConfig
 
 VALIDATION_VARIANCE = 4.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from studies.study import Study, main
+from engine.study import Study, main
 
 Refused = Callable[..., str]
 """Runs a study with some arguments, checks that it is refused and left nothing; returns the one

@@ -11,7 +11,7 @@ import torch
 from fake_study import FAKE
 from fake_task import FakeConfig, FakeTask
 
-from studies.study import StudyData
+from engine.study import StudyData
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import pytest
 from moving_stripes import stripes
 
 from datasets.recordings import write_recordings
+from engine.study import Study, main
 from studies import gnn_sweep, world_model_sweep
-from studies.study import Study, main
 
 MOLECULES = "molecules"
 DRIVES = "drives"

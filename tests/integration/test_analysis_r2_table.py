@@ -15,6 +15,7 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from recorded_study import Told, invented, metrics, record
+from studies.recording import Recorder
 from trained_studies import LITTLE, MOLECULES
 
 from analysis import predictions, r2_table, style
@@ -22,9 +23,8 @@ from analysis.predictions import Predictions
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 from datasets.sources import MoleculeSet
+from engine.study import main
 from studies.gnn_sweep import STUDY
-from studies.recording import Recorder
-from studies.study import main
 from trainables.models.gnn import GNN, Family, GNNConfig
 from trainables.molecules import MoleculeTask
 

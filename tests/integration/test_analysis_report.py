@@ -21,8 +21,8 @@ from analysis.findings import opener
 from analysis.runs import TrackingStore
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
+from engine.study import main
 from studies.gnn_sweep import STUDY
-from studies.study import main
 
 RISING = [
     Told("gcn", (0.5, 0.6, 0.70), baseline=True),

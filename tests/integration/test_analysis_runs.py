@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from recorded_study import Told, invented, metrics, record
+from studies.recording import Recorder
 
 from analysis import runs, tracking
 from analysis.runs import StudyRuns, TrackingStore
 from datasets.errors import InputError
-from studies.recording import Recorder
 from trainables.models.gnn import GNNConfig
 
 TOLD = (

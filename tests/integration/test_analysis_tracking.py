@@ -18,13 +18,14 @@ import pytest
 from asked import Ask
 from gate import OTHER, PASSWORD, TOKEN, USER, answering, gate, make_certificate
 from recorded_study import Told, record
+from studies.recording import NotRecorded, Recorder, not_recorded
 
 from analysis import tracking
 from analysis.runs import TrackingStore
 from datasets.errors import InputError
+from engine import tracking_server
 from record.tracking import check_answers
-from studies import recording, tracking_server
-from studies.recording import NotRecorded, Recorder, not_recorded
+from studies import recording
 
 TLS = ("SERVER_CERT_PATH", "CLIENT_CERT_PATH", "INSECURE_TLS")
 LOGIN = ("USERNAME", "PASSWORD", "TOKEN")

@@ -13,14 +13,14 @@ import torch
 from places import ROOT
 
 from datasets import gfn2
-from studies.last_words import WORDS, last_words
+from engine.last_words import WORDS, last_words
 from trainables.device import device_name, memory_gib
 
 CPU = torch.device("cpu")
 
 KILLED = f"""
 import os
-from studies.last_words import last_words
+from engine.last_words import last_words
 with last_words():
     os.kill(os.getpid(), {int(signal.SIGKILL)})
 """

@@ -13,12 +13,12 @@ import pytest
 from fake_study import FAKE
 from mlflow.entities import Metric
 from optuna.trial import TrialState
-
-from studies import doctor
 from studies.ledger import Ledger
 from studies.records import FORMAT, Records
 from studies.search import Journal
-from studies.study import main
+
+from engine.study import main
+from studies import doctor
 
 COMMON = ["--local", "--epochs", "3", "--name", "s", "--keep", "1"]
 OPEN = 6

@@ -9,13 +9,13 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from upath import UPath
 
+from engine.optuna_export import STATES
 from record.folder import StudyFolder
 from record.log import FileLog
 from record.state import fold
 from record.store_log import StoreLog
 from record.trial import WITH_RESULT, Trial
 from studies import export
-from studies.optuna_export import STATES
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Run, ViewType
 from tracker_contract import FACTS
 from upath import UPath
 
+from engine import lease
 from record import names
 from record.events import Event
 from record.folder import StudyFolder
@@ -22,7 +23,7 @@ from record.state import fold
 from record.store_log import StoreLog
 from record.tracker import StudyFacts, bring_up
 from record.tracking import connect
-from studies import lease, log_doctor, recording
+from studies import log_doctor, recording
 
 
 class Planted:

@@ -13,15 +13,16 @@ from asked import Ask, runs_in_mlflow, stopping_when
 from fake_study import FAKE
 from fake_task import FakeTask
 from moving_stripes import stripes
+from studies.ledger import Ledger
 from trained_studies import MOLECULES
 
 from analysis.runs import COMMIT, DEVICE, TrackingStore
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
-from studies import doctor, gnn_sweep, replay, session, world_model_sweep
-from studies.ledger import Ledger
-from studies.provenance import TAGS, THREADS, of_this_code
-from studies.study import Study, main
+from engine import session
+from engine.provenance import TAGS, THREADS, of_this_code
+from engine.study import Study, main
+from studies import doctor, gnn_sweep, replay, world_model_sweep
 
 FAMILIES = ("--family", "gcn", "gat", "--width", "8", "--dropout", "0.1", "--epochs", "3")
 GOOD = ("--local", "--ending", "good", "--trials", "1")

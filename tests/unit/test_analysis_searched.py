@@ -8,7 +8,7 @@ import pytest
 
 from analysis.runs import StudyRuns, TrialRun
 from analysis.searched import Searched, at_the_edge, chosen, importances
-from studies.space import Space
+from engine.space import Space
 from trainables.models.gnn import GNNConfig
 
 SPACE = Space.of(GNNConfig, "family", {})

@@ -18,7 +18,7 @@ from datasets.graphs import GraphBatch
 from datasets.sources import MoleculeSet
 from datasets.splits import Split
 from datasets.stores import DENSE_ATOMS
-from studies.space import parameters_of
+from engine.space import parameters_of
 from trainables import checkpoint
 from trainables.fit import Diverged, Epoch, fit
 from trainables.models.gnn import FAMILIES, Family, GNNConfig

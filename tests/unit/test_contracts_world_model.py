@@ -13,7 +13,7 @@ from contracts import STATED, assert_same, here, metrics, tried, waits_of_a_step
 from moving_stripes import striped_drives
 
 from datasets.driving import Drives
-from studies.space import Space, parameters_of
+from engine.space import Space, parameters_of
 from trainables import checkpoint
 from trainables.driving import DrivingTask
 from trainables.fit import Diverged, Epoch, fit

@@ -119,7 +119,7 @@ def test_what_was_written_beside_is_on_the_disk_before_it_has_its_name(
     assert flushed[-1] == "folder"
 
 
-@pytest.mark.parametrize("module", ["datasets", "trainables", "benchmarks", "record"])
+@pytest.mark.parametrize("module", ["datasets", "trainables", "benchmarks", "engine", "record"])
 def test_nothing_is_renamed_that_is_not_on_the_disk(module: str) -> None:
     """What is written beside its place gets there by `put_in_place` or `write_whole` alone."""
     renaming = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from places import ROOT
 
-PACKAGES = ("analysis", "benchmarks", "datasets", "record", "studies", "trainables")
+PACKAGES = ("analysis", "benchmarks", "datasets", "engine", "record", "studies", "trainables")
 
 
 def imported() -> Iterator[tuple[str, Path]]:

@@ -8,7 +8,7 @@ import pytest
 from places import ROOT
 from readme import README
 
-from studies.options import Options
+from engine.options import Options
 
 
 def test_the_table_of_options_names_every_option_with_its_default() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from upath import UPath
 
 from analysis import runs, searched
+from engine import provenance
 from record import names
 from record.folder import StudyFolder
-from studies import provenance, recording
+from studies import recording
 
 
 def test_a_study_without_a_shared_storage_lies_in_its_own_folder() -> None:

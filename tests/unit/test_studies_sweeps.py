@@ -14,8 +14,8 @@ from datasets.errors import InputError
 from datasets.recordings import Recordings, write_recordings
 from datasets.sources import MoleculeOptions
 from datasets.splits import split_episodes
+from engine.study import StudyData
 from studies import gnn_sweep, world_model_sweep
-from studies.study import StudyData
 
 
 def molecules_of(rows: pa.Table, folder: Path, unit: str | None = None) -> tuple[StudyData, str]:

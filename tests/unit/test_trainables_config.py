@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from datasets.errors import InputError
-from studies.space import Parameter, parameters_of
+from engine.space import Parameter, parameters_of
 from trainables.config import FitConfig, When, at_least
 from trainables.models.gnn import DEEPEST, FAMILIES, Family, GNNConfig, homework
 

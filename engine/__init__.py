@@ -1,0 +1,1 @@
+"""How any study runs: its command line, its search and finals, on Ray or in one process."""

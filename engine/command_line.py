@@ -1,0 +1,204 @@
+"""A command line read off dataclasses: a field is a flag, its docstring the help."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from docstring_parser import parse_from_object
+
+from datasets.errors import InputError
+from datasets.typed_paths import typed_address, typed_path
+from engine.options import Options
+from engine.space import parameters_of
+from trainables.config import FitConfig
+
+DataOptions = TypeVar("DataOptions")
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What was typed.
+
+    Attributes:
+        options: How the study is run.
+        data: What it learns from; of the study's own options class.
+        given: Config field -> the values given for it, one or, for a choice, several.
+    """
+
+    options: Options
+    data: Any
+    given: Mapping[str, Sequence[Any]]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises instead of printing the usage: one line is clearer than forty."""
+        raise InputError(f"{message} (see --help)")
+
+
+def parse(
+    argv: Sequence[str],
+    description: str,
+    data_options: type,
+    config: type[FitConfig],
+    data_file: str = "dataset",
+) -> CommandLine:
+    """Reads the command line of a study.
+
+    Args:
+        argv: The arguments.
+        description: What ``--help`` says first.
+        data_options: Dataclass of the study's data options.
+        config: Dataclass of the hyperparameters.
+        data_file: Which of the data options may be a file.
+
+    Raises:
+        InputError: If an argument is unknown, of the wrong type, out of range, or no text.
+    """
+    _check_are_texts(argv)
+    parser = _Parser(
+        description=description,
+        usage="%(prog)s [options]",
+        allow_abbrev=False,
+    )
+    for title, kind in (("study", Options), ("data", data_options)):
+        group = parser.add_argument_group(title)
+        for field in fields(kind):
+            _add_option(group, field, kind, is_address=field.name in ("storage", data_file))
+    group = parser.add_argument_group(
+        "configuration", "a value given here is used in every trial instead of being searched"
+    )
+    searched = {parameter.field for parameter in parameters_of(config)}
+    for field in fields(config):
+        _add_config_field(group, field, config, field.name in searched)
+    typed = vars(parser.parse_args(argv))
+    given = {f.name: typed[f.name] for f in fields(config) if typed[f.name] is not None}
+    return CommandLine(_build(Options, typed), _build(data_options, typed), given)
+
+
+def _build(kind: type[DataOptions], typed: Mapping[str, Any]) -> DataOptions:
+    return kind(**{field.name: typed[field.name] for field in fields(kind)})  # pyright: ignore[reportArgumentType]
+
+
+def _check_are_texts(argv: Sequence[str]) -> None:
+    """Refuses bytes that no text has, which names of files may have: they cannot be recorded."""
+    for argument in argv:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise InputError(f"{argument!r} is no text in UTF-8: rename the file or folder")
+
+
+def _add_option(
+    group: argparse._ArgumentGroup, field: Field[Any], kind: type, is_address: bool
+) -> None:
+    known = get_type_hints(kind)[field.name]
+    hint, choices = _plain_type(known)
+    text = _help(kind, field.name)
+    if hint is bool:
+        group.add_argument(_flag(field.name), action="store_true", help=text, default=False)
+        return
+    default = _default(field, choices)
+    text += "" if default is None else " (default: %(default)s)"
+    group.add_argument(
+        _flag(field.name),
+        type=typed_address if is_address else _reader(hint, _words(known)),
+        choices=choices,
+        default=default,
+        metavar=None if choices else _metavar(hint),
+        help=text,
+    )
+
+
+def _reader(hint: type, words: Sequence[str]) -> Callable[[str], Any]:
+    """What reads a value: a type, also beside some words."""
+    if hint is Path:
+        return typed_path
+
+    def read(text: str) -> Any:
+        try:
+            return text if text in words else hint(text)
+        except ValueError:
+            expected = f"{', '.join(words)} or a number"
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+
+    return read if words else hint
+
+
+def _words(hint: Any) -> list[str]:
+    """Words that an option takes beside the values of its type."""
+    literals = [part for part in get_args(hint) if get_origin(part) is Literal]
+    return [word for literal in literals for word in get_args(literal)]
+
+
+def _default(field: Field[Any], choices: Sequence[Any] | None) -> Any:
+    """The environment's word, if it has one; argparse would not hold it against the choices."""
+    name = f"ORRERY_{field.name.upper()}"
+    said = os.environ.get(name)
+    if not said:
+        return field.default
+    if choices and said not in choices:
+        raise InputError(f"{name} is {said}: expected one of {', '.join(map(str, choices))}")
+    return said
+
+
+def _add_config_field(
+    group: argparse._ArgumentGroup, field: Field[Any], config: type[FitConfig], searched: bool
+) -> None:
+    hint, choices = _plain_type(get_type_hints(config)[field.name])
+    kept = "searched" if searched else f"not searched; default: {field.default}"
+    group.add_argument(
+        _flag(field.name),
+        type=_truth if hint is bool else hint,
+        choices=choices,
+        nargs="+" if choices else 1,
+        default=None,
+        metavar=None if choices else _metavar(hint),
+        help=f"{_help(config, field.name)} ({kept})",
+    )
+
+
+def _plain_type(hint: Any) -> tuple[type, tuple[Any, ...] | None]:
+    """The type a flag's value is converted to, and its choices if it has some."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in (UnionType, Union):
+        hint = next(part for part in get_args(hint) if part is not NoneType)
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0]), get_args(hint)
+    return hint, None
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return text == "true"
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _metavar(hint: type) -> str:
+    return {int: "N", float: "X", bool: "true|false"}.get(hint, hint.__name__.upper())
+
+
+def _help(kind: type, field: str) -> str:
+    """The docstring of a field, its own or inherited, on one line."""
+    for base in kind.__mro__:
+        for parameter in parse_from_object(base).params if base is not object else ():
+            if parameter.arg_name == field:
+                return " ".join((parameter.description or "").split()).replace("%", "%%")
+    raise TypeError(f"{kind.__name__}.{field} has no docstring, which would be its help")

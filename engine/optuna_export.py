@@ -1,0 +1,138 @@
+"""A study as Optuna would have stored it, made of the study's log: for optuna-dashboard and for
+Optuna's own analyses. Nothing reads it back.
+
+Optuna's numbers of the trials are the study's. Finals are among them, with the parameters of the
+trial whose configuration they train again.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from engine.search_memory import MEMORY, contains
+from record.lines import COMPACT
+from record.state import StudyState
+from record.trial import WITH_RESULT, Replicate, Status, Trial
+from record.values import to_json
+
+STATES: Mapping[Status, TrialState] = {
+    "waiting": TrialState.WAITING,
+    "running": TrialState.RUNNING,
+    "paused": TrialState.RUNNING,
+    "stopped": TrialState.RUNNING,
+    "finished": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "infeasible": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "dropped": TrialState.FAIL,
+}
+"""Status of a trial -> Optuna's word for it; an infeasible one also violates a constraint."""
+
+
+def export(state: StudyState, name: str, storage: BaseStorage) -> None:
+    """Writes a study into a storage of Optuna's.
+
+    Args:
+        state: The study, of one session at least.
+        name: What it is called there.
+        storage: Has no study of this name.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    session = state.session
+    study = optuna.create_study(
+        study_name=name, storage=storage, direction=session.direction, load_if_exists=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([session.objective])
+    study.add_trials(frozen_trials(state))
+
+
+def frozen_trials(state: StudyState) -> Iterator[FrozenTrial]:
+    """The trials as Optuna has them, by number."""
+    space = distributions(state)
+    for trial in state.trials():
+        yield _frozen(trial, _drawn(state, trial), space, state.session.objective)
+
+
+def distributions(state: StudyState) -> dict[str, BaseDistribution]:
+    """Parameter -> where it was searched at first: a space becomes narrower at most, and Optuna
+    wants one for all trials."""
+    return {
+        each["key"]: json_to_distribution(COMPACT.encode(to_json(each["distribution"])))
+        for session in reversed(state.sessions)
+        for each in session.space
+    }
+
+
+def _drawn(state: StudyState, trial: Trial) -> Mapping[str, Any]:
+    """The parameters of a trial; of a final those of the trial that it replicates."""
+    match trial.role:
+        case Replicate(of, _) if not trial.drawn:
+            return state.trial(of).drawn
+    return trial.drawn
+
+
+def _frozen(
+    trial: Trial, drawn: Mapping[str, Any], space: Mapping[str, BaseDistribution], objective: str
+) -> FrozenTrial:
+    params = {key: v for key, v in drawn.items() if key in space and contains(space[key], v)}
+    others = {key: value for key, value in drawn.items() if key not in params}
+    state, moments = STATES[trial.status], _moments(trial)
+    frozen = FrozenTrial(
+        number=trial.number,
+        trial_id=trial.number,
+        state=state,
+        value=trial.value(objective) if trial.status in WITH_RESULT else None,
+        datetime_start=moments[0],
+        datetime_complete=moments[1],
+        params=params,
+        distributions={key: space[key] for key in params},
+        user_attrs=_attributes(trial, others),
+        system_attrs={},
+        intermediate_values=_intermediate(trial, objective),
+    )
+    if trial.status == "infeasible":
+        frozen.set_constraint(MEMORY, 1.0)
+    return frozen
+
+
+def _intermediate(trial: Trial, objective: str) -> dict[int, float]:
+    """The objective by epoch."""
+    return {
+        report.epoch: report.metrics[objective]
+        for report in trial.reports
+        if objective in report.metrics
+    }
+
+
+def _moments(trial: Trial) -> tuple[datetime | None, datetime | None]:
+    """When a trial began and ended, where its state in Optuna wants that, in local time without a
+    zone, as Optuna has all times."""
+    state = STATES[trial.status]
+    started = trial.started or trial.ended
+    begun = None if state is TrialState.WAITING else started
+    return _local(begun), _local(trial.ended) if state.is_finished() else None
+
+
+def _local(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone().replace(tzinfo=None)
+
+
+def _attributes(trial: Trial, others: Mapping[str, Any]) -> dict[str, Any]:
+    """What Optuna has no place for; drawn values that lie outside of the space among it."""
+    return {
+        "status": trial.status,
+        "role": type(trial.role).__name__.lower(),
+        **(asdict(trial.role) if isinstance(trial.role, Replicate) else {}),
+        **({"reason": trial.reason} if trial.reason else {}),
+        **({"node": trial.placements[-1].node} if trial.placements else {}),
+        **{f"outside of the space: {key}": to_json(value) for key, value in others.items()},
+    }

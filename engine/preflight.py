@@ -1,0 +1,149 @@
+"""Before a study starts: its corners are tried, and what it will take is forecast.
+
+For each compared value three configurations: the smallest, the default, the largest. What the
+space allows between them takes something between.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+
+from datasets.errors import InputError
+from datasets.files import AnyPath
+from engine.space import Space
+from trainables import checkpoint
+from trainables.config import FitConfig
+from trainables.rehearsal import Rehearsal
+
+CORNERS = ("smallest", "default", "largest")
+
+ROW_BYTES = 3_000
+"""An epoch of a trial in the ledger, Optuna's journal and MLflow's database; measured: under
+2,000."""
+
+
+def corners(space: Space) -> list[FitConfig]:
+    """What is tried, in the order in which the corners need memory."""
+    by_corner = [[_corner(space, value, corner) for value in space.compared] for corner in CORNERS]
+    return list(dict.fromkeys(config for each in by_corner for config in each))
+
+
+def _corner(space: Space, value: Any, corner: str) -> FitConfig:
+    if corner == "default":
+        return space.default(value)
+    return space.corner(value, min if corner == "smallest" else max)
+
+
+def taken(rehearsal: Rehearsal) -> str:
+    """Time of an epoch and memory, or that there are none."""
+    if rehearsal.problem:
+        return "no memory" if rehearsal.no_room else "fails"
+    return f"{_duration(rehearsal.epoch_seconds)}, {rehearsal.memory_gib:.1f} GiB"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a study will take.
+
+    Attributes:
+        space: What is searched.
+        rehearsed: What each configuration of `corners` took.
+        trials: Of the search.
+        finals: Trainings after it.
+        concurrent: At once.
+        keep: Finished trials that keep a checkpoint.
+        memory: GiB for each trial.
+    """
+
+    space: Space
+    rehearsed: Mapping[FitConfig, Rehearsal]
+    trials: int
+    finals: int
+    concurrent: int
+    keep: int
+    memory: float
+
+    def of(self, value: Any, corner: str) -> Rehearsal:
+        """The rehearsal of a corner."""
+        return self.rehearsed[_corner(self.space, value, corner)]
+
+    def table(self) -> Table:
+        """Time and memory of each corner."""
+        table = Table(box=None, padding=(0, 2), pad_edge=False)
+        for title in ("an epoch of the", *CORNERS):
+            table.add_column(title, no_wrap=True)
+        for value in self.space.compared:
+            table.add_row(str(value), *(taken(self.of(value, each)) for each in CORNERS))
+        return table
+
+    def hours(self, corner: str) -> float:
+        """Of the study, were all its trials of this corner and none stopped early, and all its
+        finals; NaN if none of them can be trained."""
+        seconds = [self.of(value, corner) for value in self.space.compared]
+        epochs = [each.epoch_seconds for each in seconds if not each.problem]
+        rounds = sum(math.ceil(count / self.concurrent) for count in (self.trials, self.finals))
+        return fmean(epochs) * self.space.epochs * rounds / 3600 if epochs else float("nan")
+
+    def bytes(self) -> int:
+        """Disk that the study takes at most, figures aside."""
+        largest = max(each.checkpoint_bytes for each in self.rehearsed.values())
+        groups = len(self.space.compared)
+        kept = self.keep + 2 * groups + self.finals + (checkpoint.KEPT + 1) * self.concurrent
+        return kept * largest + ROW_BYTES * (self.trials + self.finals) * self.space.epochs
+
+    def text(self) -> str:
+        """The forecast."""
+        finals = f" and {self.finals} finals" if self.finals else ""
+        lines = [
+            f"forecast: {self.trials} trials{finals} of {self.space.epochs} epochs, "
+            f"{self.concurrent} at a time: {_duration(3600 * self.hours('default'))} as the "
+            "default, "
+            f"{_duration(3600 * self.hours('smallest'))} to "
+            f"{_duration(3600 * self.hours('largest'))} by size, less with early stopping; "
+            f"disk: at most {self.bytes() / 2**20:,.0f} MiB"
+        ]
+        for value in self.space.compared:
+            for corner in CORNERS:
+                each = self.of(value, corner)
+                if each.problem:
+                    lines.append(f"the {corner} {value} cannot be trained: {each.problem}")
+                elif each.memory_gib > self.memory:
+                    lines.append(
+                        f"the {corner} {value} takes {each.memory_gib:.1f} GiB, there are "
+                        f"{self.memory:.1f} for a trial: it will not fit beside others"
+                    )
+        return "\n".join(lines)
+
+    def check(self, runs: AnyPath) -> None:
+        """Checks that the study can be run at all.
+
+        Args:
+            runs: Where its checkpoints go; an object store has room.
+
+        Raises:
+            InputError: If no corner can be trained, or the disk is too small.
+        """
+        problems = [each.problem for each in self.rehearsed.values()]
+        if all(problems):
+            raise InputError(f"no corner of the space can be trained: {problems[0]}")
+        free = shutil.disk_usage(runs).free if isinstance(runs, Path) else math.inf
+        if self.bytes() > free:
+            raise InputError(
+                f"the study may take {self.bytes() / 2**20:,.0f} MiB in {runs}, where "
+                f"{free / 2**20:,.0f} are free: free some, choose another place, or a smaller "
+                "--keep"
+            )
+
+
+def _duration(seconds: float) -> str:
+    if seconds != seconds:
+        return "?"
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

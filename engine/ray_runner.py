@@ -1,0 +1,195 @@
+"""Runs trials on Ray.
+
+Tune places the trials and decides which are stopped early; it retries none and its snapshots are
+not used. A trial whose process died is given again, by `Trials`, and goes on from its
+checkpoint as one of an earlier session does: there is one way to continue.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from itertools import count
+
+# Read when Tune is imported: no loggers and no display of Tune's own beside ours, no complaint
+# about a result that carries a failure instead of the metric, no handler of Ctrl-C before ours.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+
+import ray
+from ray import tune
+
+from engine import nodes, rehearsals
+from engine.budgets import Stop
+from engine.gpu_share import MOST_TRIALS, GPUShare
+from engine.options import Options
+from engine.post_mortem import of_the_machine
+from engine.ray_cluster import RayDied, start, surviving
+from engine.roll import Roll
+from engine.trials import Trials
+from engine.tune_parts import Proposals, Reports, SessionEnd, folder_of, scheduler
+from trainables.config import FitConfig
+from trainables.rehearsal import Rehearsal, room_gib
+from trainables.stepper import TaskFactory
+from trainables.trial import Trial
+from trainables.versions import versions
+
+MANY = 10_000
+"""More trials at once than there will be; `Proposals` gives no more than there is room for."""
+
+
+class RayRunner:
+    """Runs a study's trials on Ray.
+
+    Args:
+        make_task: See `TaskFactory`.
+        options: Scheduler and resources; which cluster.
+        gpus: Share of a GPU that each trial has.
+    """
+
+    def __init__(self, make_task: TaskFactory, options: Options, gpus: float) -> None:
+        self.make_task = make_task
+        self.options = options
+        self.gpus = gpus
+        self.shared: tuple[str, ray.ObjectRef] | None = None
+        self.card_gib = 0.0
+        self.attempts = count()
+
+    def _data(self) -> ray.ObjectRef:
+        """`make_task`, data and all, put once into the object store, of which each node that runs
+        trials takes one copy; put again where Ray was started again."""
+        driver = ray.get_runtime_context().get_worker_id()
+        if self.shared is None or self.shared[0] != driver:
+            self.shared = (driver, ray.put(self.make_task))
+        return self.shared[1]
+
+    def rehearse_all(
+        self, configs: Sequence[FitConfig], say: Callable[[str], None]
+    ) -> list[Rehearsal]:
+        """Rehearses configurations, on a whole GPU where trials have a share of one; see
+        `rehearsals`.
+
+        Raises:
+            RayDied: If Ray does not stay alive.
+        """
+
+        def all_of_them() -> list[Rehearsal]:
+            data, cpus = self._data(), self.options.cpus_per_trial
+            if self.gpus == 0:
+                return rehearsals.side_by_side(configs, data, cpus)
+            return rehearsals.one_by_one(configs, data, cpus, 1.0, say)
+
+        done = surviving(all_of_them, self.options.cluster, self.options.max_failures, say)
+        self.card_gib = min((each.card_gib for each in done if each.card_gib), default=0.0)
+        return done
+
+    def share_gpus(self, needed_gib: float | None) -> GPUShare:
+        """Decides how many trials share a GPU.
+
+        Args:
+            needed_gib: What a trial takes of it at most; None: not measured.
+        """
+        start(self.options.cluster)
+        card = self._card_gib() if needed_gib is not None else 0.0
+        share = GPUShare(nodes.cores_a_gpu(), self.options.cpus_per_trial, needed_gib, card)
+        self.gpus = share.gpus
+        return share
+
+    def _card_gib(self) -> float:
+        """Memory of the GPU of the pre-flight, or else of any."""
+        if not self.card_gib:
+            start(self.options.cluster)
+            task = ray.remote(num_cpus=self.options.cpus_per_trial, num_gpus=1 / MOST_TRIALS)
+            self.card_gib = ray.get(task(room_gib).remote(1.0, 1))
+        return self.card_gib
+
+    def concurrent_trials(self) -> int:
+        """How many trials run at once, on a cluster once it has grown. Tune itself would only ever
+        ask a searcher for one ahead."""
+        start(self.options.cluster)
+        return self.options.max_concurrent or nodes.places(self.options.cpus_per_trial, self.gpus)
+
+    def memory_of_a_trial(self) -> float:
+        """GiB that there are for each trial on a node that takes trials; see `room_gib`."""
+        if self.gpus:
+            return self.gpus * self._card_gib()
+        start(self.options.cluster)
+        cpus = self.options.cpus_per_trial
+        most = max(node.holds(cpus, 0) for node in nodes.alive())
+        together = max(1, min(most, self.concurrent_trials()))
+        return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
+
+    def run_trials(self, trials: Trials, session: str) -> None:
+        """Runs trials until none is left or the session is to end.
+
+        Args:
+            trials: Gives them and hears of them.
+            session: Name of this session.
+        """
+        # What went wrong in a trial is shown in a line; its traceback lies in the trial's folder.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        cluster, failures = self.options.cluster, self.options.max_failures
+
+        def run() -> None:
+            trials.place_again()
+            self._fit(trials, f"{session}-{next(self.attempts):03d}")
+
+        try:
+            surviving(run, cluster, failures, trials.say)
+            while trials.agenda.begin_alone():
+                surviving(run, cluster, failures, trials.say)
+        except RayDied as error:
+            trials.agenda.halt(Stop("trouble", str(error)))
+
+    def _fit(self, trials: Trials, name: str) -> None:
+        try:
+            self._tuner(trials, name).fit()
+        except Exception as error:  # where Tune itself cannot write, it stumbles in several ways
+            if (trouble := of_the_machine(error)) is not None:
+                trials.agenda.trouble(trouble)
+            elif not trials.agenda.was_cut_short():
+                raise
+
+    def _trainable(self, alone: bool) -> type[tune.Trainable]:
+        cpus = self.options.cpus_per_trial
+        gpus = 1.0 if alone and self.gpus else self.gpus
+        trainable = tune.with_parameters(
+            Trial, make_task=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
+        )
+        resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
+        if alone:
+            node = nodes.largest(cpus, gpus)
+            resources = {"cpu": node.cpus, "gpu": gpus}
+        return tune.with_resources(trainable, resources)
+
+    def _tuner(self, trials: Trials, name: str) -> tune.Tuner:
+        roll = Roll(
+            room=lambda: 1 if trials.agenda.alone else self.concurrent_trials(),
+            say=trials.say,
+            deaths=trials.deaths,
+            many=self.options.cluster is not None,
+        )
+        timeout = 60 * self.options.trial_timeout
+        return tune.Tuner(
+            self._trainable(trials.agenda.alone),
+            tune_config=tune.TuneConfig(
+                search_alg=Proposals(trials, roll),
+                scheduler=scheduler(self.options, trials.agenda),
+                num_samples=-1,
+                max_concurrent_trials=MANY,
+                reuse_actors=True,
+                trial_dirname_creator=folder_of,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(trials.checkpoints.root),
+                callbacks=[Reports(trials, roll, timeout)],
+                stop=SessionEnd(trials),
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_frequency=1, checkpoint_at_end=False
+                ),
+                verbose=0,
+            ),
+        )

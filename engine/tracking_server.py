@@ -1,0 +1,158 @@
+"""MLflow's server for a cluster: started on the head, private to it, and nothing lost with it.
+
+    python -m engine.tracking_server --storage s3://BUCKET/orrery --runs-dir ~/runs
+
+Its database lies in the runs folder, the artifacts in the shared storage, and every few minutes a
+copy of the database does too: a head whose disk is new begins with that one, and each study tells
+it from its ledger what it has missed. Returns once the server answers; does nothing where one does
+already.
+"""
+
+import argparse
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from upath import UPath
+
+from datasets.addresses import shown
+from datasets.errors import InputError, described
+from datasets.files import away_is_an_oserror, write_whole
+from datasets.terminal import replace_what_cannot_be_shown
+from datasets.typed_paths import typed_address, typed_path
+from engine.storage import open_storage
+from record.mlflow_store import make_database
+from record.tracking import check_answers
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlflow"
+
+FIRST_COPY, BETWEEN_COPIES = 30.0, 300.0
+"""Seconds; a study's own ledger has what is newer."""
+
+START = 120.0
+"""Seconds that the server may take until it answers."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Starts the server; returns 0 once it answers, 2 if it cannot be started."""
+    replace_what_cannot_be_shown()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    shared, runs = (os.environ.get(f"ORRERY_{name}") for name in ("STORAGE", "RUNS_DIR"))
+    storage = {"default": shared or None, "required": not shared}
+    parser.add_argument("--storage", type=typed_address, metavar="URI", **storage)
+    parser.add_argument("--runs-dir", type=typed_path, default=runs or "runs", metavar="PATH")
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--foreground", action="store_true", help="serve here, until killed")
+    typed = parser.parse_args(argv)
+    try:
+        if typed.foreground:
+            return serve(open_storage(typed.storage), typed.runs_dir, typed.port)
+        return start(typed.storage, typed.runs_dir, typed.port)
+    except InputError as error:
+        print(f"error: {shown(str(error))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {described(error)}", file=sys.stderr)
+        return 2
+
+
+def answers(port: int) -> bool:
+    """Whether a server does."""
+    try:
+        check_answers(f"http://127.0.0.1:{port}")
+    except InputError:
+        return False
+    return True
+
+
+def start(storage: str, runs: Path, port: int) -> int:
+    """Has a process of its own serve, and waits until it answers.
+
+    Raises:
+        InputError: If it does not; the message has its last words.
+    """
+    if answers(port):
+        print(f"MLflow answers on http://127.0.0.1:{port}")
+        return 0
+    open_storage(storage)
+    runs.mkdir(parents=True, exist_ok=True)
+    log = runs / "mlflow-server.log"
+    with log.open("ab") as file:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "engine.tracking_server", "--foreground"),
+                *("--storage", storage, "--runs-dir", str(runs), "--port", str(port)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    begun = time.monotonic()
+    while not answers(port):
+        if server.poll() is not None or time.monotonic() - begun > START:
+            server.terminate()
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            raise InputError(f"MLflow's server does not start: {' '.join(said)} (see {log})")
+        time.sleep(0.5)
+    print(f"MLflow answers on http://127.0.0.1:{port} after {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+def serve(storage: UPath, runs: Path, port: int) -> int:
+    """Serves until killed, and copies the database now and then."""
+    database, copy = runs.resolve() / DATABASE, storage / DATABASE
+    check_answers(uri := f"sqlite:///{database}")
+    with away_is_an_oserror(copy):
+        if not database.is_file() and copy.is_file():
+            print(f"the database is taken from {copy}", flush=True)
+            write_whole(database, copy.read_bytes())
+    make_database(database)
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *("--backend-store-uri", uri),
+            *("--artifacts-destination", str(storage / ARTIFACTS)),
+        ]
+    )
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    copied, pause = 0.0, FIRST_COPY
+    while True:
+        try:
+            code = server.wait(timeout=pause)
+        except subprocess.TimeoutExpired:
+            code = None
+        pause = BETWEEN_COPIES
+        try:
+            if (changed := database.stat().st_mtime) > copied:
+                copy_database(database, copy)
+                copied = changed
+        except (OSError, sqlite3.Error) as error:  # the server goes on, and so do the studies
+            print(f"the database cannot be copied ({described(error)})", flush=True)
+        if code is not None:
+            return code
+
+
+def copy_database(database: Path, copy: UPath) -> None:
+    """Copies a database that others write to, as it is at one moment."""
+    with tempfile.TemporaryDirectory() as scratch:
+        moment = Path(scratch) / DATABASE
+        reader, writer = sqlite3.connect(database), sqlite3.connect(moment)
+        try:
+            reader.backup(writer)
+        finally:
+            reader.close()
+            writer.close()
+        write_whole(copy, moment.read_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

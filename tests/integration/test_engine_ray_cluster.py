@@ -1,0 +1,94 @@
+"""Ray on this machine: the parallel map of the data sets, and what survives it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from datasets.errors import InputError
+from engine import ray_cluster
+from engine.ray_cluster import ray_map
+
+
+@pytest.mark.ray
+def test_results_come_in_the_order_of_the_items_however_few_are_under_way(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "TASKS_AHEAD", 1)
+
+    def squared(item: int) -> int:
+        return item**2
+
+    assert list(ray_map()(squared, range(50))) == [item**2 for item in range(50)]
+    assert list(ray_map()(squared, [])) == []
+
+
+@pytest.mark.ray
+def test_only_a_window_of_items_is_under_way_at_once(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "TASKS_AHEAD", 1)
+    taken: list[int] = []
+
+    def same(item: int) -> int:
+        return item
+
+    class Items(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            for item in range(1000):
+                taken.append(item)
+                yield item
+
+    next(iter(ray_map()(same, Items())))
+    assert len(taken) == 1 + int(ray.cluster_resources()["CPU"])
+
+
+@pytest.mark.ray
+def test_what_the_function_raises_comes_as_itself():
+    def refuse(item: int) -> None:
+        raise InputError(f"row {item} cannot be")
+
+    with pytest.raises(InputError, match=r"^row 3 cannot be$"):
+        list(ray_map()(refuse, [3]))
+
+
+LOSES_ITS_RAYLET = """
+import time
+
+import psutil
+import ray
+
+from engine.ray_cluster import RayDied, surviving
+
+times = 0
+
+
+def loses_its_raylet():
+    global times
+    times += 1
+    (raylet,) = [c for c in psutil.Process().children() if c.name() == "raylet"]
+    if times <= losses:
+        raylet.kill()
+        time.sleep(60)
+    return ray.get(ray.remote(lambda: 42).remote())
+
+
+for losses, allowed in ((1, 1), (3, 1)):
+    times = 0
+    try:
+        print(surviving(loses_its_raylet, None, allowed, print), "after", times)
+    except RayDied as error:
+        print(error)
+"""
+
+
+@pytest.mark.ray
+def test_what_is_done_on_ray_is_done_again_when_ray_dies():
+    """In a process of its own, which Ray may end."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOSES_ITS_RAYLET], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines() == [
+        "Ray died; it is started again",
+        "42 after 2",
+        "Ray died; it is started again",
+        "Ray died, 2 times",
+    ], done.stderr

@@ -1,0 +1,63 @@
+"""Which names a study may have, and what becomes of a text that is to be part of one."""
+
+import pytest
+
+from datasets.errors import InputError
+from engine.options import NAME, Options, part_of_a_name
+
+
+@pytest.mark.parametrize("name", ["s", "gnn-gfn2-mu", "3rd.try_2", "A" * 100, "x."])
+def test_a_name_that_is_a_folder_and_a_model_is_taken(name: str) -> None:
+    assert Options(name=name).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "-rf",
+        ".hidden",
+        "..",
+        "_x",
+        "a/b",
+        "a:b",
+        "it's",
+        "a b",
+        "é",
+        "a\n",
+        "A" * 101,
+        "a\x00",
+    ],
+)
+def test_any_other_name_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InputError, match=r"expected letters, digits, .* at most 100") as refused:
+        Options(name=name)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("gfn2-mu", "gfn2-mu"),
+        ("x-homo/lumo gap (eV)", "x-homo_lumo_gap_eV_"),
+        ("x-a/../../b", "x-a_.._.._b"),
+        ("能量:1\n2'", "_1_2_"),
+        ("m" * 300, "m" * 90),
+        ("my__data", "my__data"),
+    ],
+)
+def test_a_text_is_made_to_fit_into_a_name(text: str, part: str) -> None:
+    assert part_of_a_name(text, 90) == part
+    assert NAME.fullmatch(f"gnn-{part}")
+
+
+@pytest.mark.parametrize("share", ["auto", 0, 0.25, 1])
+def test_a_share_of_a_gpu_is_taken(share) -> None:
+    assert Options(gpus_per_trial=share).gpus_per_trial == share
+
+
+def test_a_trial_has_no_more_than_one_gpu() -> None:
+    with pytest.raises(InputError, match="2: expected at most 1, as a trial trains on one GPU"):
+        Options(gpus_per_trial=2)
+    with pytest.raises(InputError, match="--gpus-per-trial is nan"):
+        Options(gpus_per_trial=float("nan"))

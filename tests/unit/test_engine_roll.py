@@ -1,0 +1,90 @@
+"""Which nodes a running study has."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from engine import nodes, roll
+from engine.nodes import Node
+from engine.roll import Roll
+
+HEAD = Node("head", "10.0.0.1", "a", cpus=0, gpus=0)
+ONE = Node("one", "10.0.0.2", "b", cpus=8, gpus=2)
+TWO = Node("two", "10.0.0.3", "c", cpus=8, gpus=2)
+
+
+class Cluster:
+    """Nodes that come and go, what is said of them, and a clock."""
+
+    def __init__(self) -> None:
+        self.there = [HEAD, ONE]
+        self.said: list[str] = []
+        self.deaths: Counter[int] = Counter()
+        self.now = 0.0
+
+    def roll(self, many: bool = True) -> Roll:
+        return Roll(lambda: 4 * (len(self.there) - 1), self.said.append, self.deaths, many)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def cluster(monkeypatch) -> Cluster:
+    made = Cluster()
+    monkeypatch.setattr(nodes, "alive", lambda: made.there)
+    monkeypatch.setattr(roll, "time", made)
+    return made
+
+
+def test_who_joined_and_who_left_is_said_once_and_changes_the_room(cluster):
+    watched = cluster.roll()
+    assert cluster.said == [
+        "nodes: head (no trials), one (8 CPU, 2 GPU); room for 4 trials at once"
+    ]
+    cluster.there = [HEAD, ONE, TWO]
+    watched.look()
+    assert watched.places == 4  # it is not looked all the time
+    cluster.now += roll.LOOK
+    watched.look()
+    assert watched.places == 8
+    cluster.there = [HEAD, TWO]
+    for _ in range(2):
+        cluster.now += roll.LOOK
+        watched.look()
+    assert cluster.said[1:] == ["node two (8 CPU, 2 GPU) joined", "node one is gone"]
+    assert watched.places == 4
+
+
+def test_a_trial_out_of_reach_has_died_by_itself_only_if_its_node_is_still_there(cluster):
+    watched = cluster.roll()
+    watched.lost(7, ONE.ip)
+    cluster.now += roll.NODE_IS_GONE_AFTER
+    watched.look()
+    assert cluster.deaths == {}
+    cluster.now += roll.LOOK
+    watched.look()
+    assert cluster.deaths == {7: 1}
+
+
+def test_a_node_that_was_started_again_at_the_same_address_is_another_one(cluster):
+    watched = cluster.roll()
+    watched.lost(7, ONE.ip)
+    watched.lost(8, None)
+    cluster.there = [HEAD, replace(ONE, key="anew")]
+    cluster.now += roll.NODE_IS_GONE_AFTER + roll.LOOK
+    watched.look()
+    assert cluster.deaths == {7: 0, 8: 0}
+    watched.lost(8, None)
+    cluster.now += roll.NODE_IS_GONE_AFTER + roll.LOOK
+    watched.look()
+    assert cluster.deaths[8] == 1, "nobody left: it died by itself"
+
+
+def test_of_one_machine_there_is_nothing_to_say(cluster):
+    watched = cluster.roll(many=False)
+    cluster.there = [HEAD, ONE, TWO]
+    cluster.now += roll.LOOK
+    watched.look()
+    assert cluster.said == []
