@@ -22,7 +22,7 @@ from pathlib import Path
 from studies.ledger import Ledger
 
 from benchmarks.rounds import positive
-from engine.local_runner import LocalRunner
+from engine.local_backend import LocalRunner
 from engine.study import main as study_main
 from studies.gnn_sweep import STUDY
 

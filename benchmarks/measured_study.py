@@ -13,9 +13,9 @@ from studies.search import Search
 
 from benchmarks.measured_trial import MeasuredTrial
 from benchmarks.spans import span, timed
-from engine import ray_runner
+from engine.on_ray import backend
 from engine.conclusion import Conclusion
-from engine.ray_runner import RayRunner
+from engine.on_ray.backend import RayRunner
 from engine.session import Session
 from engine.study import main
 from studies.gnn_sweep import STUDY

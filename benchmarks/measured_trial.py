@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.spans import span
-from trainables.trial import Trial
+from trainables.trainable import TrialTrainable
 
 
 class MeasuredTrial(Trial):

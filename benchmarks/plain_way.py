@@ -42,10 +42,10 @@ from engine.space import Space
 from trainables.models.gnn import GNNConfig
 
 FIRST_RUNG = 1 / 5
-"""Share of its epochs after which a trial is first looked at, as in `engine.tune_parts`."""
+"""Share of its epochs after which a trial is first looked at, as in `engine.on_ray.tune_parts`."""
 
 REDUCTION = 2
-"""At each rung the better half goes on, as in `engine.tune_parts`."""
+"""At each rung the better half goes on, as in `engine.on_ray.tune_parts`."""
 
 
 def train(config: dict[str, Any], data: dict[str, list[Data]]) -> None:

@@ -37,11 +37,11 @@ from studies.shared_copy import SharedCopy
 
 from benchmarks.rounds import positive
 from benchmarks.stub_trial import StubTrial
-from engine import ray_runner
+from engine.on_ray import backend
 from engine.budgets import Limits
 from engine.checkpoints import Checkpoints, opened
 from engine.options import Options
-from engine.ray_runner import RayRunner
+from engine.on_ray.backend import RayRunner
 from engine.space import Space
 from trainables.config import FitConfig
 

@@ -11,7 +11,7 @@ from trainables.trial_spec import TrialSpec
 
 
 class StubTrial(tune.Trainable):
-    """Stands for `trainables.trial.Trial`: the same results at the same pace, made up."""
+    """Stands for `trainables.trainable.TrialTrainable`: the same results at the same pace, made up."""
 
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, config: dict[str, Any], **shared: Any

@@ -13,10 +13,8 @@ from upath import UPath
 
 from datasets.files import away_is_an_oserror
 from trainables import checkpoint
+from trainables.message import DEPTH
 from trainables.trial_spec import trial_folder
-
-DEPTH = 3
-"""Parts of a checkpoint's name: ``SESSION/trial-NUMBER[-ATTEMPT]/checkpoint_N``."""
 
 
 def opened(address: str) -> UPath:

@@ -31,7 +31,7 @@ REFRESH = 0.5
 
 
 class Display:
-    """Shows the trials of a session; an observer of `engine.trials.Trials`.
+    """Shows the trials of a session; an observer of `engine.driver.Trials`.
 
     Args:
         console: Where to.
@@ -71,7 +71,7 @@ class Display:
         self.table.stop()
 
     def changed(self, trial: Trial) -> None:
-        """See `engine.trials.Observer`."""
+        """See `engine.driver.Observer`."""
         self.began.setdefault(trial.number, time.monotonic())
         if trial.status in ENDED:
             self._count(trial)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from record.appender import Appender
@@ -21,7 +21,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _nothing() -> Sequence[Event]:
+def _nothing() -> Iterable[Event]:
     return ()
 
 
@@ -60,13 +60,13 @@ class History:
         """Whether another driver went on with the study: this one writes nothing, anywhere."""
         return isinstance(self.failure, Superseded)
 
-    def add(self, *events: Event, then: Callable[[], Sequence[Event]] = _nothing) -> None:
+    def add(self, *events: Event, then: Callable[[], Iterable[Event]] = _nothing) -> None:
         """Takes in what happened; what has to be durable is so when this returns.
 
         Args:
             events: What happened, in order.
-            then: Gives what follows from it, and is written with it, all or nothing; it is called
-                when the state has taken in `events`.
+            then: Gives what follows from it, and is written with it, all or nothing. The state
+                has taken in `events` before, and each event before the next one is asked for.
 
         Raises:
             IllegalEvent: If something cannot have happened; the log has nothing of it.
@@ -77,9 +77,9 @@ class History:
         with self.lock:
             try:
                 self._apply(group)
-                following = then()
-                self._apply(following)
-                group += following
+                for following in then():
+                    self._apply([following])
+                    group.append(following)
                 self.appender.append(*group)
                 self._forget_written()
             except BaseException as error:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from datasets.addresses import shown
@@ -9,7 +10,7 @@ from datasets.errors import InputError
 from engine.history import History
 from engine.known_log import check_not_old
 from engine.projection import catch_up
-from engine.question import refuse_another
+from engine.session import refuse_another
 from record import names
 from record.appender import Appender
 from record.events import EndStatus, SessionBegan, SessionEnded
@@ -20,6 +21,7 @@ from record.mlflow_store import open_tracker
 from record.mlflow_tracker import MLflowTracker
 from record.state import IllegalEvent, StudyState, fold
 from record.store_log import StoreLog
+from record.tracker import NotRecorded
 
 
 @dataclass
@@ -56,6 +58,13 @@ class OpenStudy:
         if self.history.failure is None and self.state.ending is None:
             session = self.state.session.session
             self.history.add(SessionEnded(session, status, reason, self.history.now()))
+
+    def cut_off(self) -> None:
+        """Closes a study that an error or the user has ended, unless it had ended before."""
+        if self.state.ending is None and not self.history.is_superseded:
+            with suppress(NotRecorded, OSError):
+                self.end("KILLED", "it was cut off")
+                self.tracker.close("KILLED", {})
 
 
 def log_of(folder: StudyFolder) -> FileLog | StoreLog:

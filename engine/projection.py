@@ -41,7 +41,7 @@ def _discard(history: History, numbers: set[int]) -> None:
 
 
 class Projection:
-    """A thread that brings a tracker up to date; an observer of `engine.trials.Trials`.
+    """A thread that brings a tracker up to date; an observer of `engine.driver.Trials`.
 
     Args:
         tracker: Is told; nobody else uses it while this one is at work.
@@ -68,7 +68,7 @@ class Projection:
         self.thread.start()
 
     def changed(self, trial: Trial) -> None:
-        """See `engine.trials.Observer`. Epochs wait for more of them, nothing else does."""
+        """See `engine.driver.Observer`. Epochs wait for more of them, nothing else does."""
         with self.wake:
             if trial.number not in self.deleted:
                 self.waiting[trial.number] = None

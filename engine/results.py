@@ -1,39 +1,32 @@
-"""What a trial's process says after an epoch, in the record's terms."""
+"""What a trial's process says, in the record's terms."""
 
-import os
-import platform
 from collections.abc import Mapping
 from typing import Any
 
 from engine.provenance import Code
 from record.trial import Placement, Report
+from trainables.message import Row
 
 
-def report_of(row: Mapping[str, Any]) -> Report:
-    """An epoch.
-
-    Args:
-        row: What `Stepper.step` returned, or what a checkpoint holds of the epoch; other keys,
-            such as Tune's own, do not matter.
-    """
+def report_of(row: Row) -> Report:
+    """An epoch, as a message or a checkpoint has it."""
     metrics = {name: row[name] for name in row if "/" in name}
     return Report(row["epoch"], row["unix_ms"], row["memory_gib"], metrics)
 
 
-def placement_of(result: Mapping[str, Any], code: Code) -> Placement:
-    """Where and with what an epoch was trained.
+def placement_of(where: Mapping[str, Any], code: Code) -> Placement:
+    """Where and with what a trial is trained.
 
     Args:
-        result: What `Stepper.step` returned; Tune adds ``hostname`` and ``pid``, and where it did
-            not, it was this process.
+        where: See `trainables.message.Message`.
         code: Of the study.
     """
     return Placement(
-        node=result.get("hostname", platform.node()),
-        device=result["device"],
-        processor=result["processor"],
-        threads=int(result["threads"]),
-        process=result.get("pid", os.getpid()),
+        node=where["node"],
+        device=where["device"],
+        processor=where["processor"],
+        threads=int(where["threads"]),
+        process=where["process"],
         commit=code.commit,
         versions=code.versions,
     )

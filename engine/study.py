@@ -1,20 +1,14 @@
-"""A study: a question, a model family, a data set; and `main`, which asks it."""
+"""A study: a question, a model family, a data set; see `engine.main`."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from rich.console import Console
-
 from analysis.runs import StudyRuns, TrialRun
 from analysis.served import Served
-from datasets.addresses import shown
 from datasets.cache import Cache
-from datasets.errors import InputError, described
 from datasets.parallel import ParallelMap
-from datasets.terminal import replace_what_cannot_be_shown
 from trainables.config import FitConfig
 from trainables.stepper import TaskFactory
 
@@ -79,35 +73,3 @@ class Study(Generic[DataOptions]):
     baseline: str | None = None
     data_file: str = "dataset"
     serve: Callable[[StudyRuns, TrialRun, dict[str, Any], Path], Served] | None = None
-
-
-def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
-    """Asks a study from the command line.
-
-    Returns:
-        The exit code: 0; 1 if no trial finished, or not all of it could be recorded; 2 for bad
-        input, or a machine that cannot go on; 130 after Ctrl-C.
-    """
-    from engine.command_line import parse
-    from engine.last_words import last_words
-    from engine.session import Session
-
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    replace_what_cannot_be_shown()
-    try:
-        typed = parse(arguments, study.question, study.data_options, study.config, study.data_file)
-        console = Console(soft_wrap=True, highlight=False, emoji=False)
-        with last_words():
-            return Session(study, typed, arguments, console).run()
-    except InputError as error:
-        print(f"error: {shown(str(error))}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"error: {described(error)}; once the cause is gone, the same command goes on",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130

@@ -125,11 +125,14 @@ class StudyState:
         """The objective after a trial's last epoch; None before the first."""
         return trial.value(self.session.objective)
 
+    def merit(self, report: Report) -> float:
+        """The objective after an epoch, turned so that more is better."""
+        value = report.metrics[self.session.objective]
+        return value if self.session.direction == "maximize" else -value
+
     def standing(self, trial: Trial) -> tuple[float, int]:
         """What finished trials are compared by: the greatest is the best."""
-        value = self.value(trial)
-        assert value is not None
-        return value if self.session.direction == "maximize" else -value, trial.number
+        return self.merit(trial.reports[-1]), trial.number
 
     # What happens
 

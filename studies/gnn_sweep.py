@@ -16,7 +16,8 @@ from datasets.cache import Cache
 from datasets.molecules import UNKNOWN
 from datasets.parallel import ParallelMap
 from datasets.sources import MoleculeOptions, open_molecules
-from engine.study import Study, StudyData, main
+from engine.main import main
+from engine.study import Study, StudyData
 from trainables.models.gnn import GNNConfig, homework
 from trainables.molecules import MoleculeTask
 

@@ -16,7 +16,8 @@ from analysis import finals, loss_curves, report, rollouts, served
 from datasets.cache import Cache
 from datasets.driving import DrivingOptions, open_drives
 from datasets.parallel import ParallelMap
-from engine.study import Study, StudyData, main
+from engine.main import main
+from engine.study import Study, StudyData
 from trainables.driving import (
     HORIZON,
     DrivingTask,

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 
 from engine.agenda import Agenda
 from engine.budgets import Stop
-from engine.study import main
+from engine.main import main
 from record.log import FileLog
 from record.state import StudyState, fold
 from record.trial import Trial

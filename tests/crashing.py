@@ -18,8 +18,8 @@ from fake_study import FAKE
 from engine.proposers import Search
 from engine.search_memory import SearchMemory
 from engine.space import Parameter, Space
-from engine.study import main
-from engine.trials import Trials
+from engine.main import main
+from engine.driver import Trials
 from record.log import FileLog
 
 

@@ -24,7 +24,7 @@ from engine.results import Code
 from engine.retention import Retention
 from engine.search_memory import SearchMemory
 from engine.space import Space
-from engine.trials import Trials
+from engine.driver import Trials
 from record.appender import Appender
 from record.events import Event
 from record.log import Log, MemoryLog

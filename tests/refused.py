@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.study import Study, main
+from engine.main import main
+from engine.study import Study
 
 Refused = Callable[..., str]
 """Runs a study with some arguments, checks that it is refused and left nothing; returns the one

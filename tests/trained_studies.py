@@ -13,7 +13,8 @@ import pytest
 from moving_stripes import stripes
 
 from datasets.recordings import write_recordings
-from engine.study import Study, main
+from engine.main import main
+from engine.study import Study
 from studies import gnn_sweep, world_model_sweep
 
 MOLECULES = "molecules"

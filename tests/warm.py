@@ -7,7 +7,7 @@ import tempfile
 
 from fake_study import FAKE
 
-from engine.study import main
+from engine.main import main
 
 with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
     main(

@@ -10,7 +10,7 @@ from upath import UPath
 from datasets.errors import described
 from datasets.files import AnyPath
 from trainables import checkpoint
-from trainables.device import circumstances, memory_gib, ran_out_of_memory
+from trainables.device import memory_gib, ran_out_of_memory
 from trainables.fit import Diverged, Epoch, Task, fit
 from trainables.trial_spec import TrialSpec
 
@@ -37,6 +37,7 @@ class Stepper:
             torch.cuda.reset_peak_memory_stats(device)
         self.latest: Epoch | None = None
         self.no_room: str | None = None
+        self.history: list[dict[str, Any]] = []
         try:
             self.task = make_task(spec.config, device)
         except (MemoryError, RuntimeError) as error:
@@ -45,14 +46,14 @@ class Stepper:
             self.no_room = described(error)  # the error itself would keep what was made so far
             return
         state = checkpoint.load(UPath(spec.resume), device) if spec.resume else None
-        self.history: list[dict[str, Any]] = state["history"] if state else []
+        self.history = state["history"] if state else []
         self.epochs = fit(self.task, spec.config, device, state)
 
     def step(self) -> dict[str, Any]:
         """Does one epoch.
 
         Returns:
-            Its metrics, ``epoch``, ``unix_ms`` when it ended, its `circumstances` and ``done``.
+            Its metrics, ``epoch``, ``unix_ms`` when it ended, ``memory_gib`` and ``done``.
             Where the fit has no further epoch: ``done`` and the reason, as ``failure`` if it
             diverged, as ``out_of_memory`` if it asked for more than there is.
         """
@@ -68,11 +69,7 @@ class Stepper:
             return self._without_result("out_of_memory", described(error))
         if not self.history or self.history[-1]["epoch"] < self.latest.number:
             self.history.append(self._row(self.latest))
-        return {
-            **self.history[-1],
-            **circumstances(self.device),
-            "done": self.latest.number == self.spec.config.epochs,
-        }
+        return {**self.history[-1], "done": self.latest.number == self.spec.config.epochs}
 
     def _row(self, epoch: Epoch) -> dict[str, Any]:
         return {

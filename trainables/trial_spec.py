@@ -1,4 +1,4 @@
-"""What a trial needs to know. Imports no torch: a process that only passes it on need not wait."""
+"""What a trial's process needs to know. Imports no torch: who only passes it on need not wait."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,24 @@ from trainables.config import FitConfig
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a trial needs to know.
+    """What a trial's process needs to know.
 
     Attributes:
         number: Its number in the study.
         config: What to fit.
-        baseline: Whether it is the default of its family, which is never stopped early.
-        resume: Folder of the checkpoint to go on from, if the trial was begun before: a path, or
-            the address of an object store's.
-        attempt: Counts the processes in which this session began it, from 0.
+        folder: Where its checkpoints go: a path, or the address of an object store's.
+        resume: Folder of the checkpoint to go on from, if the trial was begun before.
+        rungs: Epochs after which it reports at once: there it may be stopped early.
+        report_every: Seconds after which it reports elsewhere, at the end of the epoch; 0: after
+            each epoch.
     """
 
     number: int
     config: FitConfig
-    baseline: bool = False
+    folder: str = ""
     resume: str | None = None
-    attempt: int = 0
+    rungs: tuple[int, ...] = ()
+    report_every: float = 0.0
 
 
 def trial_folder(number: int, attempt: int = 0) -> str:

@@ -13,9 +13,10 @@ from spread_study import SPREAD
 
 from analysis.command_line import tracking_uri
 from analysis.runs import TrackingStore
-from engine import ray_runner, storage
+from engine import storage
+from engine.on_ray import backend
 from engine.display import Display
-from engine.study import main
+from engine.main import main
 from studies import doctor
 from trainables.versions import versions
 

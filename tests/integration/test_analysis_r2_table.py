@@ -23,7 +23,7 @@ from analysis.predictions import Predictions
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 from datasets.sources import MoleculeSet
-from engine.study import main
+from engine.main import main
 from studies.gnn_sweep import STUDY
 from trainables.models.gnn import GNN, Family, GNNConfig
 from trainables.molecules import MoleculeTask

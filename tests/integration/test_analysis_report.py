@@ -21,7 +21,7 @@ from analysis.findings import opener
 from analysis.runs import TrackingStore
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
-from engine.study import main
+from engine.main import main
 from studies.gnn_sweep import STUDY
 
 RISING = [

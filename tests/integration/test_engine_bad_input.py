@@ -14,7 +14,7 @@ from torch_geometric.datasets import QM9
 from datasets import downloads
 from datasets.molecules import molecule_table
 from engine import session
-from engine.study import main
+from engine.main import main
 from studies.gnn_sweep import STUDY
 
 

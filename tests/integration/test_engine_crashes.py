@@ -9,7 +9,7 @@ from asked import runs_in_mlflow, trials_in_log
 from crashing import AT_EACH_CHANGE, MOMENTS, killed
 from fake_study import FAKE
 
-from engine.study import main
+from engine.main import main
 from record.mlflow_store import make_database
 from studies import doctor
 

@@ -14,7 +14,7 @@ from studies.records import Records, Trial
 from studies.search import Journal
 
 from engine import session
-from engine.study import main
+from engine.main import main
 from studies import delivery, doctor
 
 COMMAND = ["--local", "--ending", "good", "--epochs", "3", "--trials", "4", "--name", "s"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fake_study import FAKE
 
-from engine.study import main
+from engine.main import main
 from trainables import rehearsal
 
 

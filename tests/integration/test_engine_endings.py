@@ -23,7 +23,7 @@ from asked import (
 from fake_study import FAKE
 
 from datasets.errors import InputError
-from engine.study import main
+from engine.main import main
 from record.log import FileLog
 from studies import doctor
 

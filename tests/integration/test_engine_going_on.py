@@ -25,7 +25,7 @@ from places import TESTS
 
 from engine.agenda import Agenda
 from engine.interrupts import ENDING
-from engine.trials import Trials
+from engine.driver import Trials
 from studies import doctor
 
 
@@ -78,7 +78,7 @@ def test_when_the_time_is_up_trials_wait_for_the_next_session(
 
 
 def _in_another_process(arguments: Sequence[str]) -> subprocess.Popen[str]:
-    code = "import sys; from fake_study import FAKE; from engine.study import main; "
+    code = "import sys; from fake_study import FAKE; from engine.main import main; "
     return subprocess.Popen(
         [sys.executable, "-c", code + "sys.exit(main(FAKE, sys.argv[1:]))", *arguments],
         env={**os.environ, "PYTHONPATH": str(TESTS)},

@@ -15,10 +15,11 @@ import torch
 from asked import Ask, runs_in_mlflow
 from fake_task import FakeConfig, FakeTask
 
-from engine import mps, nodes, ray_runner, rehearsals
-from engine.local_runner import LocalRunner
-from engine.nodes import Node
-from engine.trials import Trials
+from engine import mps
+from engine.on_ray import nodes, backend, rehearsals
+from engine.local_backend import LocalRunner
+from engine.on_ray.nodes import Node
+from engine.driver import Trials
 from record.names import GPU_MEMORY
 from trainables.config import FitConfig
 from trainables.rehearsal import Rehearsal

@@ -33,7 +33,7 @@ with mps(print):
 ON_RAY = """
 import os
 import ray
-from engine import ray_cluster
+from engine.on_ray import cluster
 from engine.mps import PIPES, mps
 with mps(print, ray.shutdown):
     ray_cluster.start()

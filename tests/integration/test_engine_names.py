@@ -14,7 +14,8 @@ from analysis import finals, predict, report
 from datasets.molecules import write_table
 from engine.command_line import parse
 from engine.session import Session
-from engine.study import Study, main
+from engine.main import main
+from engine.study import Study
 from studies import doctor, gnn_sweep, replay, world_model_sweep
 
 TARGET = "homo/lumo gap (eV)"

@@ -8,8 +8,8 @@ import pytest
 import ray
 
 from datasets.errors import InputError
-from engine import ray_cluster
-from engine.ray_cluster import ray_map
+from engine.on_ray import cluster
+from engine.on_ray.cluster import ray_map
 
 
 @pytest.mark.ray
@@ -56,7 +56,7 @@ import time
 import psutil
 import ray
 
-from engine.ray_cluster import RayDied, surviving
+from engine.on_ray.cluster import RayDied, surviving
 
 times = 0
 

@@ -21,7 +21,7 @@ from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
 from engine.registry import ALIAS, register_champion
-from engine.study import main
+from engine.main import main
 from studies import doctor, gnn_sweep
 from trainables.packed import pack, pack_drives
 

@@ -15,10 +15,11 @@ from upath import UPath
 
 from datasets.errors import InputError
 from datasets.files import write_whole
-from engine import lease, nodes
+from engine import lease
+from engine.on_ray import nodes
 from engine import storage as storage_module
 from engine.storage import open_storage
-from engine.study import main
+from engine.main import main
 from studies import doctor
 
 BUCKET = "orrery-test"

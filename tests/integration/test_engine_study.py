@@ -23,7 +23,8 @@ from fake_study import FAKE, FakeOptions, open_fake
 from analysis.runs import TrackingStore
 from datasets.errors import InputError
 from engine import budgets
-from engine.study import StudyData, main
+from engine.main import main
+from engine.study import StudyData
 from studies import replay
 
 

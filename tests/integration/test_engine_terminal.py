@@ -10,7 +10,7 @@ import pytest
 from trained_studies import DRIVES, MOLECULES, command
 
 from analysis import finals, loss_curves, predict, r2_table, report, rollouts
-from engine.study import main
+from engine.main import main
 from studies import doctor, gnn_sweep, replay
 
 

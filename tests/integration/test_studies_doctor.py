@@ -17,7 +17,7 @@ from studies.ledger import Ledger
 from studies.records import FORMAT, Records
 from studies.search import Journal
 
-from engine.study import main
+from engine.main import main
 from studies import doctor
 
 COMMON = ["--local", "--epochs", "3", "--name", "s", "--keep", "1"]

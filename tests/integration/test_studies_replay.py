@@ -21,7 +21,8 @@ from datasets.molecules import write_table
 from datasets.recordings import write_recordings
 from engine import session
 from engine.provenance import TAGS, THREADS, of_this_code
-from engine.study import Study, main
+from engine.main import main
+from engine.study import Study
 from studies import doctor, gnn_sweep, replay, world_model_sweep
 
 FAMILIES = ("--family", "gcn", "gat", "--width", "8", "--dropout", "0.1", "--epochs", "3")

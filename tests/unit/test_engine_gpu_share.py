@@ -13,7 +13,7 @@ from engine.gpu_share import (
     trials_a_gpu,
     usable_gpus,
 )
-from engine.nodes import Node
+from engine.on_ray.nodes import Node
 from trainables.rehearsal import Rehearsal
 
 

@@ -7,8 +7,8 @@ import yaml
 from places import ROOT
 
 from datasets.errors import InputError
-from engine import nodes
-from engine.nodes import Node
+from engine.on_ray import nodes
+from engine.on_ray.nodes import Node
 
 HEAD = Node("head", "10.0.0.1", "a", cpus=0, gpus=0)
 WORKER = Node("one", "10.0.0.2", "b", cpus=8, gpus=2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine import post_mortem
+from engine.on_ray import post_mortem
 
 
 @pytest.mark.parametrize("locale", ["utf-8", "ascii"])

@@ -14,7 +14,7 @@ import trainables.fit
 from datasets.errors import InputError
 from datasets.sources import MoleculeSet
 from datasets.stores import Batch
-from engine.preflight import Forecast, corners
+from engine.forecast import Forecast, corners
 from engine.space import Space
 from trainables.device import memory_gib
 from trainables.models.gnn import GNNConfig

@@ -19,7 +19,7 @@ from engine.history import History
 from engine.proposers import Search
 from engine.replicates import Replicates
 from engine.search_memory import SearchMemory
-from engine.trials import Trials
+from engine.driver import Trials
 from record.appender import Appender
 from record.log import MemoryLog
 from record.state import StudyState, fold

@@ -6,8 +6,8 @@ import pytest
 import ray
 
 from datasets.errors import InputError
-from engine import ray_cluster
-from engine.ray_cluster import check_sockets
+from engine.on_ray import cluster
+from engine.on_ray.cluster import check_sockets
 
 LONG = "/tmp/" + "a-folder-of-a-batch-system/" * 3
 
@@ -32,7 +32,7 @@ def test_what_counts_are_bytes_and_one_too_many_is_refused(
 ) -> None:
     monkeypatch.setattr("os.getpid", lambda: 1234567)
     longest = 107 - len("/ray/session_2000-01-01_00-00-00_000000_1234567/sockets/plasma_store")
-    monkeypatch.setattr("engine.ray_cluster.LONGEST_SOCKET", 107)
+    monkeypatch.setattr("engine.on_ray.cluster.LONGEST_SOCKET", 107)
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * (longest - 1))
     check_sockets()
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * longest)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine import nodes, roll
-from engine.nodes import Node
-from engine.roll import Roll
+from engine.on_ray import nodes, roll
+from engine.on_ray.nodes import Node
+from engine.on_ray.roll import Roll
 
 HEAD = Node("head", "10.0.0.1", "a", cpus=0, gpus=0)
 ONE = Node("one", "10.0.0.2", "b", cpus=8, gpus=2)

@@ -6,9 +6,9 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, LocalRayletDiedError, NodeDiedError, RayError
 
-from engine.post_mortem import NODE_DIED, last_line
-from engine.preflight import taken
-from engine.ray_cluster import RayDied
+from engine.forecast import taken
+from engine.on_ray.cluster import RayDied
+from engine.on_ray.post_mortem import NODE_DIED, last_line
 from trainables.config import FitConfig
 from trainables.rehearsal import Rehearsal, rehearse
 from trainables.stepper import TaskFactory

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from engine import nodes
+from engine.on_ray import nodes
 
 LOOK = 2.0
 """Seconds between two looks."""

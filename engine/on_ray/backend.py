@@ -1,46 +1,47 @@
 """Runs trials on Ray.
 
-Tune places the trials and decides which are stopped early; it retries none and its snapshots are
-not used. A trial whose process died is given again, by `Trials`, and goes on from its
-checkpoint as one of an earlier session does: there is one way to continue.
+Tune places the trials, and asks the driver what is to become of them; it retries none, and its
+checkpoints and snapshots are not used. A trial whose process died is given again, by the driver,
+and goes on from its checkpoint as one of an earlier session does: there is one way to continue.
 """
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Sequence
-from itertools import count
 
 # Read when Tune is imported: no loggers and no display of Tune's own beside ours, no complaint
-# about a result that carries a failure instead of the metric, no handler of Ctrl-C before ours.
+# about a result without a metric, no handler of Ctrl-C before ours, no snapshots.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")
 
 import ray
 from ray import tune
 
-from engine import nodes, rehearsals
 from engine.budgets import Stop
+from engine.driver import Driver
 from engine.gpu_share import MOST_TRIALS, GPUShare
+from engine.on_ray import nodes, rehearsals
+from engine.on_ray.cluster import RayDied, start, surviving
+from engine.on_ray.post_mortem import of_the_machine
+from engine.on_ray.roll import Roll
+from engine.on_ray.tune_parts import Hearing, Proposals, SessionEnd, Verdicts, folder_of
 from engine.options import Options
-from engine.post_mortem import of_the_machine
-from engine.ray_cluster import RayDied, start, surviving
-from engine.roll import Roll
-from engine.trials import Trials
-from engine.tune_parts import Proposals, Reports, SessionEnd, folder_of, scheduler
 from trainables.config import FitConfig
 from trainables.rehearsal import Rehearsal, room_gib
 from trainables.stepper import TaskFactory
-from trainables.trial import Trial
+from trainables.trainable import TrialTrainable
 from trainables.versions import versions
 
 MANY = 10_000
 """More trials at once than there will be; `Proposals` gives no more than there is room for."""
 
 
-class RayRunner:
-    """Runs a study's trials on Ray.
+class RayBackend:
+    """Runs a study's trials on Ray; see `engine.backend.Backend`.
 
     Args:
         make_task: See `TaskFactory`.
@@ -54,7 +55,6 @@ class RayRunner:
         self.gpus = gpus
         self.shared: tuple[str, ray.ObjectRef] | None = None
         self.card_gib = 0.0
-        self.attempts = count()
 
     def _data(self) -> ray.ObjectRef:
         """`make_task`, data and all, put once into the object store, of which each node that runs
@@ -120,42 +120,39 @@ class RayRunner:
         together = max(1, min(most, self.concurrent_trials()))
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
-    def run_trials(self, trials: Trials, session: str) -> None:
-        """Runs trials until none is left or the session is to end.
-
-        Args:
-            trials: Gives them and hears of them.
-            session: Name of this session.
-        """
-        # What went wrong in a trial is shown in a line; its traceback lies in the trial's folder.
+    def run(self, driver: Driver) -> None:
+        """Runs trials until none is left or the session is to end."""
+        # What went wrong in a trial is shown in a line.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         cluster, failures = self.options.cluster, self.options.max_failures
 
         def run() -> None:
-            trials.place_again()
-            self._fit(trials, f"{session}-{next(self.attempts):03d}")
+            driver.place_again()
+            self._fit(driver)
 
         try:
-            surviving(run, cluster, failures, trials.say)
-            while trials.agenda.begin_alone():
-                surviving(run, cluster, failures, trials.say)
+            surviving(run, cluster, failures, driver.say)
+            while driver.agenda.begin_alone():
+                surviving(run, cluster, failures, driver.say)
         except RayDied as error:
-            trials.agenda.halt(Stop("trouble", str(error)))
+            driver.agenda.halt(Stop("trouble", str(error)))
 
-    def _fit(self, trials: Trials, name: str) -> None:
-        try:
-            self._tuner(trials, name).fit()
-        except Exception as error:  # where Tune itself cannot write, it stumbles in several ways
-            if (trouble := of_the_machine(error)) is not None:
-                trials.agenda.trouble(trouble)
-            elif not trials.agenda.was_cut_short():
-                raise
+    def _fit(self, driver: Driver) -> None:
+        """Has Tune run trials. Nobody needs what Tune itself writes, afterwards."""
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+            try:
+                self._tuner(driver, scratch).fit()
+            except Exception as error:  # where Tune itself cannot write, it stumbles in many ways
+                if (trouble := of_the_machine(error)) is not None:
+                    driver.agenda.trouble(trouble)
+                elif not driver.agenda.was_cut_short():
+                    raise
 
     def _trainable(self, alone: bool) -> type[tune.Trainable]:
         cpus = self.options.cpus_per_trial
         gpus = 1.0 if alone and self.gpus else self.gpus
         trainable = tune.with_parameters(
-            Trial, make_task=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
+            TrialTrainable, make_task=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
         )
         resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
         if alone:
@@ -163,33 +160,29 @@ class RayRunner:
             resources = {"cpu": node.cpus, "gpu": gpus}
         return tune.with_resources(trainable, resources)
 
-    def _tuner(self, trials: Trials, name: str) -> tune.Tuner:
+    def _tuner(self, driver: Driver, scratch: str) -> tune.Tuner:
         roll = Roll(
-            room=lambda: 1 if trials.agenda.alone else self.concurrent_trials(),
-            say=trials.say,
-            deaths=trials.deaths,
+            room=lambda: 1 if driver.agenda.alone else self.concurrent_trials(),
+            say=driver.say,
+            deaths=driver.deaths,
             many=self.options.cluster is not None,
         )
         timeout = 60 * self.options.trial_timeout
         return tune.Tuner(
-            self._trainable(trials.agenda.alone),
+            self._trainable(driver.agenda.alone),
             tune_config=tune.TuneConfig(
-                search_alg=Proposals(trials, roll),
-                scheduler=scheduler(self.options, trials.agenda),
+                search_alg=Proposals(driver, roll),
+                scheduler=Verdicts(driver),
                 num_samples=-1,
                 max_concurrent_trials=MANY,
                 reuse_actors=True,
                 trial_dirname_creator=folder_of,
             ),
             run_config=tune.RunConfig(
-                name=name,
-                storage_path=str(trials.checkpoints.root),
-                callbacks=[Reports(trials, roll, timeout)],
-                stop=SessionEnd(trials),
+                storage_path=scratch,
+                callbacks=[Hearing(driver, roll, timeout)],
+                stop=SessionEnd(driver),
                 failure_config=tune.FailureConfig(max_failures=0),
-                checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_frequency=1, checkpoint_at_end=False
-                ),
                 verbose=0,
             ),
         )

@@ -22,12 +22,12 @@ from ray.exceptions import RayError, RayTaskError
 from datasets.errors import InputError
 from datasets.machine import cores
 from datasets.parallel import ParallelMap
-from engine import nodes
+from engine.on_ray import nodes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 PACKAGES = ("analysis", "datasets", "engine", "record", "studies", "trainables")
 """What a trial may import of this project."""
@@ -91,6 +91,11 @@ def start(address: str | None = None) -> None:
         signal.signal(signal.SIGTERM, terminated)  # Ray has set one of its own
     # Ray would print a paragraph for each process that dies; the ledger says it in a line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
+
+
+def stop() -> None:
+    """Ends what `start` began."""
+    ray.shutdown()
 
 
 def _start_here() -> None:
@@ -159,7 +164,7 @@ def surviving(
         except RayDied as error:
             deaths += 1
             if address is None:
-                ray.shutdown()
+                stop()
             if deaths > max_failures:
                 raise RayDied(f"{error}, {deaths} times") from error
             say(f"{error}; it is {'started' if address is None else 'tried'} again")

@@ -10,7 +10,7 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial as TuneTrial
 
-from engine import nodes
+from engine.on_ray import nodes
 
 LOG_LINES = 30
 """Of a process that died, what it wrote last."""

@@ -1,34 +1,54 @@
 """The trials of one session: what runs next, and what becomes of each.
 
-Both runners, Ray's and the one in this process, drive this object and nothing else. An epoch
-counts once a checkpoint holds it: until then it is held back, unless it is among the last of a
-trial. What ends a trial is in the log before anything follows from it but the next proposal, which
-is in the same group.
+Both backends, Ray's and the one in this process, drive this object and nothing else. An epoch
+counts once a checkpoint holds it. What ends a trial is in the log before anything follows from it
+but the next proposal, which is in the same group.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from typing import Any, Protocol
 
 from upath import UPath
 
 from datasets.errors import described
 from engine.agenda import Agenda
-from engine.attempt import Attempt, resumed
+from engine.attempt import Attempt, begun
 from engine.budgets import Stop
 from engine.checkpoints import Checkpoints
+from engine.early_stopping import Halving
 from engine.history import CutShort, History
 from engine.provenance import Code
 from engine.results import placement_of, report_of
 from record.events import Ended, Event, Paused, Placed, Proposed, Reported
-from record.trial import Baseline, Placement, Status, Trial
+from record.trial import Report, Status, Trial
 from trainables import checkpoint
-from trainables.trial_spec import TrialSpec
+from trainables.message import Message, Row
+from trainables.trial_spec import TrialSpec, trial_folder
 
 LONGEST_OUTPUT = 4_000
 """Characters, counted from its end, of what a process wrote."""
 
+MESSAGES_A_SECOND = 10
+"""Messages of all trials together, at most: each costs the driver some 20 ms, and more with many
+trials at once. Epochs that are faster are reported several at a time."""
+
 SESSION_ENDS = "the session ends"
+
+
+class Nothing(Enum):
+    """There is no trial to run."""
+
+    WAIT = "one that is under way may have to be run again"
+    DONE = "none is left"
+
+
+class Verdict(Enum):
+    """What is to become of a trial that reported."""
+
+    GO_ON = "it goes on"
+    STOP = "it is over, for this session at least"
 
 
 class Observer(Protocol):
@@ -43,7 +63,7 @@ class Observer(Protocol):
         ...
 
 
-class Trials:
+class Driver:
     """The trials of one session, or of one part of it. Used by the main thread alone.
 
     Args:
@@ -52,6 +72,7 @@ class Trials:
         checkpoints: Of the study.
         code: What they are trained with.
         observers: Told of every change, in this order.
+        halving: Which of them are stopped early; None: none is.
         max_failures: Times that one goes on from its checkpoint after its process died.
         say: Where to say what the user should know at once.
 
@@ -68,6 +89,7 @@ class Trials:
         checkpoints: Checkpoints,
         code: Code,
         observers: Sequence[Observer] = (),
+        halving: Halving | None = None,
         max_failures: int = 0,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -77,29 +99,32 @@ class Trials:
         self.checkpoints = checkpoints
         self.code = code
         self.observers = observers
+        self.halving = halving
         self.max_failures = max_failures
         self.say = say
         self.live: dict[int, Attempt] = {}
         self.attempts: Counter[int] = Counter()
         self.deaths: Counter[int] = Counter()
 
-    @property
-    def objective(self) -> str:
-        """The metric that is searched for."""
-        return self.state.session.objective
-
     # What to run
 
-    def next(self) -> Trial | None:
+    def next(self) -> Trial | Nothing:
         """A trial to run: first those that were begun before, then new ones."""
         if self.agenda.should_stop():
-            return None
-        self._propose_after()
+            return Nothing.DONE
+        self._propose()
         number = self.agenda.take()
-        return None if number is None else self.state.trial(number)
+        if number is not None:
+            return self.state.trial(number)
+        is_waiting = self.live and not self.agenda.should_stop()
+        return Nothing.WAIT if is_waiting else Nothing.DONE
 
-    def begin(self, trial: Trial) -> TrialSpec:
+    def begin(self, trial: Trial, at_once: int = 0) -> TrialSpec:
         """What the process of a trial is to know; the trial is under way from now on.
+
+        Args:
+            trial: Which one.
+            at_once: How many there are room for; 0: it reports after each epoch.
 
         Raises:
             OSError: If a checkpoint cannot be read.
@@ -107,19 +132,21 @@ class Trials:
         number = trial.number
         if number in self.attempts:
             self.checkpoints.look_again(number)
-        folder, rows = self._newest(number)
-        name = self.checkpoints.name(folder) if folder else ""
+        resume, rows = self._newest(number)
+        name = self.checkpoints.name(resume) if resume else ""
         now = self.history.appender.clock()
-        self.live[number] = resumed(trial, [report_of(row) for row in rows], name, now)
+        self.live[number] = begun(trial, tuple(map(report_of, rows)), name, now)
+        session = self.checkpoints.root / self.state.session.session
         return TrialSpec(
             number,
             self.agenda.proposer.space.config(**trial.config),
-            isinstance(trial.role, Baseline),
-            str(folder) if folder else None,
-            self.attempts[number],
+            folder=str(session / trial_folder(number, self.attempts[number])),
+            resume=str(resume) if resume else None,
+            rungs=self.halving.rungs if self.halving else (),
+            report_every=at_once / MESSAGES_A_SECOND,
         )
 
-    def _newest(self, number: int) -> tuple[UPath | None, Sequence[Mapping[str, Any]]]:
+    def _newest(self, number: int) -> tuple[UPath | None, Sequence[Row]]:
         """The newest whole checkpoint of a trial, and the epochs that it holds."""
         for folder in self.checkpoints.of_trial(number):
             state = checkpoint.read(folder)
@@ -129,9 +156,9 @@ class Trials:
             self.say(f"trial {number}: its checkpoint {name} is damaged or cut off")
         return None, ()
 
-    def is_under_way(self, placed: bool = False) -> bool:
-        """Whether a trial runs or, unless only `placed` ones count, waits for its place."""
-        return any(attempt.placed or not placed for attempt in self.live.values())
+    def is_any_placed(self) -> bool:
+        """Whether a trial runs, and does not wait for its place."""
+        return any(attempt.placed for attempt in self.live.values())
 
     def silent(self, seconds: float) -> list[int]:
         """Numbers of the trials that run and gave no sign of life for so long."""
@@ -141,7 +168,7 @@ class Trials:
     # What happened
 
     def placed(self, number: int) -> None:
-        """A trial has its place. Where that is, its first epoch tells."""
+        """A trial has its place. Where that is, its first message tells."""
         attempt = self.live.get(number)
         if attempt is None:
             return
@@ -150,43 +177,26 @@ class Trials:
             attempt.placed = self.history.now()
             self._changed(number)
 
-    def epoch(self, number: int, result: Mapping[str, Any]) -> None:
-        """A trial has done an epoch.
-
-        Args:
-            number: The trial.
-            result: See `engine.results`.
+    def heard(self, message: Message) -> Verdict:
+        """A trial reports.
 
         Raises:
             ValueError: If an epoch before it is missing.
             KeyError: If it lacks the objective.
         """
-        attempt = self.live.get(number)
+        attempt = self.live.get(message.number)
         if attempt is None:
-            return
+            return Verdict.STOP
         attempt.heard = self.history.appender.clock()
-        report = report_of(result)
-        if self.objective not in report.metrics:
-            raise KeyError(f"trial {number} reports no {self.objective}")
-        if attempt.take(report) and not attempt.is_recorded:
-            self._record_place(attempt, placement_of(result, self.code))
-
-    def saved(self, number: int, name: str) -> None:
-        """The epochs of a trial so far are in a checkpoint of this name, see `Checkpoints`."""
-        self.checkpoints.saved(number, name)
-        attempt = self.live.get(number)
-        if attempt is None:
-            return
-        attempt.save(name)
-        if attempt.is_recorded and self._add(*self._reported(attempt)):
-            attempt.logged = attempt.saved
-            self._changed(number)
-
-    def trim(self, number: int) -> None:
-        """Removes the checkpoints of a trial that runs, but the newest; for who does not have
-        its process do so."""
-        if not self.history.is_superseded:
-            self.checkpoints.keep(number, checkpoint.KEPT)
+        reports = tuple(map(report_of, message.epochs))
+        self._check(attempt, reports)
+        if message.failure:
+            self._end(attempt, "failed", message.failure, reports, message)
+        elif message.out_of_memory:
+            self.out_of_memory(message.number, message.out_of_memory)
+        else:
+            self._take(attempt, reports, message)
+        return Verdict.GO_ON if message.number in self.live else Verdict.STOP
 
     def look(self) -> None:
         """Nothing happened for a while: writes what has waited for long."""
@@ -194,23 +204,6 @@ class Trials:
             self.history.flush(only_if_due=True)
         except OSError as error:
             self._stop_for(error)
-
-    def leave(self, number: int) -> None:
-        """A trial is being stopped because the session ends; the next one goes on with it."""
-        if number in self.live:
-            self.live[number].is_leaving = True
-
-    def completed(self, number: int) -> None:
-        """A trial ended well: after its last epoch, or by the scheduler before, or by `leave`."""
-        attempt = self.live.get(number)
-        if attempt is None:
-            return
-        if attempt.is_leaving or not attempt.epoch:
-            self._pause(attempt, SESSION_ENDS)
-        elif attempt.epoch >= self.state.trial(number).config["epochs"]:
-            self._end(attempt, "finished")
-        else:
-            self._end(attempt, "pruned")
 
     def failed(self, number: int, reason: str, output: str = "") -> None:
         """A trial has no result.
@@ -221,7 +214,7 @@ class Trials:
             output: The last lines that its process wrote.
         """
         if number in self.live:
-            self._end(self.live[number], "failed", reason, output[-LONGEST_OUTPUT:])
+            self._end(self.live[number], "failed", reason, output=output[-LONGEST_OUTPUT:])
 
     def died(self, number: int, words: str, output: str) -> None:
         """The process of a trial died: the trial goes on from its checkpoint, if it may.
@@ -257,8 +250,7 @@ class Trials:
             self.failed(number, lost)
             return
         self.say(
-            f"trial {number}: {what} after epoch {attempt.epoch}; it goes on from its checkpoint "
-            f"of epoch {attempt.saved}"
+            f"trial {number}: {what}; it goes on from its checkpoint of epoch {attempt.epoch}"
         )
         self._again(attempt, what, self.agenda.queue)
 
@@ -278,6 +270,13 @@ class Trials:
         self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")
         self._again(attempt, reason, self.agenda.crowded)
 
+    def in_trouble(self, number: int, error: OSError) -> None:
+        """Something is wrong with the machine that a trial ran on: the session ends, and the next
+        one goes on with the trial."""
+        self.agenda.trouble(error)
+        if number in self.live:
+            self._pause(self.live[number], SESSION_ENDS)
+
     def finish(self) -> None:
         """The session ends, or this part of it: trials that still run are left, and all that
         waits is written."""
@@ -290,29 +289,72 @@ class Trials:
 
     # How it is written
 
-    def _record_place(self, attempt: Attempt, placement: Placement) -> None:
-        """Writes where a trial is, and what a checkpoint holds of it that the log does not: the
-        session that trained it may have been cut off before it was written."""
-        number = attempt.number
-        event = Placed(number, placement, attempt.placed or self.history.now())
-        if self._add(event, *self._reported(attempt)):
-            attempt.is_recorded, attempt.logged = True, attempt.saved
-            self._changed(number)
+    def _check(self, attempt: Attempt, reports: Sequence[Report]) -> None:
+        objective = self.state.session.objective
+        for expected, report in enumerate(reports, start=attempt.epoch + 1):
+            if report.epoch != expected:
+                number = attempt.number
+                raise ValueError(f"trial {number} did epoch {report.epoch} after {expected - 1}")
+            if objective not in report.metrics:
+                raise KeyError(f"trial {attempt.number} reports no {objective}")
 
-    def _reported(self, attempt: Attempt) -> list[Event]:
-        reports = attempt.saved_and_not_logged()
-        return [Reported(attempt.number, reports, attempt.checkpoint)] if reports else []
+    def _take(self, attempt: Attempt, reports: tuple[Report, ...], message: Message) -> None:
+        """Epochs of a trial are in a checkpoint: writes them, and what follows from them."""
+        self.checkpoints.saved(attempt.number, message.checkpoint)
+        attempt.epoch += len(reports)
+        attempt.checkpoint = message.checkpoint
+        known = attempt.missing + reports
+        events = self._place(attempt, message)
+        if known:
+            events.append(Reported(attempt.number, known, message.checkpoint))
+        if not self._add(*events, then=lambda: self._ending(attempt)):
+            return
+        attempt.missing = ()
+        if attempt.number in self.live and self.agenda.should_stop():
+            self._pause(attempt, SESSION_ENDS)
+        else:
+            self._changed(attempt.number)
 
-    def _end(self, attempt: Attempt, status: Status, reason: str = "", output: str = "") -> None:
-        """A trial is over; in trouble the next session tells how."""
+    def _place(self, attempt: Attempt, message: Message) -> list[Event]:
+        """Says in the log where a trial is, if that is not known yet."""
+        if attempt.is_recorded or not message.where:
+            return []
+        attempt.is_recorded = True
+        placement = placement_of(message.where, self.code)
+        return [Placed(attempt.number, placement, attempt.placed or self.history.now())]
+
+    def _ending(self, attempt: Attempt) -> Iterator[Event]:
+        """How a trial ends after the epochs that it just reported, and what follows; nothing if it
+        goes on."""
+        trial = self.state.trial(attempt.number)
+        is_behind = self.halving is not None and self.halving.is_behind(trial)
+        is_whole = trial.epoch >= trial.config["epochs"]
+        if (is_whole or is_behind) and not self.agenda.is_in_trouble():
+            del self.live[attempt.number]
+            status = "finished" if is_whole else "pruned"
+            yield Ended(attempt.number, status, self.history.now())
+            yield from self._following(attempt.number)
+
+    def _end(
+        self,
+        attempt: Attempt,
+        status: Status,
+        reason: str,
+        reports: tuple[Report, ...] = (),
+        message: Message | None = None,
+        output: str = "",
+    ) -> None:
+        """A trial is over without a result; in trouble the next session tells how."""
         if self.agenda.is_in_trouble():
             self._pause(attempt, SESSION_ENDS)
             return
         number = attempt.number
         del self.live[number]
-        reports = attempt.not_logged()
-        event = Ended(number, status, self.history.now(), reason, reports, output)
-        if self._propose_after(event):
+        place = self._place(attempt, message) if message else []
+        if attempt.missing and attempt.is_recorded:
+            place.append(Reported(number, attempt.missing, attempt.checkpoint))
+        ending = Ended(number, status, self.history.now(), reason, reports, output)
+        if self._add(*place, ending, then=lambda: self._following(number)):
             self._changed(number)
 
     def _again(self, attempt: Attempt, reason: str, queue: list[int]) -> None:
@@ -328,22 +370,21 @@ class Trials:
             self._add(Paused(number, reason, self.history.now()))
         self._changed(number)
 
-    def _propose_after(self, *endings: Ended) -> bool:
-        """Writes endings and, with them, the next proposal, unless others are to be run first;
-        returns whether they are in the log."""
-        proposed: list[Proposed] = []
+    def _propose(self) -> None:
+        """Has one more trial in the queue, if there is to be one and others do not come first."""
+        if self.agenda.wants_another():
+            self._add(then=self._proposal)
 
-        def follow() -> Sequence[Event]:
-            for ending in endings:
-                self.agenda.ended_now(self.state.trial(ending.number))
-            if self.agenda.wants_another():
-                proposed.append(self.agenda.proposer.propose(self.history.now()))
-            return proposed
+    def _following(self, number: int) -> Iterator[Event]:
+        """What follows from the end of a trial: the next proposal."""
+        self.agenda.ended_now(self.state.trial(number))
+        if self.agenda.wants_another():
+            yield from self._proposal()
 
-        is_written = self._add(*endings, then=follow)
-        if is_written:
-            self.agenda.queue += [each.number for each in proposed]
-        return is_written
+    def _proposal(self) -> Iterator[Proposed]:
+        proposed = self.agenda.proposer.propose(self.history.now())
+        self.agenda.queue.append(proposed.number)
+        yield proposed
 
     def _add(self, *events: Event, **more: Any) -> bool:
         """Writes events; returns whether the log has them. If it has not, the session ends."""

@@ -1,0 +1,38 @@
+"""What runs the trials of a study: Ray (engine.on_ray.backend.py), or this process
+(engine/local_backend.py)."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from engine.driver import Driver
+from engine.gpu_share import GPUShare
+from trainables.config import FitConfig
+from trainables.rehearsal import Rehearsal
+
+
+class Backend(Protocol):
+    """Runs a study's trials. It owns the loop: the driver is asked for trials, and told of what
+    becomes of them."""
+
+    def rehearse_all(
+        self, configs: Sequence[FitConfig], say: Callable[[str], None]
+    ) -> list[Rehearsal]:
+        """Rehearses configurations, each with the resources of a trial, or a whole GPU."""
+        ...
+
+    def share_gpus(self, needed_gib: float | None) -> GPUShare | None:
+        """Decides how many trials share a GPU, of which each needs so much memory at most, where
+        that is known; None: a trial has it to itself."""
+        ...
+
+    def concurrent_trials(self) -> int:
+        """How many trials run at once."""
+        ...
+
+    def memory_of_a_trial(self) -> float:
+        """GiB that there are for each of them."""
+        ...
+
+    def run(self, driver: Driver) -> None:
+        """Runs trials until none is left or the session is to end."""
+        ...

@@ -1,0 +1,176 @@
+"""A study's command, checked as far as that goes without its data; nothing is written."""
+
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from upath import UPath
+
+from datasets.addresses import shown
+from datasets.errors import InputError
+from engine.command_line import CommandLine, parse
+from engine.options import LONGEST_NAME, Options, part_of_a_name
+from engine.space import Space
+from engine.study import Study
+from record.folder import StudyFolder
+from record.tracking import check_answers
+
+RESERVED = ("artifacts", "mlflow.db", "mlflow.db.lock", "mlflow.db.partial", "default")
+"""Names in the runs folder, and of experiments, that are no study's."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was asked, and how.
+
+    Attributes:
+        study: What is asked.
+        options: How the study is run.
+        data_options: What it learns from; of the study's own options class.
+        given: Config field -> the values given for it.
+        arguments: As they were typed.
+        console: Where progress and results are shown.
+    """
+
+    study: Study[Any]
+    options: Options
+    data_options: Any
+    given: Mapping[str, Sequence[Any]]
+    arguments: Sequence[str]
+    console: Console = field(
+        default_factory=lambda: Console(soft_wrap=True, highlight=False, emoji=False)
+    )
+
+    @property
+    def script(self) -> str:
+        """What is run."""
+        return sys.argv[0]
+
+    @property
+    def text(self) -> str:
+        """The command for a shell, without passwords."""
+        return shlex.join(["python", self.script, *map(shown, self.arguments)])
+
+    @property
+    def seed(self) -> int:
+        """Seeds the sampler, the data's split and, unless it is searched, the trials."""
+        return int(self.given.get("seed", [0])[0])
+
+    @property
+    def name(self) -> str:
+        """The study's; by default made of what is asked."""
+        if self.options.name:
+            return self.options.name
+        parts = [self.options.preset or "", "smoke" * self.options.smoke]
+        after = "".join(f"-{part}" for part in parts if part)
+        room = LONGEST_NAME - len(f"{self.study.key}-{after}")
+        return f"{self.study.key}-{self.data_title(room)}{after}"
+
+    def data_title(self, longest: int = LONGEST_NAME) -> str:
+        """What is learned from, as a part of a name: without passwords of an address."""
+        return part_of_a_name(shown(self.study.data_title(self.data_options)), longest)
+
+    @cached_property
+    def storage(self) -> UPath | None:
+        """The storage that all nodes share, written to and read from once.
+
+        Raises:
+            InputError: If it cannot be used.
+        """
+        if self.options.storage is None:
+            return None
+        from engine.storage import open_storage
+
+        return open_storage(self.options.storage)
+
+    @cached_property
+    def folder(self) -> StudyFolder:
+        """Where everything of the study lies."""
+        return StudyFolder(self.options.runs_dir, self.name, self.storage)
+
+    @property
+    def is_on_cluster(self) -> bool:
+        """Whether the trials run on several machines."""
+        return self.options.cluster is not None
+
+    def say(self, text: str) -> None:
+        """Prints a line as it is."""
+        self.console.print(text, markup=False)
+
+    def space(self, decided: Mapping[str, Sequence[Any]]) -> Space:
+        """The search space.
+
+        Args:
+            decided: Config fields that the data leave no choice about.
+
+        Raises:
+            InputError: If what was typed does not go with it.
+        """
+        presets, name = self.study.presets, self.options.preset
+        if name is not None and name not in presets:
+            raise InputError(f"unknown --preset {name}: expected {', '.join(presets)}")
+        preset = presets[name] if name else None
+        baseline = presets[self.study.baseline] if self.study.baseline else None
+        given = {**decided, **self.given}
+        return Space.of(self.study.config, self.study.by, given, preset, baseline)
+
+    def environment(self) -> str:
+        """The variables that set an option's default, as a shell takes them, and no others: a
+        variable of another name may be anything, and what is recorded is published."""
+        options = (*fields(self.options), *fields(self.data_options))
+        taken = [each.name for each in options if not isinstance(each.default, bool)]
+        names = sorted(f"ORRERY_{name.upper()}" for name in taken)
+        there = {name: os.environ.get(name) for name in names}
+        return shlex.join(f"{name}={shown(value)}" for name, value in there.items() if value)
+
+
+def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
+    """Reads a command line, and checks it.
+
+    Raises:
+        InputError: If it cannot be done.
+    """
+    typed = parse(arguments, study.question, study.data_options, study.config, study.data_file)
+    typed = _tiny(study, typed) if typed.options.smoke else typed
+    command = Command(study, typed.options, typed.data, typed.given, arguments)
+    command.space({})
+    _check_writable(typed.options.runs_dir)
+    _check_writable(typed.options.data_dir)
+    check_answers(typed.options.tracking_uri)
+    if command.name.lower() in RESERVED:
+        raise InputError(f"--name {command.name} is taken by MLflow's own files: choose another")
+    return command
+
+
+def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
+    """The same command on little data, for two epochs, with one trial of what is tried first."""
+    given = {"epochs": [2], **typed.given}
+    baseline = study.presets[study.baseline] if study.baseline else None
+    first = Space.of(study.config, study.by, given, reference=baseline).first()
+    asked = typed.options.finalists
+    options = replace(
+        typed.options,
+        trials=len(first),
+        finalists=1 if asked is None else min(1, asked),
+        seeds=min(2, typed.options.seeds),
+    )
+    return CommandLine(options, replace(typed.data, **study.smoke), given)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {folder} ({error.strerror}): choose another --runs-dir or "
+            "--data-dir, or change its permissions"
+        ) from error

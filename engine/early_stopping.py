@@ -1,0 +1,49 @@
+"""Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934).
+
+At some epochs, the rungs, a trial is compared with all others of the search that came so far, in
+this session or an earlier one, whatever became of them; one that is behind the median is stopped
+early. The baselines count, and are never stopped: the others have to hold their own against them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.rungs import REDUCTION
+from record.state import StudyState
+from record.trial import Baseline, Replicate, Trial
+
+
+class Halving:
+    """Which trials are stopped early.
+
+    Args:
+        state: The study.
+        rungs: Epochs after which trials are compared.
+    """
+
+    def __init__(self, state: StudyState, rungs: Sequence[int]) -> None:
+        self.state = state
+        self.reached: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
+        for trial in state.search():
+            self.is_behind(trial)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs after which trials are compared."""
+        return tuple(self.reached)
+
+    def is_behind(self, trial: Trial) -> bool:
+        """Takes in the rungs that a trial has come to since it was looked at last; returns whether
+        it is to be stopped at one of them."""
+        if isinstance(trial.role, Replicate):
+            return False
+        new = [r for r in self.rungs if r <= trial.epoch and trial.number not in self.reached[r]]
+        behind = [self._is_behind(trial, rung) for rung in new]
+        return any(behind) and not isinstance(trial.role, Baseline)
+
+    def _is_behind(self, trial: Trial, rung: int) -> bool:
+        others = list(self.reached[rung].values())
+        value = self.state.merit(trial.reports[rung - 1])
+        self.reached[rung][trial.number] = value
+        return bool(others) and value < float(np.percentile(others, 100 * (1 - 1 / REDUCTION)))

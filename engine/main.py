@@ -1,0 +1,46 @@
+"""Asks a study: `prepare`, `run`, `conclude`."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from datasets.addresses import shown
+from datasets.errors import InputError, described
+from datasets.terminal import replace_what_cannot_be_shown
+from engine.study import Study
+
+
+def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
+    """Asks a study from the command line.
+
+    Returns:
+        The exit code: 0; 1 if no trial finished, or not all of it could be recorded; 2 for bad
+        input, or a machine that cannot go on; 130 after Ctrl-C.
+    """
+    replace_what_cannot_be_shown()
+    try:
+        return _asked(study, sys.argv[1:] if argv is None else list(argv))
+    except InputError as error:
+        return _failed(shown(str(error)))
+    except OSError as error:
+        return _failed(f"{described(error)}; once the cause is gone, the same command goes on")
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _asked(study: Study[Any], arguments: Sequence[str]) -> int:
+    from engine.command import command_of
+    from engine.conclude import conclude
+    from engine.last_words import last_words
+    from engine.prepare import prepare
+    from engine.run import run
+
+    command = command_of(study, arguments)
+    with last_words(), prepare(command) as prepared:
+        return 0 if prepared is None else conclude(prepared, run(prepared))
+
+
+def _failed(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)
+    return 2

@@ -1,0 +1,1 @@
+"""Trials on Ray: one machine or a cluster, by Ray Tune."""

@@ -1,0 +1,173 @@
+"""What Tune is given: where its trials come from, who decides of them, and who hears of them."""
+
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import ActorUnavailableError, RayTaskError
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from engine.driver import Driver, Nothing, Verdict
+from engine.on_ray.cluster import undisturbed
+from engine.on_ray.post_mortem import NODE_DIED, Place, error_of, last_line, last_log, process_died
+from engine.on_ray.roll import Roll
+from trainables.device import ran_out_of_memory
+from trainables.trial_spec import trial_folder
+
+
+def folder_of(trial: TuneTrial) -> str:
+    """Name of a trial's folder in its session's."""
+    return f"{trial_folder(_number(trial))}-{trial.trial_id}"
+
+
+def _number(trial: TuneTrial) -> int:
+    return trial.config["trial"].number
+
+
+class _OfThisDriver:
+    """Tune pickles its parts for a restore that this project does not use: the record of a study
+    is its log and the checkpoints. They stay out of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Proposals(_OfThisDriver, Searcher):
+    """Tune's source of trials."""
+
+    def __init__(self, driver: Driver, roll: Roll) -> None:
+        super().__init__()
+        self.driver = driver
+        self.roll = roll
+
+    @undisturbed()
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if len(self.driver.live) >= self.roll.places and not self.driver.agenda.should_stop():
+            return None
+        trial = self.driver.next()
+        if isinstance(trial, Nothing):
+            return None if trial is Nothing.WAIT else Searcher.FINISHED
+        return {"trial": self.driver.begin(trial, self.roll.places)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: `Hearing` hears of it with the trial itself in hand."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: see `_OfThisDriver`."""
+
+
+class Verdicts(_OfThisDriver, FIFOScheduler):
+    """What the driver says to a message, as Tune's scheduler."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self.driver = driver
+
+    @undisturbed()
+    def on_trial_result(
+        self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
+    ) -> str:
+        verdict = self.driver.heard(result["message"])
+        return TrialScheduler.CONTINUE if verdict is Verdict.GO_ON else TrialScheduler.STOP
+
+
+class Hearing(_OfThisDriver, tune.Callback):
+    """What else Tune says of its trials, passed on.
+
+    Args:
+        driver: Hears of them.
+        roll: Is looked at on the way.
+        timeout: Seconds without a sign of life after which a trial is given up.
+    """
+
+    def __init__(self, driver: Driver, roll: Roll, timeout: float) -> None:
+        self.driver = driver
+        self.roll = roll
+        self.timeout = timeout
+        self.places: dict[str, Place] = {}
+        self.running: dict[str, TuneTrial] = {}
+        self.stuck: set[str] = set()
+
+    @undisturbed()
+    def on_trial_start(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self.running[trial.trial_id] = trial
+        self.driver.placed(_number(trial))
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TuneTrial],
+        trial: TuneTrial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        self.places[trial.trial_id] = Place(result["node_ip"], result["pid"])
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self.running.pop(trial.trial_id, None)
+        self.places.pop(trial.trial_id, None)
+
+    @undisturbed()
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        number = _number(trial)
+        self.running.pop(trial.trial_id, None)
+        error, text = error_of(trial)
+        words = last_line(text)
+        place = self.places.pop(trial.trial_id, None)
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if trial.trial_id in self.stuck:
+            minutes = f"{self.timeout / 60:g} minutes"
+            reason = f"no epoch for {minutes}: stopped (--trial-timeout)"
+            self.driver.failed(number, reason, last_log(place, text))
+        elif "running low on memory" in text or ran_out_of_memory(cause or Exception(text)):
+            self.driver.out_of_memory(number, words)
+        elif isinstance(cause, OSError):
+            self.driver.in_trouble(number, cause)
+        elif NODE_DIED in text:
+            self.driver.moved(number)
+        elif isinstance(error, ActorUnavailableError) and self.roll.many:
+            self.roll.lost(number, place.ip if place else None)
+            self.driver.moved(number, "its process cannot be reached")
+        elif process_died(error, text):
+            self.driver.died(number, words, self._log(error, place, text))
+        else:
+            self.driver.failed(number, words, self._log(error, place, text))
+
+    def _log(self, error: Exception | None, place: Place | None, text: str) -> str:
+        """What the process wrote last; nobody can be asked where it cannot be reached."""
+        return "" if isinstance(error, ActorUnavailableError) else last_log(place, text)
+
+    @undisturbed()
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        self.roll.look()
+        self.driver.look()
+        silent = self.driver.silent(self.timeout)
+        for trial in self.running.values():
+            actor = trial.temporary_state.ray_actor
+            is_running = trial.status == TuneTrial.RUNNING and trial.trial_id not in self.stuck
+            if is_running and actor is not None and _number(trial) in silent:
+                self.stuck.add(trial.trial_id)
+                ray.kill(actor)  # what it is stuck in would not let it stop by itself
+
+
+class SessionEnd(_OfThisDriver, tune.Stopper):
+    """Ends the session once nothing is left but trials that wait for their place."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.driver.agenda.should_stop() and not self.driver.is_any_placed()

@@ -1,0 +1,187 @@
+"""From a command to a study that is open: data, search space, forecast, locks, log and MLflow."""
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import filelock
+from upath import UPath
+
+from datasets.addresses import shown
+from datasets.cache import Cache
+from datasets.errors import InputError
+from engine import forecast
+from engine.backend import Backend
+from engine.checkpoints import Checkpoints
+from engine.command import Command
+from engine.gpu_share import needed_gib
+from engine.lease import check_free, lease
+from engine.opening import OpenStudy, log_of, open_study
+from engine.provenance import Code, of_this_code
+from engine.resources import Sharing, backend_of, gpus_of_a_trial, mps_of, parallel_map
+from engine.session import measured_before, session_of
+from engine.space import Space
+from engine.study import StudyData
+from record.events import SessionBegan
+from record.state import StudyState
+from record.tracker import NotRecorded
+
+
+@dataclass
+class Prepared:
+    """A study that is open, and all that its trials need.
+
+    Attributes:
+        command: As it was typed.
+        space: What is searched.
+        backend: What runs the trials.
+        sharing: How they share a GPU.
+        open: The study's log, and MLflow.
+        checkpoints: Of its trials.
+        code: With what they are trained.
+        begun: ``time.monotonic()`` when it was opened.
+    """
+
+    command: Command
+    space: Space
+    backend: Backend
+    sharing: Sharing
+    open: OpenStudy
+    checkpoints: Checkpoints
+    code: Code
+    begun: float
+
+
+@contextmanager
+def prepare(command: Command) -> Iterator[Prepared | None]:
+    """Opens a study for as long as it lasts; None where only a forecast was asked for.
+
+    Raises:
+        InputError: If the study cannot be run; nothing of it is written then.
+        OSError: If its log cannot be read or written.
+    """
+    gpus = gpus_of_a_trial(command)
+    if command.folder.store is not None and not command.options.dry_run:
+        check_free(command.folder, command.say)  # before anything takes minutes
+    with mps_of(command, gpus):
+        data = _data(command)
+        space = command.space(data.decided)
+        _check(data, space)
+        backend = backend_of(command, data.make_task, gpus)
+        sharing = Sharing(command, backend, gpus)
+        needed = _rehearse(command, space, backend, sharing, gpus) if _is_new(command) else None
+        if command.options.dry_run:
+            yield None
+            return
+        begun = time.monotonic()
+        with _locked(command):
+            checkpoints, code = Checkpoints(UPath(command.folder.sessions)), of_this_code()
+            begin = partial(_begin, command, data, space, code, needed, checkpoints)
+            opened = _opened(command, begin)
+            try:
+                yield Prepared(command, space, backend, sharing, opened, checkpoints, code, begun)
+            except BaseException:
+                opened.cut_off()
+                raise
+
+
+def _data(command: Command) -> StudyData:
+    cache = Cache(command.options.data_dir, command.folder.prepared_data)
+    parallel = parallel_map(command)
+    open_data = command.study.open_data
+    return open_data(command.data_options, command.seed, cache, parallel, command.say)
+
+
+def _check(data: StudyData, space: Space) -> None:
+    if data.check is not None:
+        for value in space.compared:
+            data.check(space.corner(value, max))
+
+
+def _is_new(command: Command) -> bool:
+    """Whether there is a pre-flight: before the first trial, and whenever it is asked for; not for
+    a debugger's sake, nor for a study that takes no longer than its pre-flight."""
+    quick = command.options.local or command.options.smoke
+    return command.options.dry_run or not (quick or log_of(command.folder).is_there())
+
+
+def _rehearse(
+    command: Command, space: Space, backend: Backend, sharing: Sharing, gpus: float
+) -> float | None:
+    """Tries the corners of the space, and says what the study will take.
+
+    Returns:
+        GiB that a trial takes of a GPU at most; None on the CPU.
+
+    Raises:
+        InputError: If none can be trained, or the disk is too small.
+    """
+    begun = time.monotonic()
+    configs, options = forecast.corners(space), command.options
+    done = backend.rehearse_all(configs, command.say)
+    needed = needed_gib(done) if gpus else None
+    sharing.decide(needed)
+    found = forecast.Forecast(
+        space,
+        dict(zip(configs, done, strict=True)),
+        trials=min(options.trials, space.largest or options.trials),
+        finals=options.seeds * (options.best_count + 1 if options.best_count else 0),
+        concurrent=backend.concurrent_trials(),
+        keep=options.keep,
+        memory=backend.memory_of_a_trial(),
+    )
+    command.console.print(found.table())
+    command.say(f"{found.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
+    found.check(command.storage or options.runs_dir)
+    return needed
+
+
+@contextmanager
+def _locked(command: Command) -> Iterator[None]:
+    """Keeps others from running the study meanwhile."""
+    folder = command.folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder.lock, timeout=0), _leased(command):
+            yield
+    except filelock.Timeout:
+        raise InputError(
+            f"the study {command.name} is running in another process: wait for it, or give this "
+            "one a --name of its own"
+        ) from None
+
+
+def _leased(command: Command) -> AbstractContextManager[None]:
+    if command.folder.store is None:
+        return nullcontext()
+    return lease(command.folder, command.say)
+
+
+def _begin(
+    command: Command,
+    data: StudyData,
+    space: Space,
+    code: Code,
+    needed: float | None,
+    checkpoints: Checkpoints,
+    state: StudyState,
+) -> SessionBegan:
+    if checkpoints.sessions and not state.sessions:
+        raise InputError(
+            f"{checkpoints.root} has checkpoints of a study whose log is gone: bring the log "
+            "back, move the checkpoints away, or choose another --name"
+        )
+    return session_of(command, data, space, code, needed or measured_before(state), state)
+
+
+def _opened(command: Command, begin: partial[SessionBegan]) -> OpenStudy:
+    uri = command.options.tracking_uri
+    try:
+        return open_study(command.folder, uri, begin, command.say)
+    except NotRecorded as error:
+        raise InputError(
+            f"the tracking store {shown(uri)} does not answer ({error}); the same command tries "
+            "again"
+        ) from error

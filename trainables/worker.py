@@ -1,0 +1,76 @@
+"""A trial in its process, the same with and without Ray: epochs, a checkpoint, a message."""
+
+import os
+import platform
+import time
+from contextlib import suppress
+
+import torch
+from upath import UPath
+
+from datasets.files import away_is_an_oserror
+from trainables import checkpoint
+from trainables.device import circumstances
+from trainables.message import DEPTH, Message
+from trainables.stepper import Stepper, TaskFactory
+from trainables.trial_spec import TrialSpec
+
+
+class Worker:
+    """Trains one trial.
+
+    An epoch is reported once a checkpoint holds it: what was reported is never lost.
+
+    Args:
+        spec: The trial.
+        make_task: See `TaskFactory`.
+        device: Where it trains.
+
+    Raises:
+        Damaged: If the checkpoint to go on from is.
+    """
+
+    def __init__(self, spec: TrialSpec, make_task: TaskFactory, device: torch.device) -> None:
+        self.spec = spec
+        self.device = device
+        self.stepper = Stepper(spec, make_task, device)
+        self.saved: list[UPath] = []
+        self.told = len(self.stepper.history)
+
+    def work(self) -> Message:
+        """Trains until it is time to report; see `TrialSpec`.
+
+        Raises:
+            OSError: If the checkpoint cannot be written.
+        """
+        begun = time.monotonic()
+        while True:
+            result = self.stepper.step()
+            for reason in ("failure", "out_of_memory"):
+                if reason in result:
+                    return self._message(**{reason: result[reason]})
+            is_time = time.monotonic() - begun >= self.spec.report_every
+            if result["done"] or is_time or result["epoch"] in self.spec.rungs:
+                return self._message(checkpoint=self._save(result["epoch"]))
+
+    def _message(self, **more: str) -> Message:
+        """What is news since the message before."""
+        epochs = tuple(self.stepper.history[self.told :])
+        self.told += len(epochs)
+        where = {"node": platform.node(), "process": os.getpid(), **circumstances(self.device)}
+        return Message(self.spec.number, epochs, where=where, **more)
+
+    def _save(self, epoch: int) -> str:
+        """Writes a checkpoint, and removes one that is too old to be needed; returns its name."""
+        folder = UPath(self.spec.folder) / f"checkpoint_{epoch:06d}"
+        self.stepper.save(folder)
+        self.saved.append(folder)
+        if len(self.saved) > checkpoint.KEPT:
+            _remove(self.saved.pop(0))
+        return "/".join(folder.parts[-DEPTH:])
+
+
+def _remove(folder: UPath) -> None:
+    """Removes a checkpoint; one that cannot be removed is found by the next session."""
+    with suppress(OSError), away_is_an_oserror(folder):
+        folder.fs.rm(folder.path, recursive=True)
