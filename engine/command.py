@@ -16,6 +16,7 @@ from upath import UPath
 from datasets.addresses import shown
 from datasets.errors import InputError
 from engine.command_line import CommandLine, parse
+from engine.listed import listed_space, read_configurations
 from engine.options import LONGEST_NAME, Options, part_of_a_name
 from engine.space import Space
 from engine.study import Study
@@ -118,8 +119,14 @@ class Command:
             raise InputError(f"unknown --preset {name}: expected {', '.join(presets)}")
         preset = presets[name] if name else None
         baseline = presets[self.study.baseline] if self.study.baseline else None
-        given = {**decided, **self.given}
-        return Space.of(self.study.config, self.study.by, given, preset, baseline)
+        given, of = {**decided, **self.given}, (self.study.config, self.study.by)
+        if self.options.configurations is not None:
+            listed = read_configurations(self.options.configurations, self.study.config)
+            return listed_space(*of, listed, given, baseline)
+        if self.options.sampler == "grid":
+            several = [field for field, values in given.items() if len(values) > 1]
+            return Space.of(*of, given, preset, baseline, only=several).grid()
+        return Space.of(*of, given, preset, baseline)
 
     def environment(self) -> str:
         """The variables that set an option's default, as a shell takes them, and no others: a

@@ -44,6 +44,10 @@ class CommandLine:
     given: Mapping[str, Sequence[Any]]
 
 
+SINGLE = ("epochs", "seed")
+"""Fields that have one value in a study."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises instead of printing the usage: one line is clearer than forty."""
@@ -80,7 +84,9 @@ def parse(
         for field in fields(kind):
             _add_option(group, field, kind, is_address=field.name in ("storage", data_file))
     group = parser.add_argument_group(
-        "configuration", "a value given here is used in every trial instead of being searched"
+        "configuration",
+        "a value given here is used in every trial instead of being searched; of several, each "
+        "trial has one",
     )
     searched = {parameter.field for parameter in parameters_of(config)}
     for field in fields(config):
@@ -163,7 +169,7 @@ def _add_config_field(
         _flag(field.name),
         type=_truth if hint is bool else hint,
         choices=choices,
-        nargs="+" if choices else 1,
+        nargs=1 if field.name in SINGLE else "+",
         default=None,
         metavar=None if choices else _metavar(hint),
         help=f"{_help(config, field.name)} ({kept})",

@@ -12,10 +12,12 @@ from typing import Literal
 
 from analysis.command_line import tracking_uri
 from datasets.errors import InputError
-from engine.search_memory import SamplerName
 from trainables.config import at_least
 
 FINALISTS = 5
+"""Of a study that does not say."""
+
+TRIALS = 16
 """Of a study that does not say."""
 
 LONGEST_NAME = 100
@@ -38,8 +40,9 @@ class Options:
     name: str | None = None
     """Name of the study; the same name continues it. By default made of what is asked."""
 
-    trials: int = 16
-    """Trials in all, those of earlier sessions of the same study counted in."""
+    trials: int | None = None
+    """Trials in all, those of earlier sessions of the same study counted in; by default 16, or as
+    many as a grid, a preset or a file of configurations has."""
 
     time_budget: float | None = None
     """Minutes of training after which this session stops, once the epochs under way are done;
@@ -69,8 +72,13 @@ class Options:
     """Minutes without an epoch after which a trial is stopped as failed; not with --local, where
     a breakpoint takes its time."""
 
-    sampler: SamplerName = "tpe"
-    """How Optuna proposes: tree of Parzen estimators, at random, or a Gaussian process."""
+    sampler: Literal["tpe", "random", "gp", "grid"] = "tpe"
+    """How configurations are chosen: by Optuna's tree of Parzen estimators, at random, or by its
+    Gaussian process; grid: all combinations of the fields of which several values are given."""
+
+    configurations: Path | None = None
+    """File of the configurations to train, and no others: JSON, a list of objects, each with some
+    fields and their values; the other fields have their defaults."""
 
     scheduler: SchedulerName = "asha"
     """Whether unpromising trials are stopped early (asynchronous successive halving)."""
@@ -118,7 +126,8 @@ class Options:
     """Where generated and prepared data sets are kept for the next study."""
 
     def __post_init__(self) -> None:
-        at_least("--trials", self.trials, 1)
+        if self.trials is not None:
+            at_least("--trials", self.trials, 1)
         at_least("--cpus-per-trial", self.cpus_per_trial, 1)
         if self.time_budget is not None:
             at_least("--time-budget", self.time_budget, 0, open_end=True)
@@ -139,11 +148,24 @@ class Options:
                 )
         if self.max_concurrent is not None:
             at_least("--max-concurrent", self.max_concurrent, 1)
+        if self.configurations is not None and (self.preset or self.sampler == "grid"):
+            other = f"--preset {self.preset}" if self.preset else "--sampler grid"
+            raise InputError(f"--configurations and {other}: expected one of them")
         if self.name is not None and not NAME.fullmatch(self.name):
             raise InputError(
                 f"--name {self.name!r}: expected letters, digits, '-', '_' and '.', at most "
                 f"{LONGEST_NAME} and the first a letter or digit, as it names a folder and a model"
             )
+
+    def total(self, listed: int | None) -> int:
+        """How many trials there are to be in all.
+
+        Args:
+            listed: How many configurations are listed; None: any number can be proposed.
+        """
+        if listed is None:
+            return self.trials or TRIALS
+        return min(self.trials or listed, listed)
 
     @property
     def cluster(self) -> str | None:

@@ -126,7 +126,7 @@ def _rehearse(
     found = forecast.Forecast(
         space,
         dict(zip(configs, done, strict=True)),
-        trials=min(options.trials, space.largest or options.trials),
+        trials=options.total(space.largest),
         finals=options.seeds * (options.best_count + 1 if options.best_count else 0),
         concurrent=backend.concurrent_trials(),
         keep=options.keep,

@@ -11,6 +11,7 @@ from engine.display import Display
 from engine.driver import Driver
 from engine.early_stopping import Halving
 from engine.interrupts import interruptible
+from engine.listed import Listed
 from engine.prepare import Prepared
 from engine.projection import Projection
 from engine.proposers import Proposer, Search
@@ -77,17 +78,29 @@ def run(prepared: Prepared) -> Outcome:
     return _part(prepared, finals, limits)
 
 
-def _search(prepared: Prepared) -> Search:
+def _search(prepared: Prepared) -> Search | Listed:
     command, state = prepared.command, prepared.open.state
-    sampler, objective = command.options.sampler, command.study.objective
-    memory = SearchMemory(prepared.space, sampler, command.seed, objective, trials=state.search())
+    if prepared.space.listed is not None:
+        return Listed(state, prepared.space)
+    assert command.options.sampler != "grid"
+    memory = SearchMemory(
+        prepared.space,
+        command.options.sampler,
+        command.seed,
+        command.study.objective,
+        trials=state.search(),
+    )
     return Search(state, memory)
 
 
 def _limits(prepared: Prepared) -> Limits:
     options = prepared.command.options
-    trials = min(options.trials, prepared.space.largest or options.trials)
-    return Limits(trials, options.time_budget, options.target_metric, options.plateau)
+    return Limits(
+        options.total(prepared.space.largest),
+        options.time_budget,
+        options.target_metric,
+        options.plateau,
+    )
 
 
 def _part(prepared: Prepared, proposer: Proposer, limits: Limits) -> Outcome:

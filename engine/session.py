@@ -18,7 +18,7 @@ from engine.space import Space
 from engine.study import StudyData
 from record import names
 from record.events import SessionBegan
-from record.facts import BASELINES, DEFAULTS, FIXED
+from record.facts import BASELINES, DEFAULTS, FIXED, LISTED
 from record.state import StudyState
 from record.values import plain
 
@@ -69,6 +69,7 @@ def _spec(command: Command, data: StudyData, space: Space) -> Mapping[str, Any]:
         **{names.FACTS + name: value for name, value in data.facts.items()},
         FIXED: dict(space.fixed),
         DEFAULTS: {str(value): asdict(space.default(value)) for value in space.compared},
+        **({} if space.listed is None else {LISTED: [asdict(config) for config in space.listed]}),
         BASELINES: {str(value): asdict(space.baseline(value)) for value in space.compared},
     }
     return plain(spec)

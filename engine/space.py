@@ -1,7 +1,7 @@
 """The search space of a study, read off the annotations of its config dataclass."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -72,6 +72,14 @@ def parameters_of(config: type[FitConfig]) -> list[Parameter]:
     return sorted(found, key=lambda parameter: parameter.when is not None)
 
 
+def _parameters_of(config: type[FitConfig], several: Collection[str]) -> list[Parameter]:
+    """The parameters of a config, and the other fields of which the user gave several values."""
+    known = parameters_of(config)
+    others = [name for name in several if all(each.field != name for each in known)]
+    anything = CategoricalDistribution((None,))
+    return [*(Parameter(name, name, anything, None) for name in others), *known]
+
+
 @dataclass(frozen=True)
 class Space:
     """What one study searches: some parameters; every other field has one value.
@@ -86,6 +94,8 @@ class Space:
             the defaults of the config.
         reference: Gives the fields of the baseline for a value of `by`, where they are not the
             defaults; None: the default configuration is the baseline.
+        listed: The configurations that are tried, one after the other, those of `first` before
+            the others; None: any may be.
     """
 
     config: type[FitConfig]
@@ -94,6 +104,7 @@ class Space:
     fixed: Mapping[str, Any]
     preset: Fields | None = None
     reference: Fields | None = None
+    listed: tuple[FitConfig, ...] | None = None
 
     @classmethod
     def of(
@@ -103,6 +114,7 @@ class Space:
         given: Mapping[str, Sequence[Any]],
         preset: Fields | None = None,
         reference: Fields | None = None,
+        only: Collection[str] | None = None,
     ) -> "Space":
         """The space of a config without what the user decided.
 
@@ -113,6 +125,7 @@ class Space:
                 its choices.
             preset: See `Space`: every field but `by` is then decided.
             reference: See `Space`.
+            only: The fields that may be searched besides `by`; None: all.
 
         Raises:
             InputError: If a given value is out of range, or does not go with a default or with an
@@ -120,9 +133,12 @@ class Space:
         """
         given = {field: tuple(dict.fromkeys(values)) for field, values in given.items()}
         fixed = {field: values[0] for field, values in given.items() if len(values) == 1}
+        several = [field for field, values in given.items() if len(values) > 1]
+        left_out = set() if only is None and not preset else {f.name for f in fields(config)}
+        left_out -= {by, *(only or ())}
         parameters = []
-        for parameter in parameters_of(config):
-            if parameter.field in fixed or (preset and parameter.field != by):
+        for parameter in _parameters_of(config, several):
+            if parameter.field in fixed or parameter.field in left_out:
                 continue
             if parameter.field in given:
                 choices = CategoricalDistribution(tuple(given[parameter.field]))
@@ -152,7 +168,9 @@ class Space:
 
     @property
     def largest(self) -> int | None:
-        """How many trials make sense: a study of presets has one for each; None: any number."""
+        """How many trials make sense, of listed configurations or presets; None: any number."""
+        if self.listed is not None:
+            return len(self.listed)
         return len(self.compared) if self.preset else None
 
     @property
@@ -215,17 +233,52 @@ class Space:
     def first(self) -> list[dict[str, Any]]:
         """The parameters of what is tried first: for each value of `by` the baseline, and then its
         default configuration, if that is another one."""
+        return [self.drawn(config) for config in self._first()]
+
+    def _first(self) -> list[FitConfig]:
         baselines = [self.baseline(value) for value in self.compared]
         defaults = [self.default(value) for value in self.compared]
-        others = [config for config in defaults if config not in baselines]
-        return [self._parameters(config) for config in (*baselines, *others)]
+        return [*baselines, *(config for config in defaults if config not in baselines)]
+
+    def listing(self, configs: Iterable[FitConfig]) -> "Space":
+        """The same space, of which only these configurations are tried, after the first ones."""
+        first = self._first()
+        others = dict.fromkeys(config for config in configs if config not in first)
+        return replace(self, listed=(*first, *others))
+
+    def grid(self) -> "Space":
+        """The same space, of which all combinations are tried.
+
+        Raises:
+            InputError: If one of them does not go together.
+        """
+        defaults = self._defaults()
+        return self.listing(
+            self._config(values) for values in self._grid(self.parameters, defaults)
+        )
+
+    def _grid(
+        self, parameters: Sequence[Parameter], values: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """All combinations of what some parameters may be, those that do not apply left out."""
+        if not parameters:
+            yield values
+            return
+        parameter, *others = parameters
+        choices = [values[parameter.field]]
+        if parameter.applies(values):
+            assert isinstance(parameter.distribution, CategoricalDistribution)
+            choices = list(parameter.distribution.choices)
+        for choice in choices:
+            yield from self._grid(others, {**values, parameter.field: choice})
 
     def defaults_at(self) -> list[int]:
         """Numbers of the trials of the default configurations, by value of `by`."""
         first = self.first()
-        return [first.index(self._parameters(self.default(value))) for value in self.compared]
+        return [first.index(self.drawn(self.default(value))) for value in self.compared]
 
-    def _parameters(self, config: FitConfig) -> dict[str, Any]:
+    def drawn(self, config: FitConfig) -> dict[str, Any]:
+        """What would have to be drawn for a configuration: the parameters that apply."""
         values = asdict(config)
         return {
             parameter.key: _inside(parameter.distribution, values[parameter.field])

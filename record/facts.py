@@ -12,8 +12,9 @@ from record import names, values
 from record.events import SessionBegan
 from record.tracker import StudyFacts
 
-FIXED, DEFAULTS, BASELINES = "fixed", "defaults", "baselines"
-"""Keys of a spec that are not shown: fields that the user set, and what is tried first."""
+FIXED, DEFAULTS, BASELINES, LISTED = "fixed", "defaults", "baselines", "listed"
+"""Keys of a spec that are not shown: fields that the user set, what is tried first, and all that
+is tried, where that is listed."""
 
 
 def facts_of(session: SessionBegan) -> StudyFacts:
@@ -38,5 +39,5 @@ def facts_of(session: SessionBegan) -> StudyFacts:
 
 def shown_spec(session: SessionBegan) -> dict[str, Any]:
     """What a study is, as its run's params."""
-    hidden = (FIXED, DEFAULTS, BASELINES)
+    hidden = (FIXED, DEFAULTS, BASELINES, LISTED)
     return {name: value for name, value in session.spec.items() if name not in hidden}
