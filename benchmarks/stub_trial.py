@@ -1,17 +1,21 @@
 """A trial that learns nothing and imports no torch, so that a hundred fit on one machine; a module
 that Ray's workers import."""
 
+import os
+import platform
 import time
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from trainables.message import DEPTH, Message
 from trainables.trial_spec import TrialSpec
 
 
 class StubTrial(tune.Trainable):
-    """Stands for `trainables.trainable.TrialTrainable`: the same results at the same pace, made up."""
+    """Stands for `trainables.trainable.TrialTrainable`: the same messages at the same pace, with
+    made-up epochs and checkpoints of a few bytes."""
 
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, config: dict[str, Any], **shared: Any
@@ -25,23 +29,36 @@ class StubTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        time.sleep(self.spec.config.seconds)  # pyright: ignore[reportAttributeAccessIssue]
+        begun, epochs = time.monotonic(), []
+        while True:
+            epochs.append(self._epoch())
+            if self.spec.is_time(self.epoch, time.monotonic() - begun):
+                return {"message": self._message(tuple(epochs))}
+
+    def _message(self, epochs: tuple[dict[str, Any], ...]) -> Message:
+        folder = Path(self.spec.folder) / f"checkpoint_{self.epoch:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "state.pt").write_bytes(b"stub")
+        where = {"device": "none", "processor": "none", "threads": "1"}
+        return Message(
+            self.spec.number,
+            epochs,
+            checkpoint="/".join(folder.parts[-DEPTH:]),
+            where={"node": platform.node(), "process": os.getpid(), **where},
+        )
+
+    def _epoch(self) -> dict[str, Any]:
+        seconds: float = self.spec.config.seconds  # pyright: ignore[reportAttributeAccessIssue]
+        time.sleep(seconds)
         self.epoch += 1
-        level = self.spec.config.level  # pyright: ignore[reportAttributeAccessIssue]
+        level: float = self.spec.config.level  # pyright: ignore[reportAttributeAccessIssue]
         metrics = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
         return {
             **metrics,
             "validation/r2": level * (1 - 0.5**self.epoch),
             "train/loss": 0.5**self.epoch,
-            "train/seconds": self.spec.config.seconds,  # pyright: ignore
+            "train/seconds": seconds,
             "memory_gib": 0.5,
             "epoch": self.epoch,
             "unix_ms": time.time_ns() // 1_000_000,
-            "device": "none",
-            "processor": "none",
-            "threads": "0",
-            "done": self.epoch == self.spec.config.epochs,
         }
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        (Path(checkpoint_dir) / "state.pt").write_bytes(b"stub")

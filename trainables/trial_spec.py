@@ -27,6 +27,17 @@ class TrialSpec:
     report_every: float = 0.0
 
 
+    def is_time(self, epoch: int, seconds: float) -> bool:
+        """Whether a trial reports now.
+
+        Args:
+            epoch: The one that has just ended.
+            seconds: Since it reported last.
+        """
+        is_rung = epoch in self.rungs or epoch == self.config.epochs
+        return is_rung or seconds >= self.report_every
+
+
 def trial_folder(number: int, attempt: int = 0) -> str:
     """Name of a trial's folder; sorts by number and attempt."""
     return f"trial-{number:05d}" + (f"-{attempt:03d}" if attempt else "")

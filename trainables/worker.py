@@ -49,8 +49,7 @@ class Worker:
             for reason in ("failure", "out_of_memory"):
                 if reason in result:
                     return self._message(**{reason: result[reason]})
-            is_time = time.monotonic() - begun >= self.spec.report_every
-            if result["done"] or is_time or result["epoch"] in self.spec.rungs:
+            if self.spec.is_time(result["epoch"], time.monotonic() - begun):
                 return self._message(checkpoint=self._save(result["epoch"]))
 
     def _message(self, **more: str) -> Message:

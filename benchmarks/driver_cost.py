@@ -1,0 +1,207 @@
+"""What an epoch costs the driver of a study when a hundred trials run at once.
+
+    python benchmarks/driver_cost.py
+
+Trials that learn nothing, each a process of Ray's: once reported an epoch at a time, once five at
+a time, with log, MLflow, early stopping and all, and once by plain Tune, a function that reports
+as many epochs to nobody. Each in a process of its own, one after the other; the driver's processor
+time is divided by the epochs.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+import ray
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from ray import tune
+
+from benchmarks.rounds import positive
+from benchmarks.stub_trial import StubTrial
+from engine import driver
+from engine.agenda import Agenda
+from engine.budgets import Limits
+from engine.checkpoints import Checkpoints, opened
+from engine.driver import Driver
+from engine.early_stopping import Halving
+from engine.history import History, utc_now
+from engine.on_ray import backend
+from engine.on_ray.backend import RayBackend
+from engine.options import Options
+from engine.projection import Projection
+from engine.proposers import Search
+from engine.provenance import Code
+from engine.retention import Retention
+from engine.rungs import rungs
+from engine.search_memory import SearchMemory
+from engine.space import Space
+from record import names
+from record.appender import Appender
+from record.events import SessionBegan
+from record.facts import facts_of
+from record.folder import StudyFolder
+from record.log import FileLog
+from record.mlflow_store import open_tracker
+from record.state import StudyState
+from trainables.config import FitConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+
+WAYS = ("plain Tune", "an epoch a message", "five epochs a message")
+
+OBJECTIVE = "validation/r2"
+
+
+@dataclass(frozen=True)
+class StubConfig(FitConfig):
+    """What is searched."""
+
+    family: Annotated[Literal["a", "b", "c"], CategoricalDistribution(("a", "b", "c"))] = "a"
+    """Is compared."""
+
+    level: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.5
+    """What the trial reaches."""
+
+    seconds: float = 2.0
+    """Of each epoch."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.family} {self.level:.3f}"
+
+
+def session_of(space: Space) -> SessionBegan:
+    """How the study begins."""
+    spec = {names.DIGEST: "none", names.BY: "family", names.OBJECTIVE: OBJECTIVE}
+    settings = {names.QUESTION: "?", names.DATA_TITLE: "none"}
+    searched = space.searched()
+    return SessionBegan(
+        "session-0001", "x", OBJECTIVE, "maximize", spec, searched, settings, utc_now()
+    )
+
+
+def studied(folder: StudyFolder, space: Space, trials: int, at_once: int) -> tuple[float, int]:
+    """A study with all that it has; returns its driver's processor seconds, from the first trial
+    on, and how many epochs its log has in the end."""
+    state = StudyState()
+    history = History(Appender(FileLog(folder.log)), state)
+    folder.path.mkdir(parents=True)
+    history.add(session_of(space))
+    tracker = open_tracker(f"sqlite:///{folder.database}", folder.name, folder.artifacts)
+    tracker.begin(facts_of(state.session))
+    memory = SearchMemory(space, "tpe", 0, OBJECTIVE)
+    agenda = Agenda(state, Search(state, memory), Limits(trials))
+    checkpoints = Checkpoints(opened(str(folder.sessions)))
+    projection = Projection(tracker, history, print)
+    study = Driver(
+        history,
+        agenda,
+        checkpoints,
+        Code("none", {}),
+        observers=(Retention(state, checkpoints, "family", 5), projection),
+        halving=Halving(state, rungs(space.epochs)),
+    )
+    backend.TrialTrainable = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
+    begun = processor_seconds()
+    RayBackend(no_task, Options(max_concurrent=at_once), 0).run(study)
+    study.finish()
+    assert projection.finish(patience=60) == []
+    assert agenda.ended == trials, agenda.stop
+    return processor_seconds() - begun, sum(trial.epoch for trial in state.trials())
+
+
+def processor_seconds() -> float:
+    """What this process has used so far."""
+    return sum(psutil.Process().cpu_times()[:2])
+
+
+def plain(
+    trials: int, at_once: int, epochs: int, seconds: float, folder: str
+) -> tuple[float, int]:
+    """As many trials by Tune alone; returns the same as `studied`."""
+
+    def trial(config: dict[str, float]) -> None:
+        for epoch in range(1, epochs + 1):
+            time.sleep(seconds)
+            metrics = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
+            tune.report({**metrics, OBJECTIVE: config["level"] * epoch, "train/loss": 0.5})
+
+    tuner = tune.Tuner(
+        trial,
+        param_space={"level": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=at_once),
+        run_config=tune.RunConfig(storage_path=folder, verbose=0),
+    )
+    begun = processor_seconds()
+    done = tuner.fit()
+    spent = processor_seconds() - begun
+    return spent, sum(result.metrics["training_iteration"] for result in done if result.metrics)
+
+
+def measured(way: str, trials: int, at_once: int, epochs: int, seconds: float) -> dict[str, Any]:
+    """One of `WAYS` in this process, and what it cost."""
+    os.environ["PYTHONPATH"] = str(ROOT)
+    ray.init(num_cpus=at_once, include_dashboard=False, log_to_driver=False, address="local")
+    space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
+    driver.MESSAGES_A_SECOND = math.inf if way == WAYS[1] else at_once / (4.5 * seconds)
+    with tempfile.TemporaryDirectory() as name:
+        begun = time.perf_counter()
+        if way == WAYS[0]:
+            cpu, done = plain(trials, at_once, epochs, seconds, name)
+        else:
+            cpu, done = studied(StudyFolder(Path(name), "cost"), space, trials, at_once)
+        wall = time.perf_counter() - begun
+    ray.shutdown()
+    return {"way": way, "trials": trials, "epochs": done, "wall_s": wall, "ms": 1000 * cpu / done}
+
+
+def no_task(*_: Any) -> Any:
+    """Stands for the study's data: a stub has none."""
+
+
+def main() -> int:
+    """Prints a row for each way."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trials", type=positive, default=200)
+    parser.add_argument("--at-once", type=positive, default=100)
+    parser.add_argument("--epochs", type=positive, default=20)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each epoch")
+    parser.add_argument("--here", choices=WAYS, help="one way, in this process, as JSON")
+    typed = parser.parse_args()
+    sizes = (typed.trials, typed.at_once, typed.epochs, typed.seconds)
+    if typed.here:
+        print(json.dumps(measured(typed.here, *sizes)))
+        return 0
+    print("| way | trials | epochs | wall time, s | driver CPU an epoch, ms | to plain Tune |")
+    print("|---|---|---|---|---|---|", flush=True)
+    flags = ("--trials", "--at-once", "--epochs", "--seconds")
+    common = [text for flag, size in zip(flags, sizes, strict=True) for text in (flag, str(size))]
+    plain_ms = math.nan
+    for way in WAYS:
+        done = subprocess.run(
+            [sys.executable, __file__, *common, "--here", way],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        row = json.loads(done.stdout.splitlines()[-1])
+        plain_ms = row["ms"] if way == WAYS[0] else plain_ms
+        print(
+            f"| {way} | {row['trials']:,} | {row['epochs']:,} | {row['wall_s']:.0f} | "
+            f"{row['ms']:.1f} | {row['ms'] / plain_ms:.2f} |",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
