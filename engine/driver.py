@@ -113,11 +113,12 @@ class Driver:
         if self.agenda.should_stop():
             return Nothing.DONE
         self._propose()
+        if self.agenda.should_stop():  # the log may not have taken the proposal
+            return Nothing.DONE
         number = self.agenda.take()
         if number is not None:
             return self.state.trial(number)
-        is_waiting = self.live and not self.agenda.should_stop()
-        return Nothing.WAIT if is_waiting else Nothing.DONE
+        return Nothing.WAIT if self.live else Nothing.DONE
 
     def begin(self, trial: Trial, at_once: int = 0) -> TrialSpec:
         """What the process of a trial is to know; the trial is under way from now on.
