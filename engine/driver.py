@@ -309,6 +309,7 @@ class Driver:
         if known:
             events.append(Reported(attempt.number, known, message.checkpoint))
         if not self._add(*events, then=lambda: self._ending(attempt)):
+            self.live.pop(attempt.number, None)  # the next session goes on with it
             return
         attempt.missing = ()
         if attempt.number in self.live and self.agenda.should_stop():
