@@ -295,7 +295,8 @@ class Driver:
 
     def _take(self, attempt: Attempt, reports: tuple[Report, ...], message: Message) -> None:
         """Epochs of a trial are in a checkpoint: writes them, and what follows from them."""
-        self.checkpoints.saved(attempt.number, message.checkpoint)
+        if message.checkpoint != attempt.checkpoint:  # it is none that it goes on from
+            self.checkpoints.saved(attempt.number, message.checkpoint)
         attempt.epoch += len(reports)
         attempt.checkpoint = message.checkpoint
         known = attempt.missing + reports
