@@ -61,9 +61,9 @@ class Checkpoints:
         """A checkpoint of a trial was written, under this name below the root; of the same process
         only the newest are left."""
         folder = name.rpartition("/")[0]
+        self.names[number].add(name)
         of_process = sorted(n for n in self.names[number] if n.startswith(f"{folder}/"))
         self.names[number].difference_update(of_process[: -checkpoint.KEPT])
-        self.names[number].add(name)
         self.sessions.add(name.split("/")[0])
 
     def look_again(self, number: int) -> None:

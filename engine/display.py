@@ -31,7 +31,7 @@ REFRESH = 0.5
 
 
 class Display:
-    """Shows the trials of a session; an observer of `engine.driver.Trials`.
+    """Shows the trials of a session; an observer of `engine.driver.Driver`.
 
     Args:
         console: Where to.

@@ -113,11 +113,12 @@ class Driver:
         if self.agenda.should_stop():
             return Nothing.DONE
         self._propose()
+        if self.agenda.should_stop():  # the log may not have taken the proposal
+            return Nothing.DONE
         number = self.agenda.take()
         if number is not None:
             return self.state.trial(number)
-        is_waiting = self.live and not self.agenda.should_stop()
-        return Nothing.WAIT if is_waiting else Nothing.DONE
+        return Nothing.WAIT if self.live else Nothing.DONE
 
     def begin(self, trial: Trial, at_once: int = 0) -> TrialSpec:
         """What the process of a trial is to know; the trial is under way from now on.
@@ -193,7 +194,7 @@ class Driver:
         if message.failure:
             self._end(attempt, "failed", message.failure, reports, message)
         elif message.out_of_memory:
-            self.out_of_memory(message.number, message.out_of_memory)
+            self._no_room(attempt, message.out_of_memory, reports, message)
         else:
             self._take(attempt, reports, message)
         return Verdict.GO_ON if message.number in self.live else Verdict.STOP
@@ -261,14 +262,8 @@ class Driver:
 
     def out_of_memory(self, number: int, reason: str) -> None:
         """A trial asked for more memory than there was: it is tried again alone, if it was not."""
-        attempt = self.live.get(number)
-        if attempt is None:
-            return
-        if self.agenda.alone:
-            self._end(attempt, "infeasible", reason)
-            return
-        self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")
-        self._again(attempt, reason, self.agenda.crowded)
+        if number in self.live:
+            self._no_room(self.live[number], reason)
 
     def in_trouble(self, number: int, error: OSError) -> None:
         """Something is wrong with the machine that a trial ran on: the session ends, and the next
@@ -300,7 +295,8 @@ class Driver:
 
     def _take(self, attempt: Attempt, reports: tuple[Report, ...], message: Message) -> None:
         """Epochs of a trial are in a checkpoint: writes them, and what follows from them."""
-        self.checkpoints.saved(attempt.number, message.checkpoint)
+        if message.checkpoint != attempt.checkpoint:  # it is none that it goes on from
+            self.checkpoints.saved(attempt.number, message.checkpoint)
         attempt.epoch += len(reports)
         attempt.checkpoint = message.checkpoint
         known = attempt.missing + reports
@@ -308,6 +304,7 @@ class Driver:
         if known:
             events.append(Reported(attempt.number, known, message.checkpoint))
         if not self._add(*events, then=lambda: self._ending(attempt)):
+            self.live.pop(attempt.number, None)  # the next session goes on with it
             return
         attempt.missing = ()
         if attempt.number in self.live and self.agenda.should_stop():
@@ -357,17 +354,34 @@ class Driver:
         if self._add(*place, ending, then=lambda: self._following(number)):
             self._changed(number)
 
-    def _again(self, attempt: Attempt, reason: str, queue: list[int]) -> None:
+    def _no_room(
+        self,
+        attempt: Attempt,
+        reason: str,
+        reports: tuple[Report, ...] = (),
+        message: Message | None = None,
+    ) -> None:
+        number = attempt.number
+        if self.agenda.alone:
+            self._end(attempt, "infeasible", reason, reports, message)
+            return
+        self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")
+        self._again(attempt, reason, self.agenda.crowded, message)
+
+    def _again(
+        self, attempt: Attempt, reason: str, queue: list[int], message: Message | None = None
+    ) -> None:
         self.attempts[attempt.number] += 1
         queue.append(attempt.number)
-        self._pause(attempt, reason)
+        self._pause(attempt, reason, message)
 
-    def _pause(self, attempt: Attempt, reason: str) -> None:
+    def _pause(self, attempt: Attempt, reason: str, message: Message | None = None) -> None:
         """A trial leaves its place; epochs that no checkpoint holds are lost."""
         number = attempt.number
         del self.live[number]
+        place = self._place(attempt, message) if message else []
         if attempt.is_recorded:
-            self._add(Paused(number, reason, self.history.now()))
+            self._add(*place, Paused(number, reason, self.history.now()))
         self._changed(number)
 
     def _propose(self) -> None:

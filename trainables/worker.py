@@ -19,7 +19,9 @@ from trainables.trial_spec import TrialSpec
 class Worker:
     """Trains one trial.
 
-    An epoch is reported once a checkpoint holds it: what was reported is never lost.
+    An epoch is reported once a checkpoint holds it: what was reported is never lost. A trial that
+    goes on from the checkpoint of a rung first reports that one: whoever saved it may have died
+    before the verdict was heard.
 
     Args:
         spec: The trial.
@@ -36,6 +38,7 @@ class Worker:
         self.stepper = Stepper(spec, make_task, device)
         self.saved: list[UPath] = []
         self.told = len(self.stepper.history)
+        self.unheard = UPath(spec.resume) if spec.resume and self.told in spec.rungs else None
 
     def work(self) -> Message:
         """Trains until it is time to report; see `TrialSpec`.
@@ -43,6 +46,9 @@ class Worker:
         Raises:
             OSError: If the checkpoint cannot be written.
         """
+        if self.unheard is not None:
+            resumed, self.unheard = self.unheard, None
+            return self._message(checkpoint=_name(resumed))
         begun = time.monotonic()
         while True:
             result = self.stepper.step()
@@ -66,7 +72,11 @@ class Worker:
         self.saved.append(folder)
         if len(self.saved) > checkpoint.KEPT:
             _remove(self.saved.pop(0))
-        return "/".join(folder.parts[-DEPTH:])
+        return _name(folder)
+
+
+def _name(folder: UPath) -> str:
+    return "/".join(folder.parts[-DEPTH:])
 
 
 def _remove(folder: UPath) -> None:
