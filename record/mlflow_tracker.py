@@ -26,7 +26,7 @@ from record import names, placements, proposal
 from record.mlflow_runs import found, is_replaced, last_epoch, number_of
 from record.tracker import NotRecorded, RunDeleted, Shown, StudyFacts, StudyStatus
 from record.tracking import SERVES, check_artifacts_of, innermost, is_server, package_of
-from record.trial import Baseline, Report, Status, Trial
+from record.trial import Report, Status, Trial
 
 BATCH = 500
 """Metrics in one write; MLflow takes at most 1,000."""
@@ -246,7 +246,7 @@ class MLflowTracker:
             names.NUMBER: str(trial.number),
             names.IDENTITY: self.identity or "",
             names.STATE: "running",
-            names.BASELINE: str(isinstance(trial.role, Baseline)).lower(),
+            names.BASELINE: str(trial.is_baseline).lower(),
             names.PROPOSED: proposal.written(trial),
             **({} if of is None else {names.OF: str(of)}),
         }

@@ -14,7 +14,7 @@ from datasets.errors import InputError
 from record import names, values
 from record.artifacts import Artifacts
 from record.tracker import StudyStatus
-from record.trial import WITHOUT_RESULT, Baseline, Placement, Replicate, Trial
+from record.trial import WITHOUT_RESULT, Placement, Replicate, Trial
 
 DataOptions = TypeVar("DataOptions")
 
@@ -75,8 +75,8 @@ class RecordedStudy:
     @property
     def kind(self) -> Kind:
         """What it learned from."""
-        unknown: Kind = "unknown"
-        return next((kind for param, kind in KINDS.items() if param in self.params), unknown)
+        known: list[Kind] = [kind for param, kind in KINDS.items() if param in self.params]
+        return known[0] if known else "unknown"
 
     @property
     def unit(self) -> str:
@@ -173,7 +173,7 @@ class RecordedStudy:
         """Numbers of the trials that had a default configuration, or a preset's."""
         if names.DEFAULTS in self.tags:
             return set(self.numbers(names.DEFAULTS))
-        return {trial.number for trial in self.trials if isinstance(trial.role, Baseline)}
+        return {trial.number for trial in self.trials if trial.is_baseline}
 
     def trained_with(self, tell: Callable[[Placement], str]) -> tuple[str, ...]:
         """What there is to tell of the places and the code that trained trials and finals, each

@@ -180,6 +180,11 @@ class Trial:
         return self.status in OPEN
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether everything else is compared with it."""
+        return isinstance(self.role, Baseline)
+
+    @property
     def replicate_of(self) -> int | None:
         """Number of the trial that it is another training of; None: of none."""
         return self.role.of if isinstance(self.role, Replicate) else None

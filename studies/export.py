@@ -25,7 +25,8 @@ from datasets.errors import InputError
 from datasets.files import write_new
 from datasets.typed_paths import typed_path
 from record.folder import StudyFolder
-from studies.known_log import known_state, parser
+from record.known_log import known_state
+from studies.known_log import parser
 from studies.optuna_export import export
 
 SQLITE = "sqlite:///"

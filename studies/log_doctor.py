@@ -24,13 +24,14 @@ from datasets.errors import InputError
 from datasets.machine import file_system, is_shared
 from record import names
 from record.folder import StudyFolder
+from record.known_log import check_there, known_state
 from record.mlflow_tracker import MLflowTracker, not_recorded
 from record.state import StudyState
 from record.tracker import NotRecorded
 from record.tracking import check_answers, connect, experiment_named, local_database
 from studies.agreement import Agreement, at_rest, compare, repair
 from studies.checkpoints import opened
-from studies.known_log import check_there, known_state, parser
+from studies.known_log import parser
 from studies.lease import check_free, lease
 
 Opener = Callable[[], MLflowTracker]

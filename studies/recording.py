@@ -6,6 +6,7 @@ trial, whatever stands there already, so that it serves a running study, one tha
 studies/doctor.py. A write costs about 10 ms whether it holds one metric or ten, hence the batches.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,10 +36,9 @@ from analysis.runs import (
     number_of,
     state_of,
 )
-from analysis.searched import FILE as SPACE
-from analysis.searched import written
 from datasets.addresses import shown
 from datasets.errors import InputError, described
+from record.names import SPACE
 from record.tracking import (
     SERVES,
     check_artifacts,
@@ -204,7 +204,7 @@ class Recorder:
             name, digest = map(shown, data)
             entity = Dataset(name=name, digest=digest, source_type="local", source=name)
             self.client.log_inputs(self.parent, [DatasetInput(entity)])
-            self._attach_text(written(space), SPACE)
+            self._attach_text(json.dumps(list(space), indent=1), SPACE)
             self.client.log_batch(self.parent, params=_params(params))
         # What the run said of an earlier end holds no longer.
         self.client.log_batch(self.parent, tags=_tags({NOTE: question, **tags}))

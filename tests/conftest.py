@@ -20,6 +20,7 @@ from places import SHARED_DATA, TESTS
 
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from record import mlflow_store
 from studies import ray_cluster, recording
 
 QM9 = SHARED_DATA / "qm9.parquet"
@@ -77,6 +78,7 @@ def _new_databases_are_copies(run_folder: Path) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recording, "make_database", copy)
+        patch.setattr(mlflow_store, "make_database", copy)
         yield
 
 

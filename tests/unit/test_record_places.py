@@ -4,7 +4,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from analysis import runs, searched
+from analysis import runs
 from record import names
 from record.folder import StudyFolder
 from studies import provenance, recording
@@ -38,4 +38,3 @@ def test_names_in_mlflow_are_those_that_analyses_look_for() -> None:
     assert len(known) >= 20
     assert {name: getattr(names, name) for name in known} == known
     assert (names.OPTIONS, names.FACTS) == (runs.OPTIONS, runs.FACTS)
-    assert names.SPACE == searched.FILE

@@ -9,9 +9,9 @@ from upath import UPath
 
 from datasets.errors import InputError
 from record.folder import StudyFolder
+from record.known_log import known_state
 from record.log import FileLog
 from record.store_log import StoreLog
-from studies.known_log import known_state
 
 
 def test_a_study_is_what_its_log_on_this_disk_says(tmp_path: Path) -> None:
