@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command_line.answer(
         line,
         argv,
-        lambda typed, uri, report: analyse(typed.study, uri, Path(), report),
+        lambda typed, uri, report: analyse(command_line.folder_of(typed), uri, Path(), report),
     )
 
 

@@ -22,7 +22,6 @@ from analysis import command_line
 from analysis.champion import champion_of
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
-from record.folder import StudyFolder
 from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 
@@ -46,8 +45,7 @@ def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
             such a study, or what is to be predicted cannot be.
         OSError: If a file cannot be written.
     """
-    folder = StudyFolder(typed.runs_dir, typed.study)
-    study = recorded_study(folder, tracking_uri).in_mlflow()
+    study = recorded_study(command_line.folder_of(typed), tracking_uri).in_mlflow()
     if study.kind == "molecules":
         return _molecules(typed, study)
     if study.kind == "drives":

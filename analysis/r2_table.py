@@ -327,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line,
         argv,
         lambda typed, uri, report: analyse(
-            typed.study, uri, typed.data_dir, report, typed.dataset
+            command_line.folder_of(typed), uri, typed.data_dir, report, typed.dataset
         ),
     )
 

@@ -244,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line,
         argv,
         lambda typed, uri, report: analyse(
-            typed.study, uri, typed.data_dir, report, typed.recordings
+            command_line.folder_of(typed), uri, typed.data_dir, report, typed.recordings
         ),
     )
 
