@@ -403,7 +403,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command_line.answer(
         line,
         argv,
-        lambda typed, uri, report: analyse(command_line.folder_of(typed), uri, typed.data_dir, report, typed.data),
+        lambda typed, uri, report: analyse(
+            command_line.folder_of(typed), uri, typed.data_dir, report, typed.data
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from record import values
 from record.trial import Placement, Report, Role, Status
 
 Direction = Literal["maximize", "minimize"]
+EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class SessionEnded:
     """
 
     session: str
-    status: Literal["FINISHED", "FAILED", "KILLED"]
+    status: EndStatus
     reason: str
     at: datetime
 

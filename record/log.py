@@ -90,6 +90,10 @@ class FileLog:
         self.descriptor: int | None = None
         self.failure: OSError | None = None
 
+    def is_there(self) -> bool:
+        """Whether anything was ever written to it."""
+        return self.path.is_file()
+
     def read(self) -> Iterator[Event]:
         """See `Log`."""
         whole = self._whole_lines()

@@ -18,7 +18,6 @@ PROCESSOR = "orrery.processor"
 THREADS = "orrery.threads"
 COMMIT = "orrery.commit"
 VERSIONS = "orrery.versions"
-TUNE_TRIAL = "orrery.tune_trial"
 PROPOSED = "orrery.proposed"
 """Tag with all that was proposed of a trial, typed, as JSON."""
 

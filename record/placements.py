@@ -1,7 +1,7 @@
 """Where and with what a trial ran, in the words that its run in MLflow has for it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 
@@ -17,14 +17,14 @@ def in_turn(placements: Sequence[Placement]) -> dict[str, str]:
         names.PROCESSOR: [each.processor for each in placements],
         names.THREADS: [str(each.threads) for each in placements],
         names.COMMIT: [each.commit for each in placements],
-        names.VERSIONS: [versions(each) for each in placements],
+        names.VERSIONS: [packages(each.versions) for each in placements],
     }
     return {tag: ", ".join(text for text, _ in groupby(texts)) for tag, texts in told.items()}
 
 
-def versions(placement: Placement) -> str:
-    """The packages of a placement, as pip takes them."""
-    return " ".join(f"{package}=={version}" for package, version in placement.versions.items())
+def packages(versions: Mapping[str, str]) -> str:
+    """Packages and their versions, as pip takes them."""
+    return " ".join(f"{package}=={version}" for package, version in versions.items())
 
 
 def written(placements: Sequence[Placement], longest: int) -> str:

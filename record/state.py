@@ -92,6 +92,10 @@ class StudyState:
         """
         return self._trials[number]
 
+    def known(self, number: int) -> Trial | None:
+        """A trial as it stands; None if there is none of this number."""
+        return self._trials.get(number)
+
     def trials(self) -> tuple[Trial, ...]:
         """All of them, by number."""
         return tuple(self._trials.values())

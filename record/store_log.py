@@ -54,6 +54,10 @@ class StoreLog:
         self.lines: list[bytes] = []
         self.failure: OSError | None = None
 
+    def is_there(self) -> bool:
+        """Whether anything was ever written to it."""
+        return self._latest() > 0
+
     def read(self) -> Iterator[Event]:
         """See `record.log.Log`."""
         found = self._all_lines()

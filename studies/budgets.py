@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.runs import State
+from record.trial import Status
 
 FIRST = 5
 """Trials that may all fail before a session is given up: the sixth would fail as well."""
@@ -66,16 +66,16 @@ class Budgets:
         self.begun = time.monotonic() if limits.begun is None else limits.begun
         self.best = -math.inf
         self.since_best = 0
-        self.session: list[State] = []
+        self.session: list[Status] = []
         self.reason = ""
 
-    def known(self, state: State, value: float | None) -> None:
+    def known(self, state: Status, value: float | None) -> None:
         """Takes in how a trial of an earlier session ended, in the order of the endings."""
         self.since_best += 1
         if state == "finished" and value is not None and value > self.best:
             self.best, self.since_best = value, 0
 
-    def ended(self, state: State, value: float | None, reason: str) -> None:
+    def ended(self, state: Status, value: float | None, reason: str) -> None:
         """Takes in how a trial ended now."""
         self.known(state, value)
         self.session.append(state)

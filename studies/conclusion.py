@@ -13,19 +13,22 @@ from typing import Any
 from rich.console import Console
 
 from analysis.report import description
-from analysis.runs import FINALISTS
 from datasets.addresses import shown
 from datasets.errors import InputError
+from record import names
+from record.events import EndStatus
+from record.mlflow_tracker import not_recorded
+from record.tracker import NotRecorded
 from record.tracking import is_server, local_database
 from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
-from studies.finals import Finals
-from studies.ledger import Ledger
+from studies.opening import OpenStudy
 from studies.options import Options
-from studies.recording import NOTE, NotRecorded, Recorder, not_recorded
 from studies.registry import register_champion
-from studies.search import Search
+from studies.replicates import Replicates
+from studies.retention import kept
 from studies.study import Study
+from studies.trials import Trials
 from trainables import checkpoint
 
 
@@ -35,40 +38,36 @@ class Conclusion:
     Args:
         study: What was asked.
         options: How.
-        folder: Of the study.
+        opened: The study's log, and MLflow, which is used here alone.
         checkpoints: Of the study.
         command: As it was typed.
         console: Where results are shown.
-        search: What Optuna knows.
-        recorder: MLflow's, used here alone.
     """
 
     def __init__(
         self,
         study: Study[Any],
         options: Options,
-        folder: Path,
+        opened: OpenStudy,
         checkpoints: Checkpoints,
         command: str,
         console: Console,
-        search: Search,
-        recorder: Recorder,
     ) -> None:
         self.study = study
         self.options = options
-        self.folder = folder
+        self.open = opened
+        self.state = opened.state
+        self.folder = opened.folder
         self.checkpoints = checkpoints
         self.command = command
         self.console = console
-        self.search = search
-        self.recorder = recorder
         self.is_over = False
 
-    def searched(self, ledger: Ledger, undelivered: Sequence[int], cost: str) -> int | None:
+    def searched(self, trials: Trials, undelivered: Sequence[int], cost: str) -> int | None:
         """Says what the search found, or why nothing was.
 
         Args:
-            ledger: The trials of the session.
+            trials: Of the search, in this session.
             undelivered: Those of which MLflow does not know everything.
             cost: What keeping the records took.
 
@@ -76,60 +75,73 @@ class Conclusion:
             The exit code, where the session ends here: 0; 1 without a finished trial, or where not
             all is recorded; 2 where something is wrong with the machine; 130 after Ctrl-C.
         """
-        stop, ended = ledger.stop, self.search.ended
-        answered = ended >= ledger.total or (stop is not None and stop.is_answer)
+        stop, ended = trials.agenda.stop, trials.agenda.ended
+        answered = ended >= trials.agenda.total or (stop is not None and stop.is_answer)
         if stop is not None and (stop.kind == "trouble" or not answered):
-            return self._stopped(stop, ledger, undelivered, f" ({cost})")
-        best = self.search.best()
+            return self._stopped(stop, trials, undelivered, f" ({cost})")
+        best = self.state.best()
         if best is None:
-            reasons = sorted({told.reason for told in self.search.endings() if told.reason})
-            self._tell(undelivered, lambda: self._end("FAILED"))
-            print(f"no trial of {self._name} finished: {'; '.join(reasons)}", file=sys.stderr)
-            return 1
-        score = f"{self.study.objective} {best.value:.4f}"
-        summary = f"best of {ended} trials: trial {best.number}, {best.config.title}, {score}"
+            return self._without_result(undelivered)
+        value = self.state.value(best)
+        assert value is not None
+        score = f"{self.study.objective} {value:.4f}"
+        summary = f"best of {ended} trials: trial {best.number}, {best.title}, {score}"
         ended_by = stop.text if stop and stop.is_answer else f"all {ended} trials are done"
         self._say(f"\n{summary}\nended because {ended_by} ({cost})\n")
-        outcome = {
-            "orrery.best_trial": str(best.number),
-            "orrery.ended_by": ended_by,
-        }
-        values = {f"best/{self.study.objective}": best.value}
-        told = self._tell(undelivered, lambda: self.recorder.describe(outcome, values))
+        outcome = {names.BEST_TRIAL: str(best.number), names.ENDED_BY: ended_by}
+        values = {names.BEST + self.study.objective: value}
+        told = self._tell(undelivered, lambda: self.open.tracker.describe(outcome, values))
         return None if told else 1
 
-    def begin(self, finals: Finals) -> None:
+    def begin(self, finals: Replicates) -> None:
         """Says in MLflow which trials are trained again; where it is away, nothing is lost but
         the names of those that it never comes to."""
         numbers = ", ".join(str(trial.number) for trial in finals.finalists)
         with suppress(NotRecorded):
-            self.recorder.describe({FINALISTS: numbers}, {})
+            self.open.tracker.describe({names.FINALISTS: numbers}, {})
 
     def cut_off(self) -> None:
         """Closes a study that an error or the user has ended, unless only its analyses were."""
-        if not self.is_over:
-            with suppress(NotRecorded):
-                self.recorder.close("KILLED", {})
+        if self.is_over or self.open.history.is_superseded:
+            return
+        with suppress(NotRecorded, OSError):
+            self.open.end("KILLED", "it was cut off")
+            self._close("KILLED")
 
-    def trained_again(self, ledger: Ledger, undelivered: Sequence[int]) -> int | None:
+    def trained_again(self, trials: Trials, undelivered: Sequence[int]) -> int | None:
         """Says whether the finals have come to their end; see `searched`."""
-        ended = ledger.search.ended
-        if ledger.stop is not None and ended < ledger.total:
-            return self._stopped(ledger.stop, ledger, undelivered)
+        agenda = trials.agenda
+        if agenda.stop is not None and agenda.ended < agenda.total:
+            return self._stopped(agenda.stop, trials, undelivered)
         return None if self._tell(undelivered, lambda: None) else 1
 
-    def finish(self, finals: Finals) -> int:
+    def finish(self) -> int:
         """Ends the study, analyses it and registers its champion; returns the exit code."""
-        if not self._tell((), lambda: self._finish(finals)):
+        if not self._tell((), self._keep_weights):
+            return 1
+        self.open.end("FINISHED", "all trials are done")
+        self.is_over = True
+        if not self._tell((), lambda: self._close("FINISHED")):
             return 1
         return 0 if self._tell((), self._analyse) else 1
 
+    def _without_result(self, undelivered: Sequence[int]) -> int:
+        reasons = "; ".join(sorted({t.reason for t in self.state.search() if t.reason}))
+        self.open.end("FAILED", f"no trial finished: {reasons}")
+        self._tell(undelivered, lambda: self._end("FAILED"))
+        print(f"no trial of {self._name} finished: {reasons}", file=sys.stderr)
+        return 1
+
     def _stopped(
-        self, stop: Stop, ledger: Ledger, undelivered: Sequence[int], cost: str = ""
+        self, stop: Stop, trials: Trials, undelivered: Sequence[int], cost: str = ""
     ) -> int:
         """The session ended before the study did."""
-        called = ledger.search.called
-        ended, total = ledger.search.ended, ledger.total
+        if self.open.history.is_superseded:
+            print(f"error: {stop.text}", file=sys.stderr)
+            return 2
+        called = trials.agenda.proposer.called
+        ended, total = trials.agenda.ended, trials.agenda.total
+        self.open.end("KILLED", stop.text)
         told = self._tell(undelivered, lambda: self._end("KILLED"))
         if stop.kind in ("trouble", "failures"):
             print(
@@ -145,18 +157,14 @@ class Conclusion:
         )
         return 130 if stop.kind == "interrupted" else 0 if told else 1
 
-    def _finish(self, finals: Finals) -> None:
-        self._keep_weights(finals)
-        self._close("FINISHED")
-        self.is_over = True
-
-    def _end(self, status: str) -> None:
+    def _end(self, status: EndStatus) -> None:
         """Ends a study of which there is nothing to analyse."""
         self._close(status)
         self._describe()
 
-    def _close(self, status: str) -> None:
-        self.recorder.close(status, {"orrery.trials": str(self.search.ended)})
+    def _close(self, status: EndStatus) -> None:
+        ended = sum(not trial.is_open for trial in self.state.search())
+        self.open.tracker.close(status, {names.TRIALS: str(ended)})
 
     def _tell(self, undelivered: Sequence[int], tell: Callable[[], None]) -> bool:
         """Tells MLflow how the study ended, once it knows how the trials did; says what it does
@@ -167,6 +175,7 @@ class Conclusion:
                 return True
         except NotRecorded:
             pass
+        self.open.end("KILLED", "MLflow could not be told of all of it")
         doctor = ["python", "studies/doctor.py", self._name, "--repair"]
         if self._elsewhere:
             doctor += ["--runs-dir", str(self.options.runs_dir)]
@@ -193,14 +202,15 @@ class Conclusion:
         self.console.print(text, markup=False)
 
     def _analyse(self) -> None:
-        report = self.folder / "report"
+        report = self.folder.report
         uri = self.options.tracking_uri
         for analyse in self.study.analyses:
-            self._say(self._said(partial(analyse, self._name, uri, self.options.data_dir, report)))
+            act = partial(analyse, self.folder, uri, self.options.data_dir, report)
+            self._say(self._said(act))
         self._describe()
         if self.study.serve is not None:
             data_dir, serve = self.options.data_dir, self.study.serve
-            said = self._said(lambda: register_champion(uri, self._name, data_dir, serve) or "")
+            said = self._said(lambda: register_champion(self.folder, uri, data_dir, serve) or "")
             if said:
                 self._say(f"\n{said}")
         self._say(f"\nfigures and tables: {report}\nbrowse the trials: {self._browse(uri)}")
@@ -231,25 +241,23 @@ class Conclusion:
     def _describe(self) -> None:
         """Says on the study's page in MLflow what it has come to."""
         with not_recorded(network=False):
-            described = description(self._name, self.options.tracking_uri)
-        self.recorder.describe({NOTE: described}, {})
+            described = description(self.folder, self.options.tracking_uri)
+        self.open.tracker.describe({names.NOTE: described}, {})
 
-    def _keep_weights(self, finals: Finals) -> None:
+    def _keep_weights(self) -> None:
         """Puts the weights that the analyses look at into MLflow: per value of `by` the best
         finished trial's and the baseline's, and those of all finals."""
-        finished = self.search.finished_trials()
-        baselines = [trial for trial in finished if trial.baseline]
-        best = {getattr(trial.config, self.study.by): trial for trial in finished}
-        trials = (*baselines, *best.values(), *finals.finished_trials())
-        for trial in {trial.number: trial for trial in trials}.values():
-            folder = self.checkpoints.latest(trial.number)
+        there = self.open.tracker.numbers() - self.state.discarded
+        for number in sorted(kept(self.state, self.study.by, count=0) & there):
+            folder = self.checkpoints.latest(number)
             if folder is None:
-                self._say(f"trial {trial.number}: its checkpoint is gone")
+                self._say(f"trial {number}: its checkpoint is gone")
                 continue
             with tempfile.TemporaryDirectory() as scratch:
                 weights = Path(scratch) / "weights"
                 checkpoint.export_weights(folder, weights)
-                if checkpoint.load_weights(weights)["epoch"] != trial.config.epochs:
-                    self._say(f"trial {trial.number}: the checkpoint of its last epoch is gone")
+                epochs = self.state.trial(number).config["epochs"]
+                if checkpoint.load_weights(weights)["epoch"] != epochs:
+                    self._say(f"trial {number}: the checkpoint of its last epoch is gone")
                     continue
-                self.recorder.attach(trial.number, weights)
+                self.open.tracker.attach(number, weights)

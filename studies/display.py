@@ -1,9 +1,8 @@
 """What one sees while a study runs: a live table on a terminal, a line a trial in a log file."""
 
-import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -20,9 +19,9 @@ from rich.progress import (
 from rich.table import Table
 
 from datasets.parallel import ParallelMap
-from studies.ledger import TrialRecord
-from studies.provenance import NODE
-from studies.search import FinishedTrial
+from record.trial import ENDED, Trial
+from studies.agenda import Agenda
+from studies.attempt import Attempt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,116 +31,108 @@ REFRESH = 0.5
 
 
 class Display:
-    """Shows the trials of a session; `changed` is the ledger's listener.
+    """Shows the trials of a session; an observer of `studies.trials.Trials`.
 
     Args:
         console: Where to.
-        objective: Name of the metric that is maximised.
-        total: Trials of the study.
-        known: Trials that earlier sessions ended.
-        best: The best finished trial of earlier sessions.
+        agenda: What the session runs.
+        best: The best finished trial of the study so far.
         nodes: Whether trials run on several, and it is shown where.
+
+    Attributes:
+        live: Number -> a trial that runs or waits for its place.
     """
 
     def __init__(
         self,
         console: Console,
-        objective: str,
-        total: int,
-        known: int,
-        best: FinishedTrial | None = None,
+        agenda: Agenda,
+        best: Trial | None = None,
         nodes: bool = False,
     ) -> None:
-        self.nodes = nodes
         self.console = console
-        self.objective = objective
-        self.total = total
-        self.known = known
+        self.agenda = agenda
+        self.best = best
+        self.nodes = nodes
+        self.live: Mapping[int, Attempt] = {}
+        self.before = agenda.ended
         self.begun = time.monotonic()
-        self.states: dict[int, str] = {}
+        self.began: dict[int, float] = {}
         self.counts: Counter[str] = Counter()
-        self.running: dict[int, TrialRecord] = {}
-        self.best: TrialRecord | FinishedTrial | None = best
-        self.best_value = best.value if best else -math.inf
         self.drawn = 0.0
-        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self.table = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
-            self.live.start()
+            self.table.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.live.stop()
+        self.table.stop()
 
-    def changed(self, record: TrialRecord) -> None:
-        """A trial began, did an epoch, or ended."""
-        self._count(record)
-        if record.state not in ("running", "stopped"):
-            self.console.print(self._line(record), highlight=False, soft_wrap=True)
-        if self.live.is_started and time.monotonic() - self.drawn > REFRESH:
+    def changed(self, trial: Trial) -> None:
+        """See `studies.trials.Observer`."""
+        self.began.setdefault(trial.number, time.monotonic())
+        if trial.status in ENDED:
+            self._count(trial)
+            self.console.print(self._line(trial), highlight=False, soft_wrap=True)
+        if self.table.is_started and time.monotonic() - self.drawn > REFRESH:
             self.drawn = time.monotonic()
-            self.live.update(self._table(), refresh=True)
+            self.table.update(self._drawing(), refresh=True)
 
-    def _count(self, record: TrialRecord) -> None:
-        """Takes in how a trial stands now; the others are not looked at again."""
-        before = self.states.get(record.number)
-        if before is not None:
-            self.counts[before] -= 1
-        self.states[record.number] = record.state
-        self.counts[record.state] += 1
-        if record.state == "running":
-            self.running[record.number] = record
-        else:
-            self.running.pop(record.number, None)
-        value = -math.inf if record.value is None else record.value
-        if record.state == "finished" and value > self.best_value:
-            self.best, self.best_value = record, value
+    def _count(self, trial: Trial) -> None:
+        self.counts[trial.status] += 1
+        state = self.agenda.state
+        if trial.status == "finished":
+            known = self.best
+            if known is None or state.standing(trial) > state.standing(known):
+                self.best = trial
 
     @property
     def ended(self) -> int:
         """Trials that ended in this session."""
-        return self.counts.total() - self.counts["running"] - self.counts["stopped"]
+        return self.counts.total()
 
-    def _line(self, record: TrialRecord) -> str:
-        outcome = escape(record.reason) if record.reason else self._value(record)
-        done = self.known + self.ended
+    def _line(self, trial: Trial) -> str:
+        outcome = escape(trial.reason) if trial.reason else self._value(trial)
+        done = self.before + self.ended
+        seconds = time.monotonic() - self.began[trial.number]
         return (
-            f"[dim]{done:>3}/{self.total}[/]  trial {record.number:<4} {record.state:<8}  "
-            f"{record.title:<30}  {outcome}  [dim]epoch {record.epoch}, "
-            f"{record.seconds:.0f} s{self._where(record, ' on ')}[/]"
+            f"[dim]{done:>3}/{self.agenda.total}[/]  trial {trial.number:<4} {trial.status:<8}  "
+            f"{trial.title:<30}  {outcome}  [dim]epoch {trial.epoch}, "
+            f"{seconds:.0f} s{self._where(trial, ' on ')}[/]"
         )
 
-    def _where(self, record: TrialRecord, words: str) -> str:
-        here = record.tags.get(NODE, "").rpartition(", ")[2]
-        return f"{words}{here}" if self.nodes and here else ""
+    def _where(self, trial: Trial, words: str) -> str:
+        return f"{words}{trial.placements[-1].node}" if self.nodes and trial.placements else ""
 
-    def _value(self, record: TrialRecord) -> str:
-        value = "" if record.value is None else f"{record.value:.4f}"
-        return f"{self.objective} {value}"
+    def _value(self, trial: Trial) -> str:
+        value = self.agenda.state.value(trial)
+        return f"{self.agenda.state.session.objective} {'' if value is None else f'{value:.4f}'}"
 
-    def _table(self) -> Table:
-        counts = self.counts
+    def _drawing(self) -> Table:
         elapsed = time.monotonic() - self.begun
+        running = [attempt for attempt in self.live.values() if attempt.placed]
         table = Table.grid(padding=(0, 2))
         table.add_row(
-            f"[bold]{self.known + self.ended}[/] of {self.total} done",
-            f"{counts['running']} running, {counts['pruned']} pruned, {counts['failed']} failed",
+            f"[bold]{self.before + self.ended}[/] of {self.agenda.total} done",
+            f"{len(running)} running, {self.counts['pruned']} pruned, "
+            f"{self.counts['failed']} failed",
             f"elapsed {_clock(elapsed)}, left {self._left(elapsed)}",
         )
         if (best := self.best) is not None:
-            score = f"{self.objective} {best.value:.4f}"
-            table.add_row(f"best: trial {best.number}", best.config.title, score)
-        for record in self.running.values():
-            done = f"epoch {record.epoch}/{record.config.epochs}{self._where(record, ', ')}"
-            table.add_row(f"[dim]trial {record.number}", f"[dim]{record.title}", done)
+            table.add_row(f"best: trial {best.number}", best.title, self._value(best))
+        for attempt in running:
+            trial = self.agenda.state.trial(attempt.number)
+            done = f"epoch {attempt.epoch}/{trial.config['epochs']}{self._where(trial, ', ')}"
+            table.add_row(f"[dim]trial {trial.number}", f"[dim]{trial.title}", done)
         return table
 
     def _left(self, elapsed: float) -> str:
         """Expected from the pace so far."""
         if not self.ended:
             return "?"
-        return _clock(elapsed / self.ended * (self.total - self.known - self.ended))
+        return _clock(elapsed / self.ended * (self.agenda.total - self.before - self.ended))
 
 
 def _clock(seconds: float) -> str:

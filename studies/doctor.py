@@ -1,15 +1,16 @@
-"""Whether the three records of a study agree: Tune's trials, Optuna's journal and MLflow's runs.
+"""Whether MLflow shows what a study's log says.
 
-They are joined by the number of the trial in the study, which is its id in all three. Everything
-is read, every epoch of every trial; nothing is changed without --repair. Every start of a study
-looks as well, less thoroughly, and repairs what it finds.
+The log is the one record of a study, MLflow shows it: every trial, every epoch, every number is
+compared. Nothing is changed without --repair, which tells MLflow again what the log says; runs
+that were deleted by hand stay deleted.
 
 Exit code: 0 if they agree, 1 if they do not, 2 for bad input.
 """
 
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,147 +18,173 @@ import filelock
 from rich.console import Console
 from rich.table import Table
 
-from analysis.command_line import answer, parser
-from analysis.runs import TrackingStore
-from analysis.texts import whole
+from analysis.command_line import answer
 from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.machine import file_system, is_shared
-from studies.checkpoints import Checkpoints, opened
-from studies.lease import lease
-from studies.reconcile import Finding, Memories, agreement, examine
-from studies.recording import KEEP, STORAGE, NotRecorded, Recorder, not_recorded
-from studies.records import Records
-from studies.search import Journal, mend
-from studies.session import JOURNAL, LEDGER, SESSIONS
-from studies.shared_copy import SharedCopy
+from record import names
+from record.folder import StudyFolder
+from record.known_log import check_there, known_state
+from record.mlflow_tracker import MLflowTracker, not_recorded
+from record.state import StudyState
+from record.tracker import NotRecorded
+from record.tracking import check_answers, connect, experiment_named, local_database
+from studies.agreement import Agreement, at_rest, compare, repair
+from studies.checkpoints import opened
+from studies.known_log import parser
+from studies.lease import check_free, lease
+
+Opener = Callable[[], MLflowTracker]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Examines a study from the command line; returns the exit code."""
     line = parser((__doc__ or "").split("\n\n")[0])
-    line.add_argument("--repair", action="store_true", help="repair what can be repaired")
+    line.add_argument("--repair", action="store_true", help="tell MLflow what the log says")
     agreed = False
 
-    def look(typed, uri: str, report: Path) -> str:
+    def look(typed: Namespace, uri: str, report: Path) -> str:
         nonlocal agreed
+        folder = StudyFolder(report.parents[1], typed.study, typed.storage)
         console = Console(soft_wrap=True, emoji=False)
-        agreed = examined(typed.study, uri, report.parent, typed.repair, console)
+        agreed = examined(folder, uri, typed.repair, console)
         return ""
 
     code = answer(line, argv, look)
     return code or (0 if agreed else 1)
 
 
-def examined(name: str, uri: str, folder: Path, repair: bool, console: Console) -> bool:
-    """Examines a study, and repairs it if asked to; returns whether all agrees at the end.
+def examined(folder: StudyFolder, uri: str, is_repaired: bool, console: Console) -> bool:
+    """Compares the log of a study with MLflow, and repairs MLflow if asked to; prints what was
+    found. Returns whether all agrees at the end.
 
     Args:
-        name: The study's.
+        folder: The study's; if it names no shared storage, MLflow may know one.
         uri: MLflow's tracking URI.
-        folder: The study's own.
-        repair: Whether to repair.
-        console: Where the tables are printed.
+        is_repaired: Whether to repair.
+        console: Where the table and the findings are printed.
 
     Raises:
-        InputError: If there is no such study, or it is running.
+        InputError: If there is no such study, it is running, or MLflow does not answer.
+        OSError: If the log cannot be read.
     """
-    journal = folder / JOURNAL
     try:
-        with not_recorded():
-            study = TrackingStore(uri).study(name)
-        if not journal.is_file():
-            raise InputError(
-                f"no {journal}: expected the --runs-dir that the study {name} ran with"
-            )
-        if "objective" not in study.params or KEEP not in study.tags:
-            raise InputError(f"the study {name} was hardly begun: its own command goes on")
-        if is_shared(kind := file_system(folder)):
-            console.print(
-                f"{folder} lies on {kind}, which several machines may mount: locks and MLflow's "
-                "database are safe on a local disk only\n",
-                markup=False,
-            )
-        with filelock.FileLock(folder / "lock", timeout=0):
-            if not repair or not study.tags.get(STORAGE):
-                return _examined(name, uri, folder, study.params, study.tags, repair, console)
-            store = opened(study.tags[STORAGE]).parent
-            with lease(store, folder, partial(console.print, markup=False)) as held:
-                copy = SharedCopy(store, journal, Records(folder / LEDGER))
-                copy.lease = held
-                copy.take()
-                agreed = _examined(name, uri, folder, study.params, study.tags, repair, console)
-                copy.bring_up()
-                return agreed
+        open_tracker = _opener(uri, folder)
+        folder = _with_storage(folder, open_tracker())
+        check_there(folder)
+        _warn(folder, console)
+        with _at_rest(folder, is_repaired, console):
+            state = at_rest(known_state(folder))
+            return _examined(folder, state, open_tracker, is_repaired, console)
     except NotRecorded as error:
         raise InputError(f"the tracking store {shown(uri)} does not answer ({error})") from error
-    except filelock.Timeout:
-        raise InputError(
-            f"the study {name} is running: its records agree when it has ended"
-        ) from None
 
 
 def _examined(
-    name: str,
-    uri: str,
-    folder: Path,
-    params: Mapping[str, str],
-    tags: Mapping[str, str],
-    repair: bool,
+    folder: StudyFolder,
+    state: StudyState,
+    open_tracker: Opener,
+    is_repaired: bool,
     console: Console,
 ) -> bool:
-    for said in mend(folder / JOURNAL) if repair else ():
-        console.print(said, markup=False)
-
-    def memories() -> Memories:
-        """Read anew: what was repaired is to be seen, and not remembered."""
-        return Memories(
-            Journal(folder / JOURNAL, name),
-            Records(folder / LEDGER),
-            Recorder(uri, name, folder.parent / "artifacts"),
-            Checkpoints(opened(tags.get(STORAGE) or str(folder / SESSIONS))),
-            objective=params["objective"],
-            by=params["by"],
-            keep=whole(KEEP, tags[KEEP]),
-        )
-
-    now = memories()
-    if now.recorder.identity != now.journal.identity:
+    tracker = open_tracker()
+    if tracker.parent and tracker.identity != state.session.identity:
         raise InputError(
-            f"{shown(uri)} and {folder} do not know the same study {name}: one of them is another "
-            "one's"
+            f"{shown(tracker.client.tracking_uri)} and {folder.store or folder.path} do not know "
+            f"the same study {folder.name}: one of them is another one's"
         )
-    found = examine(now, thorough=True)
-    _show(agreement(now), found, console)
-    repairable = [finding for finding in found if finding.repair is not None]
-    if repair and repairable:
-        for finding in repairable:
-            assert finding.repair is not None
-            finding.repair()
-        now = memories()
-        found = examine(now, thorough=True)
-        console.print(f"\n{len(repairable)} repaired; read again:\n")
-        _show(agreement(now), found, console)
-    elif repairable:
+    found = compare(tracker, state)
+    _show(found, console)
+    repairable = sum(each.is_repairable for each in found.findings)
+    if repairable and not is_repaired:
         console.print("\n--repair does it")
-    return not found
+    elif repairable:
+        repair(tracker, state, found.findings)
+        # Read anew: what was repaired is to be seen, and not remembered.
+        found = compare(open_tracker(), state)
+        console.print(f"\n{repairable} repaired; read again:\n")
+        _show(found, console)
+    return not found.findings
 
 
-def _show(known: Mapping[str, Counter[str]], found: Sequence[Finding], console: Console) -> None:
-    """Prints how many trials are in which state, and what does not agree."""
-    states = dict.fromkeys(state for counts in known.values() for state in counts)
-    table = Table("trials", *known, box=None, padding=(0, 2), pad_edge=False)
-    for state in states:
-        table.add_row(state, *(str(counts[state]) for counts in known.values()))
-    table.add_row("all", *(str(counts.total()) for counts in known.values()))
+def _opener(uri: str, folder: StudyFolder) -> Opener:
+    """What opens MLflow's runs of a study anew.
+
+    Raises:
+        InputError: If the tracking store does not answer, or has no experiment of the study.
+    """
+    database = local_database(uri)
+    if database is not None and not database.is_file():
+        check_there(folder)
+        raise InputError(_not_shown(folder, uri))
+    check_answers(uri)
+    client = connect(uri)
+    with not_recorded():
+        experiment = experiment_named(client, folder.name)
+    if experiment is None:
+        check_there(folder)
+        raise InputError(_not_shown(folder, uri))
+    return lambda: MLflowTracker(client, experiment.experiment_id, folder.name)
+
+
+def _not_shown(folder: StudyFolder, uri: str) -> str:
+    return (
+        f"{shown(uri)} shows nothing of the study {folder.name}: its own command records it anew"
+    )
+
+
+def _with_storage(folder: StudyFolder, tracker: MLflowTracker) -> StudyFolder:
+    """The folder with the shared storage that MLflow knows of, if it names none itself."""
+    tags = tracker.parent_run.data.tags if tracker.parent_run else {}
+    sessions = tags.get(names.STORAGE)
+    if folder.storage is not None or not sessions:
+        return folder
+    return StudyFolder(folder.runs_dir, folder.name, opened(sessions).parents[2])
+
+
+@contextmanager
+def _at_rest(folder: StudyFolder, is_repaired: bool, console: Console) -> Iterator[None]:
+    """Keeps others from running the study meanwhile.
+
+    Raises:
+        InputError: If it is running.
+    """
+    say = partial(console.print, markup=False)
+    try:
+        with filelock.FileLock(folder.lock, timeout=0):
+            if folder.store is not None and is_repaired:
+                with lease(opened(str(folder.store)), folder.path, say):
+                    yield
+            else:
+                if folder.store is not None:
+                    check_free(opened(str(folder.store)), folder.path, say)
+                yield
+    except filelock.Timeout:
+        raise InputError(
+            f"the study {folder.name} is running: MLflow agrees with its log when it has ended"
+        ) from None
+
+
+def _warn(folder: StudyFolder, console: Console) -> None:
+    if is_shared(kind := file_system(folder.path)):
+        console.print(
+            f"{folder.path} lies on {kind}, which several machines may mount: locks and MLflow's "
+            "database are safe on a local disk only\n",
+            markup=False,
+        )
+
+
+def _show(found: Agreement, console: Console) -> None:
+    """Prints how many trials stand how, and what does not agree."""
+    table = Table("trials", "log", "MLflow", box=None, padding=(0, 2), pad_edge=False)
+    for status in dict.fromkeys((*found.log, *found.mlflow)):
+        counts = (found.log.get(status, 0), found.mlflow.get(status, 0))
+        table.add_row(status, *map(str, counts))
+    table.add_row("all", str(sum(found.log.values())), str(sum(found.mlflow.values())))
     console.print(table)
-    if not found:
-        console.print("\nthe three agree")
-        return
-    console.print()
-    for finding in found:
-        trial = "the study" if finding.trial is None else f"trial {finding.trial}"
-        console.print(f"{trial}: {finding.what}; to repair: {finding.cure}", markup=False)
+    console.print("" if found.findings else "\nMLflow shows what the log says")
+    for finding in found.findings:
+        console.print(str(finding), markup=False)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class History:
 
     Attributes:
         failure: Why nothing is written any more; None: all is well.
-        unwritten: Numbers of the trials of which the state knows what the log does not.
+        unwritten: Numbers of the trials of which the state knows what the log does not take.
+        pending: Number -> the trial as the log has it, where events of it wait to be written.
         seconds: What proposing and writing took so far.
     """
 
@@ -50,6 +51,7 @@ class History:
         self.now = now
         self.failure: OSError | None = None
         self.unwritten: set[int] = set()
+        self.pending: dict[int, Trial | None] = {}
         self.seconds = 0.0
         self.lock = threading.RLock()
 
@@ -79,6 +81,7 @@ class History:
                 self._apply(following)
                 group += following
                 self.appender.append(*group)
+                self._forget_written()
             except BaseException as error:
                 self._close(error, group)
                 raise
@@ -94,16 +97,29 @@ class History:
             OSError: If the log does not take them, or did not take something before.
         """
         self._check()
-        try:
-            (self.appender.flush_if_due if only_if_due else self.appender.flush)()
-        except BaseException as error:
-            self._close(error, self.appender.waiting)
-            raise
+        with self.lock:
+            try:
+                (self.appender.flush_if_due if only_if_due else self.appender.flush)()
+                self._forget_written()
+            except BaseException as error:
+                self._close(error, self.appender.waiting)
+                raise
 
     def trial(self, number: int) -> Trial | None:
         """A trial as it stands; None if the log does not know it so. Any thread may ask."""
         with self.lock:
             return None if number in self.unwritten else self.state.trial(number)
+
+    def written(self, number: int) -> Trial | None:
+        """A trial as far as the log has it for good; None if it has nothing of it. Any thread may
+        ask."""
+        with self.lock:
+            return self.pending.get(number, self.state.known(number))
+
+    def is_pending(self, number: int) -> bool:
+        """Whether something of a trial waits to be written. Any thread may ask."""
+        with self.lock:
+            return number in self.pending
 
     def _check(self) -> None:
         if self.failure is not None:
@@ -111,7 +127,13 @@ class History:
 
     def _apply(self, events: Sequence[Event]) -> None:
         for event in events:
+            if not isinstance(event, SessionBegan | SessionEnded):
+                self.pending.setdefault(event.number, self.state.known(event.number))
             self.state.apply(event)
+
+    def _forget_written(self) -> None:
+        if not self.appender.waiting:
+            self.pending.clear()
 
     def _close(self, error: BaseException, group: Sequence[Event]) -> None:
         """Nothing is added any more, whatever the error: half a line may be in the log."""

@@ -4,18 +4,18 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from studies.agenda import Agenda
 from studies.budgets import Stop
-from studies.ledger import Ledger
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def interruptible(ledger: Ledger, say: Callable[[str], None]) -> Iterator[None]:
+def interruptible(agenda: Agenda, say: Callable[[str], None]) -> Iterator[None]:
     """While trials run: the first signal lets the epochs under way end, the second one raises.
 
     Args:
-        ledger: The trials.
+        agenda: What the session runs.
         say: Where to say that the signal was heard.
 
     Raises:
@@ -32,7 +32,7 @@ def interruptible(ledger: Ledger, say: Callable[[str], None]) -> Iterator[None]:
     def well(*_: object) -> None:
         for each in ENDING:
             signal.signal(each, at_once)
-        ledger.halt(Stop("interrupted", "interrupted"))
+        agenda.halt(Stop("interrupted", "interrupted"))
         say("ending after the epochs under way; Ctrl-C again ends at once")
 
     before = {each: signal.signal(each, well) for each in ENDING}

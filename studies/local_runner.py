@@ -6,15 +6,13 @@ long, since a breakpoint does.
 
 from collections.abc import Callable, Sequence
 
-from studies.ledger import Ledger
 from studies.options import Options
-from studies.search import Proposal
-from trainables import checkpoint
+from studies.trials import Trials
 from trainables.config import FitConfig
 from trainables.device import give_back_memory, pick_device
 from trainables.rehearsal import Rehearsal, rehearse, room_gib
 from trainables.stepper import Stepper, TaskFactory
-from trainables.trial_spec import TrialSpec, trial_folder
+from trainables.trial_spec import trial_folder
 
 
 class LocalRunner:
@@ -49,41 +47,38 @@ class LocalRunner:
     def share_gpus(self, needed_gib: float | None) -> None:
         """Leaves the GPU to one trial at a time."""
 
-    def run_trials(self, ledger: Ledger, session: str) -> None:
-        """Runs trials until the ledger has none left or the session is to end.
+    def run_trials(self, trials: Trials, session: str) -> None:
+        """Runs trials until none is left or the session is to end.
 
         Args:
-            ledger: Gives the trials and hears of them.
+            trials: Gives them and hears of them.
             session: Name of this session.
         """
         device = pick_device(self.gpus, self.cpus)
-        ledger.begin_alone()  # as each of them is
-        while (proposal := ledger.next()) is not None:
-            resume = ledger.resume_from(proposal)
-            resumed = str(resume) if resume else None
-            spec = TrialSpec(proposal.number, proposal.config, proposal.baseline, resumed)
-            ledger.started(proposal.number)
+        trials.agenda.begin_alone()  # as each of them is
+        while (trial := trials.next()) is not None:
+            spec = trials.begin(trial)
+            trials.placed(trial.number)
             stepper = Stepper(spec, self.make_task, device)
-            _run(ledger, proposal, stepper, f"{session}/{trial_folder(spec.number)}")
+            _run(trials, trial.number, stepper, f"{session}/{trial_folder(spec.number)}")
             del stepper  # or the memory of two trials would be taken while the next one is made
             give_back_memory(device)
 
 
-def _run(ledger: Ledger, proposal: Proposal, stepper: Stepper, folder: str) -> None:
-    number = proposal.number
-    while not ledger.should_stop():
+def _run(trials: Trials, number: int, stepper: Stepper, folder: str) -> None:
+    while not trials.agenda.should_stop():
         result = stepper.step()
         if "failure" in result:
-            ledger.failed(number, result["failure"])
+            trials.failed(number, result["failure"])
             return
         if "out_of_memory" in result:
-            ledger.out_of_memory(number, result["out_of_memory"])
+            trials.out_of_memory(number, result["out_of_memory"])
             return
-        ledger.epoch(number, result)
+        trials.epoch(number, result)
         name = f"{folder}/checkpoint_{result['epoch']:06d}"
-        stepper.save(ledger.checkpoints.root / name)
-        ledger.saved(number, name)
-        ledger.checkpoints.keep(number, checkpoint.KEPT)
+        stepper.save(trials.checkpoints.root / name)
+        trials.saved(number, name)
+        trials.trim(number)
         if result["done"]:
-            ledger.ended(number)
+            trials.completed(number)
             return

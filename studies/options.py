@@ -12,7 +12,7 @@ from typing import Literal
 
 from analysis.command_line import tracking_uri
 from datasets.errors import InputError
-from studies.search import SamplerName
+from studies.search_memory import SamplerName
 from trainables.config import at_least
 
 FINALISTS = 5

@@ -146,7 +146,7 @@ class Projection:
         """Tells how a trial stands; returns whether the tracking server is there."""
         with self.wake:
             self.waiting.pop(number, None)  # before it is read: what comes later counts anew
-        trial = self.history.trial(number)
+        trial = self.history.written(number)
         if trial is None:
             return True
         try:
@@ -157,7 +157,15 @@ class Projection:
             self._is_away(number, error)
             return False
         self._is_back()
+        self._look_again(number)
         return True
+
+    def _look_again(self, number: int) -> None:
+        """MLflow never knows what a crash could take from the log: what waits to be written there
+        is told afterwards."""
+        with self.wake:
+            if self.history.is_pending(number) and not self.is_ending:
+                self.waiting[number] = None
 
     def _forget(self, number: int) -> None:
         with self.wake:

@@ -1,33 +1,34 @@
-"""With which code and where a trial was trained: its last digits depend on it.
-
-Recorded as tags of the trial's run, for each of them what there was one after the other, since a
-trial may go on in another session; compared when it is trained again (studies/replay.py).
-"""
+"""The code that trials are trained with: their last digits depend on it."""
 
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.runs import COMMIT, DEVICE, VERSIONS
 from trainables.versions import versions
 
-NODE = "orrery.node"
-PROCESSOR = "orrery.processor"
-THREADS = "orrery.threads"
-TAGS = (NODE, DEVICE, PROCESSOR, THREADS, COMMIT, VERSIONS)
-
 UNKNOWN = "unknown"
-"""Of code that is in no repository."""
+"""The commit of code that is in no repository."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def of_this_code() -> dict[str, str]:
-    """What to record of the code with each trial that it trains."""
-    return {
-        COMMIT: commit(),
-        VERSIONS: " ".join(f"{package}=={version}" for package, version in versions().items()),
-    }
+@dataclass(frozen=True)
+class Code:
+    """With what trials are trained.
+
+    Attributes:
+        commit: See `record.trial.Placement`.
+        versions: Package -> its version.
+    """
+
+    commit: str
+    versions: Mapping[str, str]
+
+
+def of_this_code() -> Code:
+    """This code, and the packages that it runs with."""
+    return Code(commit(), versions())
 
 
 def commit() -> str:
@@ -39,12 +40,3 @@ def commit() -> str:
     except OSError:
         return UNKNOWN
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "") or UNKNOWN
-
-
-def one_after_the_other(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """Tags that name what there is now after what there was before, if that is something else."""
-    known = {tag: [each for each in before.get(tag, "").split(", ") if each] for tag in now}
-    return {
-        tag: ", ".join(known[tag] if known[tag][-1:] == [value] else [*known[tag], value])
-        for tag, value in now.items()
-    }

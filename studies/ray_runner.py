@@ -1,7 +1,7 @@
 """Runs trials on Ray.
 
 Tune places the trials and decides which are stopped early; it retries none and its snapshots are
-not used. A trial whose process died is proposed again, by the ledger, and goes on from its
+not used. A trial whose process died is given again, by `Trials`, and goes on from its
 checkpoint as one of an earlier session does: there is one way to continue.
 """
 
@@ -23,11 +23,11 @@ from ray import tune
 from studies import nodes, rehearsals
 from studies.budgets import Stop
 from studies.gpu_share import MOST_TRIALS, GPUShare
-from studies.ledger import Ledger
 from studies.options import Options
 from studies.post_mortem import of_the_machine
 from studies.ray_cluster import RayDied, start, surviving
 from studies.roll import Roll
+from studies.trials import Trials
 from studies.tune_parts import Proposals, Reports, SessionEnd, folder_of, scheduler
 from trainables.config import FitConfig
 from trainables.rehearsal import Rehearsal, room_gib
@@ -54,6 +54,7 @@ class RayRunner:
         self.gpus = gpus
         self.shared: tuple[str, ray.ObjectRef] | None = None
         self.card_gib = 0.0
+        self.attempts = count()
 
     def _data(self) -> ray.ObjectRef:
         """`make_task`, data and all, put once into the object store, of which each node that runs
@@ -119,36 +120,35 @@ class RayRunner:
         together = max(1, min(most, self.concurrent_trials()))
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
-    def run_trials(self, ledger: Ledger, session: str) -> None:
-        """Runs trials until the ledger has none left or the session is to end.
+    def run_trials(self, trials: Trials, session: str) -> None:
+        """Runs trials until none is left or the session is to end.
 
         Args:
-            ledger: Gives the trials and hears of them.
+            trials: Gives them and hears of them.
             session: Name of this session.
         """
         # What went wrong in a trial is shown in a line; its traceback lies in the trial's folder.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        names = (f"{session}-{attempt:03d}" for attempt in count())
         cluster, failures = self.options.cluster, self.options.max_failures
 
         def run() -> None:
-            ledger.place_again()
-            self._fit(ledger, next(names))
+            trials.place_again()
+            self._fit(trials, f"{session}-{next(self.attempts):03d}")
 
         try:
-            surviving(run, cluster, failures, ledger.say)
-            while ledger.begin_alone():
-                surviving(run, cluster, failures, ledger.say)
+            surviving(run, cluster, failures, trials.say)
+            while trials.agenda.begin_alone():
+                surviving(run, cluster, failures, trials.say)
         except RayDied as error:
-            ledger.halt(Stop("trouble", str(error)))
+            trials.agenda.halt(Stop("trouble", str(error)))
 
-    def _fit(self, ledger: Ledger, name: str) -> None:
+    def _fit(self, trials: Trials, name: str) -> None:
         try:
-            self._tuner(ledger, name).fit()
+            self._tuner(trials, name).fit()
         except Exception as error:  # where Tune itself cannot write, it stumbles in several ways
             if (trouble := of_the_machine(error)) is not None:
-                ledger.trouble(trouble)
-            elif not ledger.was_cut_short():
+                trials.agenda.trouble(trouble)
+            elif not trials.agenda.was_cut_short():
                 raise
 
     def _trainable(self, alone: bool) -> type[tune.Trainable]:
@@ -163,19 +163,19 @@ class RayRunner:
             resources = {"cpu": node.cpus, "gpu": gpus}
         return tune.with_resources(trainable, resources)
 
-    def _tuner(self, ledger: Ledger, name: str) -> tune.Tuner:
+    def _tuner(self, trials: Trials, name: str) -> tune.Tuner:
         roll = Roll(
-            room=lambda: 1 if ledger.alone else self.concurrent_trials(),
-            say=ledger.say,
-            deaths=ledger.deaths,
+            room=lambda: 1 if trials.agenda.alone else self.concurrent_trials(),
+            say=trials.say,
+            deaths=trials.deaths,
             many=self.options.cluster is not None,
         )
         timeout = 60 * self.options.trial_timeout
         return tune.Tuner(
-            self._trainable(ledger.alone),
+            self._trainable(trials.agenda.alone),
             tune_config=tune.TuneConfig(
-                search_alg=Proposals(ledger, roll),
-                scheduler=scheduler(self.options, ledger),
+                search_alg=Proposals(trials, roll),
+                scheduler=scheduler(self.options, trials.agenda),
                 num_samples=-1,
                 max_concurrent_trials=MANY,
                 reuse_actors=True,
@@ -183,9 +183,9 @@ class RayRunner:
             ),
             run_config=tune.RunConfig(
                 name=name,
-                storage_path=str(ledger.checkpoints.root),
-                callbacks=[Reports(ledger, roll, timeout)],
-                stop=SessionEnd(ledger),
+                storage_path=str(trials.checkpoints.root),
+                callbacks=[Reports(trials, roll, timeout)],
+                stop=SessionEnd(trials),
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_frequency=1, checkpoint_at_end=False

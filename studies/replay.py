@@ -258,14 +258,13 @@ def _trained(
 
 def _code(trial: Trial) -> str:
     """Commit and versions, then and now."""
-    here = of_this_code()
-    before, now = _then(trial, names.COMMIT), here[names.COMMIT]
+    code = of_this_code()
+    before, now = _then(trial, names.COMMIT), code.commit
     commits = _compared("code", before and _short(before), _short(now), "commit ")
     if before == now and (now.endswith("+") or now == UNKNOWN):
         commits = f"code: {_short(now)} then and now, which does not say whether it is the same"
-    return (
-        f"{commits}\n{_compared('versions', _then(trial, names.VERSIONS), here[names.VERSIONS])}"
-    )
+    versions = placements.packages(code.versions)
+    return f"{commits}\n{_compared('versions', _then(trial, names.VERSIONS), versions)}"
 
 
 def _short(commits: str) -> str:

@@ -3,23 +3,10 @@
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from record.trial import Placement, Report
-
-
-@dataclass(frozen=True)
-class Code:
-    """With what trials are trained.
-
-    Attributes:
-        commit: See `record.trial.Placement`.
-        versions: Package -> its version.
-    """
-
-    commit: str
-    versions: Mapping[str, str]
+from studies.provenance import Code
 
 
 def report_of(row: Mapping[str, Any]) -> Report:

@@ -1,8 +1,7 @@
 """One run of one study's command line.
 
-Check what was typed, open the data, open Optuna's journal and MLflow's runs (new ones, or those of
-the study that is continued), run trials, keep the weights of the best, analyse. Nothing is written
-before all of the input is known to be good.
+Check what was typed, open the data, open the study's log and show it in MLflow, run trials, keep
+the weights of the best, analyse. Nothing is written before all of the input is known to be good.
 """
 
 import os
@@ -11,9 +10,11 @@ import shlex
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,49 +23,47 @@ import filelock
 from rich.console import Console
 from upath import UPath
 
-from analysis.runs import COMMIT, DEFAULTS, ENVIRONMENT, FACTS, OPTIONS, RUNGS, SCHEDULER
-from analysis.texts import number
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.machine import cores
 from datasets.parallel import ParallelMap
+from record import names
+from record.events import SessionBegan
+from record.folder import StudyFolder
+from record.state import StudyState
+from record.tracker import NotRecorded
 from record.tracking import check_answers
+from record.values import plain
 from studies import preflight
+from studies.agenda import Agenda
 from studies.budgets import Limits, Stop
-from studies.checkpoints import Checkpoints, opened
+from studies.checkpoints import Checkpoints
 from studies.command_line import CommandLine
 from studies.conclusion import Conclusion
 from studies.display import Display, with_progress
-from studies.finals import Finals
 from studies.gpu_share import GPUShare, first_share, needed_gib, trials_a_gpu, usable_gpus
+from studies.history import utc_now
 from studies.interrupts import interruptible
-from studies.lease import Lease, check_free, lease
-from studies.ledger import Keeping, Ledger
+from studies.lease import check_free, lease
+from studies.opening import OpenStudy, log_of, open_study
 from studies.options import LONGEST_NAME, part_of_a_name
+from studies.projection import Projection
+from studies.proposers import Proposer, Search
 from studies.provenance import of_this_code
-from studies.reconcile import Memories
-from studies.reconcile import mend as mend_memories
-from studies.recording import GPU_MEMORY, KEEP, STORAGE, NotRecorded, Recorder
-from studies.records import Records
+from studies.question import spec_of
+from studies.replicates import Replicates
+from studies.retention import Retention
 from studies.rungs import rungs
-from studies.search import Search, mend
-from studies.shared_copy import SharedCopy
+from studies.search_memory import SearchMemory
 from studies.space import Space
 from studies.study import Study, StudyData
+from studies.trials import Trials
 from trainables.config import FitConfig
 from trainables.rehearsal import Rehearsal
 
 RESERVED = ("artifacts", "mlflow.db", "mlflow.db.lock", "mlflow.db.partial", "default")
 """Names in the runs folder, and of experiments, that are no study's."""
-
-JOURNAL = "optuna.log"
-LEDGER = "ledger"
-SESSIONS = "trials"
-"""What a study's folder holds: Optuna's journal, the ended trials, the checkpoints by session."""
-
-STUDIES, DATA = "studies", "data"
-"""Folders of all studies and of prepared data in the shared storage."""
 
 NO_USE = "--mps is of no use here: no two trials share a GPU"
 
@@ -94,7 +93,7 @@ class Runner(Protocol):
         """GiB that there are for each of them."""
         ...
 
-    def run_trials(self, ledger: Ledger, session: str) -> None:
+    def run_trials(self, trials: Trials, session: str) -> None:
         """Runs trials, in a session of this name, until none is left or the session is to end."""
         ...
 
@@ -125,8 +124,6 @@ class Session:
         self.console = console
         self.seed = int(self.given.get("seed", [0])[0])
         self.name = self.options.name or self._default_name()
-        self.folder = self.options.runs_dir / self.name
-        self.reconciling = 0.0
         self.code = of_this_code()
         self._space({})
         _check_writable(self.options.runs_dir)
@@ -135,9 +132,7 @@ class Session:
         if self.name.lower() in RESERVED:
             raise InputError(f"--name {self.name} is taken by MLflow's own files: choose another")
         self.storage = self._shared()
-        self.store = store = self.storage / STUDIES / self.name if self.storage else None
-        self.sessions = store / SESSIONS if store else opened(str(self.folder / SESSIONS))
-        self.copy = SharedCopy(store, self.folder / JOURNAL, Records(self.folder / LEDGER))
+        self.folder = StudyFolder(self.options.runs_dir, self.name, self.storage)
         self.gpus = self._resources()
         self.gpus_are_shared = False
         self.needed_gib: float | None = None
@@ -206,30 +201,30 @@ class Session:
 
     def run(self) -> int:
         """Runs the study; returns the exit code."""
-        if self.store is not None and not self.options.dry_run:
-            check_free(self.store, self.folder, self._say)  # before anything takes minutes
+        if self.folder.store is not None and not self.options.dry_run:
+            # Before anything takes minutes.
+            check_free(self.folder, self._say)
         with self._mps():
             return self._run()
 
     def _run(self) -> int:
         parallel = with_progress(self._parallel(), self.console)
-        cache = Cache(self.options.data_dir, self.storage / DATA if self.storage else None)
+        cache = Cache(self.options.data_dir, self.folder.prepared_data)
         data = self.study.open_data(self.data_options, self.seed, cache, parallel, self._say)
+        space = self._space(data.decided)
         if data.check is not None:
-            space = self._space(data.decided)
             for value in space.compared:
                 data.check(space.corner(value, max))
         runner = self._runner(data)
         if self._is_rehearsed():
-            self._rehearse(data, runner)
+            self._rehearse(space, runner)
             if self.options.dry_run:
                 return 0
         begun = time.monotonic()
         with self._locked():
-            self._take()
-            conclusion = self._conclusion(data)
+            conclusion = self._conclusion(data, space)
             try:
-                return self._search_and_train_again(runner, conclusion, begun)
+                return self._search_and_train_again(runner, space, conclusion, begun)
             except BaseException:
                 conclusion.cut_off()
                 raise
@@ -259,51 +254,93 @@ class Session:
             if self.options.mps and share.trials == 1:
                 self._say(NO_USE)
 
-    def _search_and_train_again(self, runner: Runner, conclusion: Conclusion, begun: float) -> int:
+    def _search_and_train_again(
+        self, runner: Runner, space: Space, conclusion: Conclusion, begun: float
+    ) -> int:
         """The search, then its finals; returns the exit code."""
-        search = conclusion.search
-        ledger, left = self._run_trials(runner, search, conclusion, self._limits(search))
-        cost = self._cost(ledger, time.monotonic() - begun)
-        code = conclusion.searched(ledger, left, cost)
-        finals = Finals(search, self.options.best_count, self.options.seeds)
+        state = conclusion.open.state
+        search = Search(state, self._memory(space, state))
+        trials, projection, left = self._run_trials(
+            runner, search, conclusion, self._limits(space)
+        )
+        cost = self._cost(conclusion.open, projection, time.monotonic() - begun)
+        code = conclusion.searched(trials, left, cost)
         if code is None and self.options.best_count:
+            finals = Replicates(state, space, self.options.best_count, self.options.seeds)
             self._say(finals.text())
             conclusion.begin(finals)
             limits = Limits(finals.total, self.options.time_budget, begun=begun)
-            ledger, left = self._run_trials(runner, finals, conclusion, limits)
-            code = conclusion.trained_again(ledger, left)
-        return conclusion.finish(finals) if code is None else code
+            trials, _, left = self._run_trials(runner, finals, conclusion, limits)
+            code = conclusion.trained_again(trials, left)
+        return conclusion.finish() if code is None else code
 
-    def _conclusion(self, data: StudyData) -> Conclusion:
+    def _memory(self, space: Space, state: StudyState) -> SearchMemory:
+        sampler, objective = self.options.sampler, self.study.objective
+        return SearchMemory(space, sampler, self.seed, objective, trials=state.search())
+
+    def _conclusion(self, data: StudyData, space: Space) -> Conclusion:
         """What will end the session, with what is known of the study."""
-        checkpoints = Checkpoints(self.sessions)
+        uri = self.options.tracking_uri
+        checkpoints = Checkpoints(UPath(self.folder.sessions))
+        begin = partial(self._begin, data, space, checkpoints)
         try:
-            search, recorder = self._open(data, checkpoints)
+            opened = open_study(self.folder, uri, begin, self._say)
         except NotRecorded as error:
-            uri = shown(self.options.tracking_uri)
             raise InputError(
-                f"the tracking store {uri} does not answer ({error}); the same command tries again"
+                f"the tracking store {shown(uri)} does not answer ({error}); the same command "
+                "tries again"
             ) from error
         return Conclusion(
-            self.study,
-            self.options,
-            self.folder,
-            checkpoints,
-            self.command,
-            self.console,
-            search,
-            recorder,
+            self.study, self.options, opened, checkpoints, self.command, self.console
         )
+
+    def _begin(
+        self, data: StudyData, space: Space, checkpoints: Checkpoints, state: StudyState
+    ) -> SessionBegan:
+        """How this session begins."""
+        if checkpoints.sessions and not state.sessions:
+            raise InputError(
+                f"{checkpoints.root} has checkpoints of a study whose log is gone: bring the log "
+                "back, move the checkpoints away, or choose another --name"
+            )
+        return SessionBegan(
+            session=f"session-{len(state.sessions) + 1:04d}",
+            identity=state.session.identity if state.sessions else uuid.uuid4().hex,
+            objective=self.study.objective,
+            direction="maximize",
+            spec=spec_of(self.study, self.options, self.data_options, self.seed, data, space),
+            space=plain(space.searched()),
+            settings=self._settings(space, state),
+            at=utc_now(),
+        )
+
+    def _settings(self, space: Space, state: StudyState) -> dict[str, str]:
+        """What may change from session to session, as tags of the study's run."""
+        needed = self.needed_gib or _measured_before(state)
+        return {
+            names.QUESTION: self.study.question,
+            names.DATA_TITLE: self._data_title(LONGEST_NAME),
+            names.COMMAND: self.command,
+            names.KEEP: str(self.options.keep),
+            names.STORAGE: str(self.folder.sessions) if self.folder.storage is not None else "",
+            names.SCHEDULER: "none" if self.options.local else self.options.scheduler,
+            names.DEFAULTS: ", ".join(map(str, space.defaults_at())),
+            names.ENVIRONMENT: self._environment(),
+            names.RUNGS: ", ".join(map(str, rungs(space.epochs))),
+            names.SOURCE: self.script,
+            names.SOURCE_COMMIT: self.code.commit,
+            names.HOST: platform.node(),
+            **{names.VERSION + each: version(each) for each in ("ray", "torch", "optuna")},
+            **({names.GPU_MEMORY: f"{needed:.3f}"} if needed else {}),
+        }
 
     def _is_rehearsed(self) -> bool:
         """Whether there is a pre-flight: before the first trial, and whenever it is asked for; not
         for a debugger's sake, nor for a study that takes no longer than its pre-flight."""
         quick = self.options.local or self.options.smoke
-        begun = (self.folder / JOURNAL).is_file() or self.copy.is_there()
-        return self.options.dry_run or not (quick or begun)
+        return self.options.dry_run or not (quick or log_of(self.folder).is_there())
 
-    def _rehearse(self, data: StudyData, runner: Runner) -> None:
-        space = self._space(data.decided)
+    def _rehearse(self, space: Space, runner: Runner) -> None:
         begun = time.monotonic()
         configs = preflight.corners(space)
         done = runner.rehearse_all(configs, self._say)
@@ -321,15 +358,15 @@ class Session:
         )
         self.console.print(forecast.table())
         self._say(f"{forecast.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
-        forecast.check(self.storage or self.options.runs_dir)
+        forecast.check(self.folder.storage or self.options.runs_dir)
 
-    def _cost(self, ledger: Ledger, seconds: float) -> str:
-        """What it cost to keep the records, and to keep them straight."""
-        recording = ledger.seconds + ledger.delivery.seconds
-        share = (recording + self.reconciling) / seconds
+    def _cost(self, opened: OpenStudy, projection: Projection, seconds: float) -> str:
+        """What it cost to keep the records, and to bring MLflow up to them."""
+        recording = opened.history.seconds + projection.seconds
+        share = (recording + opened.seconds) / seconds
         return (
-            f"recording {recording:.1f} s and reconciling {self.reconciling:.1f} s of "
-            f"{seconds:.0f} s: {share:.1%}"
+            f"recording {recording:.1f} s and bringing MLflow up to date {opened.seconds:.1f} s "
+            f"of {seconds:.0f} s: {share:.1%}"
         )
 
     def _runner(self, data: StudyData) -> Runner:
@@ -348,10 +385,9 @@ class Session:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         try:
-            with filelock.FileLock(self.folder / "lock", timeout=0), self._leased() as held:
-                self.copy.lease = held
+            with filelock.FileLock(self.folder.lock, timeout=0), self._leased():
                 yield
         except filelock.Timeout:
             raise InputError(
@@ -359,137 +395,13 @@ class Session:
                 "one a --name of its own"
             ) from None
 
-    def _leased(self) -> AbstractContextManager[Lease | None]:
-        if self.store is None:
+    def _leased(self) -> AbstractContextManager[None]:
+        if self.folder.store is None:
             return nullcontext()
-        return lease(self.store, self.folder, self._say)
-
-    def _spec(self, data: StudyData) -> dict[str, Any]:
-        """What the study is: continuing it under another spec would mix two questions."""
-        return {
-            "study": self.study.key,
-            "objective": self.study.objective,
-            "data": {**asdict(self.data_options), "digest": data.digest},
-            "seed": self.seed,
-            "preset": self.options.preset,
-            "sampler": self.options.sampler,
-            "space": self._space(data.decided).describe(),
-            "version": version("orrery"),
-            **({"storage": str(self.storage)} if self.storage else {}),
-        }
-
-    def _take(self) -> None:
-        """The study as the shared storage knows it, if this disk does not."""
-        if (taken := self.copy.take()) is not None:
-            self._say(f"study {self.name}: {taken}")
-
-    def _open(self, data: StudyData, checkpoints: Checkpoints) -> tuple[Search, Recorder]:
-        """Optuna's journal and MLflow's runs, if they are of one study.
-
-        Raises:
-            InputError: If they are not, or MLflow's store does not answer.
-        """
-        uri = self.options.tracking_uri
-        recorder = Recorder(
-            uri,
-            self.name,
-            self.options.runs_dir / "artifacts",
-            trial_tags={
-                "orrery.data": data.digest,
-                **{f"orrery.data.{name}": str(value) for name, value in data.facts.items()},
-            },
-        )
-        another = InputError(
-            f"the tracking store {shown(uri)} and {self.folder} do not know the same study "
-            f"{self.name}: one of them is another one's, or was removed; choose another --name"
-        )
-        if recorder.identity is not None and not (self.folder / JOURNAL).is_file():
-            raise another
-        for said in mend(self.folder / JOURNAL):
-            self._say(said)
-        search = self._search(data)
-        # MLflow's database may be another one, where a head's disk was lost: it is told again.
-        told_anew = recorder.identity is None and search.ended > 0
-        if told_anew and self.storage is None:
-            raise another
-        if recorder.identity not in (None, search.key):
-            raise another
-        if told_anew:
-            self._begin_recording(recorder, search, data)
-        self._reconcile(search, recorder, checkpoints)
-        self.copy.bring_up()
-        if not told_anew:
-            self._begin_recording(recorder, search, data)
-        return search, recorder
-
-    def _reconcile(self, search: Search, recorder: Recorder, checkpoints: Checkpoints) -> None:
-        """Repairs what an earlier session left when it died, and says so."""
-        begun = time.monotonic()
-        mended, left = mend_memories(
-            Memories(
-                search,
-                Records(self.folder / LEDGER),
-                recorder,
-                checkpoints,
-                self.study.objective,
-                self.study.by,
-                self.options.keep,
-            )
-        )
-        for finding in (*mended, *left):
-            trial = "the study" if finding.trial is None else f"trial {finding.trial}"
-            self._say(f"{trial}: {finding.what}; {finding.cure}")
-        self.reconciling = time.monotonic() - begun
+        return lease(self.folder, self._say)
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False)
-
-    def _search(self, data: StudyData) -> Search:
-        return Search(
-            journal=self.folder / JOURNAL,
-            name=self.name,
-            space=self._space(data.decided),
-            sampler=self.options.sampler,
-            seed=self.seed,
-            spec=self._spec(data),
-        )
-
-    def _begin_recording(self, recorder: Recorder, search: Search, data: StudyData) -> None:
-        recorder.open(
-            identity=search.key,
-            question=self.study.question,
-            params={
-                "study": self.study.key,
-                "objective": self.study.objective,
-                "by": self.study.by,
-                "seed": self.seed,
-                "preset": self.options.preset or "none",
-                "sampler": self.options.sampler,
-                "version": version("orrery"),
-                **{OPTIONS + name: value for name, value in asdict(self.data_options).items()},
-                "data.digest": data.digest,
-                **{FACTS + name: value for name, value in data.facts.items()},
-            },
-            tags={
-                "orrery.command": self.command,
-                KEEP: str(self.options.keep),
-                STORAGE: str(self.sessions) if self.storage else "",
-                SCHEDULER: "none" if self.options.local else self.options.scheduler,
-                DEFAULTS: ", ".join(map(str, search.space.defaults_at())),
-                ENVIRONMENT: self._environment(),
-                RUNGS: ", ".join(map(str, rungs(search.space.epochs))),
-                "mlflow.source.name": self.script,
-                "mlflow.source.git.commit": self.code[COMMIT],
-                "orrery.host": platform.node(),
-                **{f"version.{name}": version(name) for name in ("ray", "torch", "optuna")},
-                **({GPU_MEMORY: f"{self.needed_gib:.3f}"} if self.needed_gib else {}),
-            },
-            data=(
-                self._data_title(LONGEST_NAME),
-                data.digest,
-            ),
-            space=search.space.searched(),
-        )
 
     def _environment(self) -> str:
         """The variables that set an option's default, as a shell takes them, and no others: a
@@ -500,63 +412,52 @@ class Session:
         there = {name: os.environ.get(name) for name in names}
         return shlex.join(f"{name}={shown(value)}" for name, value in there.items() if value)
 
-    def _limits(self, search: Search) -> Limits:
+    def _limits(self, space: Space) -> Limits:
         return Limits(
-            min(self.options.trials, search.space.largest or self.options.trials),
+            min(self.options.trials, space.largest or self.options.trials),
             self.options.time_budget,
             self.options.target_metric,
             self.options.plateau,
         )
 
     def _run_trials(
-        self,
-        runner: Runner,
-        search: Search | Finals,
-        conclusion: Conclusion,
-        limits: Limits,
-    ) -> tuple[Ledger, list[int]]:
+        self, runner: Runner, proposer: Proposer, conclusion: Conclusion, limits: Limits
+    ) -> tuple[Trials, Projection, list[int]]:
         """Runs what is left to run of the search, or of its finals; also returns the trials that
         MLflow does not know wholly."""
-        checkpoints = conclusion.checkpoints
-        ledger = Ledger(
-            search,
-            conclusion.recorder,
-            Keeping(Records(self.folder / LEDGER), checkpoints, self.copy),
-            objective=self.study.objective,
-            by=self.study.by,
-            limits=limits,
-            keep=self.options.keep,
+        history, checkpoints = conclusion.open.history, conclusion.checkpoints
+        state = history.state
+        agenda = Agenda(state, proposer, limits)
+        retention = Retention(state, checkpoints, self.study.by, self.options.keep)
+        retention.sweep()
+        nodes = self.options.cluster is not None
+        display = Display(self.console, agenda, state.best(), nodes)
+        projection = Projection(conclusion.open.tracker, history, self._say)
+        trials = Trials(
+            history,
+            agenda,
+            checkpoints,
+            self.code,
+            observers=(retention, display, projection),
             max_failures=self.options.max_failures,
             say=self._say,
-            code=self.code,
         )
-        display = Display(
-            self.console,
-            self.study.objective,
-            ledger.total,
-            search.ended,
-            search.best(),
-            nodes=self.options.cluster is not None,
-        )
-        ledger.on_change = display.changed
-        self._say(f"study {self.name}: {search.ended} of {ledger.total} {search.called} done")
+        display.live = trials.live
+        self._say(f"study {self.name}: {agenda.ended} of {agenda.total} {proposer.called} done")
+        undelivered: list[int] = []
         try:
-            if not ledger.is_done() and not ledger.should_stop():
-                self._share_gpus(runner, _measured_before(conclusion.recorder))
-                with display, interruptible(ledger, self._say):
-                    runner.run_trials(ledger, self._next_session(checkpoints))
+            if not agenda.is_done() and not agenda.should_stop():
+                self._share_gpus(runner, self.needed_gib or _measured_before(state))
+                with display, interruptible(agenda, self._say):
+                    runner.run_trials(trials, state.session.session)
         except KeyboardInterrupt:
-            ledger.halt(Stop("interrupted", "interrupted"))
+            agenda.halt(Stop("interrupted", "interrupted"))
         except OSError as error:
-            ledger.trouble(error)
+            agenda.trouble(error)
         finally:
-            undelivered = ledger.finish(patience=0.0 if ledger.was_cut_short() else PATIENCE)
-        return ledger, undelivered
-
-    def _next_session(self, checkpoints: Checkpoints) -> str:
-        """Counted: the clock may have gone back since the last one, and names tell the age."""
-        names = (name for name in checkpoints.sessions if name.startswith("session-"))
-        return f"session-{max((int(name.split('-')[1]) for name in names), default=0) + 1:04d}"
+            trials.finish()
+            undelivered = projection.finish(0.0 if agenda.was_cut_short() else PATIENCE)
+        return trials, projection, undelivered
 
 
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
@@ -574,11 +475,12 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 
 
-def _measured_before(recorder: Recorder) -> float | None:
+def _measured_before(state: StudyState) -> float | None:
     """GiB of a GPU that the pre-flight of an earlier session has found to be enough; None: there
-    was none, or MLflow does not know of it any more."""
-    tags = recorder.parent_run.data.tags if recorder.parent_run else {}
-    return number(GPU_MEMORY, tags[GPU_MEMORY]) if GPU_MEMORY in tags else None
+    was none."""
+    if not state.sessions or names.GPU_MEMORY not in state.session.settings:
+        return None
+    return float(state.session.settings[names.GPU_MEMORY])
 
 
 def _check_writable(folder: Path) -> None:

@@ -26,8 +26,8 @@ from datasets.errors import InputError, described
 from datasets.files import away_is_an_oserror, write_whole
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_address, typed_path
+from record.mlflow_store import make_database
 from record.tracking import check_answers
-from studies.recording import make_database
 from studies.storage import open_storage
 
 DATABASE = "mlflow.db"

@@ -20,7 +20,8 @@ from studies.attempt import Attempt, resumed
 from studies.budgets import Stop
 from studies.checkpoints import Checkpoints
 from studies.history import CutShort, History
-from studies.results import Code, placement_of, report_of
+from studies.provenance import Code
+from studies.results import placement_of, report_of
 from trainables import checkpoint
 from trainables.trial_spec import TrialSpec
 
@@ -81,6 +82,11 @@ class Trials:
         self.live: dict[int, Attempt] = {}
         self.attempts: Counter[int] = Counter()
         self.deaths: Counter[int] = Counter()
+
+    @property
+    def objective(self) -> str:
+        """The metric that is searched for."""
+        return self.state.session.objective
 
     # What to run
 
@@ -160,8 +166,8 @@ class Trials:
             return
         attempt.heard = self.history.appender.clock()
         report = report_of(result)
-        if (objective := self.state.session.objective) not in report.metrics:
-            raise KeyError(f"trial {number} reports no {objective}")
+        if self.objective not in report.metrics:
+            raise KeyError(f"trial {number} reports no {self.objective}")
         if attempt.take(report) and not attempt.is_recorded:
             self._record_place(attempt, placement_of(result, self.code))
 

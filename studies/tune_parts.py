@@ -1,6 +1,5 @@
 """What Tune is given: where its trials come from, who hears of them, and what stops them."""
 
-import time
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,13 +10,14 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from studies.agenda import Agenda
 from studies.checkpoints import DEPTH
-from studies.ledger import Ledger
 from studies.options import Options
 from studies.post_mortem import NODE_DIED, Place, error_of, last_line, last_log, process_died
 from studies.ray_cluster import undisturbed
 from studies.roll import Roll
 from studies.rungs import REDUCTION, first_rung
+from studies.trials import Trials
 from trainables.device import ran_out_of_memory
 from trainables.trial_spec import TrialSpec, trial_folder
 
@@ -34,33 +34,31 @@ def _spec(trial: TuneTrial) -> TrialSpec:
 
 class _OfThisDriver:
     """Tune pickles its parts for a restore that this project does not use: the record of a study
-    is its ledger, Optuna's journal, MLflow and the checkpoints. They stay out of it."""
+    is its log and the checkpoints. They stay out of it."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class Proposals(_OfThisDriver, Searcher):
-    """The ledger as Tune's source of trials."""
+    """Tune's source of trials."""
 
-    def __init__(self, ledger: Ledger, roll: Roll) -> None:
-        super().__init__(metric=ledger.objective, mode="max")
-        self.ledger = ledger
+    def __init__(self, trials: Trials, roll: Roll) -> None:
+        super().__init__(metric=trials.objective, mode="max")
+        self.trials = trials
         self.roll = roll
 
     @undisturbed()
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if len(self.ledger.live) >= self.roll.places and not self.ledger.should_stop():
+        agenda = self.trials.agenda
+        if len(self.trials.live) >= self.roll.places and not agenda.should_stop():
             return None
-        proposal = self.ledger.next()
-        if proposal is None:
-            # One that is under way may die and be proposed again.
-            waiting = self.ledger.is_under_way() and not self.ledger.should_stop()
+        trial = self.trials.next()
+        if trial is None:
+            # One that is under way may die and be given again.
+            waiting = self.trials.is_under_way() and not agenda.should_stop()
             return None if waiting else Searcher.FINISHED
-        resume = self.ledger.resume_from(proposal)
-        number, attempt = proposal.number, self.ledger.attempts[proposal.number]
-        resumed = str(resume) if resume else None
-        return {"trial": TrialSpec(number, proposal.config, proposal.baseline, resumed, attempt)}
+        return {"trial": self.trials.begin(trial)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -72,16 +70,16 @@ class Proposals(_OfThisDriver, Searcher):
 
 
 class Reports(_OfThisDriver, tune.Callback):
-    """What Tune says of the trials, passed on to the ledger.
+    """What Tune says of its trials, passed on.
 
     Args:
-        ledger: Hears of them.
+        trials: Hears of them.
         roll: Is looked at on the way.
         timeout: Seconds without a sign of life after which a trial is given up.
     """
 
-    def __init__(self, ledger: Ledger, roll: Roll, timeout: float) -> None:
-        self.ledger = ledger
+    def __init__(self, trials: Trials, roll: Roll, timeout: float) -> None:
+        self.trials = trials
         self.roll = roll
         self.timeout = timeout
         self.places: dict[str, Place] = {}
@@ -93,7 +91,7 @@ class Reports(_OfThisDriver, tune.Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.running[trial.trial_id] = trial
-        self.ledger.started(_spec(trial).number, {"orrery.tune_trial": trial.trial_id})
+        self.trials.placed(_spec(trial).number)
 
     @undisturbed()
     def on_trial_result(
@@ -107,11 +105,11 @@ class Reports(_OfThisDriver, tune.Callback):
         number = _spec(trial).number
         self.places[trial.trial_id] = Place(result["node_ip"], result["pid"])
         if "failure" in result:
-            self.ledger.failed(number, result["failure"])
+            self.trials.failed(number, result["failure"])
         elif "out_of_memory" in result:
-            self.ledger.out_of_memory(number, result["out_of_memory"])
+            self.trials.out_of_memory(number, result["out_of_memory"])
         else:
-            self.ledger.epoch(number, result)
+            self.trials.epoch(number, result)
 
     @undisturbed()
     def on_trial_save(
@@ -119,14 +117,14 @@ class Reports(_OfThisDriver, tune.Callback):
     ) -> None:
         assert trial.checkpoint is not None
         name = "/".join(PurePosixPath(trial.checkpoint.path).parts[-DEPTH:])
-        self.ledger.saved(_spec(trial).number, name)
+        self.trials.saved(_spec(trial).number, name)
 
     @undisturbed()
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.running.pop(trial.trial_id, None)
-        self.ledger.ended(_spec(trial).number)
+        self.trials.completed(_spec(trial).number)
 
     @undisturbed()
     def on_trial_error(
@@ -141,22 +139,22 @@ class Reports(_OfThisDriver, tune.Callback):
         if trial.trial_id in self.stuck:
             minutes = f"{self.timeout / 60:g} minutes"
             reason = f"no epoch for {minutes}: stopped (--trial-timeout)"
-            self.ledger.failed(number, reason, last_log(place, text))
+            self.trials.failed(number, reason, last_log(place, text))
         elif "running low on memory" in text or ran_out_of_memory(cause or Exception(text)):
-            self.ledger.out_of_memory(number, words)
+            self.trials.out_of_memory(number, words)
         elif isinstance(cause, OSError):
-            self.ledger.leave(number)
-            self.ledger.ended(number)
-            self.ledger.trouble(cause)
+            self.trials.leave(number)
+            self.trials.completed(number)
+            self.trials.agenda.trouble(cause)
         elif NODE_DIED in text:
-            self.ledger.moved(number)
+            self.trials.moved(number)
         elif isinstance(error, ActorUnavailableError) and self.roll.many:
             self.roll.lost(number, place.ip if place else None)
-            self.ledger.moved(number, "its process cannot be reached")
+            self.trials.moved(number, "its process cannot be reached")
         elif process_died(error, text):
-            self.ledger.died(number, words, self._log(error, place, text))
+            self.trials.died(number, words, self._log(error, place, text))
         else:
-            self.ledger.failed(number, words, self._log(error, place, text))
+            self.trials.failed(number, words, self._log(error, place, text))
 
     def _log(self, error: Exception | None, place: Place | None, text: str) -> str:
         """What the process wrote last; nobody can be asked where it cannot be reached."""
@@ -165,12 +163,12 @@ class Reports(_OfThisDriver, tune.Callback):
     @undisturbed()
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self.roll.look()
+        self.trials.look()
+        silent = self.trials.silent(self.timeout)
         for trial in self.running.values():
-            if trial.status != TuneTrial.RUNNING or trial.trial_id in self.stuck:
-                continue
-            heard = self.ledger.records[_spec(trial).number].heard
             actor = trial.temporary_state.ray_actor
-            if time.monotonic() - heard > self.timeout and actor is not None:
+            is_running = trial.status == TuneTrial.RUNNING and trial.trial_id not in self.stuck
+            if is_running and actor is not None and _spec(trial).number in silent:
                 self.stuck.add(trial.trial_id)
                 ray.kill(actor)  # what it is stuck in would not let it stop by itself
 
@@ -178,18 +176,18 @@ class Reports(_OfThisDriver, tune.Callback):
 class SessionEnd(_OfThisDriver, tune.Stopper):
     """Ends the session: trials that run are left after their epoch, and its checkpoint."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, trials: Trials) -> None:
+        self.trials = trials
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if not self.ledger.should_stop() or result.get("done"):
+        if not self.trials.agenda.should_stop() or result.get("done"):
             return False
-        self.ledger.leave(result["config"]["trial"].number)
+        self.trials.leave(result["config"]["trial"].number)
         return True
 
     def stop_all(self) -> bool:
         """Once nothing is left but trials that wait for their place."""
-        return self.ledger.should_stop() and not self.ledger.is_under_way(placed=True)
+        return self.trials.agenda.should_stop() and not self.trials.is_under_way(placed=True)
 
 
 class _SparesBaselines(AsyncHyperBandScheduler):
@@ -207,13 +205,14 @@ class _SparesBaselines(AsyncHyperBandScheduler):
         return decision
 
 
-def scheduler(options: Options, ledger: Ledger) -> TrialScheduler:
-    if options.scheduler == "none" or not ledger.search.stops_early:
+def scheduler(options: Options, agenda: Agenda) -> TrialScheduler:
+    """Tune's scheduler: asynchronous successive halving, or none."""
+    if options.scheduler == "none" or not agenda.proposer.stops_early:
         return FIFOScheduler()
-    epochs = ledger.search.space.epochs
+    epochs = agenda.proposer.space.epochs
     return _SparesBaselines(
         time_attr="epoch",
-        metric=ledger.objective,
+        metric=agenda.state.session.objective,
         mode="max",
         max_t=epochs,
         grace_period=first_rung(epochs),

@@ -1,19 +1,17 @@
-"""The fake study, asked in a folder, and what stands in Optuna and MLflow of it."""
+"""The fake study, asked in a folder, and what stands in its log and in MLflow."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
-import optuna
 from fake_study import FAKE
 from mlflow.entities import Run
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial
 
+from record.log import FileLog
+from record.state import StudyState, fold
+from record.trial import Trial
+from studies.agenda import Agenda
 from studies.budgets import Stop
-from studies.ledger import Ledger
-from studies.search import OF
 from studies.study import main
 
 Ask = Callable[..., int]
@@ -25,14 +23,31 @@ def ask_in(folder: Path, *arguments: str) -> int:
     return main(FAKE, [*where, "--name", "s", *arguments])
 
 
-def trials_in_optuna(folder: Path) -> list[FrozenTrial]:
-    journal = JournalStorage(JournalFileBackend(str(folder / "runs" / "s" / "optuna.log")))
-    return optuna.load_study(study_name="s", storage=journal).get_trials()
+def log_file(folder: Path) -> Path:
+    """The study's log."""
+    return folder / "runs" / "s" / "log.jsonl"
 
 
-def searched_in_optuna(folder: Path) -> list[FrozenTrial]:
-    """Without the finals."""
-    return [trial for trial in trials_in_optuna(folder) if OF not in trial.user_attrs]
+def state_in_log(folder: Path) -> StudyState:
+    """What the study has come to."""
+    return fold(FileLog(log_file(folder)).read())
+
+
+def trials_in_log(folder: Path) -> tuple[Trial, ...]:
+    """All trials, finals too, by number."""
+    return state_in_log(folder).trials()
+
+
+def searched_in_log(folder: Path) -> tuple[Trial, ...]:
+    """The trials of the search, in the order of their proposal."""
+    return state_in_log(folder).search()
+
+
+def score_of(trial: Trial) -> float:
+    """The objective of a trial that reported any."""
+    value = trial.value("validation/score")
+    assert value is not None
+    return value
 
 
 def runs_in_mlflow(folder: Path) -> dict[int, Run]:
@@ -50,16 +65,27 @@ def said_in_mlflow(folder: Path) -> str:
 
 
 def epochs_in_mlflow(folder: Path, run: Run, metric: str) -> list[int]:
+    """The epochs of a run, as often as they are there."""
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
     return [point.step for point in client.get_metric_history(run.info.run_id, metric)]
 
 
-def stopping_when(condition: Callable[[Ledger], bool]) -> Callable[[Ledger], bool]:
-    """`Ledger.should_stop` of a session whose time is up at a certain moment."""
+def stopping_when(condition: Callable[[StudyState], bool]) -> Callable[[Agenda], bool]:
+    """`Agenda.should_stop` of a session whose time is up at a certain moment."""
 
-    def should_stop(session: Ledger) -> bool:
-        if condition(session):
-            session.halt(Stop("time", "planted: the time is up"))
-        return session.stop is not None
+    def should_stop(agenda: Agenda) -> bool:
+        if condition(agenda.state):
+            agenda.halt(Stop("time", "planted: the time is up"))
+        return agenda.stop is not None
 
     return should_stop
+
+
+def has_epochs(number: int, epochs: int) -> Callable[[StudyState], bool]:
+    """Whether a trial has done so many epochs, as a condition of `stopping_when`."""
+
+    def condition(state: StudyState) -> bool:
+        trial = state.known(number)
+        return trial is not None and trial.epoch >= epochs
+
+    return condition

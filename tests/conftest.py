@@ -21,7 +21,7 @@ from places import SHARED_DATA, TESTS
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
 from record import mlflow_store
-from studies import ray_cluster, recording
+from studies import ray_cluster
 
 QM9 = SHARED_DATA / "qm9.parquet"
 
@@ -68,7 +68,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def _new_databases_are_copies(run_folder: Path) -> Iterator[None]:
     """MLflow takes seconds to make an empty database, by the migrations of all its versions."""
-    template, make = run_folder / "mlflow.db", recording.make_database
+    template, make = run_folder / "mlflow.db", mlflow_store.make_database
 
     def copy(file: Path) -> None:
         make(template)
@@ -77,7 +77,6 @@ def _new_databases_are_copies(run_folder: Path) -> Iterator[None]:
             shutil.copyfile(template, file)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording, "make_database", copy)
         patch.setattr(mlflow_store, "make_database", copy)
         yield
 

@@ -14,13 +14,13 @@ import mlflow
 import pytest
 import torch
 from fake_study import FAKE
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
-from studies.ledger import Ledger
-from studies.records import Records
-from studies.search import Journal, Search
+from record.log import FileLog
+from studies.proposers import Search
+from studies.search_memory import SearchMemory
+from studies.space import Parameter, Space
 from studies.study import main
+from studies.trials import Trials
 
 
 def dies() -> None:
@@ -69,51 +69,47 @@ def half_a_checkpoint(call: int) -> None:
     os.fsync = half
 
 
-def half_a_line_in_the_journal(call: int) -> None:
-    """Dies when half of a line is in Optuna's journal, which is locked then."""
-    backend = JournalFileBackend
-    real, calls = backend.append_logs, 0
+def half_a_line_in_the_log(call: int) -> None:
+    """Dies when half of a line is in the log."""
+    real, calls = FileLog._write, 0
 
-    def append(self: Any, logs: Any) -> None:
+    def write(self: Any, text: bytes) -> None:
         nonlocal calls
         calls += 1
         if calls == call:
-            self._lock.acquire()
-            with Path(self._file_path).open("ab") as file:
-                file.write(b'{"op_code":6,"worker_id"')
+            os.pwrite(self.descriptor, text[: len(text) // 2], self.end)
             dies()
-        real(self, logs)
+        real(self, text)
 
-    backend.append_logs = append
+    FileLog._write = write
 
 
-def in_the_middle_of_the_proposal(number: int) -> None:
-    """Dies when the journal has two parameters of a trial."""
-    real = JournalStorage.set_trial_param
+def in_the_middle_of_the_proposal(index: int) -> None:
+    """Dies when two parameters of a trial are drawn."""
+    real = Space.suggest
 
-    def two(
-        self: Any, trial_id: int, param_name: str, param_value_internal: float, distribution: Any
-    ) -> None:
-        real(self, trial_id, param_name, param_value_internal, distribution)
-        trial = self.get_trial(trial_id)
-        if trial.number == number and len(trial.params) == 2:
-            dies()
+    def suggest(self: Any, trial: Any) -> Any:
+        if trial.number == index:
+            after(Parameter, "suggest", 2)
+        return real(self, trial)
 
-    JournalStorage.set_trial_param = two
+    Space.suggest = suggest
 
 
 MOMENTS: dict[str, Callable[[], None]] = {
-    "before the first trial": lambda: before(Ledger, "next"),
+    "before the first trial": lambda: before(Trials, "next"),
     "while MLflow's database is made": lambda: after(alembic.op, "create_table", 2),
+    "before the log has a line": lambda: before(FileLog, "append"),
+    "when the log has its first line": lambda: after(FileLog, "append"),
     "while a random configuration is drawn": lambda: in_the_middle_of_the_proposal(5),
     "while TPE's configuration is drawn": lambda: in_the_middle_of_the_proposal(9),
-    "between ask and start": lambda: after(Search, "ask", 2),
+    "between ask and start": lambda: after(Search, "propose", 2),
     "in the middle of a checkpoint": lambda: half_a_checkpoint(6),
     "between an epoch and its checkpoint": lambda: before(torch, "save", 7),
-    "after the last epoch": lambda: before(Records, "write", 2),
-    "before Optuna's tell": lambda: before(Journal, "tell", 2),
-    "after Optuna's tell": lambda: after(Journal, "tell", 2),
-    "while Optuna's journal is written": lambda: half_a_line_in_the_journal(20),
+    "after the last epoch": lambda: before(Trials, "completed", 2),
+    "before Optuna's tell": lambda: before(SearchMemory, "tell", 2),
+    "after Optuna's tell": lambda: after(SearchMemory, "tell", 2),
+    "while the log is written": lambda: half_a_line_in_the_log(5),
     "while MLflow begins the study": lambda: after(mlflow.MlflowClient, "create_run", 1),
     "while MLflow begins a trial": lambda: after(mlflow.MlflowClient, "create_run", 3),
     "while MLflow is written": lambda: after(mlflow.MlflowClient, "log_batch", 6),
@@ -126,7 +122,7 @@ AT_EACH_CHANGE = (
     "while TPE's configuration is drawn",
     "in the middle of a checkpoint",
     "after the last epoch",
-    "while Optuna's journal is written",
+    "while the log is written",
     "while MLflow begins a trial",
     "while MLflow is written",
 )

@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asked import Ask, epochs_in_mlflow, runs_in_mlflow, said_in_mlflow, trials_in_optuna
+from asked import (
+    Ask,
+    epochs_in_mlflow,
+    runs_in_mlflow,
+    said_in_mlflow,
+    score_of,
+    trials_in_log,
+)
 from fake_study import FAKE
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
 from datasets.errors import InputError
+from record.log import FileLog
 from studies import doctor
-from studies.records import Records
-from studies.search import Journal
 from studies.study import main
 
 ENDINGS = {
@@ -40,20 +44,19 @@ ENDINGS = {
 
 
 @pytest.mark.ray
-def test_every_ending_reaches_optuna_and_mlflow_as_what_it_is(
+def test_every_ending_reaches_the_log_and_mlflow_as_what_it_is(
     ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     limits = ["--max-failures", "1", "--trial-timeout", "0.3", "--trials", str(len(ENDINGS))]
     marker = ["--marker", str(tmp_path / "marker")]
     assert ask("--epochs", "4", "--ending", *ENDINGS, *limits, *marker) == 0
     said = capsys.readouterr().out
-    journal = Journal(tmp_path / "runs" / "s" / "optuna.log", "s")
-    told = journal.told()
+    told = trials_in_log(tmp_path)
     recorded = runs_in_mlflow(tmp_path)
-    assert told[0].value == pytest.approx(0.504, abs=1e-4)
+    assert score_of(told[0]) == pytest.approx(0.504, abs=1e-4)
     for number, (state, reason) in enumerate(ENDINGS.values()):
         run = recorded[number]
-        assert (told[number].state, run.data.tags["orrery.state"]) == (state, state)
+        assert (told[number].status, run.data.tags["orrery.state"]) == (state, state)
         assert run.info.status == ("FINISHED" if state == "finished" else "FAILED")
         assert re.match(reason, told[number].reason), told[number].reason
         assert run.data.tags.get("orrery.reason", "") == told[number].reason
@@ -62,8 +65,6 @@ def test_every_ending_reaches_optuna_and_mlflow_as_what_it_is(
     assert "planted: last words" in recorded[3].data.tags["mlflow.note.content"]
     assert "its process died after epoch 1; it goes on from its checkpoint (1 of 1 times)" in said
     assert said.count("it will be tried again alone, with the whole device") == 2
-    (infeasible,) = (t for t in journal.study.get_trials() if t.constraints)
-    assert (infeasible.number, infeasible.state) == (5, TrialState.PRUNED)
     assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
 
 
@@ -88,46 +89,39 @@ def test_trouble_with_the_machine_ends_the_session_and_no_trial(
     assert re.match(
         f"error: {os.strerror(code)}: {marker}; [012] of 3 trials are done; once", said
     )
-    states = [trial.state for trial in trials_in_optuna(tmp_path)]
-    assert TrialState.FAIL not in states
+    assert "failed" not in {trial.status for trial in trials_in_log(tmp_path)}
     marker.unlink()
     assert ask(*common, "--marker", str(marker)) == 0
-    assert {t.state for t in trials_in_optuna(tmp_path)} <= {
-        TrialState.COMPLETE,
-        TrialState.PRUNED,
-    }
+    assert {t.status for t in trials_in_log(tmp_path)} <= {"finished", "pruned"}
     run = runs_in_mlflow(tmp_path)[1]
     assert epochs_in_mlflow(tmp_path, run, "validation/score") == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(Records, "write"), (JournalFileBackend, "append_logs")]
-)
+@pytest.mark.parametrize("groups", [0, 1, 2, 4])
 def test_a_full_disk_under_the_study_itself_loses_nothing(
     ask: Ask,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    owner: type,
-    name: str,
+    groups: int,
 ) -> None:
     common = ("--local", "--epochs", "2", "--ending", "good", "--trials", "3")
     assert ask(*common[:-1], "1") == 0
     calls = count()
-    real = getattr(owner, name)
+    real = FileLog._write
 
-    def full(self: Any, *arguments: Any) -> None:
-        if next(calls) < 1:
-            real(self, *arguments)
+    def full(self: FileLog, text: bytes) -> None:
+        if next(calls) < groups:
+            real(self, text)
         else:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs")
 
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, full)
+        patch.setattr(FileLog, "_write", full)
         assert ask(*common) == 2
     assert "error: No space left on device: runs; " in capsys.readouterr().err
     assert ask(*common) == 0
-    assert [t.state for t in trials_in_optuna(tmp_path)] == [TrialState.COMPLETE] * 3
+    assert [t.status for t in trials_in_log(tmp_path)] == ["finished"] * 3
     assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
 
 
@@ -166,10 +160,7 @@ def test_a_disk_that_is_really_full_loses_nothing(
     assert "Traceback" not in capsys.readouterr().err
     filler.unlink()
     assert ask(*common, "--trials", "6") == 0
-    assert {t.state for t in trials_in_optuna(tmp_path)} <= {
-        TrialState.COMPLETE,
-        TrialState.PRUNED,
-    }
+    assert {t.status for t in trials_in_log(tmp_path)} <= {"finished", "pruned"}
     assert doctor.main(["s", "--runs-dir", str(small_disk)]) == 0
 
 
@@ -179,7 +170,7 @@ def test_a_session_whose_first_five_trials_fail_is_given_up(
     assert ask("--local", "--epochs", "2", "--ending", "non_finite", "--trials", "9") == 1
     said = capsys.readouterr().err
     assert said.startswith("error: the first 5 trials failed: loss nan in epoch 2")
-    assert len(trials_in_optuna(tmp_path)) == 5
+    assert len(trials_in_log(tmp_path)) == 5
     assert runs_in_mlflow(tmp_path)[-1].info.status == "KILLED"
 
 

@@ -5,19 +5,20 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from analysis.runs import TrackingStore
 from asked import (
     Ask,
     epochs_in_mlflow,
+    has_epochs,
     runs_in_mlflow,
-    searched_in_optuna,
+    score_of,
+    searched_in_log,
     stopping_when,
-    trials_in_optuna,
+    trials_in_log,
 )
-from optuna.trial import TrialState
 
-from analysis.runs import TrackingStore
 from studies import doctor
-from studies.ledger import Ledger
+from studies.agenda import Agenda
 
 COMMON = ("--local", "--ending", "good", "bad", "--epochs", "2", "--seeds", "3")
 
@@ -43,9 +44,9 @@ def test_the_best_and_the_default_are_trained_again_on_fresh_seeds(
     ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask(*COMMON, "--trials", "5", "--finalists", "2") == 0
-    searched = {trial.number: trial.value for trial in searched_in_optuna(tmp_path)}
+    searched = {trial.number: score_of(trial) for trial in searched_in_log(tmp_path)}
     assert list(searched) == [0, 1, 2, 3, 4]
-    best = sorted(searched, key=lambda number: searched[number] or 0.0)[-2:]
+    best = sorted(searched, key=lambda number: searched[number])[-2:]
     finals = finals_in_mlflow(tmp_path)
     assert set(finals) == {0, *best}
     assert set(map(tuple, finals.values())) == {(1, 2, 3)}
@@ -90,17 +91,16 @@ def test_finals_that_were_interrupted_go_on(
 ) -> None:
     common = (*COMMON, "--trials", "2", "--finalists", "2")
     with monkeypatch.context() as patch:
-        in_a_final = stopping_when(lambda session: any(n == 3 for n in session.records))
-        patch.setattr(Ledger, "should_stop", in_a_final)
+        patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(3, 1)))
         assert ask(*common) == 0
     assert "1 of 6 finals" in capsys.readouterr().out
-    states = Counter(trial.state for trial in trials_in_optuna(tmp_path))
-    assert states == {TrialState.COMPLETE: 3, TrialState.RUNNING: 1}
+    states = Counter(trial.status for trial in trials_in_log(tmp_path))
+    assert states == {"finished": 3, "paused": 1}
     assert runs_in_mlflow(tmp_path)[-1].info.status == "KILLED"
     assert agree(tmp_path)
     assert ask(*common) == 0
     assert Counter(map(tuple, finals_in_mlflow(tmp_path).values())) == {(1, 2, 3): 2}
-    assert {trial.state for trial in trials_in_optuna(tmp_path)} == {TrialState.COMPLETE}
+    assert {trial.status for trial in trials_in_log(tmp_path)} == {"finished"}
     assert agree(tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_a_search_goes_on_after_its_finals_as_if_there_had_been_none(
     ask: Ask, tmp_path: Path
 ) -> None:
     def searched(folder: Path) -> list[object]:
-        return [trial.params for trial in searched_in_optuna(folder)]
+        return [trial.drawn for trial in searched_in_log(folder)]
 
     ask(*COMMON, "--trials", "14", "--finalists", "0")
     elsewhere = ("--runs-dir", str(tmp_path / "again" / "runs"))

@@ -12,17 +12,21 @@ import pytest
 from asked import (
     Ask,
     epochs_in_mlflow,
+    has_epochs,
+    log_file,
     runs_in_mlflow,
     said_in_mlflow,
+    score_of,
     stopping_when,
-    trials_in_optuna,
+    trials_in_log,
 )
 from fake_task import FakeTask
-from optuna.trial import TrialState
 from places import TESTS
 
+from studies import doctor
+from studies.agenda import Agenda
 from studies.interrupts import ENDING
-from studies.ledger import Ledger
+from studies.trials import Trials
 
 
 def test_the_same_command_goes_on_to_the_total(ask: Ask, tmp_path: Path) -> None:
@@ -33,9 +37,9 @@ def test_the_same_command_goes_on_to_the_total(ask: Ask, tmp_path: Path) -> None
     after = {n: run.info.run_id for n, run in runs_in_mlflow(tmp_path).items()}
     assert sorted(after) == [-1, 0, 1, 2, 3]
     assert before.items() <= after.items(), "finished trials and the parent run must stay"
-    assert [t.state for t in trials_in_optuna(tmp_path)] == [TrialState.COMPLETE] * 4
+    assert [t.status for t in trials_in_log(tmp_path)] == ["finished"] * 4
     assert ask(*only_good, "--trials", "4") == 0
-    assert len(trials_in_optuna(tmp_path)) == 4
+    assert len(trials_in_log(tmp_path)) == 4
 
 
 def test_a_continued_search_proposes_what_an_uninterrupted_one_does(
@@ -43,10 +47,10 @@ def test_a_continued_search_proposes_what_an_uninterrupted_one_does(
 ) -> None:
     common = ("--local", "--ending", "good", "bad", "--epochs", "1")
     ask(*common, "--trials", "14")
-    whole = [trial.params for trial in trials_in_optuna(tmp_path)]
+    whole = [trial.drawn for trial in trials_in_log(tmp_path)]
     for total in ("3", "11", "14"):
         ask(*common, "--trials", total, "--runs-dir", str(tmp_path / "again" / "runs"))
-    assert [trial.params for trial in trials_in_optuna(tmp_path / "again")] == whole
+    assert [trial.drawn for trial in trials_in_log(tmp_path / "again")] == whole
 
 
 @pytest.mark.parametrize("place", [["--local"], pytest.param([], marks=pytest.mark.ray)])
@@ -55,22 +59,19 @@ def test_when_the_time_is_up_trials_wait_for_the_next_session(
 ) -> None:
     slow = [*place, "--ending", "good", "--epochs", "20", "--seconds", "0.1", "--trials", "1"]
 
-    def three_epochs_done(session: Ledger) -> bool:
-        return any(record.epoch >= 3 for record in session.records.values())
-
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "should_stop", stopping_when(three_epochs_done))
+        patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(0, 3)))
         assert ask(*slow) == 0
-    (waiting,) = trials_in_optuna(tmp_path)
-    assert waiting.state is TrialState.RUNNING
+    (waiting,) = trials_in_log(tmp_path)
+    assert waiting.status == "paused"
     run = runs_in_mlflow(tmp_path)[0]
-    assert (run.info.status, run.data.tags["orrery.state"]) == ("KILLED", "stopped")
+    assert (run.info.status, run.data.tags["orrery.state"]) == ("KILLED", "paused")
     assert 3 <= run.data.metrics["epoch"] < 20
-    assert "None of 1 trials has finished so far (1 stopped)" in said_in_mlflow(tmp_path)
+    assert "None of 1 trials has finished so far (1 paused)" in said_in_mlflow(tmp_path)
     assert ask(*slow) == 0
     assert "so far" not in said_in_mlflow(tmp_path)
-    (finished,) = trials_in_optuna(tmp_path)
-    assert finished.state is TrialState.COMPLETE
+    (finished,) = trials_in_log(tmp_path)
+    assert finished.status == "finished"
     again = runs_in_mlflow(tmp_path)[0]
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
     assert epochs_in_mlflow(tmp_path, again, "validation/score") == list(range(1, 21))
@@ -99,7 +100,7 @@ def _wait_for(process: subprocess.Popen[str], folder: Path, file: str) -> None:
 def _without_a_preflight(folder: Path) -> None:
     """Ray starts with the trials then, as it does when a study goes on."""
     (folder / "runs" / "s").mkdir(parents=True)
-    (folder / "runs" / "s" / "optuna.log").touch()
+    log_file(folder).touch()
 
 
 @pytest.mark.ray
@@ -162,13 +163,13 @@ def test_a_trial_whose_last_epoch_nobody_heard_of_ends_without_training_again(
         raise KeyboardInterrupt(arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "ended", power_cut)
+        patch.setattr(Trials, "completed", power_cut)
         assert ask(*common) == 130
-    assert trials_in_optuna(tmp_path)[0].state is TrialState.RUNNING
+    assert trials_in_log(tmp_path)[0].status == "paused"
     monkeypatch.setattr(FakeTask, "training_batches", power_cut)
     assert ask(*common) == 0
-    (trial,) = trials_in_optuna(tmp_path)
-    assert (trial.state, trial.value) == (TrialState.COMPLETE, pytest.approx(0.503, abs=1e-4))
+    (trial,) = trials_in_log(tmp_path)
+    assert (trial.status, score_of(trial)) == ("finished", pytest.approx(0.503, abs=1e-4))
     run = runs_in_mlflow(tmp_path)[0]
     assert epochs_in_mlflow(tmp_path, run, "validation/score") == [1, 2, 3]
 
@@ -188,13 +189,13 @@ def test_a_stopped_study_ends_where_it_is_with_as_many_trials_as_have_ended(
 ) -> None:
     common = ("--local", "--ending", "good", "--epochs", "2")
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "should_stop", stopping_when(lambda s: len(s.records) == 2))
+        patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(1, 1)))
         assert ask(*common, "--trials", "4") == 0
-    states = [trial.state for trial in trials_in_optuna(tmp_path)]
-    assert states == [TrialState.COMPLETE, TrialState.RUNNING]
+    states = [trial.status for trial in trials_in_log(tmp_path)]
+    assert states == ["finished", "paused"]
     assert ask(*common, "--trials", "1") == 0
     assert runs_in_mlflow(tmp_path)[-1].info.status == "FINISHED"
-    assert [trial.state for trial in trials_in_optuna(tmp_path)] == states
+    assert [trial.status for trial in trials_in_log(tmp_path)] == states
 
 
 def test_a_half_written_checkpoint_is_passed_over(
@@ -202,11 +203,7 @@ def test_a_half_written_checkpoint_is_passed_over(
 ) -> None:
     common = ("--local", "--ending", "good", "--epochs", "4", "--trials", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(
-            Ledger,
-            "should_stop",
-            stopping_when(lambda session: any(r.epoch == 3 for r in session.records.values())),
-        )
+        patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(0, 3)))
         assert ask(*common) == 0
     *_, older, newest = sorted((tmp_path / "runs" / "s" / "trials").glob("*/*/*/state.pt"))
     assert (older.parent.name, newest.parent.name) == ("checkpoint_000002", "checkpoint_000003")
@@ -216,21 +213,54 @@ def test_a_half_written_checkpoint_is_passed_over(
     assert epochs_in_mlflow(tmp_path, run, "validation/score") == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("lost", ["journal", "store"])
-def test_a_journal_and_a_tracking_store_of_two_studies_are_refused(
-    ask: Ask,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    lost: str,
+def test_a_log_and_a_tracking_store_of_two_studies_are_refused(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ("--local", "--ending", "good", "--epochs", "1", "--trials", "1")
     assert ask(*common) == 0
-    if lost == "journal":
-        (tmp_path / "runs" / "s").rename(tmp_path / "removed")
-    else:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    (tmp_path / "runs" / "s").rename(tmp_path / "removed")
     capsys.readouterr()
     assert ask(*common) == 2
     assert "do not know the same study s" in capsys.readouterr().err
-    assert (tmp_path / "runs" / "s" / "optuna.log").exists() == (lost == "store")
+    assert not log_file(tmp_path).exists()
+
+
+def test_checkpoints_without_a_log_are_refused(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--local", "--ending", "good", "--epochs", "1", "--trials", "1")
+    assert ask(*common) == 0
+    log_file(tmp_path).unlink()
+    (tmp_path / "runs" / "mlflow.db").unlink()
+    capsys.readouterr()
+    assert ask(*common) == 2
+    assert "has checkpoints of a study whose log is gone" in capsys.readouterr().err
+    assert not log_file(tmp_path).exists()
+
+
+def test_a_tracking_store_that_was_lost_is_told_again(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("--local", "--ending", "good", "--epochs", "2")
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'lost.db'}")
+        assert ask(*common, "--trials", "2") == 0
+    assert ask(*common, "--trials", "3") == 0
+    runs = runs_in_mlflow(tmp_path)
+    assert sorted(runs) == [-1, 0, 1, 2]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert epochs_in_mlflow(tmp_path, runs[0], "validation/score") == [1, 2]
+    assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
+
+
+def test_a_log_with_a_torn_last_line_goes_on_and_says_so(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--local", "--ending", "good", "--epochs", "2")
+    assert ask(*common, "--trials", "1") == 0
+    with log_file(tmp_path).open("ab") as file:
+        file.write(b'1a2b3c4d 99 [{"event":')
+    capsys.readouterr()
+    assert ask(*common, "--trials", "2") == 0
+    assert "the last line was cut off when it was written" in capsys.readouterr().out
+    assert [trial.status for trial in trials_in_log(tmp_path)] == ["finished", "finished"]

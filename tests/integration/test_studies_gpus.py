@@ -15,11 +15,11 @@ import torch
 from asked import Ask, runs_in_mlflow
 from fake_task import FakeConfig, FakeTask
 
+from record.names import GPU_MEMORY
 from studies import mps, nodes, ray_runner, rehearsals
-from studies.ledger import Ledger
 from studies.local_runner import LocalRunner
 from studies.nodes import Node
-from studies.recording import GPU_MEMORY
+from studies.trials import Trials
 from trainables.config import FitConfig
 from trainables.rehearsal import Rehearsal
 
@@ -43,9 +43,9 @@ class MadeUp(ray_runner.RayRunner):
         type(self).asked += 1
         return self.card
 
-    def run_trials(self, ledger: Ledger, session: str) -> None:
+    def run_trials(self, trials: Trials, session: str) -> None:
         self.shares.append(self.gpus)
-        LocalRunner(self.make_task, self.options, 0).run_trials(ledger, session)
+        LocalRunner(self.make_task, self.options, 0).run_trials(trials, session)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Whole studies, on Ray and without: what reaches Optuna and MLflow."""
+"""Whole studies, on Ray and without: what reaches the log and MLflow."""
 
 import re
 from collections import Counter
@@ -9,11 +9,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from asked import Ask, epochs_in_mlflow, runs_in_mlflow, searched_in_optuna, trials_in_optuna
-from fake_study import FAKE, FakeOptions, open_fake
-from optuna.trial import TrialState
-
 from analysis.runs import TrackingStore
+from asked import (
+    Ask,
+    epochs_in_mlflow,
+    log_file,
+    runs_in_mlflow,
+    score_of,
+    searched_in_log,
+    trials_in_log,
+)
+from fake_study import FAKE, FakeOptions, open_fake
+
 from datasets.errors import InputError
 from studies import budgets, replay
 from studies.study import StudyData, main
@@ -38,7 +45,7 @@ def test_the_study_says_which_budget_ended_it(
     common = ["--local", "--epochs", "1", "--ending", "good", "--trials", "12", *limit]
     assert ask(*common) == 0
     assert re.search(f"ended because {reason}", capsys.readouterr().out)
-    values = [trial.value or 0.0 for trial in trials_in_optuna(tmp_path)]
+    values = [score_of(trial) for trial in trials_in_log(tmp_path)]
     assert len(values) < 12 or len(values) == trials
     if "--target-metric" in limit:
         assert values[-1] >= 0.8 > max(values[:-1])
@@ -48,26 +55,25 @@ def test_the_study_says_which_budget_ended_it(
     assert parent.info.status == "FINISHED"
     assert re.match(reason, parent.data.tags["orrery.ended_by"])
     assert ask(*common) == 0
-    assert len(trials_in_optuna(tmp_path)) == len(values), "what has ended has ended"
+    assert len(trials_in_log(tmp_path)) == len(values), "what has ended has ended"
 
 
 @pytest.mark.ray
 def test_a_trial_stopped_by_asha_is_pruned_at_its_budget(stopped_early: Path) -> None:
-    told = searched_in_optuna(stopped_early)
+    told = searched_in_log(stopped_early)
     recorded = runs_in_mlflow(stopped_early)
-    pruned = [trial for trial in told if trial.state is TrialState.PRUNED]
+    pruned = [trial for trial in told if trial.status == "pruned"]
     assert pruned, "no trial was pruned: the search drew no bad one"
     for trial in pruned:
-        (budget,) = trial.intermediate_values
+        budget = trial.epoch
         assert budget in (2, 4, 8)
         run = recorded[trial.number]
         assert (run.info.status, run.data.tags["orrery.state"]) == ("FINISHED", "pruned")
         assert run.data.metrics["epoch"] == budget
-        value = run.data.metrics["validation/score"]
-        assert trial.intermediate_values[budget] == pytest.approx(value)
-    assert told[1].params["ending"] == "bad"
-    assert told[1].state is TrialState.COMPLETE, "a baseline must never be stopped early"
-    complete = [trial for trial in told if trial.state is TrialState.COMPLETE]
+        assert run.data.metrics["validation/score"] == score_of(trial)
+    assert told[1].drawn["ending"] == "bad"
+    assert told[1].status == "finished", "a baseline must never be stopped early"
+    complete = [trial for trial in told if trial.status == "finished"]
     assert all(recorded[t.number].data.metrics["epoch"] == 10 for t in complete)
 
 
@@ -129,9 +135,9 @@ def test_another_seed_proposes_something_else(ask: Ask, tmp_path: Path) -> None:
     common = ("--local", "--ending", "good", "--epochs", "1", "--trials", "3")
     ask(*common)
     ask(*common, "--seed", "1", "--runs-dir", str(tmp_path / "other" / "runs"))
-    first, other = trials_in_optuna(tmp_path), trials_in_optuna(tmp_path / "other")
-    assert first[0].params == other[0].params, "the baseline is the same"
-    assert first[2].params != other[2].params
+    first, other = trials_in_log(tmp_path), trials_in_log(tmp_path / "other")
+    assert first[0].drawn == other[0].drawn, "the baseline is the same"
+    assert first[2].drawn != other[2].drawn
 
 
 @pytest.mark.parametrize(
@@ -139,11 +145,11 @@ def test_another_seed_proposes_something_else(ask: Ask, tmp_path: Path) -> None:
     [
         (["--dataset", "something"], "data.dataset was nothing, now something"),
         (["--dropout", "1"], "unrecognized arguments"),
-        (["--level", "0.1"], "space.fixed.level is new"),
-        (["--ending", "good", "bad"], "space.searched.ending"),
+        (["--level", "0.1"], "fixed.level is new"),
+        (["--ending", "good", "bad"], "searched.ending"),
         (["--seed", "3"], "seed was 0, now 3"),
         (["--sampler", "random"], "sampler was tpe, now random"),
-        (["--epochs", "5"], "space.fixed.epochs was 2, now 5"),
+        (["--epochs", "5"], "fixed.epochs was 2, now 5"),
     ],
 )
 def test_a_changed_question_under_the_same_name_is_refused(
@@ -151,18 +157,18 @@ def test_a_changed_question_under_the_same_name_is_refused(
 ) -> None:
     base = ["--local", "--epochs", "2", "--trials", "1"]
     assert ask(*base) == 0
-    journal = (tmp_path / "runs" / "s" / "optuna.log").read_bytes()
+    log = log_file(tmp_path).read_bytes()
     capsys.readouterr()
     assert ask(*base, *changed) == 2
     assert named in capsys.readouterr().err
-    assert (tmp_path / "runs" / "s" / "optuna.log").read_bytes() == journal
+    assert log_file(tmp_path).read_bytes() == log
     assert len(runs_in_mlflow(tmp_path)) == 2
 
 
 def test_a_preset_tries_each_compared_value_once(ask: Ask, tmp_path: Path) -> None:
     assert ask("--local", "--preset", "named", "--ending", "good", "bad", "--epochs", "1") == 0
-    told = trials_in_optuna(tmp_path)
-    assert [trial.params for trial in told] == [{"ending": "good"}, {"ending": "bad"}]
+    told = trials_in_log(tmp_path)
+    assert [trial.drawn for trial in told] == [{"ending": "good"}, {"ending": "bad"}]
     assert {runs_in_mlflow(tmp_path)[n].data.params["level"] for n in (0, 1)} == {"0.25"}
 
 

@@ -1,0 +1,126 @@
+"""Opens a study, new or begun: its log, which is the truth, and MLflow, which shows it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from datasets.addresses import shown
+from datasets.errors import InputError
+from record import names
+from record.appender import Appender
+from record.events import EndStatus, SessionBegan, SessionEnded
+from record.facts import facts_of
+from record.folder import StudyFolder
+from record.known_log import check_not_old
+from record.log import FileLog, Log
+from record.mlflow_store import open_tracker
+from record.mlflow_tracker import MLflowTracker
+from record.state import IllegalEvent, StudyState, fold
+from record.store_log import StoreLog
+from studies.history import History
+from studies.projection import catch_up
+from studies.question import refuse_another
+
+
+@dataclass
+class OpenStudy:
+    """A study in a session.
+
+    Attributes:
+        folder: Where everything of it lies.
+        history: What happened to it.
+        tracker: Where it is shown; brought up to date.
+        seconds: What bringing it up to date took.
+    """
+
+    folder: StudyFolder
+    history: History
+    tracker: MLflowTracker
+    seconds: float
+
+    @property
+    def state(self) -> StudyState:
+        """What it has come to."""
+        return self.history.state
+
+    def end(self, status: EndStatus, reason: str) -> None:
+        """Logs the end of the session, unless the log takes no more or has it already.
+
+        Args:
+            status: See `record.events.SessionEnded`.
+            reason: The same for the user.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self.history.failure is None and self.state.ending is None:
+            session = self.state.session.session
+            self.history.add(SessionEnded(session, status, reason, self.history.now()))
+
+
+def log_of(folder: StudyFolder) -> FileLog | StoreLog:
+    """A study's log: in its shared storage, if it has one; it need not be there yet."""
+    return FileLog(folder.log) if folder.store_log is None else StoreLog(folder.store_log)
+
+
+def open_study(
+    folder: StudyFolder,
+    uri: str,
+    begin: Callable[[StudyState], SessionBegan],
+    say: Callable[[str], None],
+) -> OpenStudy:
+    """Begins a session of a study whose folder this process has locked.
+
+    Args:
+        folder: Of the study.
+        uri: MLflow's tracking URI.
+        begin: Says how the session begins, given what the study has come to.
+        say: Where to say what an earlier session left behind.
+
+    Raises:
+        InputError: If the study is another one, its log is damaged, or MLflow cannot be used.
+        NotRecorded: If MLflow's store does not answer.
+        OSError: If the log cannot be read or written.
+    """
+    check_not_old(folder)
+    log = log_of(folder)
+    state = _folded(folder, log)
+    if isinstance(log, FileLog) and log.torn:
+        say(f"{folder.log}: the last line was cut off when it was written, and counts for nothing")
+    tracker = open_tracker(uri, folder.name, folder.artifacts)
+    session = begin(state)
+    _check_same(folder, uri, tracker, state)
+    if state.sessions:
+        refuse_another(folder.name, state.session, session)
+    history = History(Appender(log), state)
+    history.add(session)
+    begun = time.monotonic()
+    tracker.begin(facts_of(session))
+    catch_up(tracker, history)
+    return OpenStudy(folder, history, tracker, time.monotonic() - begun)
+
+
+def _folded(folder: StudyFolder, log: Log) -> StudyState:
+    try:
+        return fold(log.read())
+    except IllegalEvent as error:
+        where = folder.store_log or folder.log
+        raise InputError(f"{where} tells what cannot have happened: {error}") from error
+
+
+def _check_same(folder: StudyFolder, uri: str, tracker: MLflowTracker, state: StudyState) -> None:
+    """Checks that MLflow shows this study and no other one; it may show none, if its database is
+    new or was lost."""
+    known = state.session.identity if state.sessions else None
+    if tracker.identity in (None, known):
+        return
+    storage = tracker.parent_run.data.tags.get(names.STORAGE) if tracker.parent_run else None
+    if storage and folder.storage is None:
+        raise InputError(
+            f"the study {folder.name} ran with a --storage, and keeps its trials in "
+            f"{shown(storage)}: give that --storage, or choose another --name"
+        )
+    raise InputError(
+        f"the tracking store {shown(uri)} and {folder.store or folder.path} do not know the same "
+        f"study {folder.name}: one of them is another one's, or was removed; choose another --name"
+    )
