@@ -176,7 +176,7 @@ def record(
     *,
     uri: str | None = None,
     settings: Mapping[str, str] | None = None,
-    spec: Mapping[str, Any] | None = None,
+    spec: Mapping[str, Any] = SPEC,
 ) -> Invented:
     """Records a study of these trials.
 
@@ -187,7 +187,7 @@ def record(
         status: How the study ended; ``RUNNING``: it has not.
         uri: MLflow's tracking URI; None: the database in the runs folder.
         settings: In place of, or beside, `SETTINGS`.
-        spec: In place of, or beside, `SPEC`.
+        spec: What it is.
     """
     folder = StudyFolder(runs, study)
     invented = Invented(folder, uri or f"sqlite:///{folder.database}")
@@ -197,7 +197,7 @@ def record(
         identity=study,
         objective="validation/r2",
         direction="maximize",
-        spec={**SPEC, **(spec or {})},
+        spec=spec,
         space=Space.of(GNNConfig, "family", {"epochs": [EPOCHS]}).searched(),
         settings={**SETTINGS, **(settings or {})},
         at=now(),

@@ -13,6 +13,9 @@ import pytest
 from moving_stripes import stripes
 
 from datasets.recordings import write_recordings
+from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
 from studies import gnn_sweep, world_model_sweep
 from studies.study import Study, main
 
@@ -76,6 +79,16 @@ def train_once(folder: Path, cache: Path) -> Path:
                 assert main(study, command(name, runs, cache)) == 0
             done.touch()
     return runs
+
+
+def tracking(runs: Path) -> str:
+    """The address of the tracking store of a runs folder."""
+    return f"sqlite:///{runs / 'mlflow.db'}"
+
+
+def known(runs: Path, name: str = MOLECULES) -> RecordedStudy:
+    """What is known of a study in a runs folder, by its log."""
+    return recorded_study(StudyFolder(runs, name), tracking(runs))
 
 
 def copy(runs: Path, to: Path) -> Path:

@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
-from recorded_study import HERE, Invented, Told, record
-from trained_studies import LITTLE, MOLECULES
+from recorded_study import HERE, SPEC, Invented, Told, record
+from trained_studies import LITTLE, MOLECULES, known, tracking
 
 from analysis import predictions, report
 from analysis.answer import answer
@@ -23,7 +23,6 @@ from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
 from record.folder import StudyFolder
 from record.reading import recorded_study
-from record.recorded_study import RecordedStudy
 from record.tracker import StudyStatus
 from studies.gnn_sweep import STUDY
 from studies.study import main
@@ -189,13 +188,13 @@ def test_a_search_space_that_was_not_recorded_is_missed(tmp_path: Path) -> None:
 
 def test_a_report_of_mlflow_alone_is_that_of_the_log(tmp_path: Path) -> None:
     invented = record(tmp_path, "s", RISING)
-    known = analysed(invented)
+    of_log = analysed(invented)
     invented.folder.log.unlink()
-    assert analysed(invented) == known
+    assert analysed(invented) == of_log
 
 
 def test_a_preset_is_not_called_a_default(tmp_path: Path) -> None:
-    study = record(tmp_path, "s", RISING, spec={"preset": "homework"}).study
+    study = record(tmp_path, "s", RISING, spec={**SPEC, "preset": "homework"}).study
     assert [role_of(study, number) for number in (0, 1, 2)] == [
         "preset of GCN",
         "preset of GIN",
@@ -216,7 +215,7 @@ def test_different_quantities_are_not_set_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(tmp_path, "a", RISING[:2])
-    other = {"data.target": "gap", "facts.unit": "eV"}
+    other = {**SPEC, "data.target": "gap", "facts.unit": "eV"}
     record(tmp_path, "b", RISING[:2], spec=other)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert report.main(["a", "b", "--runs-dir", str(tmp_path)]) == 2
@@ -246,7 +245,7 @@ def test_a_store_that_goes_away_is_one_line(
 def test_a_password_is_not_shown(tmp_path: Path) -> None:
     secret = "x --storage ftp://me:s3cret@host/x"
     settings = {"orrery.command": secret, "orrery.environment": secret}
-    spec = {"data.dataset": "ftp://me:s3cret@host/x"}
+    spec = {**SPEC, "data.dataset": "ftp://me:s3cret@host/x"}
     analysed(record(tmp_path, "s", RISING, settings=settings, spec=spec))
     for file in (tmp_path / "report").rglob("report.*"):
         assert "s3cret" not in file.read_text()
@@ -273,7 +272,7 @@ def test_what_others_wrote_is_shown_as_it_is(tmp_path: Path) -> None:
     places = [replace(HERE, device=odd)]
     told = [replace(one, title=odd, placements=places) for one in RISING[:3]]
     told.append(Told("gat", (), "failed", reason=f"{odd}\nsecond line"))
-    unit = {"data.target": odd, "facts.unit": "$\\foo$ | x\ny"}
+    unit = {**SPEC, "data.target": odd, "facts.unit": "$\\foo$ | x\ny"}
     settings = {"orrery.host": odd, "orrery.command": f"python '{odd}'"}
     invented = record(tmp_path, "s", told, settings=settings, spec=unit)
     report_folder = tmp_path / "report"
@@ -292,7 +291,7 @@ def test_what_others_wrote_is_shown_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_was_found_in_the_data_stands_in_place_of_the_option(tmp_path: Path) -> None:
-    text = analysed(record(tmp_path, "s", RISING[:2], spec={"data.unit": None}))
+    text = analysed(record(tmp_path, "s", RISING[:2], spec={**SPEC, "data.unit": None}))
     (line,) = [line for line in text.splitlines() if line.startswith("- data: ")]
     assert line.count("unit ") == line.count("unit D") == 1
 
@@ -302,16 +301,6 @@ def test_an_unknown_study_is_named(tmp_path: Path) -> None:
     folders = [one.folder, replace(one.folder, name="c")]
     with pytest.raises(InputError, match=r"no study c in .*; there: a"):
         report.beside_each_other(folders, one.uri, tmp_path / "report")
-
-
-def tracking(runs: Path) -> str:
-    """The address of the store of a runs folder."""
-    return f"sqlite:///{runs / 'mlflow.db'}"
-
-
-def known(runs: Path, name: str = MOLECULES) -> RecordedStudy:
-    """A study that was really trained."""
-    return recorded_study(StudyFolder(runs, name), tracking(runs))
 
 
 @pytest.fixture(scope="module")

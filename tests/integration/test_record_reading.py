@@ -174,7 +174,7 @@ def test_a_trial_that_has_not_begun_is_not_told_of(runs: Path, source: str) -> N
 
 
 def test_a_password_is_told_by_neither(runs: Path, source: str) -> None:
-    secret = {"data.dataset": "http://me:s3cret@host/x"}
+    secret = {**SPEC, "data.dataset": "http://me:s3cret@host/x"}
     settings = {"orrery.command": "python x.py --dataset http://me:s3cret@host/x"}
     invented = record(runs, f"secret-{source}", [], settings=settings, spec=secret)
     study = read(invented, source)
@@ -453,7 +453,9 @@ def test_what_a_broken_server_does_not_say_is_refused_where_it_is_asked(runs: Pa
 def test_a_study_of_a_version_before_there_were_logs_is_refused_with_its_version(
     runs: Path, tmp_path: Path, source: str
 ) -> None:
-    invented = record(runs, f"old-{source}", [Told("gcn", [0.5])], spec={"version": "0.4.1"})
+    invented = record(
+        runs, f"old-{source}", [Told("gcn", [0.5])], spec={**SPEC, "version": "0.4.1"}
+    )
     if source == MLFLOW:
         invented.folder.log.unlink()
         invented.tracker.client.delete_tag(invented.tracker.parent, "orrery.spec")
