@@ -79,9 +79,15 @@ def train_once(folder: Path, cache: Path) -> Path:
 
 
 def copy(runs: Path, to: Path) -> Path:
-    """Copies runs and recordings, and leads MLflow's paths to the copy, which it returns."""
-    shutil.copytree(runs, to)
+    """Copies runs and recordings; returns the copy of the runs."""
+    copied_runs(runs, to)
     shutil.copy(recordings(runs), recordings(to))
+    return to
+
+
+def copied_runs(runs: Path, to: Path) -> Path:
+    """Copies a runs folder, and leads MLflow's paths to the copy, which it returns."""
+    shutil.copytree(runs, to)
     with sqlite3.connect(to / "mlflow.db") as database:
         for table, columns in PATHS.items():
             for column in columns:
