@@ -1,9 +1,6 @@
 """The doctor's look at studies that were really run: whole ones, killed ones, ones in a store."""
 
-import multiprocessing
-import os
 import re
-import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +10,7 @@ import optuna
 import pytest
 import trained_studies
 from asked import ask_in
+from crashing import dies, killed_in
 from fake_study import FAKE
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -61,6 +59,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trials, "saved", interrupted)
+        patch.setenv("ORRERY_FINALISTS", "0")
         assert ask_in(folder, *ENDINGS, "--trials", "9") == 130
     assert Planted(folder / "runs").look() == 0
     return folder
@@ -142,7 +141,7 @@ def dies_at(call: int, arguments: Sequence[str]) -> None:
         calls += 1
         if calls == call:
             time.sleep(0.5)  # for MLflow to be told what it may know
-            os.kill(os.getpid(), signal.SIGKILL)
+            dies()
 
     Trials.saved = saved
     projection.PATIENCE = 0.0
@@ -154,10 +153,7 @@ def killed(folder: Path, call: int) -> bool:
     """Whether the driver was killed at that call."""
     where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
     arguments = [*where, "--name", "s", *ENDINGS, "--trials", "4"]
-    process = multiprocessing.get_context("spawn").Process(target=dies_at, args=(call, arguments))
-    process.start()
-    process.join()
-    return process.exitcode == -signal.SIGKILL
+    return killed_in(dies_at, call, arguments)
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 5])
