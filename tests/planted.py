@@ -65,7 +65,7 @@ class Planted:
 
     def save(self, number: int, epochs: int) -> Path:
         """Writes a checkpoint of a trial; returns its file."""
-        folder = Path(self.study.sessions) / f"session-0002/trial-{number:05d}"
+        folder = Path(str(self.study.sessions)) / f"session-0002/trial-{number:05d}"
         folder /= f"checkpoint_{epochs:06d}"
         rows = [{"epoch": epoch, **report(epoch).metrics} for epoch in range(1, epochs + 1)]
         write_checkpoint(UPath(folder), rows)

@@ -21,7 +21,6 @@ from record.store_log import StoreLog
 from record.tracker import StudyFacts
 from studies import doctor, lease
 
-
 CONFIG = {"seed": 0, "epochs": 3, "width": 32}
 
 

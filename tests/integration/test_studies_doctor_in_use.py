@@ -217,6 +217,8 @@ def test_a_study_in_a_bucket_is_exported(in_s3: tuple[Path, str], tmp_path: Path
     where = ["--runs-dir", str(folder / "runs"), "--storage", storage]
     assert export.main(["s", *where, "--optuna", str(file)]) == 0
     journal = JournalStorage(JournalFileBackend(str(file)))
-    states = [trial.state.name for trial in optuna.load_study(study_name="s", storage=journal).trials]
+    states = [
+        trial.state.name for trial in optuna.load_study(study_name="s", storage=journal).trials
+    ]
     assert len(states) == 6
     assert set(states) == {"COMPLETE", "FAIL"}
