@@ -258,14 +258,16 @@ def test_what_is_written_while_its_trial_is_told_is_told_too(
 
     monkeypatch.setattr(projection, "PATIENCE", 0.01)
     told = Told(Flushing())
-    told.happens(proposed(0), placed(0), reported(0, 1))
+    told.happens(proposed(0), placed(0))
+    told.happens(reported(0, 1))
     wait_until(lambda: 0 in told.tracker.trials and told.tracker.trials[0].epoch == 1)
     assert told.projection.finish(0.0) == []
 
 
 def test_what_a_log_that_is_closed_never_takes_does_not_keep_a_session_from_ending() -> None:
     told = Told()
-    told.happens(proposed(0), placed(0), reported(0, 1))
+    told.happens(proposed(0), placed(0))
+    told.happens(reported(0, 1))
     told.history.failure = OSError(28, "full")
     assert told.projection.finish(60.0) == []
     assert told.projection.waiting == {}
