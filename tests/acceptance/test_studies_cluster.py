@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import ray
+from analysis.runs import TrackingStore
 from fake_study import FAKE
 from places import TESTS
 from ray.cluster_utils import Cluster
 from spread_study import SPREAD
 
 from analysis.command_line import tracking_uri
-from analysis.runs import TrackingStore
 from record.trial import Trial
 from studies import doctor, ray_runner, storage
 from studies.display import Display
