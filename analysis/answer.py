@@ -5,7 +5,8 @@ from collections import Counter
 from analysis.finals import Outcome, quantity
 from analysis.kinds import KINDS
 from analysis.markdown import escaped
-from analysis.runs import StudyRuns, TrialRun
+from record.recorded_study import RecordedStudy
+from record.trial import WITHOUT_RESULT, Trial
 
 UNFINISHED = {
     "RUNNING": "The study is running",
@@ -13,34 +14,34 @@ UNFINISHED = {
 }
 
 
-def answer(runs: StudyRuns, outcome: Outcome | None, reason: str = "") -> str:
+def answer(study: RecordedStudy, outcome: Outcome | None, reason: str = "") -> str:
     """The answer as Markdown.
 
     Args:
-        runs: The study.
+        study: The study.
         outcome: Of its finals; None: there is none.
         reason: Why there is none; Markdown.
     """
-    best = runs.best(runs.trials)
+    best = study.best(study.trials)
     if outcome is not None:
-        return _of_finals(runs, outcome)
+        return _of_finals(study, outcome)
     if best is None:
-        return _nothing(runs)
-    return _of_search(runs, best, reason)
+        return _nothing(study)
+    return _of_search(study, best, reason)
 
 
-def question(runs: StudyRuns) -> str:
+def question(study: RecordedStudy) -> str:
     """What the study asks, as its own first paragraph puts it; Markdown."""
-    return escaped(runs.question.strip().partition("\n\n")[0])
+    return escaped(study.question.strip().partition("\n\n")[0])
 
 
-def _of_finals(runs: StudyRuns, outcome: Outcome) -> str:
+def _of_finals(study: RecordedStudy, outcome: Outcome) -> str:
     champion = outcome.champion
-    test, name = champion.test, quantity(runs)
+    test, name = champion.test, quantity(study)
     seeds = len(champion.finals)
-    unit = KINDS[runs.kind].units
+    unit = KINDS[study.kind].units
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
-    against = _against_default(runs, outcome) if seeds > 1 else ""
+    against = _against_default(study, outcome) if seeds > 1 else ""
     found = (
         f"**{escaped(champion.title)}** is the champion: "
         f"its mean test {name} is **{test.value:.4f}** "
@@ -49,13 +50,13 @@ def _of_finals(runs: StudyRuns, outcome: Outcome) -> str:
         f"this choice saw{against}."
     )
     alike = _alike(outcome) if seeds > 1 else "One training each cannot tell finalists apart"
-    return f"{found} {alike}; {_promised(runs, outcome)}."
+    return f"{found} {alike}; {_promised(study, outcome)}."
 
 
-def _promised(runs: StudyRuns, outcome: Outcome) -> str:
+def _promised(study: RecordedStudy, outcome: Outcome) -> str:
     """What the search promised of its best, and what came of it."""
     champion = outcome.champion
-    best = runs.best(runs.trials)
+    best = study.best(study.trials)
     first = next((each for each in outcome.finalists if each.trial == best), champion)
     others = "" if first is champion else f", trial {first.trial.number},"
     told = (
@@ -69,14 +70,14 @@ def _promised(runs: StudyRuns, outcome: Outcome) -> str:
     )
 
 
-def _against_default(runs: StudyRuns, outcome: Outcome) -> str:
+def _against_default(study: RecordedStudy, outcome: Outcome) -> str:
     """How the champion stands to a default: its own group's where that is a finalist too."""
     champion = outcome.champion
     if champion.role:
         return f"; the search found nothing better than this {champion.role}"
-    group = champion.trial.params[runs.by]
-    defaults = [each for each in outcome.finalists if each.trial.number in runs.defaults]
-    own = [finalist for finalist in defaults if finalist.trial.params[runs.by] == group]
+    group = study.group(champion.trial)
+    defaults = [each for each in outcome.finalists if each.trial.number in study.defaults]
+    own = [finalist for finalist in defaults if study.group(finalist.trial) == group]
     if not defaults:
         return "; there is no default configuration to compare it with"
     other = (own or defaults)[0]
@@ -105,16 +106,16 @@ def _alike(outcome: Outcome) -> str:
     return f"Of the {others} other finalists it cannot be told from {len(alike)} ({names})"
 
 
-def _of_search(runs: StudyRuns, best: TrialRun, reason: str) -> str:
-    state = UNFINISHED.get(runs.status)
+def _of_search(study: RecordedStudy, best: Trial, reason: str) -> str:
+    state = UNFINISHED.get(study.status)
     so_far = f"{state}; so far " if state else ""
-    count = len(runs.trials)
+    count = len(study.trials)
     which = f"{so_far}the best of {count} trial{'s' * (count > 1)} is trial {best.number}"
     found = (
-        f"{which[0].upper()}{which[1:]}, **{escaped(best.configuration)}**, with {runs.objective} "
-        f"**{best.metrics[runs.objective]:.4f}**."
+        f"{which[0].upper()}{which[1:]}, **{escaped(best.title)}**, with {study.objective} "
+        f"**{study.value(best):.4f}**."
     )
-    if runs.finals:
+    if study.finals:
         return (
             f"{found} How much of that is luck its finals tell, which are not scored"
             f"{f' ({reason})' if reason else ''}."
@@ -130,15 +131,16 @@ def _of_search(runs: StudyRuns, best: TrialRun, reason: str) -> str:
     )
 
 
-def _nothing(runs: StudyRuns) -> str:
-    if not runs.trials:
+def _nothing(study: RecordedStudy) -> str:
+    if not study.trials:
         return "No trial has been begun, so there is no answer. The question is open."
-    states = Counter(trial.state for trial in runs.trials)
+    states = Counter(trial.status for trial in study.trials)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    reasons = Counter(trial.reason for trial in runs.trials if trial.reason)
-    state = UNFINISHED.get(runs.status)
+    failed = [trial for trial in study.trials if trial.status in WITHOUT_RESULT]
+    reasons = Counter(trial.reason for trial in failed if trial.reason)
+    state = UNFINISHED.get(study.status)
     so_far = "has finished so far" if state else "finished"
-    told = f"None of {len(runs.trials)} trials {so_far} ({counts}), so there is no answer."
+    told = f"None of {len(study.trials)} trials {so_far} ({counts}), so there is no answer."
     if not reasons:
         return f"{told} The question is open."
     reason, count = reasons.most_common(1)[0]

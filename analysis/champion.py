@@ -4,9 +4,11 @@ finals the best trial of the search."""
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.kept_weights import weights
 from analysis.markdown import escaped
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -16,27 +18,27 @@ class Champion:
     Attributes:
         trial: The trial of the search that had its configuration.
         finals: Its trainings on fresh seeds, or the trial alone, and of each what
-            `TrackingStore.weights` gives.
+            `kept_weights.weights` gives.
     """
 
-    trial: TrialRun
-    finals: tuple[tuple[TrialRun, dict[str, Any]], ...]
+    trial: Trial
+    finals: tuple[tuple[Trial, dict[str, Any]], ...]
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """Of the finals."""
-        return tuple(int(final.params["seed"]) for final, _ in self.finals)
+        return tuple(final.config["seed"] for final, _ in self.finals)
 
     @property
     def has_finals(self) -> bool:
         """Whether it is a champion."""
-        return self.finals[0][0].of is not None
+        return self.finals[0][0].replicate_of is not None
 
     @property
     def title(self) -> str:
         """What it is, with configuration and trial; Markdown."""
         called = "the champion" if self.has_finals else "the best trial of the search"
-        return f"{called}, {escaped(self.trial.configuration)} (trial {self.trial.number})"
+        return f"{called}, {escaped(self.trial.title)} (trial {self.trial.number})"
 
     @property
     def trainings(self) -> str:
@@ -56,28 +58,28 @@ class Champion:
         )
 
 
-def champion_of(store: TrackingStore, runs: StudyRuns) -> Champion:
+def champion_of(study: RecordedStudy) -> Champion:
     """Fetches the champion of a study, or its best trial where none has finals.
 
     Raises:
         InputError: If there is neither, or no weights of it were kept.
     """
-    if runs.status not in ("FINISHED", "FAILED"):
+    if study.status not in ("FINISHED", "FAILED"):
         raise InputError(
-            f"{runs.name} has not come to its end ({runs.status}), where its champion is chosen: "
-            "repeat its command to go on"
+            f"{study.name} has not come to its end ({study.status}), where its champion is "
+            "chosen: repeat its command to go on"
         )
-    champion = runs.champion
-    trial = champion or runs.best(runs.trials)
+    champion = study.champion
+    trial = champion or study.best(study.trials)
     if trial is None:
-        raise InputError(f"no trial of {runs.name} finished: there is nothing to predict with")
-    trainings = runs.finalists[trial.number] if champion else (trial,)
-    fetched = [(training, store.weights(training)) for training in trainings]
-    kept = tuple((training, weights) for training, weights in fetched if weights is not None)
+        raise InputError(f"no trial of {study.name} finished: there is nothing to predict with")
+    trainings = study.finalists[trial.number] if champion else (trial,)
+    fetched = [(training, weights(study, training)) for training in trainings]
+    kept = tuple((training, found) for training, found in fetched if found is not None)
     if not kept:
         which = "'s finals, the champion" if champion else ", the best"
         raise InputError(
-            f"the weights of trial {trial.number}{which} of {runs.name}, were not kept: nothing "
+            f"the weights of trial {trial.number}{which} of {study.name}, were not kept: nothing "
             "can be predicted"
         )
     return Champion(trial, kept)

@@ -14,6 +14,7 @@ from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_path
+from record.folder import StudyFolder
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,10 +73,9 @@ def answer(
     """
     replace_what_cannot_be_shown()
     typed = line.parse_args(argv)
-    runs: Path = typed.runs_dir
 
     def show() -> int:
-        print(analyse(typed, tracking_uri(runs), runs / typed.study / "report"))
+        print(analyse(typed, tracking_uri(typed.runs_dir), folder_of(typed).report))
         return 0
 
     return exit_code(show)
@@ -103,6 +103,11 @@ def tracking_uri(runs: Path) -> str:
     """Where MLflow records: ``MLFLOW_TRACKING_URI``, else a database in the runs folder."""
     local = f"sqlite:///{runs.resolve() / 'mlflow.db'}"
     return os.environ.get("MLFLOW_TRACKING_URI") or local
+
+
+def folder_of(typed: argparse.Namespace) -> StudyFolder:
+    """Where the study lies that was typed."""
+    return StudyFolder(typed.runs_dir, typed.study)
 
 
 def make_folder(folder: Path) -> None:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from analysis import kept_weights
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from trainables import rollout
 from trainables.driving import TOGETHER, DrivingTask, judged_horizon
 from trainables.models.world_model import WorldModel, WorldModelConfig
@@ -92,11 +93,10 @@ def _share(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.divide(found, reference, out=nothing, where=reference > 0)
 
 
-def of_trial(store: TrackingStore, trial: TrialRun, data: Callable[[], Drives]) -> Dreams | None:
+def of_trial(study: RecordedStudy, trial: Trial, data: Callable[[], Drives]) -> Dreams | None:
     """What a trial dreams: as made earlier, or made now and kept with its run.
 
     Args:
-        store: MLflow's.
         trial: The trial.
         data: Opens the study's drives; not called if they are not needed.
 
@@ -106,17 +106,17 @@ def of_trial(store: TrackingStore, trial: TrialRun, data: Callable[[], Drives]) 
     Raises:
         InputError: See `make`, and what `data` raises.
     """
-    made = recorded(store, trial)
-    if made is None and (weights := store.weights(trial)) is not None:
+    made = recorded(study, trial)
+    if made is None and (weights := kept_weights.weights(study, trial)) is not None:
         made = make(trial, weights, data())
-        record(store, trial, made)
+        record(study, trial, made)
     return made
 
 
-def recorded(store: TrackingStore, trial: TrialRun) -> Dreams | None:
+def recorded(study: RecordedStudy, trial: Trial) -> Dreams | None:
     """The rollouts made earlier; None if there are none."""
     with tempfile.TemporaryDirectory() as scratch:
-        file = store.fetch(trial.run_id, FILE, Path(scratch))
+        file = study.artifacts.fetch(trial, FILE, Path(scratch))
         if file is None:
             return None
         with np.load(file) as arrays:
@@ -124,7 +124,7 @@ def recorded(store: TrackingStore, trial: TrialRun) -> Dreams | None:
             return Dreams(*(arrays[field.name] for field in fields(Dreams)))
 
 
-def _check_size(archive: zipfile.ZipFile, trial: TrialRun) -> None:
+def _check_size(archive: zipfile.ZipFile, trial: Trial) -> None:
     """
     Raises:
         InputError: If the arrays of an archive would take more memory than any rollouts do.
@@ -137,43 +137,43 @@ def _check_size(archive: zipfile.ZipFile, trial: TrialRun) -> None:
         )
 
 
-def record(store: TrackingStore, trial: TrialRun, made: Dreams) -> None:
+def record(study: RecordedStudy, trial: Trial, made: Dreams) -> None:
     """Keeps rollouts with the run of their trial."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / FILE
         np.savez_compressed(file, **{f.name: getattr(made, f.name) for f in fields(Dreams)})
-        store.publish(trial.run_id, [file])
+        study.artifacts.publish(trial, [file])
 
 
-def open_data(runs: StudyRuns, cache: Path, recordings: str | None) -> Drives:
+def open_data(study: RecordedStudy, cache: Path, recordings: str | None) -> Drives:
     """The drives that a study learned from.
 
     Args:
-        runs: The study.
+        study: The study.
         cache: Folder of recordings.
         recordings: Where they are on this machine; None: where they were when the study was run.
 
     Raises:
         InputError: If they are not there, or are others than those of the study.
     """
-    options = runs.data_options(DrivingOptions)
+    options = study.data_options(DrivingOptions)
     if recordings is not None:
         options = replace(options, recordings=recordings)
     elif options.recordings is not None and not Path(options.recordings).is_file():
         raise InputError(
-            f"the drives of {runs.name} are not at {options.recordings}: give their path with "
+            f"the drives of {study.name} are not at {options.recordings}: give their path with "
             "--recordings"
         )
-    data = open_drives(options, int(runs.params["seed"]), cache)
-    if data.digest != runs.params["data.digest"]:
+    data = open_drives(options, study.params["seed"], cache)
+    if data.digest != study.params["data.digest"]:
         raise InputError(
-            f"these are not the drives of {runs.name}: their digest is {data.digest}, recorded is "
-            f"{runs.params['data.digest']}; give the original with --recordings"
+            f"these are not the drives of {study.name}: their digest is {data.digest}, recorded "
+            f"is {study.params['data.digest']}; give the original with --recordings"
         )
     return data
 
 
-def restore(trial: TrialRun, weights: dict[str, Any], size: int) -> WorldModel:
+def restore(trial: Trial, weights: dict[str, Any], size: int) -> WorldModel:
     """The model of a trial, of frames of so many pixels on a side; see `kept_weights.restore`."""
     return kept_weights.restore(
         trial, weights, lambda config: WorldModel(WorldModelConfig(**config), size)
@@ -181,7 +181,7 @@ def restore(trial: TrialRun, weights: dict[str, Any], size: int) -> WorldModel:
 
 
 @torch.no_grad()
-def checked(trial: TrialRun, weights: dict[str, Any], data: Drives) -> WorldModel:
+def checked(trial: Trial, weights: dict[str, Any], data: Drives) -> WorldModel:
     """The model of a trial, after a look at the validation split.
 
     Raises:
@@ -193,7 +193,7 @@ def checked(trial: TrialRun, weights: dict[str, Any], data: Drives) -> WorldMode
     return model
 
 
-def make(trial: TrialRun, weights: dict[str, Any], data: Drives) -> Dreams:
+def make(trial: Trial, weights: dict[str, Any], data: Drives) -> Dreams:
     """Rolls the test episodes out.
 
     Raises:

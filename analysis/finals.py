@@ -30,10 +30,12 @@ from analysis.findings import Findings
 from analysis.kinds import KINDS, Errors, OpenData, kind_of
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import Score
 from datasets.errors import InputError
 from datasets.typed_paths import typed_address
+from record.names import PRESET
+from record.recorded_study import RecordedStudy
+from record.trial import WITHOUT_RESULT, Trial
 
 NONE = "no finals: `--finalists` says of how many configurations there are some"
 
@@ -56,8 +58,8 @@ class Finalist:
         test: Their mean, with its 95 % interval.
     """
 
-    trial: TrialRun
-    finals: tuple[TrialRun, ...]
+    trial: Trial
+    finals: tuple[Trial, ...]
     role: str
     promised: float
     validation: np.ndarray
@@ -69,7 +71,7 @@ class Finalist:
     def title(self) -> str:
         """Configuration and trial."""
         role = f", {self.role}" if self.role else ""
-        return f"{self.trial.configuration} (trial {self.trial.number}{role})"
+        return f"{self.trial.title} (trial {self.trial.number}{role})"
 
     @property
     def gap(self) -> float:
@@ -118,7 +120,7 @@ class Outcome:
         return [other for other in self.finalists if str(other.trial.number) in alike]
 
 
-def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | None:
+def outcome(study: RecordedStudy, data: OpenData) -> Outcome | None:
     """Scores the finals of a study.
 
     Returns:
@@ -127,10 +129,10 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
     Raises:
         InputError: If the study has not ended, or the scores do not exist; or see `OpenData`.
     """
-    if not runs.finals:
+    if not study.finals:
         return None
-    runs.check_ended()
-    found = _errors(store, runs, data)
+    study.check_ended()
+    found = _errors(study, data)
     if not found:
         return None
     _, (_, reference) = next(iter(found.values()))[0]
@@ -138,99 +140,97 @@ def outcome(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Outcome | 
     try:
         scored = Finalists(errors, reference)
     except ValueError as error:
-        raise InputError(f"the finals of {runs.name} cannot be compared: {error}") from error
+        raise InputError(f"the finals of {study.name} cannot be compared: {error}") from error
     finalists = [
         Finalist(
             trial=trial,
             finals=tuple(final for final, _ in made),
-            role=role_of(runs, number),
-            promised=trial.metrics[runs.objective],
-            validation=np.array([final.metrics[runs.objective] for final, _ in made]),
+            role=role_of(study, number),
+            promised=study.value(trial),
+            validation=np.array([study.value(final) for final, _ in made]),
             errors=errors[str(number)],
             scores=scored.scores[str(number)],
             test=scored.mean(str(number)),
         )
         for number, made in found.items()
-        for trial in [runs.trial(number)]
+        for trial in [study.trial(number)]
     ]
-    champion = runs.champion
+    champion = study.champion
     finalists.sort(
         key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
     )
     return Outcome(tuple(finalists), tuple(scored.compare()), reference)
 
 
-def _errors(
-    store: TrackingStore, runs: StudyRuns, data: OpenData
-) -> dict[int, list[tuple[TrialRun, Errors]]]:
+def _errors(study: RecordedStudy, data: OpenData) -> dict[int, list[tuple[Trial, Errors]]]:
     """Number of a finalist -> its finals of which something was kept, and their errors."""
-    errors_of = kind_of(runs).errors
+    errors_of = kind_of(study).errors
     found = {
         number: [
             (final, made)
             for final in finals
-            if (made := errors_of(store, runs, final, data)) is not None
+            if (made := errors_of(study, final, data)) is not None
         ]
-        for number, finals in runs.finalists.items()
+        for number, finals in study.finalists.items()
     }
     # One training of several, the others failed or lost: of its luck nothing is known.
     most = max(map(len, found.values()), default=0)
     return {number: made for number, made in found.items() if len(made) >= min(2, most) > 0}
 
 
-def role_of(runs: StudyRuns, number: int) -> str:
+def role_of(study: RecordedStudy, number: int) -> str:
     """What a trial is besides a trial: ``default of GAT``, ``baseline of GCN``; empty for most."""
-    trial = runs.trial(number)
-    if number not in runs.defaults and not trial.baseline:
+    trial = study.trial(number)
+    if number not in study.defaults and not trial.is_baseline:
         return ""
-    called = "default" if runs.params.get("preset", "none") == "none" else "preset"
-    role = called if number in runs.defaults else "baseline"
-    return f"{role} of {style.title(trial.params[runs.by])}"
+    called = "default" if study.params.get(PRESET, "none") == "none" else "preset"
+    role = called if number in study.defaults else "baseline"
+    return f"{role} of {style.title(study.group(trial))}"
 
 
-def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+def find(study: RecordedStudy, data: OpenData) -> Findings:
     """The finals of a study.
 
     Raises:
         InputError: See `outcome`.
     """
-    return findings_of(outcome(store, runs, data), runs)
+    return findings_of(outcome(study, data), study)
 
 
-def findings_of(found: Outcome | None, runs: StudyRuns) -> Findings:
+def findings_of(found: Outcome | None, study: RecordedStudy) -> Findings:
     """An outcome as text, table and figure."""
     if found is None:
         return Findings(title="finals", name="finals", text=NONE)
     return Findings(
         title="finals",
         name="finals",
-        text=markdown(found, runs),
-        table=frame(found, runs),
-        figures={"finals": draw(found, runs)},
+        text=markdown(found, study),
+        table=frame(found, study),
+        figures={"finals": draw(found, study)},
     )
 
 
 analyse = partial(findings.analyse, find)
 
 
-def quantity(runs: StudyRuns) -> str:
+def quantity(study: RecordedStudy) -> str:
     """The objective as it is written in a table."""
-    return {"r2": "R²"}.get(runs.objective.partition("/")[2], runs.objective.partition("/")[2])
+    return {"r2": "R²"}.get(study.objective.partition("/")[2], study.objective.partition("/")[2])
 
 
-def frame(found: Outcome, runs: StudyRuns) -> pd.DataFrame:
+def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
     """All digits, one row a final."""
-    name = quantity(runs)
+    name = quantity(study)
     return pd.DataFrame(
         [
             {
                 "trial": finalist.trial.number,
                 "champion": finalist is found.champion,
-                "seed": int(final.params["seed"]),
-                "run_id": final.run_id,
-                runs.objective: validation,
+                "seed": final.config["seed"],
+                "run_id": study.artifacts.run_id(final),
+                study.objective: validation,
                 f"test {name}": score,
-                f"{runs.objective} in the search": finalist.promised,
+                f"{study.objective} in the search": finalist.promised,
                 f"mean test {name}": finalist.test.value,
                 "low": finalist.test.low,
                 "high": finalist.test.high,
@@ -243,9 +243,9 @@ def frame(found: Outcome, runs: StudyRuns) -> pd.DataFrame:
     )
 
 
-def markdown(found: Outcome, runs: StudyRuns) -> str:
+def markdown(found: Outcome, study: RecordedStudy) -> str:
     """The table as aligned Markdown, with what it means below."""
-    name = quantity(runs)
+    name = quantity(study)
     header = [
         "configuration",
         f"validation {name} in the search",
@@ -255,7 +255,7 @@ def markdown(found: Outcome, runs: StudyRuns) -> str:
         "cannot be told from",
     ]
     rows = [_cells(found, finalist) for finalist in found.finalists]
-    return f"{markdown_table(header, rows)}\n\n{_caption(found, runs)}\n"
+    return f"{markdown_table(header, rows)}\n\n{_caption(found, study)}\n"
 
 
 def _cells(found: Outcome, finalist: Finalist) -> list[str]:
@@ -278,38 +278,41 @@ def _over_seeds(found: Outcome, finalist: Finalist) -> str:
     return f"{finalist.validation.mean(axis=0):.4f}{of}"
 
 
-def _caption(found: Outcome, runs: StudyRuns) -> str:
+def _caption(found: Outcome, study: RecordedStudy) -> str:
     seeds = sorted({len(finalist.finals) for finalist in found.finalists})
     pairs = len(found.comparisons)
-    kind = KINDS[runs.kind]
+    kind = KINDS[study.kind]
     remark = f" {kind.remark}" if kind.remark else ""
     luck = "the training and " if seeds[-1] > 1 else ""
     return (
-        f"{escaped(runs.name)}: the finalists, each trained again with "
+        f"{escaped(study.name)}: the finalists, each trained again with "
         f"{' or '.join(map(str, seeds))} fresh seeds; in bold the champion, which has the highest "
-        f"mean of {runs.objective} over them. Selection gap: what the search promised, less that "
+        f"mean of {study.objective} over them. Selection gap: what the search promised, less that "
         "mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {kind.units}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
-        f"pairs (Holm).{_lost(found, runs)}{remark}"
+        f"pairs (Holm).{_lost(found, study)}{remark}"
     )
 
 
-def _lost(found: Outcome, runs: StudyRuns) -> str:
+def _lost(found: Outcome, study: RecordedStudy) -> str:
     """What is to be said of finals that failed, or cannot be scored."""
     told = ""
-    if failed := sum(final.state in ("failed", "infeasible") for final in runs.finals):
+    if failed := sum(final.status in WITHOUT_RESULT for final in study.finals):
         told += f" {failed} finals failed; a configuration of which none did goes before."
     shown = {finalist.trial.number for finalist in found.finalists}
-    missing = [*runs.without_finals, *(number for number in runs.finalists if number not in shown)]
+    missing = [
+        *study.without_finals,
+        *(number for number in study.finalists if number not in shown),
+    ]
     if missing:
         numbers = ", ".join(map(str, missing))
         told += (
             f" Finalists too, but left out, since too few of their finals came to an end and were "
             f"kept: trials {numbers}."
         )
-    champion = runs.champion
+    champion = study.champion
     if champion is not None and champion.number != found.champion.trial.number:
         told += (
             f" The one with the highest mean, trial {champion.number}, could not be scored, as "
@@ -318,7 +321,7 @@ def _lost(found: Outcome, runs: StudyRuns) -> str:
     return told
 
 
-def draw(found: Outcome, runs: StudyRuns) -> Figure:
+def draw(found: Outcome, study: RecordedStudy) -> Figure:
     """Draws what the search promised, what fresh seeds gave, and the test split's word."""
     with matplotlib.rc_context(style.LOOK):
         height = ROW * len(found.finalists) + 1.3
@@ -330,7 +333,7 @@ def draw(found: Outcome, runs: StudyRuns) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)  # names take half of the width
-        axis.set_xlabel(f"{quantity(runs)} (dimensionless)")
+        axis.set_xlabel(f"{quantity(study)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
@@ -400,7 +403,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command_line.answer(
         line,
         argv,
-        lambda typed, uri, report: analyse(typed.study, uri, typed.data_dir, report, typed.data),
+        lambda typed, uri, report: analyse(
+            command_line.folder_of(typed), uri, typed.data_dir, report, typed.data
+        ),
     )
 
 

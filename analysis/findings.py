@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 
 from analysis import command_line, style
 from analysis.kinds import OpenData, kind_of
-from analysis.runs import StudyRuns, TrackingStore
 from datasets.files import write_whole
+from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
 
 FOLDER = "report"
 """Where an analysis' files are among the artifacts of the study's run."""
@@ -40,29 +42,34 @@ class Findings:
     figures: Mapping[str, Figure | bytes] = field(default_factory=dict)
 
 
-Find = Callable[[TrackingStore, StudyRuns, OpenData], Findings]
+Find = Callable[[RecordedStudy, OpenData], Findings]
 """An analysis; raises InputError where it finds nothing, with the reason."""
 
 
-def opener(runs: StudyRuns, data_dir: Path, where: str | None = None) -> OpenData:
+def opener(study: RecordedStudy, data_dir: Path, where: str | None = None) -> OpenData:
     """What opens the data of a study, once.
 
     Args:
-        runs: The study.
+        study: The study.
         data_dir: Folder of prepared data.
         where: Where the data are on this machine; None: where they were for the study.
     """
-    return cache(lambda: kind_of(runs).open_data(runs, data_dir, where))
+    return cache(lambda: kind_of(study).open_data(study, data_dir, where))
 
 
 def analyse(
-    find: Find, study: str, uri: str, data_dir: Path, report: Path, where: str | None = None
+    find: Find,
+    folder: StudyFolder,
+    uri: str,
+    data_dir: Path,
+    report: Path,
+    where: str | None = None,
 ) -> str:
     """Analyses a study, writes what was found, and publishes it with the study's run.
 
     Args:
         find: The analysis.
-        study: Name of the study.
+        folder: Of the study.
         uri: MLflow's tracking URI.
         data_dir: Folder of prepared data.
         report: Folder for the files; made if it is not there.
@@ -76,14 +83,13 @@ def analyse(
         InputError: If there is no such study, nothing is found, or the data are needed and not
             there, or others.
     """
-    store = TrackingStore(uri)
-    runs = store.study(study)
-    data = opener(runs, data_dir, where)
+    study = recorded_study(folder, uri).in_mlflow()
+    data = opener(study, data_dir, where)
     if where is not None:
         data()
-    found = find(store, runs, data)
+    found = find(study, data)
     files = write(found, report)
-    store.publish(runs.run_id, files, FOLDER)
+    study.artifacts.publish(None, files, FOLDER)
     told = f"{found.title}: {', '.join(map(str, files))}" if files else ""
     return "\n".join(filter(None, (found.text, told)))
 

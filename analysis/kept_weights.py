@@ -1,13 +1,19 @@
 """Models of trials from the weights that were kept of them, held against what was recorded."""
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
-from analysis.runs import TrialRun
+from analysis.curves import last_metrics
 from datasets.errors import InputError
+from record import names
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from trainables.checkpoint import WEIGHTS, load_weights
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -19,22 +25,28 @@ TOLERANCE = 0.01
 other features or another model are further off."""
 
 
-def restore(
-    trial: TrialRun, weights: dict[str, Any], build: Callable[[dict[str, Any]], Model]
-) -> Model:
+def weights(study: RecordedStudy, trial: Trial) -> dict[str, Any] | None:
+    """``epoch``, ``config`` and ``model`` of a trial; None where they were not kept."""
+    with tempfile.TemporaryDirectory() as scratch:
+        artifact = f"{names.WEIGHTS}/{WEIGHTS}"
+        file = study.artifacts.fetch(trial, artifact, Path(scratch))
+        return load_weights(file.parent) if file else None
+
+
+def restore(trial: Trial, kept: dict[str, Any], build: Callable[[dict[str, Any]], Model]) -> Model:
     """The model of a trial, ready to predict, on the CPU.
 
     Args:
         trial: The trial.
-        weights: What `TrackingStore.weights` gives of it.
+        kept: Its weights, see `weights`.
         build: Makes the untrained model from the fields of its configuration.
 
     Raises:
         InputError: If the weights are those of another version of the model.
     """
     try:
-        model = build(weights["config"])
-        model.load_state_dict(weights["model"])
+        model = build(kept["config"])
+        model.load_state_dict(kept["model"])
     except (TypeError, RuntimeError) as error:
         raise InputError(
             f"the weights of trial {trial.number} do not fit this version of the code: "
@@ -43,7 +55,7 @@ def restore(
     return model.eval()
 
 
-def check_unchanged(trial: TrialRun, metrics: Mapping[str, float]) -> None:
+def check_unchanged(trial: Trial, metrics: Mapping[str, float]) -> None:
     """Compares a restored model's validation error with that of the trial.
 
     Args:
@@ -53,7 +65,7 @@ def check_unchanged(trial: TrialRun, metrics: Mapping[str, float]) -> None:
     Raises:
         InputError: If it is not the recorded one.
     """
-    now, then = metrics[WITNESS], trial.metrics[WITNESS]
+    now, then = metrics[WITNESS], last_metrics(trial)[WITNESS]
     if not math.isclose(now, then, rel_tol=TOLERANCE):
         raise InputError(
             f"the weights of trial {trial.number} give a {WITNESS} of {now:.5g}, recorded is "

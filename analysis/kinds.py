@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from analysis import dreams, predictions
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
-from analysis.texts import whole
 from datasets.errors import InputError
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from trainables.driving import STRIDE
 from trainables.rollout import CONTEXT
 
@@ -34,24 +34,19 @@ class Kind:
     """
 
     units: str
-    open_data: Callable[[StudyRuns, Path, str | None], Any]
-    errors: Callable[[TrackingStore, StudyRuns, TrialRun, OpenData], Errors | None]
+    open_data: Callable[[RecordedStudy, Path, str | None], Any]
+    errors: Callable[[RecordedStudy, Trial, OpenData], Errors | None]
     remark: str = ""
 
 
-def _of_predictions(
-    store: TrackingStore, runs: StudyRuns, final: TrialRun, data: OpenData
-) -> Errors | None:
-    del runs
-    made = predictions.of_trial(store, final, data)
+def _of_predictions(study: RecordedStudy, final: Trial, data: OpenData) -> Errors | None:
+    made = predictions.of_trial(study, final, data)
     return None if made is None else (made.errors(), made.reference())
 
 
-def _of_rollouts(
-    store: TrackingStore, runs: StudyRuns, final: TrialRun, data: OpenData
-) -> Errors | None:
-    made = dreams.of_trial(store, final, data)
-    return None if made is None else made.free_running(whole("horizon", runs.fact("horizon")))
+def _of_rollouts(study: RecordedStudy, final: Trial, data: OpenData) -> Errors | None:
+    made = dreams.of_trial(study, final, data)
+    return None if made is None else made.free_running(study.fact("horizon"))
 
 
 KINDS: Mapping[str, Kind] = {
@@ -68,12 +63,12 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def kind_of(runs: StudyRuns) -> Kind:
+def kind_of(study: RecordedStudy) -> Kind:
     """What a study learned from.
 
     Raises:
         InputError: If it is none of these.
     """
-    if runs.kind not in KINDS:
-        raise InputError(f"{runs.name} is neither of molecules nor of drives: it has no scores")
-    return KINDS[runs.kind]
+    if study.kind not in KINDS:
+        raise InputError(f"{study.name} is neither of molecules nor of drives: it has no scores")
+    return KINDS[study.kind]

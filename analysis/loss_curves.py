@@ -31,9 +31,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from analysis import command_line, findings, style
+from analysis.curves import Curve, curve, last_metrics
 from analysis.findings import Findings, OpenData
-from analysis.runs import History, StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 
 FEW_EPOCHS = 20
 """Up to so many epochs each one gets a marker; a single epoch is no line."""
@@ -80,9 +82,9 @@ class Curves:
         validation: The same on the validation split, after each epoch.
     """
 
-    trial: TrialRun
-    train: History
-    validation: History
+    trial: Trial
+    train: Curve
+    validation: Curve
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,20 @@ class Panel:
     baseline: Curves | None
 
 
-def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+def find(study: RecordedStudy, data: OpenData) -> Findings:
     """The loss curves of a study; its data are not needed: all that is drawn is in MLflow.
 
     Raises:
         InputError: If no trial finished.
     """
     del data
-    panels = [_panel(store, runs, family, trials) for family, trials in runs.groups.items()]
-    errors = errors_of(runs)
+    panels = [_panel(study, family, trials) for family, trials in study.groups.items()]
+    errors = errors_of(study)
     return Findings(
         title="loss curves",
         name="loss_curves",
         text="",
-        table=frame(panels, errors, runs.by),
+        table=frame(panels, errors, study.by),
         figures={"loss_curves": _draw(panels, errors)},
     )
 
@@ -115,7 +117,7 @@ def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
 analyse = partial(findings.analyse, find)
 
 
-def errors_of(runs: StudyRuns) -> Errors:
+def errors_of(study: RecordedStudy) -> Errors:
     """What the errors of a study are, and what they are compared with.
 
     Of molecules, with predicting the validation split's own mean for every sample: that errs by
@@ -125,20 +127,20 @@ def errors_of(runs: StudyRuns) -> Errors:
     Raises:
         InputError: If no trial finished, or what the trials recorded is of neither kind.
     """
-    best = runs.best(runs.trials)
+    best = study.best(study.trials)
     if best is None:
-        raise InputError(f"no trial of {runs.name} finished, so there is nothing to compare")
+        raise InputError(f"no trial of {study.name} finished, so there is nothing to compare")
     error = _recorded(best, "validation/mse")
-    if COPYING in best.metrics:
+    if COPYING in last_metrics(best):
         return Errors(
             quantity="one-step mean squared error\n(squared pixel values)",
             unit="squared pixel values",
             reference="copying the last frame",
-            level=error / best.metrics[COPYING],
+            level=error / last_metrics(best)[COPYING],
             mark="copying the last frame",
             during=False,
         )
-    unit = style.squared(runs.unit)
+    unit = style.squared(study.unit)
     return Errors(
         quantity=f"mean squared error ({unit})",
         unit=unit,
@@ -176,41 +178,40 @@ def _numbers(who: Mapping[str, str], curves: Curves, errors: Errors) -> pd.DataF
     return table
 
 
-def _panel(
-    store: TrackingStore, runs: StudyRuns, family: str, trials: Sequence[TrialRun]
-) -> Panel:
-    best = runs.best(trials)
-    baseline = runs.best(trial for trial in trials if trial.baseline)
+def _panel(study: RecordedStudy, family: str, trials: Sequence[Trial]) -> Panel:
+    best = study.best(trials)
+    baseline = study.best(trial for trial in trials if trial.is_baseline)
     return Panel(
         family=family,
-        best=_curves(store, best) if best else None,
-        baseline=_curves(store, baseline) if baseline else None,
+        best=_curves(best) if best else None,
+        baseline=_curves(baseline) if baseline else None,
     )
 
 
-def _curves(store: TrackingStore, trial: TrialRun) -> Curves:
+def _curves(trial: Trial) -> Curves:
     return Curves(
         trial=trial,
-        train=_training_error(store, trial),
-        validation=store.history(trial, "validation/mse"),
+        train=_training_error(trial),
+        validation=curve(trial, "validation/mse"),
     )
 
 
-def _training_error(store: TrackingStore, trial: TrialRun) -> History:
-    if "train/mse" in trial.metrics:
-        return store.history(trial, "train/mse")
-    train = store.history(trial, "train/loss")
+def _training_error(trial: Trial) -> Curve:
+    if "train/mse" in last_metrics(trial):
+        return curve(trial, "train/mse")
+    train = curve(trial, "train/loss")
     # Squared error by loss: the variance that this trial's loss is measured in.
     scale = _recorded(trial, "validation/mse") / _recorded(trial, "validation/loss")
-    return History(train.epochs, train.values * scale)
+    return Curve(train.epochs, train.values * scale)
 
 
-def _recorded(trial: TrialRun, metric: str) -> float:
-    if metric not in trial.metrics:
+def _recorded(trial: Trial, metric: str) -> float:
+    value = trial.value(metric)
+    if value is None:
         raise InputError(
             f"trial {trial.number} has no {metric}: expected a study of molecules or of drives"
         )
-    return trial.metrics[metric]
+    return value
 
 
 def _draw(panels: Sequence[Panel], errors: Errors) -> Figure:
@@ -252,7 +253,7 @@ def _paint_panel(axis: Axes, panel: Panel, errors: Errors) -> None:
     _line(axis, best.validation, 0, style.BLUE, "-", "best trial, validation")
 
 
-def _line(axis: Axes, curve: History, early: float, color: str, dashes: str, name: str) -> None:
+def _line(axis: Axes, curve: Curve, early: float, color: str, dashes: str, name: str) -> None:
     """Draws a curve, each epoch's point so many epochs early."""
     marker = "." if len(curve.epochs) <= FEW_EPOCHS else ""
     epochs = curve.epochs - early
@@ -265,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command_line.answer(
         line,
         argv,
-        lambda typed, uri, report: analyse(typed.study, uri, Path(), report),
+        lambda typed, uri, report: analyse(command_line.folder_of(typed), uri, Path(), report),
     )
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from analysis import command_line
 from analysis.champion import champion_of
-from analysis.runs import StudyRuns, TrackingStore
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
 
 TABLES = (".csv", ".parquet")
 """Suffixes of what --output writes of molecules."""
@@ -44,57 +45,56 @@ def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
             such a study, or what is to be predicted cannot be.
         OSError: If a file cannot be written.
     """
-    store = TrackingStore(tracking_uri)
-    runs = store.study(typed.study)
-    if runs.kind == "molecules":
-        return _molecules(typed, store, runs)
-    if runs.kind == "drives":
-        return _drives(typed, store, runs, report)
-    raise InputError(f"{runs.name} is neither of molecules nor of drives: nothing is predicted")
+    study = recorded_study(command_line.folder_of(typed), tracking_uri).in_mlflow()
+    if study.kind == "molecules":
+        return _molecules(typed, study)
+    if study.kind == "drives":
+        return _drives(typed, study, report)
+    raise InputError(f"{study.name} is neither of molecules nor of drives: nothing is predicted")
 
 
-def _molecules(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns) -> str:
-    _refuse(typed, ("recordings", "episode"), f"{runs.name} is a study of molecules")
+def _molecules(typed: argparse.Namespace, study: RecordedStudy) -> str:
+    _refuse(typed, ("recordings", "episode"), f"{study.name} is a study of molecules")
     if (typed.smiles is None) == (typed.molecules is None):
-        raise InputError(f"{runs.name} predicts molecules: give either --smiles or --molecules")
+        raise InputError(f"{study.name} predicts molecules: give either --smiles or --molecules")
     if typed.output is not None and typed.output.suffix not in TABLES:
         raise InputError(f"unknown --output {typed.output}: expected FILE.csv or FILE.parquet")
     # Imported here: a study of drives need not load what molecules take.
     from analysis import predict_molecules
 
-    champion = champion_of(store, runs)
+    champion = champion_of(study)
     if typed.smiles is not None:
-        found = predict_molecules.of_smiles(runs, champion, typed.smiles)
+        found = predict_molecules.of_smiles(study, champion, typed.smiles)
     else:
-        found = predict_molecules.of_file(runs, champion, typed.molecules)
-    said = [predict_molecules.markdown(found, runs, champion)]
+        found = predict_molecules.of_file(study, champion, typed.molecules)
+    said = [predict_molecules.markdown(found, study, champion)]
     if typed.smiles is not None:
-        said.append(predict_molecules.geometry(runs))
+        said.append(predict_molecules.geometry(study))
     if found.left_out:
         said.append(predict_molecules.left_out(found))
     if typed.output is not None:
-        predict_molecules.write(found, runs, champion, typed.output)
+        predict_molecules.write(found, study, champion, typed.output)
         said.append(f"\npredictions: {typed.output}")
     return "\n".join(said)
 
 
-def _drives(typed: argparse.Namespace, store: TrackingStore, runs: StudyRuns, report: Path) -> str:
-    _refuse(typed, ("smiles", "molecules"), f"{runs.name} is a study of drives")
+def _drives(typed: argparse.Namespace, study: RecordedStudy, report: Path) -> str:
+    _refuse(typed, ("smiles", "molecules"), f"{study.name} is a study of drives")
     folder: Path = typed.output or report
     if folder.suffix in TABLES:
-        raise InputError(f"--output {folder}: expected a folder, as {runs.name} is of drives")
+        raise InputError(f"--output {folder}: expected a folder, as {study.name} is of drives")
     from analysis import predict_drives
 
-    champion = champion_of(store, runs)
+    champion = champion_of(study)
     episode = typed.episode or 0
     if typed.recordings is not None:
-        drive = predict_drives.of_file(runs, typed.recordings, episode)
+        drive = predict_drives.of_file(study, typed.recordings, episode)
     else:
-        drive = predict_drives.of_study(runs, typed.data_dir, episode)
+        drive = predict_drives.of_study(study, typed.data_dir, episode)
     found = predict_drives.dream(champion, drive)
     command_line.make_folder(folder)
     files = predict_drives.write(found, drive, champion, folder)
-    text = predict_drives.markdown(found, drive, runs, champion)
+    text = predict_drives.markdown(found, drive, study, champion)
     return f"{text}\nrollouts: {', '.join(map(str, files))}"
 
 

@@ -12,12 +12,11 @@ from analysis import dreams, film
 from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
 from analysis.rollouts import HORIZONS
-from analysis.runs import StudyRuns
-from analysis.texts import whole
 from datasets.driving import read_drives
 from datasets.errors import InputError
 from datasets.files import write_whole
 from datasets.recordings import Recordings
+from record.recorded_study import RecordedStudy
 from trainables import rollout
 from trainables.rollout import CONTEXT
 
@@ -52,29 +51,29 @@ class Dreamt:
     freeze: np.ndarray
 
 
-def of_file(runs: StudyRuns, path: Path, episode: int) -> Drive:
+def of_file(study: RecordedStudy, path: Path, episode: int) -> Drive:
     """An episode of a file of recordings.
 
     Raises:
         InputError: If it is none, or its frames are not of the study's size, or see `_drive`.
     """
     recordings = read_drives(path)
-    if recordings.size != whole("pixels", runs.fact("pixels")):
+    if recordings.size != study.fact("pixels"):
         raise InputError(
-            f"{path} has frames of {recordings.size} pixels: {runs.name} was trained on "
-            f"{runs.fact('pixels')}"
+            f"{path} has frames of {recordings.size} pixels: {study.name} was trained on "
+            f"{study.fact('pixels')}"
         )
     return _drive(recordings, np.arange(len(recordings)), episode, f"episodes in {path}")
 
 
-def of_study(runs: StudyRuns, data_dir: Path, episode: int) -> Drive:
+def of_study(study: RecordedStudy, data_dir: Path, episode: int) -> Drive:
     """One of the study's own test episodes.
 
     Raises:
         InputError: If the study's drives are not there, or see `_drive`.
     """
-    data = dreams.open_data(runs, data_dir, None)
-    return _drive(data.recordings, data.split.test, episode, f"test episodes of {runs.name}")
+    data = dreams.open_data(study, data_dir, None)
+    return _drive(data.recordings, data.split.test, episode, f"test episodes of {study.name}")
 
 
 def _drive(recordings: Recordings, episodes: np.ndarray, episode: int, what: str) -> Drive:
@@ -160,7 +159,7 @@ def _spread(errors: np.ndarray) -> np.ndarray:
     return errors.std(axis=0, ddof=1)
 
 
-def markdown(found: Dreamt, drive: Drive, runs: StudyRuns, champion: Champion) -> str:
+def markdown(found: Dreamt, drive: Drive, study: RecordedStudy, champion: Champion) -> str:
     """Error against horizon as aligned Markdown, with what it means below."""
     longest = len(found.freeze)
     horizons = [horizon for horizon in HORIZONS if horizon <= longest]
@@ -171,7 +170,7 @@ def markdown(found: Dreamt, drive: Drive, runs: StudyRuns, champion: Champion) -
     rows.append(_row(f"mean 1 to {longest}", found.mse.mean(axis=1), found.freeze.mean(axis=0)))
     header = ["horizon", "MSE", "standard deviation", "freeze", "share of freeze"]
     caption = (
-        f"{runs.name}: free-running rollouts of {champion.title}, over the episode "
+        f"{study.name}: free-running rollouts of {champion.title}, over the episode "
         f"{drive.title}, after {CONTEXT} frames of context, with the actions that were recorded: "
         "mean squared errors (pixel values from 0 to 1), mean and standard deviation over "
         f"{champion.trainings}. Freeze keeps the last frame of the context.{champion.remark}"

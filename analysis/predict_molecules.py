@@ -15,12 +15,12 @@ import torch
 from analysis import predictions
 from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
-from analysis.runs import StudyRuns
 from datasets.features import NEAREST
 from datasets.files import write_whole
 from datasets.graphs import GraphStore
 from datasets.molecules import read_table
 from datasets.new_molecules import from_smiles, graphs_as_learned
+from record.recorded_study import RecordedStudy
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import predict
 
@@ -63,31 +63,29 @@ class Predicted:
         return self.by_seed.std(axis=0, ddof=1)
 
 
-def of_smiles(runs: StudyRuns, champion: Champion, smiles: Sequence[str]) -> Predicted:
+def of_smiles(study: RecordedStudy, champion: Champion, smiles: Sequence[str]) -> Predicted:
     """Predicts molecules by their SMILES, each at one conformer.
 
     Raises:
         InputError: See `datasets.new_molecules.from_smiles`.
     """
-    return _predicted(runs, champion, from_smiles(smiles), smiles)
+    return _predicted(study, champion, from_smiles(smiles), smiles)
 
 
-def of_file(runs: StudyRuns, champion: Champion, path: Path) -> Predicted:
+def of_file(study: RecordedStudy, champion: Champion, path: Path) -> Predicted:
     """Predicts the molecules of a table, at its positions.
 
     Raises:
         InputError: If it is none, or see `datasets.new_molecules.graphs_as_learned`.
     """
     table = read_table(path)
-    return _predicted(runs, champion, table, table.column("smiles").to_pylist())
+    return _predicted(study, champion, table, table.column("smiles").to_pylist())
 
 
 def _predicted(
-    runs: StudyRuns, champion: Champion, table: pa.Table, smiles: Sequence[str]
+    study: RecordedStudy, champion: Champion, table: pa.Table, smiles: Sequence[str]
 ) -> Predicted:
-    # Studies of an earlier version did not say; then QM9 alone listed its bonds.
-    unsaid = "listed" if runs.params["data.dataset"] == "qm9" else "of the SMILES"
-    graphs = graphs_as_learned(table, runs.fact("bonds", unsaid) == "listed")
+    graphs = graphs_as_learned(table, study.fact("bonds") == "listed")
     every, made = torch.arange(len(graphs)), []
     for final, weights in champion.finals:
         cutoff = GNNConfig(**weights["config"]).pair_cutoff
@@ -101,9 +99,9 @@ def _predicted(
     )
 
 
-def geometry(runs: StudyRuns) -> str:
+def geometry(study: RecordedStudy) -> str:
     """Where the positions of a SMILES come from, and whether the model knows such."""
-    dataset = runs.params["data.dataset"]
+    dataset = study.params["data.dataset"]
     learned = {
         "gfn2": ", as those that the model was trained on",
         "qm9": "; the model was trained on those of qm9, which are B3LYP's",
@@ -119,13 +117,13 @@ def left_out(found: Predicted) -> str:
     )
 
 
-def write(found: Predicted, runs: StudyRuns, champion: Champion, path: Path) -> None:
+def write(found: Predicted, study: RecordedStudy, champion: Champion, path: Path) -> None:
     """Writes all digits of all molecules, whole or not at all.
 
     Raises:
         OSError: If it cannot be written.
     """
-    target, unit = runs.params["data.target"], runs.unit
+    target, unit = study.params["data.target"], study.unit
     table = pd.DataFrame(
         {
             "row": found.rows,
@@ -155,9 +153,9 @@ def no_formula(text: str) -> str:
     return f"'{line}" if line.lstrip().startswith(FORMULA) else line
 
 
-def markdown(found: Predicted, runs: StudyRuns, champion: Champion) -> str:
+def markdown(found: Predicted, study: RecordedStudy, champion: Champion) -> str:
     """The first molecules as aligned Markdown, with what it means below."""
-    target, unit = runs.params["data.target"], runs.unit
+    target, unit = study.params["data.target"], study.unit
     header = ["molecule", f"{target} ({unit})", f"standard deviation ({unit})", "seeds"]
     columns = (found.smiles[:SHOWN], found.mean[:SHOWN], found.spread[:SHOWN])
     rows = [
@@ -165,7 +163,7 @@ def markdown(found: Predicted, runs: StudyRuns, champion: Champion) -> str:
         for smiles, mean, spread in zip(*columns, strict=True)
     ]
     caption = (
-        f"{runs.name}: {target} by {champion.title}: mean and standard deviation over "
+        f"{study.name}: {target} by {champion.title}: mean and standard deviation over "
         f"{champion.trainings}. The error that these have in common is not in it.{champion.remark}"
     )
     more = len(found.smiles) - SHOWN

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import torch
 
 from analysis import kept_weights
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
 from datasets.standardize import Standardizer
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from trainables.models.gnn import GNN, GNNConfig
 from trainables.molecules import MoleculeTask, predict
 
@@ -50,12 +51,11 @@ class Predictions:
 
 
 def of_trial(
-    store: TrackingStore, trial: TrialRun, data: Callable[[], MoleculeSet]
+    study: RecordedStudy, trial: Trial, data: Callable[[], MoleculeSet]
 ) -> Predictions | None:
     """What a trial predicts: as made earlier, or made now and kept with its run.
 
     Args:
-        store: MLflow's.
         trial: The trial.
         data: Opens the study's data; not called if they are not needed.
 
@@ -65,24 +65,24 @@ def of_trial(
     Raises:
         InputError: See `make`, and what `data` raises.
     """
-    made = recorded(store, trial)
-    if made is None and (weights := store.weights(trial)) is not None:
+    made = recorded(study, trial)
+    if made is None and (weights := kept_weights.weights(study, trial)) is not None:
         made = make(trial, weights, data())
-        record(store, trial, made, data().unit)
+        record(study, trial, made, data().unit)
     return made
 
 
-def recorded(store: TrackingStore, trial: TrialRun) -> Predictions | None:
+def recorded(study: RecordedStudy, trial: Trial) -> Predictions | None:
     """The predictions made earlier; None if there are none."""
     with tempfile.TemporaryDirectory() as scratch:
-        file = store.fetch(trial.run_id, FILE, Path(scratch))
+        file = study.artifacts.fetch(trial, FILE, Path(scratch))
         if file is None:
             return None
         table = pq.read_table(file)
         return Predictions(*(table[field.name].to_numpy() for field in fields(Predictions)))
 
 
-def record(store: TrackingStore, trial: TrialRun, made: Predictions, unit: str) -> None:
+def record(study: RecordedStudy, trial: Trial, made: Predictions, unit: str) -> None:
     """Keeps predictions with the run of their trial."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / FILE
@@ -95,47 +95,45 @@ def record(store: TrackingStore, trial: TrialRun, made: Predictions, unit: str) 
         )
         arrays = [pa.array(getattr(made, field.name)) for field in schema]
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file)
-        store.publish(trial.run_id, [file])
+        study.artifacts.publish(trial, [file])
 
 
-def open_data(runs: StudyRuns, cache: Path, dataset: str | None) -> MoleculeSet:
+def open_data(study: RecordedStudy, cache: Path, dataset: str | None) -> MoleculeSet:
     """The molecules that a study learned from.
 
     Args:
-        runs: The study.
+        study: The study.
         cache: Folder of generated tables and graphs.
         dataset: Where they are on this machine; None: where they were when the study was run.
 
     Raises:
         InputError: If they are not there, or are others than those of the study.
     """
-    options = runs.data_options(MoleculeOptions)
+    options = study.data_options(MoleculeOptions)
     if dataset is not None:
         options = replace(options, dataset=dataset)
     elif options.dataset.endswith(".parquet") and not Path(options.dataset).exists():
         raise InputError(
-            f"the data set of {runs.name} is not at {options.dataset}: "
+            f"the data set of {study.name} is not at {options.dataset}: "
             "give its path with --dataset"
         )
-    data = open_molecules(options, int(runs.params["seed"]), cache, say=lambda _: None)
-    if data.digest != runs.params["data.digest"]:
+    data = open_molecules(options, study.params["seed"], cache, say=lambda _: None)
+    if data.digest != study.params["data.digest"]:
         raise InputError(
-            f"{options.dataset} is not the data set of {runs.name}: its digest is {data.digest}, "
-            f"recorded is {runs.params['data.digest']}; give the original with --dataset"
+            f"{options.dataset} is not the data set of {study.name}: its digest is {data.digest}, "
+            f"recorded is {study.params['data.digest']}; give the original with --dataset"
         )
     return data
 
 
-def restore(trial: TrialRun, weights: dict[str, Any]) -> GNN:
+def restore(trial: Trial, weights: dict[str, Any]) -> GNN:
     """The model of a trial, see `kept_weights.restore`."""
     # Mean and standard deviation of the target come with the weights.
     fresh = Standardizer(mean=0.0, std=1.0)
     return kept_weights.restore(trial, weights, lambda config: GNN(GNNConfig(**config), fresh))
 
 
-def checked(
-    trial: TrialRun, weights: dict[str, Any], data: MoleculeSet
-) -> tuple[GNN, MoleculeTask]:
+def checked(trial: Trial, weights: dict[str, Any], data: MoleculeSet) -> tuple[GNN, MoleculeTask]:
     """The model of a trial, and its task, after a look at the validation split.
 
     Raises:
@@ -147,7 +145,7 @@ def checked(
     return model, task
 
 
-def make(trial: TrialRun, weights: dict[str, Any], data: MoleculeSet) -> Predictions:
+def make(trial: Trial, weights: dict[str, Any], data: MoleculeSet) -> Predictions:
     """Predicts the test split.
 
     Raises:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from analysis.markdown import table
-from analysis.runs import StudyRuns
 from analysis.style import FAMILIES
+from record.recorded_study import RecordedStudy
 
 HOMEWORK = "public solution repository liblaf/84100343-Deep-Learning, hw2"
 
@@ -49,31 +49,31 @@ class Published:
         return f"{table(header, self.rows)}\n\n{self.relation}"
 
 
-def beside(runs: StudyRuns) -> Published | None:
+def beside(study: RecordedStudy) -> Published | None:
     """The published figures that belong beside a study's; None: there are none."""
-    if runs.kind == "drives":
+    if study.kind == "drives":
         return _of_drives()
-    if runs.kind == "molecules" and runs.params["data.target"] == "mu":
-        return _of_dipoles(runs)
+    if study.kind == "molecules" and study.params["data.target"] == "mu":
+        return _of_dipoles(study)
     return None
 
 
-def _of_dipoles(runs: StudyRuns) -> Published:
+def _of_dipoles(study: RecordedStudy) -> Published:
     homework = "QM9, rows 1 to 10,000 to train, 11,001 to 12,000 to test"
     full = f"QM9, about {MAE_SIZE:,} molecules to train"
     rows = [(FAMILIES[f], f"R² {value:.3f}", homework, HOMEWORK) for f, value in R2.items()]
     rows += [
         (model, f"MAE {value:.4g} D", full, MAE_SOURCES[model]) for model, value in MAE.items()
     ]
-    return Published(tuple(rows), _relation(runs))
+    return Published(tuple(rows), _relation(study))
 
 
-def _relation(runs: StudyRuns) -> str:
-    dataset = PurePath(runs.params["data.dataset"]).stem.lower()
+def _relation(study: RecordedStudy) -> str:
+    dataset = PurePath(study.params["data.dataset"]).stem.lower()
     from_qm9 = dataset == "qm9"
-    if from_qm9 and runs.params["data.split"] == "homework":
+    if from_qm9 and study.params["data.split"] == "homework":
         same = "its R² is the same quantity on the same molecules."
-        if runs.params["data.dataset"] != "qm9":
+        if study.params["data.dataset"] != "qm9":
             same = f"where the rows of its file are QM9's, in their order, {same}"
         return (
             f"This study has the homework's split: {same} The MAE of the others comes from ten "

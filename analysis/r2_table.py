@@ -22,15 +22,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import command_line, findings, predictions, style
+from analysis import command_line, findings, kept_weights, predictions, style
+from analysis.curves import training_seconds
 from analysis.findings import Findings, OpenData
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
 from analysis.predictions import Predictions
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from analysis.scores import RESAMPLES, Score, Scores, bootstrap
 from datasets.errors import InputError
 from datasets.typed_paths import typed_address
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 
 PANEL = (2.5, 2.6)
 """Width and height of a panel, in inches."""
@@ -54,7 +56,7 @@ class Entry:
         seconds: Time spent training, evaluation left out.
     """
 
-    trial: TrialRun
+    trial: Trial
     predictions: Predictions
     scores: Scores
     parameters: int
@@ -71,47 +73,49 @@ class Row:
     note: str
 
 
-def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+def find(study: RecordedStudy, data: OpenData) -> Findings:
     """The test scores of a study.
 
     Raises:
         InputError: If it is not one of molecules, has not ended or has no finished trial or no
             weights; or see `OpenData`.
     """
-    _check_is_scored(runs)
-    entries = _entries(store, runs, data)
-    rows = [_row(runs, family, trials, entries) for family, trials in runs.groups.items()]
+    _check_is_scored(study)
+    entries = _entries(study, data)
+    rows = [_row(study, family, trials, entries) for family, trials in study.groups.items()]
     if all(row.best is None for row in rows):
         raise InputError(
-            f"{runs.name} has kept no weights of its best trials: nothing can be scored"
+            f"{study.name} has kept no weights of its best trials: nothing can be scored"
         )
     return Findings(
         title="test scores",
         name="r2_table",
-        text=markdown(rows, runs),
-        table=frame(rows, runs),
-        figures={"predicted_against_true": _draw(rows, runs)},
+        text=markdown(rows, study),
+        table=frame(rows, study),
+        figures={"predicted_against_true": _draw(rows, study)},
     )
 
 
 analyse = partial(findings.analyse, find)
 
 
-def _check_is_scored(runs: StudyRuns) -> None:
-    if runs.kind != "molecules":
-        raise InputError(f"{runs.name} predicts no property of molecules: there is no R² to table")
-    runs.check_ended()
+def _check_is_scored(study: RecordedStudy) -> None:
+    if study.kind != "molecules":
+        raise InputError(
+            f"{study.name} predicts no property of molecules: there is no R² to table"
+        )
+    study.check_ended()
 
 
-def _entries(store: TrackingStore, runs: StudyRuns, data: OpenData) -> dict[int, Entry]:
+def _entries(study: RecordedStudy, data: OpenData) -> dict[int, Entry]:
     """The compared trials on the test split, by number; without those whose weights were not
     kept."""
     entries = {}
-    for trial in _compared(runs):
-        weights = store.weights(trial)
+    for trial in _compared(study):
+        weights = kept_weights.weights(study, trial)
         if weights is None:
             continue
-        made = predictions.of_trial(store, trial, data)
+        made = predictions.of_trial(study, trial, data)
         assert made is not None
         model = predictions.restore(trial, weights)
         entries[trial.number] = Entry(
@@ -119,29 +123,29 @@ def _entries(store: TrackingStore, runs: StudyRuns, data: OpenData) -> dict[int,
             predictions=made,
             scores=bootstrap(made.prediction, made.target),
             parameters=sum(parameter.numel() for parameter in model.parameters()),
-            seconds=float(store.history(trial, "train/seconds").values.sum()),
+            seconds=training_seconds(trial),
         )
     return entries
 
 
-def _compared(runs: StudyRuns) -> list[TrialRun]:
+def _compared(study: RecordedStudy) -> list[Trial]:
     """The best trial of each family and its baseline."""
     found = [
         trial
-        for trials in runs.groups.values()
-        for trial in (runs.best(trials), runs.best(t for t in trials if t.baseline))
+        for trials in study.groups.values()
+        for trial in (study.best(trials), study.best(t for t in trials if t.is_baseline))
     ]
     return list({trial.number: trial for trial in found if trial is not None}.values())
 
 
 def _row(
-    runs: StudyRuns, family: str, trials: Sequence[TrialRun], entries: dict[int, Entry]
+    study: RecordedStudy, family: str, trials: Sequence[Trial], entries: dict[int, Entry]
 ) -> Row:
-    best = runs.best(trials)
-    baseline = runs.best(trial for trial in trials if trial.baseline)
+    best = study.best(trials)
+    baseline = study.best(trial for trial in trials if trial.is_baseline)
     note = ""
     if best is None:
-        states = Counter(trial.state for trial in trials)
+        states = Counter(trial.status for trial in trials)
         counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         note = f"no finished trial ({counts})"
     elif best.number not in entries:
@@ -154,26 +158,26 @@ def _row(
     )
 
 
-def frame(rows: Sequence[Row], runs: StudyRuns) -> pd.DataFrame:
+def frame(rows: Sequence[Row], study: RecordedStudy) -> pd.DataFrame:
     """The table, one row a family, all digits."""
     # Columns with gaps stay whole numbers.
-    return pd.DataFrame([_columns(row, runs) for row in rows]).convert_dtypes()
+    return pd.DataFrame([_columns(row, study) for row in rows]).convert_dtypes()
 
 
-def _columns(row: Row, runs: StudyRuns) -> dict[str, object]:
+def _columns(row: Row, study: RecordedStudy) -> dict[str, object]:
     best, baseline = row.best, row.baseline
     return {
-        runs.by: row.family,
+        study.by: row.family,
         "trial": best.trial.number if best else None,
-        "run_id": best.trial.run_id if best else None,
-        runs.objective: best.trial.metrics[runs.objective] if best else None,
+        "run_id": study.artifacts.run_id(best.trial) if best else None,
+        study.objective: study.value(best.trial) if best else None,
         "test molecules": len(best.predictions.row) if best else None,
-        **_score_columns("", best, runs.unit),
+        **_score_columns("", best, study.unit),
         "baseline trial": baseline.trial.number if baseline else None,
-        **_score_columns("baseline ", baseline, runs.unit),
+        **_score_columns("baseline ", baseline, study.unit),
         "parameters": best.parameters if best else None,
         "training time (s)": best.seconds if best else None,
-        "epochs": best.trial.metrics["epoch"] if best else None,
+        "epochs": best.trial.epoch if best else None,
         "note": row.note,
     }
 
@@ -187,14 +191,14 @@ def _score_columns(prefix: str, entry: Entry | None, unit: str) -> dict[str, flo
     return columns
 
 
-def markdown(rows: Sequence[Row], runs: StudyRuns) -> str:
+def markdown(rows: Sequence[Row], study: RecordedStudy) -> str:
     """The table as aligned Markdown, with what it means below."""
-    unit = escaped(runs.unit)
+    unit = escaped(study.unit)
     header = [
-        runs.by,
+        study.by,
         "trial",
         "R²",
-        f"MSE ({escaped(style.squared(runs.unit))})",
+        f"MSE ({escaped(style.squared(study.unit))})",
         f"MAE ({unit})",
         "baseline R²",
         f"baseline MAE ({unit})",
@@ -203,7 +207,7 @@ def markdown(rows: Sequence[Row], runs: StudyRuns) -> str:
         "epochs",
     ]
     table = markdown_table(header, [_cells(row) for row in rows])
-    return f"{table}\n\n{_caption(rows, runs)}\n"
+    return f"{table}\n\n{_caption(rows, study)}\n"
 
 
 def _cells(row: Row) -> list[str]:
@@ -222,7 +226,7 @@ def _cells(row: Row) -> list[str]:
         *end,
         f"{best.parameters:,}",
         f"{best.seconds:.1f}",
-        f"{best.trial.metrics['epoch']:.0f}",
+        str(best.trial.epoch),
     ]
 
 
@@ -230,27 +234,27 @@ def _interval(score: Score, digits: str) -> str:
     return f"{score.value:{digits}} ({score.low:{digits}} to {score.high:{digits}})"
 
 
-def _caption(rows: Sequence[Row], runs: StudyRuns) -> str:
-    chosen = runs.best(runs.trials)
+def _caption(rows: Sequence[Row], study: RecordedStudy) -> str:
+    chosen = study.best(study.trials)
     assert chosen is not None
     molecules = next((len(row.best.predictions.row) for row in rows if row.best), 0)
     return (
-        f"{escaped(runs.name)}: the trial of each {runs.by} that finished with the highest "
-        f"{runs.objective}, on {molecules:,} test molecules that nothing was fitted to or chosen "
+        f"{escaped(study.name)}: the trial of each {study.by} that finished with the highest "
+        f"{study.objective}, on {molecules:,} test molecules that nothing was fitted to or chosen "
         f"by. In brackets: 95 % bootstrap interval over the test molecules ({RESAMPLES:,} "
         "resamples); it leaves out the luck of the training seed. Baseline: the default, or "
-        f"preset, configuration of that {runs.by}. Best by {runs.objective}: "
-        f"{style.title(chosen.params[runs.by])}, trial {chosen.number} "
-        f"({chosen.metrics[runs.objective]:.4f})."
+        f"preset, configuration of that {study.by}. Best by {study.objective}: "
+        f"{style.title(study.group(chosen))}, trial {chosen.number} "
+        f"({study.value(chosen):.4f})."
     )
 
 
-def _draw(rows: Sequence[Row], runs: StudyRuns) -> Figure:
+def _draw(rows: Sequence[Row], study: RecordedStudy) -> Figure:
     targets = np.concatenate([row.best.predictions.target for row in rows if row.best])
     margin = MARGIN * np.ptp(targets)
     low, high = float(targets.min() - margin), float(targets.max() + margin)
-    target = runs.params["data.target"]
-    quantity = f"{QUANTITIES.get(target, target)} ({runs.unit})"
+    target = study.params["data.target"]
+    quantity = f"{QUANTITIES.get(target, target)} ({study.unit})"
 
     def paint(axes: Sequence[Axes]) -> None:
         for axis, row in zip(axes, rows, strict=True):
@@ -323,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line,
         argv,
         lambda typed, uri, report: analyse(
-            typed.study, uri, typed.data_dir, report, typed.dataset
+            command_line.folder_of(typed), uri, typed.data_dir, report, typed.dataset
         ),
     )
 

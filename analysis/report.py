@@ -1,4 +1,4 @@
-"""What a study found, as one web page and as Markdown, from what MLflow has of it alone.
+"""What a study found, as one web page and as Markdown, from what is recorded of it alone.
 
     python analysis/report.py NAME
     python analysis/report.py NAME OTHER ...
@@ -33,26 +33,20 @@ from analysis import (
     web_page,
 )
 from analysis.answer import answer, question
+from analysis.curves import training_seconds
 from analysis.finals import Outcome
 from analysis.findings import FOLDER, Find
 from analysis.markdown import block, code, escaped
 from analysis.published import beside
-from analysis.runs import (
-    COMMIT,
-    ENVIRONMENT,
-    FACTS,
-    OPTIONS,
-    SCHEDULER,
-    VERSIONS,
-    StudyRuns,
-    TrackingStore,
-    TrialRun,
-)
-from analysis.search_report import Chapter, search, training_seconds, use
+from analysis.search_report import Chapter, search, use
 from analysis.side_by_side import Side, compared
-from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.files import write_whole
+from record import names
+from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
+from record.trial import Placement, Trial
 
 CAPTIONS = {
     "finals": "Each finalist: what the search promised on the validation split, what each fresh "
@@ -73,7 +67,7 @@ SCORES = {
 }
 """What the winner of the search is set beside, by what the study learned from."""
 
-TOOLS = {"version.ray": "ray", "version.optuna": "optuna"}
+TOOLS = {names.VERSION + name: name for name in ("ray", "optuna")}
 """Tags of the versions that the study itself ran with."""
 
 
@@ -96,10 +90,10 @@ class Report(Chapter):
         self.text += chapter.text
         self.figures |= chapter.figures
 
-    def found(self, find: Find, store: TrackingStore, runs: StudyRuns) -> None:
+    def found(self, find: Find, study: RecordedStudy) -> None:
         """Takes up what an analysis found, or why it found nothing."""
         try:
-            findings = find(store, runs, _unscored)
+            findings = find(study, _unscored)
         except InputError as error:
             self.add(f"Not there: {escaped(str(error))}.")
             return
@@ -115,125 +109,127 @@ def _unscored() -> Any:
     )
 
 
-def write(store: TrackingStore, runs: StudyRuns) -> Report:
+def write(study: RecordedStudy) -> Report:
     """Writes the report of a study.
 
     Args:
-        store: MLflow's.
-        runs: The study.
+        study: The study.
     """
-    outcome, reason = scored(store, runs)
-    winner = outcome.champion.trial if outcome else runs.best(runs.trials)
-    report = Report(answer=answer(runs, outcome, reason))
-    report.add(f"# {escaped(runs.name)}")
-    report.add(question(runs))
+    outcome, reason = scored(study)
+    winner = outcome.champion.trial if outcome else study.best(study.trials)
+    report = Report(answer=answer(study, outcome, reason))
+    report.add(f"# {escaped(study.name)}")
+    report.add(question(study))
     report.add(f"> {report.answer}")
     report.head("The finalists")
     if outcome is None:
         report.add(f"Not there: {reason}.")
     else:
-        report.found(lambda *_: finals.findings_of(outcome, runs), store, runs)
-    _scores(report, store, runs)
+        report.found(lambda *_: finals.findings_of(outcome, study), study)
+    _scores(report, study)
     report.head("Loss curves")
-    report.found(loss_curves.find, store, runs)
+    report.found(loss_curves.find, study)
     report.head("The search")
-    report.join(search(store, runs, winner))
+    report.join(search(study, winner))
     report.head("Time and devices")
-    report.add(use(store, runs))
+    report.add(use(study))
     report.head("Do it again")
-    report.add(_again(runs, winner))
+    report.add(_again(study, winner))
     return report
 
 
-def scored(store: TrackingStore, runs: StudyRuns) -> tuple[Outcome | None, str]:
+def scored(study: RecordedStudy) -> tuple[Outcome | None, str]:
     """What the finals of a study say; or None, and as Markdown why they say nothing."""
-    if not runs.finals:
+    if not study.finals:
         return None, finals.NONE
     try:
-        outcome = finals.outcome(store, runs, _unscored)
+        outcome = finals.outcome(study, _unscored)
     except InputError as error:
         return None, escaped(str(error))
     return outcome, "" if outcome else "none of them finished, or no weights of them were kept"
 
 
-def description(study: str, tracking_uri: str) -> str:
+def description(folder: StudyFolder, tracking_uri: str) -> str:
     """What the study's run opens on in MLflow: question, answer, finalists.
 
     Raises:
         InputError: If there is no such study.
     """
-    store = TrackingStore(tracking_uri)
-    runs = store.study(study)
-    outcome, reason = scored(store, runs)
-    table = finals.markdown(outcome, runs) if outcome else ""
-    return f"{question(runs)}\n\n{answer(runs, outcome, reason)}\n\n{table}".strip()
+    study = recorded_study(folder, tracking_uri).in_mlflow()
+    outcome, reason = scored(study)
+    table = finals.markdown(outcome, study) if outcome else ""
+    return f"{question(study)}\n\n{answer(study, outcome, reason)}\n\n{table}".strip()
 
 
-def _scores(report: Report, store: TrackingStore, runs: StudyRuns) -> None:
-    if runs.kind in SCORES:
-        title, find = SCORES[runs.kind]
+def _scores(report: Report, study: RecordedStudy) -> None:
+    if study.kind in SCORES:
+        title, find = SCORES[study.kind]
         report.head(title)
-        report.found(find, store, runs)
-    if (published := beside(runs)) is not None:
+        report.found(find, study)
+    if (published := beside(study)) is not None:
         report.add("### Published figures")
         report.add(published.markdown())
 
 
-def _again(runs: StudyRuns, winner: TrialRun | None) -> str:
+def _again(study: RecordedStudy, winner: Trial | None) -> str:
     """Everything that is needed to do a study again."""
-    tags = runs.tags
-    data = ", ".join(f"{name} {value}" for name, value in _data(runs.params).items())
+    tags = study.tags
+    data = ", ".join(f"{name} {value}" for name, value in _data(study.params).items())
     told = {
-        "commit": _commits(runs.trained_with(COMMIT)),
+        "commit": _commits(study.trained_with(lambda placement: placement.commit)),
         "data": escaped(data),
-        "digest of the data": code(runs.params.get("data.digest", "not recorded")),
-        "versions": escaped(_versions(runs)),
-        "seed of the study": runs.params.get("seed", "not recorded"),
-        "seeds of the finals": ", ".join(sorted({f.params["seed"] for f in runs.finals}, key=int))
-        or "no finals",
-        "sampler": runs.params.get("sampler", "not recorded"),
-        "scheduler": tags.get(SCHEDULER, "not recorded"),
-        "machine": escaped(tags.get("orrery.host", "not recorded")),
-        "run in MLflow": code(runs.run_id),
+        "digest of the data": code(study.params[names.DIGEST]),
+        "versions": escaped(_versions(study)),
+        "seed of the study": str(study.params[names.SEED]),
+        "seeds of the finals": _seeds(study) or "no finals",
+        "sampler": study.params.get(names.SAMPLER, "not recorded"),
+        "scheduler": tags.get(names.SCHEDULER, "not recorded"),
+        "machine": escaped(tags.get(names.HOST, "not recorded")),
+        "run in MLflow": code(study.artifacts.run_id(None)),
     }
-    asked = f"{tags.get(ENVIRONMENT, '')} {tags.get('orrery.command', 'not recorded')}".strip()
-    command = shown(asked)  # an earlier version recorded it as it was typed
+    command = f"{tags.get(names.ENVIRONMENT, '')} {tags.get(names.COMMAND, 'not recorded')}"
     lines = "\n".join(f"- {name}: {value}" for name, value in told.items())
     configuration = ""
     if winner is not None:
-        values = json.dumps(dict(winner.params), indent=1).replace('"', "")
-        replay = f"python studies/replay.py {runs.name}/{winner.number}"
+        values = json.dumps(winner.config, indent=1).replace('"', "")
+        replay = f"python studies/replay.py {study.name}/{winner.number}"
         configuration = (
             f"\n\n{code(replay)} trains trial {winner.number} again and compares every number. "
             f"Its configuration:\n\n{block(values)}"
         )
-    return f"{block(command)}\n\n{lines}{configuration}"
+    return f"{block(command.strip())}\n\n{lines}{configuration}"
 
 
-def _data(params: Mapping[str, str]) -> dict[str, str]:
+def _seeds(study: RecordedStudy) -> str:
+    """Those of the finals."""
+    return ", ".join(map(str, sorted({final.config["seed"] for final in study.finals})))
+
+
+def _data(params: Mapping[str, Any]) -> dict[str, Any]:
     """The options that name the data, and in place of those of the same name what was found."""
     return {
         name.removeprefix(prefix): value
-        for prefix in (OPTIONS, FACTS)
+        for prefix in (names.OPTIONS, names.FACTS)
         for name, value in params.items()
-        if name.startswith(prefix) and name != "data.digest"
+        if name.startswith(prefix) and name != names.DIGEST
     }
 
 
-def _versions(runs: StudyRuns) -> str:
+def _versions(study: RecordedStudy) -> str:
     """Those with which the trials were trained, one after the other, and the study's own."""
-    told = [
-        each.replace(" ", ", ").replace("==", " ")
-        for each in runs.trained_with(VERSIONS).split(", then ")
-    ]
-    own = [f"{name} {runs.tags[tag]}" for tag, name in TOOLS.items() if tag in runs.tags]
+    told = study.trained_with(_packages)
+    own = [f"{name} {study.tags[tag]}" for tag, name in TOOLS.items() if tag in study.tags]
     return ", ".join(filter(None, [", then ".join(told), *own])) or "not recorded"
 
 
-def _commits(commits: str) -> str:
+def _packages(placement: Placement) -> str:
+    return ", ".join(f"{package} {version}" for package, version in placement.versions.items())
+
+
+def _commits(commits: Sequence[str]) -> str:
     """Those of the code that trained the trials, one after the other."""
     told = []
-    for commit in filter(None, commits.split(", then ")):
+    for commit in commits:
         changed = " (and changes that were not committed)" if commit.endswith("+") else ""
         told.append(f"{code(commit.removesuffix('+'))}{changed}")
     return ", then ".join(told) or "not recorded"
@@ -260,11 +256,11 @@ def save(report: Chapter, title: str, folder: Path) -> list[Path]:
     return [page, text, *files]
 
 
-def beside_each_other(studies: Sequence[str], tracking_uri: str, report: Path) -> str:
+def beside_each_other(folders: Sequence[StudyFolder], tracking_uri: str, report: Path) -> str:
     """Writes several studies' report, into the folder of the first.
 
     Args:
-        studies: Their names.
+        folders: Theirs.
         tracking_uri: MLflow's.
         report: Folder for the files; made if it is not there.
 
@@ -274,29 +270,28 @@ def beside_each_other(studies: Sequence[str], tracking_uri: str, report: Path) -
     Raises:
         InputError: If there is no such study, or they do not measure the same quantity.
     """
-    store = TrackingStore(tracking_uri)
-    if len(set(studies)) < len(studies):
-        raise InputError(f"{' '.join(studies)}: expected different studies to set side by side")
-    runs = [store.study(name) for name in studies]
-    told = compared([_side(store, each) for each in runs])
-    beside = f"beside-{'-'.join(each.name for each in runs[1:])}"
-    page, text, *_ = save(told, " beside ".join(studies), report / beside)
+    called = [folder.name for folder in folders]
+    if len(set(called)) < len(called):
+        raise InputError(f"{' '.join(called)}: expected different studies to set side by side")
+    known = [recorded_study(folder, tracking_uri).in_mlflow() for folder in folders]
+    told = compared([_side(study) for study in known])
+    beside = f"beside-{'-'.join(called[1:])}"
+    page, text, *_ = save(told, " beside ".join(called), report / beside)
     return f"{told.text}\nreport: {page}, {text}"
 
 
-def _side(store: TrackingStore, runs: StudyRuns) -> Side:
-    trained = [trial for trial in (*runs.trials, *runs.finals) if trial.metrics.get("epoch")]
-    hours = sum(training_seconds(store, trial) for trial in trained) / 3600
-    return Side(runs, *scored(store, runs), hours)
+def _side(study: RecordedStudy) -> Side:
+    hours = sum(map(training_seconds, study.every)) / 3600
+    return Side(study, *scored(study), hours)
 
 
-def analyse(study: str, tracking_uri: str, data_dir: Path, report: Path) -> str:
+def analyse(folder: StudyFolder, tracking_uri: str, data_dir: Path, report: Path) -> str:
     """Writes the report of a study, and publishes it with its run.
 
     Args:
-        study: Its name.
+        folder: Of the study.
         tracking_uri: MLflow's.
-        data_dir: Not needed: all that is told is in MLflow.
+        data_dir: Not needed: all that is told is recorded.
         report: Folder for the files; made if it is not there.
 
     Returns:
@@ -306,12 +301,11 @@ def analyse(study: str, tracking_uri: str, data_dir: Path, report: Path) -> str:
         InputError: If there is no such study.
     """
     del data_dir
-    store = TrackingStore(tracking_uri)
-    runs = store.study(study)
-    written = write(store, runs)
-    page, text, *figures = save(written, study, report)
-    store.publish(runs.run_id, [page, text], FOLDER)
-    store.publish(runs.run_id, figures, f"{FOLDER}/figures")
+    study = recorded_study(folder, tracking_uri).in_mlflow()
+    written = write(study)
+    page, text, *figures = save(written, study.name, report)
+    study.artifacts.publish(None, [page, text], FOLDER)
+    study.artifacts.publish(None, figures, f"{FOLDER}/figures")
     return f"{written.answer}\n\nreport: {page}, {text}"
 
 
@@ -321,9 +315,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     line.add_argument("others", metavar="OTHER", nargs="*", help="studies to set beside it")
 
     def written(typed: Namespace, uri: str, report: Path) -> str:
+        folders = [StudyFolder(typed.runs_dir, name) for name in (typed.study, *typed.others)]
         if typed.others:
-            return beside_each_other([typed.study, *typed.others], uri, report)
-        return analyse(typed.study, uri, Path(), report)
+            return beside_each_other(folders, uri, report)
+        return analyse(folders[0], uri, Path(), report)
 
     return command_line.answer(line, argv, written)
 

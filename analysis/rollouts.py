@@ -28,9 +28,10 @@ from analysis.dreams import PICTURES, Dreams
 from analysis.findings import Findings, OpenData
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 from datasets.typed_paths import typed_address
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from trainables.rollout import CONTEXT, psnr
 
 HORIZONS = (1, 10, 30, 50, 100)
@@ -59,25 +60,25 @@ class Entry:
     """
 
     title: str
-    trial: TrialRun
+    trial: Trial
     dreams: Dreams
 
 
-def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
+def find(study: RecordedStudy, data: OpenData) -> Findings:
     """The rollouts of a study.
 
     Raises:
         InputError: If it is not one of drives, has not ended or has no finished trial or no
             weights; or see `OpenData`.
     """
-    _check_can_be_rolled_out(runs)
-    entries = _entries(store, runs, data)
+    _check_can_be_rolled_out(study)
+    entries = _entries(study, data)
     shown = _shown(entries)
     films = [(entry.title, entry.dreams) for entry in shown]
     return Findings(
         title="rollouts",
         name="rollouts",
-        text=markdown(entries, runs),
+        text=markdown(entries, study),
         table=frame(entries),
         figures={
             "error_against_horizon": _draw(shown),
@@ -90,34 +91,34 @@ def find(store: TrackingStore, runs: StudyRuns, data: OpenData) -> Findings:
 analyse = partial(findings.analyse, find)
 
 
-def _check_can_be_rolled_out(runs: StudyRuns) -> None:
-    if runs.kind != "drives":
-        raise InputError(f"{runs.name} is no study of drives: there is nothing to roll out")
-    runs.check_ended()
+def _check_can_be_rolled_out(study: RecordedStudy) -> None:
+    if study.kind != "drives":
+        raise InputError(f"{study.name} is no study of drives: there is nothing to roll out")
+    study.check_ended()
 
 
-def _entries(store: TrackingStore, runs: StudyRuns, data: OpenData) -> list[Entry]:
+def _entries(study: RecordedStudy, data: OpenData) -> list[Entry]:
     """The best trial, and the baselines whose weights were kept."""
     entries = []
-    for title, trial in _compared(runs).items():
-        made = dreams.of_trial(store, trial, data)
+    for title, trial in _compared(study).items():
+        made = dreams.of_trial(study, trial, data)
         if made is not None:
             entries.append(Entry(title, trial, made))
         elif not entries:
             raise InputError(
-                f"the weights of trial {trial.number}, the best of {runs.name}, were not kept: "
+                f"the weights of trial {trial.number}, the best of {study.name}, were not kept: "
                 "nothing can be rolled out"
             )
     return entries
 
 
-def _compared(runs: StudyRuns) -> dict[str, TrialRun]:
+def _compared(study: RecordedStudy) -> dict[str, Trial]:
     """Title -> the best trial and the baselines."""
-    best = runs.best(runs.trials)
+    best = study.best(study.trials)
     assert best is not None
     found = {f"best, trial {best.number}": best}
-    for core, trials in runs.groups.items():
-        baseline = runs.best(trial for trial in trials if trial.baseline)
+    for core, trials in study.groups.items():
+        baseline = study.best(trial for trial in trials if trial.is_baseline)
         if baseline is not None and baseline.number != best.number:
             found[f"baseline, {style.title(core)}"] = baseline
     return found
@@ -126,7 +127,7 @@ def _compared(runs: StudyRuns) -> dict[str, TrialRun]:
 def _shown(entries: Sequence[Entry]) -> list[Entry]:
     """The best trial and the baseline with the same core, if there is one."""
     best, *baselines = entries
-    same = [e for e in baselines if e.trial.params["core"] == best.trial.params["core"]]
+    same = [e for e in baselines if e.trial.config["core"] == best.trial.config["core"]]
     return [best, *(same or baselines)[:1]]
 
 
@@ -154,7 +155,7 @@ def frame(entries: Sequence[Entry]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def markdown(entries: Sequence[Entry], runs: StudyRuns) -> str:
+def markdown(entries: Sequence[Entry], study: RecordedStudy) -> str:
     """The table as aligned Markdown, with what it means below."""
     longest = entries[0].dreams.mse.shape[2]
     horizons = [horizon for horizon in HORIZONS if horizon <= longest]
@@ -169,13 +170,13 @@ def markdown(entries: Sequence[Entry], runs: StudyRuns) -> str:
     ]
     table = markdown_table(header, [_cells(entry, horizons) for entry in entries])
     caption = (
-        f"{escaped(runs.name)}: mean squared errors (pixel values from 0 to 1) over "
+        f"{escaped(study.name)}: mean squared errors (pixel values from 0 to 1) over "
         f"{entries[0].dreams.mse.shape[1]} test episodes that nothing was fitted to or chosen by, "
         f"after {CONTEXT} frames of context, as shares of those of three baselines: persistence "
         "copies the true frame before, freeze keeps the last frame of the context, climatology is "
         "the mean training frame. Below 1 is better than the baseline. SSIM: structural "
         f"similarity, free-running, mean over 1 to {longest}. Best: the trial that finished with "
-        f"the highest {runs.objective}; baseline: the homework's configuration, "
+        f"the highest {study.objective}; baseline: the homework's configuration, "
         "but for what the command line fixed."
     )
     return f"{table}\n\n{caption}\n"
@@ -243,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line,
         argv,
         lambda typed, uri, report: analyse(
-            typed.study, uri, typed.data_dir, report, typed.recordings
+            command_line.folder_of(typed), uri, typed.data_dir, report, typed.recordings
         ),
     )
 

@@ -18,8 +18,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy import stats
 
 from analysis import style
-from analysis.runs import NO_RESULT, History, StudyRuns, TrackingStore, TrialRun
+from analysis.curves import Curve, curve
 from analysis.searched import Searched
+from record.recorded_study import RecordedStudy
+from record.trial import ENDED, WITHOUT_RESULT, Trial
 
 COLUMNS = 3
 """Panels beside each other."""
@@ -51,26 +53,26 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
         yield Figure((width, height), layout="constrained")
 
 
-def ended(runs: StudyRuns) -> list[TrialRun]:
+def ended(study: RecordedStudy) -> list[Trial]:
     """The trials of the search that ended, in that order."""
-    over = [trial for trial in runs.trials if trial.ended is not None and trial.state != "stopped"]
+    over = [trial for trial in study.trials if trial.status in ENDED]
     return sorted(over, key=lambda trial: (trial.ended, trial.number))
 
 
-def best_values(runs: StudyRuns) -> np.ndarray:
+def best_values(study: RecordedStudy) -> np.ndarray:
     """The best objective of the finished trials after each that ended: (ended,) float64, -inf
     before the first of them."""
-    values = [_value(runs, t) if t.state == "finished" else -np.inf for t in ended(runs)]
+    values = [_value(study, t) if t.status == "finished" else -np.inf for t in ended(study)]
     return np.array([*accumulate(values, max)])
 
 
-def best_so_far(runs: StudyRuns) -> Figure:
+def best_so_far(study: RecordedStudy) -> Figure:
     """The best finished trial after each one that ended, over their number and over the hours."""
-    trials = ended(runs)
-    begun = min(trial.started for trial in runs.trials)
+    trials = ended(study)
+    begun = min(filter(None, (trial.started or trial.ended for trial in study.trials)))
     seconds = [(trial.ended - begun).total_seconds() for trial in trials if trial.ended]
     unit, length = ("hours", 3600) if seconds[-1] > 5400 else ("minutes", 60)
-    best = best_values(runs)
+    best = best_values(study)
     with _figure(WIDTH, 2.6) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axis, places in (
@@ -85,28 +87,31 @@ def best_so_far(runs: StudyRuns) -> Figure:
                 color=style.BLUE,
                 label="best so far",
             )
-            _outcomes(axis, runs, trials, places)
-        left.set(xlabel="trials that have ended", ylabel=_quantity(runs))
+            _outcomes(axis, study, trials, places)
+        left.set(xlabel="trials that have ended", ylabel=_quantity(study))
         right.set_xlabel(f"time since the first one began ({unit})")
         left.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(figure, [left])
         return figure
 
 
-def _quantity(runs: StudyRuns) -> str:
-    return f"{runs.objective}\n(dimensionless)"
+def _quantity(study: RecordedStudy) -> str:
+    return f"{study.objective}\n(dimensionless)"
 
 
-def _value(runs: StudyRuns, trial: TrialRun) -> float:
-    return trial.metrics.get(runs.objective, np.nan)
+def _value(study: RecordedStudy, trial: Trial) -> float:
+    value = trial.value(study.objective)
+    return np.nan if value is None else value
 
 
-def _outcomes(axis: Axes, runs: StudyRuns, trials: Sequence[TrialRun], places: np.ndarray) -> None:
+def _outcomes(
+    axis: Axes, study: RecordedStudy, trials: Sequence[Trial], places: np.ndarray
+) -> None:
     """A mark for each trial: finished, pruned (with the value it had then), failed (at the foot,
     as it has none). What lies below the axis is marked at its foot."""
-    values = np.array([_value(runs, trial) for trial in trials])
-    states = np.array([trial.state for trial in trials])
-    low, high = _range(runs)
+    values = np.array([_value(study, trial) for trial in trials])
+    states = np.array([trial.status for trial in trials])
+    low, high = _range(study)
     axis.set_ylim(low, high)
     below = ~(values >= low)
     pruned = states == "pruned"
@@ -125,7 +130,7 @@ def _outcomes(axis: Axes, runs: StudyRuns, trials: Sequence[TrialRun], places: n
         if chosen.any():
             shown = np.maximum(values[chosen], low)
             axis.plot(places[chosen], shown, ls="", ms=4, label=label, **look)
-    failed = np.isin(states, NO_RESULT)
+    failed = np.isin(states, WITHOUT_RESULT)
     if failed.any():
         axis.plot(
             places[failed],
@@ -139,11 +144,11 @@ def _outcomes(axis: Axes, runs: StudyRuns, trials: Sequence[TrialRun], places: n
         )
 
 
-def _range(runs: StudyRuns) -> tuple[float, float]:
+def _range(study: RecordedStudy) -> tuple[float, float]:
     """Of the objective on the axis: that of the better three quarters of the finished trials.
     What was stopped early, or went astray, may lie far below: it is not to flatten the rest."""
-    values = [_value(runs, trial) for trial in ended(runs)]
-    finished = [_value(runs, trial) for trial in ended(runs) if trial.state == "finished"]
+    values = [_value(study, trial) for trial in ended(study)]
+    finished = [_value(study, trial) for trial in ended(study) if trial.status == "finished"]
     known = [value for value in finished or values if np.isfinite(value)]
     if not known:
         return 0.0, 1.0
@@ -164,38 +169,38 @@ def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
     )
 
 
-def axes_of(runs: StudyRuns, searched: Sequence[Searched], champion: TrialRun | None) -> Figure:
+def axes_of(study: RecordedStudy, searched: Sequence[Searched], champion: Trial | None) -> Figure:
     """The objective against each searched hyperparameter, a panel each."""
-    trials = ended(runs)
+    trials = ended(study)
     rows = -(-len(searched) // COLUMNS)
     with _figure(PANEL[0] * COLUMNS, PANEL[1] * rows + 0.4) as figure:
         grid = figure.subplots(rows, COLUMNS, sharey=True, squeeze=False)
         for axis, each in zip(grid.flat, searched, strict=False):
-            _axis(axis, runs, trials, each, champion)
+            _axis(axis, study, trials, each, champion)
         for axis in grid.flat[len(searched) :]:
             axis.set_axis_off()
         for line in grid:
-            line[0].set_ylabel(_quantity(runs))
+            line[0].set_ylabel(_quantity(study))
         _legend(figure, grid.flat)
         return figure
 
 
 def _axis(
     axis: Axes,
-    runs: StudyRuns,
-    trials: Sequence[TrialRun],
+    study: RecordedStudy,
+    trials: Sequence[Trial],
     searched: Searched,
-    champion: TrialRun | None,
+    champion: Trial | None,
 ) -> None:
-    had = [(trial, searched.value(trial.params)) for trial in trials]
+    had = [(trial, searched.value(trial.config)) for trial in trials]
     known = [(trial, value) for trial, value in had if value is not None]
     places = _places(axis, searched, [value for _, value in known])
-    _outcomes(axis, runs, [trial for trial, _ in known], places)
+    _outcomes(axis, study, [trial for trial, _ in known], places)
     for (trial, _), place in zip(known, places, strict=True):
         if champion is not None and trial.number == champion.number:
             axis.plot(
                 place,
-                _value(runs, trial),
+                _value(study, trial),
                 ls="",
                 marker="*",
                 ms=10,
@@ -271,17 +276,17 @@ class Rung:
     correlation: float
 
 
-def rungs(store: TrackingStore, runs: StudyRuns, epochs: Sequence[int]) -> list[Rung]:
+def rungs(study: RecordedStudy, epochs: Sequence[int]) -> list[Rung]:
     """The finished trials at the epochs at which others were stopped; empty with too few of
     them, or without early stopping."""
-    finished = [trial for trial in runs.trials if trial.state == "finished"]
+    finished = [trial for trial in study.trials if trial.status == "finished"]
     if len(finished) < FEWEST:
         return []
-    curves = [store.history(trial, runs.objective) for trial in finished]
+    curves = [curve(trial, study.objective) for trial in finished]
     found = []
     for epoch in epochs:
-        early = np.array([_at(curve, epoch) for curve in curves])
-        last = np.array([_at(curve, int(curve.epochs.max(initial=0))) for curve in curves])
+        early = np.array([_at(each, epoch) for each in curves])
+        last = np.array([_at(each, int(each.epochs.max(initial=0))) for each in curves])
         known = np.isfinite(early) & np.isfinite(last)
         if known.sum() >= FEWEST and len({*early[known]}) > 1 < len({*last[known]}):
             correlation = stats.spearmanr(early[known], last[known]).statistic  # pyright: ignore
@@ -289,12 +294,12 @@ def rungs(store: TrackingStore, runs: StudyRuns, epochs: Sequence[int]) -> list[
     return found
 
 
-def _at(curve: History, epoch: int) -> float:
-    (place,) = np.nonzero(curve.epochs == epoch)
-    return float(curve.values[place[0]]) if len(place) else np.nan
+def _at(line: Curve, epoch: int) -> float:
+    (place,) = np.nonzero(line.epochs == epoch)
+    return float(line.values[place[0]]) if len(place) else np.nan
 
 
-def rung_panels(runs: StudyRuns, found: Sequence[Rung]) -> Figure:
+def rung_panels(study: RecordedStudy, found: Sequence[Rung]) -> Figure:
     """Early against last scores, a panel a rung."""
     with _figure(PANEL[0] * max(2, len(found)), PANEL[1] + 0.4) as figure:
         panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
@@ -302,5 +307,5 @@ def rung_panels(runs: StudyRuns, found: Sequence[Rung]) -> Figure:
             axis.plot(rung.early, rung.last, ls="", marker="o", ms=4, color=style.BLUE)
             axis.set_title(f"rank correlation {rung.correlation:.2f}")
             axis.set_xlabel(f"after epoch {rung.epoch} (dimensionless)")
-        panels[0].set_ylabel(f"{runs.objective}, last\nepoch (dimensionless)")
+        panels[0].set_ylabel(f"{study.objective}, last\nepoch (dimensionless)")
         return figure

@@ -1,14 +1,12 @@
 """What a study searched, and what its trials say about that: importances, values at an edge.
 
-The search space is an artifact of the study's run (`FILE`), written when the study begins.
+The search space is in the study's log, and among the artifacts of its run in MLflow.
 """
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -21,9 +19,8 @@ from optuna.distributions import (
 )
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
-
-FILE = "space.json"
+from record.recorded_study import RecordedStudy
+from record.trial import WITH_RESULT, Trial
 
 EDGE = 0.02
 """Share of a range, in logarithms where it is searched in these, that counts as its edge."""
@@ -55,18 +52,16 @@ class Searched:
     distribution: BaseDistribution
     when: tuple[str, tuple[str, ...]] | None
 
-    def value(self, params: Mapping[str, str]) -> Any:
+    def value(self, config: Mapping[str, Any]) -> Any:
         """What a trial had; None where it does not apply or lies outside, as a preset's may."""
-        if self.when is not None and params.get(self.when[0]) not in self.when[1]:
+        if self.when is not None and config.get(self.when[0]) not in self.when[1]:
             return None
-        text = params.get(self.field)
+        value = config.get(self.field)
         match self.distribution:
             case CategoricalDistribution(choices=choices):
-                return next((choice for choice in choices if str(choice) == text), None)
+                return value if value in choices else None
             case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
-                value = math.nan if text is None else float(text)
-                whole = isinstance(self.distribution, IntDistribution)
-                return (int(value) if whole else value) if low <= value <= high else None
+                return value if value is not None and low <= value <= high else None
         raise TypeError(f"{self.key}: {self.distribution} is no range of this project")
 
     @property
@@ -91,18 +86,10 @@ class Searched:
         return "highest" if place >= 1 - margin else None
 
 
-def written(space: Sequence[Mapping[str, Any]]) -> str:
-    """The artifact's text; see `read`."""
-    return json.dumps(list(space), indent=1)
-
-
-def read(store: TrackingStore, runs: StudyRuns) -> tuple[Searched, ...] | None:
-    """The search space of a study; None if it was not recorded."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = store.fetch(runs.run_id, FILE, Path(scratch))
-        if file is None:
-            return None
-        found = json.loads(file.read_text(encoding="utf-8"))
+def searched_of(study: RecordedStudy) -> tuple[Searched, ...] | None:
+    """What a study searched; None if that was not recorded."""
+    if study.space is None:
+        return None
     return tuple(
         Searched(
             key=each["key"],
@@ -110,11 +97,11 @@ def read(store: TrackingStore, runs: StudyRuns) -> tuple[Searched, ...] | None:
             distribution=json_to_distribution(json.dumps(each["distribution"])),
             when=(each["when"]["field"], tuple(each["when"]["values"])) if each["when"] else None,
         )
-        for each in found
+        for each in study.space
     )
 
 
-def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, float]:
+def importances(study: RecordedStudy, searched: Sequence[Searched]) -> dict[str, float]:
     """How much each hyperparameter decided whether a trial was among the better ones, by
     PED-ANOVA (Watanabe et al. 2023, https://arxiv.org/abs/2304.10255): shares that add up to 1,
     the largest first.
@@ -125,56 +112,53 @@ def importances(runs: StudyRuns, searched: Sequence[Searched]) -> dict[str, floa
     always = [each for each in searched if each.when is None]
     trials = [
         (trial, values)
-        for trial in chosen(runs)
-        for values in [{each.key: each.value(trial.params) for each in always}]
+        for trial in chosen(study)
+        for values in [{each.key: each.value(trial.config) for each in always}]
         if None not in values.values()
     ]
     if not always or len(trials) < FEWEST:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
+    ranked = optuna.create_study(direction="maximize")
     for place, (_, values) in enumerate(trials):
         frozen = optuna.trial.create_trial(
             params=values,
             distributions={each.key: each.distribution for each in always},
             value=float(place),
         )
-        study.add_trial(frozen)
+        ranked.add_trial(frozen)
     top = max(TOP, math.ceil(SHARE * len(trials)))
     # Less half a trial: Optuna rounds the number up.
     evaluator = PedAnovaImportanceEvaluator(target_quantile=(top - 0.5) / len(trials))
-    return get_param_importances(study, evaluator=evaluator)
+    return get_param_importances(ranked, evaluator=evaluator)
 
 
-def chosen(runs: StudyRuns) -> list[TrialRun]:
+def chosen(study: RecordedStudy) -> list[Trial]:
     """The trials that a sampler chose and that have a score, the worst first.
 
     One that was stopped early comes before those that went further, as the scheduler decided.
     Defaults and baselines are left out: no sampler chose them and nothing stops them, so that what
     they have in common would seem to matter.
     """
-    spared = runs.defaults | {trial.number for trial in runs.trials if trial.baseline}
+    spared = study.defaults | {trial.number for trial in study.trials if trial.is_baseline}
 
-    def standing(trial: TrialRun) -> tuple[bool, float, float]:
-        epoch = trial.metrics.get("epoch", 0.0)
-        return trial.state == "finished", epoch, trial.metrics[runs.objective]
+    def standing(trial: Trial) -> tuple[bool, int, float]:
+        return trial.status == "finished", trial.epoch, study.value(trial)
 
     scored = (
         trial
-        for trial in runs.trials
-        if trial.state in ("finished", "pruned")
-        and runs.objective in trial.metrics
-        and trial.number not in spared
+        for trial in study.trials
+        if trial.status in WITH_RESULT and trial.number not in spared
     )
     return sorted(scored, key=standing)
 
 
-def at_the_edge(trial: TrialRun, searched: Sequence[Searched]) -> list[str]:
+def at_the_edge(trial: Trial, searched: Sequence[Searched]) -> list[str]:
     """The hyperparameters whose value in a trial is at an end of their range, and which."""
     return [
         f"{each.field}, {value:.4g}, is at the {edge} end of {each.ends}"
         for each in searched
-        for value in [each.value(trial.params)]
+        for value in [each.value(trial.config)]
         for edge in [each.edge(value)]
         if edge is not None
     ]

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis import dreams, predictions
-from analysis.runs import StudyRuns, TrialRun
 from datasets.graphs import GraphStore
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from trainables.models.gnn import GNNConfig
 from trainables.packed import PackedGNN, PackedWorldModel, pack, pack_drives
 from trainables.rollout import CONTEXT
@@ -39,19 +40,21 @@ class Served:
     facts: Mapping[str, str]
 
 
-def regressor(runs: StudyRuns, trial: TrialRun, weights: dict[str, Any], data_dir: Path) -> Served:
+def regressor(
+    study: RecordedStudy, trial: Trial, weights: dict[str, Any], data_dir: Path
+) -> Served:
     """A graph neural network, see `trainables.packed.PackedGNN`.
 
     Args:
-        runs: The study.
+        study: The study.
         trial: Of it.
-        weights: What `TrackingStore.weights` gives of the trial.
+        weights: What `kept_weights.weights` gives of the trial.
         data_dir: Folder of generated tables and graphs.
 
     Raises:
         InputError: If the study's molecules are not there, or see `predictions.checked`.
     """
-    data = predictions.open_data(runs, data_dir, None)
+    data = predictions.open_data(study, data_dir, None)
     model, _ = predictions.checked(trial, weights, data)
     module = PackedGNN(model, GNNConfig(**weights["config"])).eval()
     some = torch.from_numpy(data.split.validation[:MOLECULES])
@@ -63,18 +66,18 @@ def regressor(runs: StudyRuns, trial: TrialRun, weights: dict[str, Any], data_di
         facts={
             "input": "molecules, atoms, (11 node features, x y z in Angstrom, and for each atom "
             "1 + the type of the bond to it or 0); see trainables/packed.py",
-            "output": f"{runs.params['data.target']} of each molecule",
-            "unit": runs.unit,
+            "output": f"{study.params['data.target']} of each molecule",
+            "unit": study.unit,
             "bonds": "listed" if data.lists_bonds else "of the SMILES",
         },
     )
 
 
 def world_model(
-    runs: StudyRuns, trial: TrialRun, weights: dict[str, Any], data_dir: Path
+    study: RecordedStudy, trial: Trial, weights: dict[str, Any], data_dir: Path
 ) -> Served:
     """A world model, see `trainables.packed.PackedWorldModel`; else as `regressor`."""
-    data = dreams.open_data(runs, data_dir, None)
+    data = dreams.open_data(study, data_dir, None)
     size = data.recordings.size
     module = PackedWorldModel(dreams.checked(trial, weights, data), size).eval()
     begin = data.recordings.offsets[data.split.validation[0]]

@@ -17,11 +17,13 @@ from analysis.answer import answer, question
 from analysis.comparison import LEVEL, Comparison, Finalists
 from analysis.finals import Outcome, quantity
 from analysis.markdown import escaped, table
-from analysis.runs import COMMIT, SCHEDULER, StudyRuns, TrialRun
 from analysis.search_figures import best_values, ended
 from analysis.search_report import Chapter
 from datasets.addresses import shown
 from datasets.errors import InputError
+from record import names
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 
 LOOKS = tuple(
     zip(
@@ -38,30 +40,30 @@ class Side:
     """One of the studies.
 
     Attributes:
-        runs: The study.
+        study: The study.
         outcome: Of its finals; None: there is none.
         reason: Why there is none.
         hours: That its trials and finals have trained.
     """
 
-    runs: StudyRuns
+    study: RecordedStudy
     outcome: Outcome | None
     reason: str
     hours: float
 
     @property
-    def winner(self) -> TrialRun | None:
+    def winner(self) -> Trial | None:
         """The trial that it came to."""
-        return self.outcome.champion.trial if self.outcome else self.runs.best(self.runs.trials)
+        return self.outcome.champion.trial if self.outcome else self.study.best(self.study.trials)
 
 
-def check_same_quantity(studies: Sequence[StudyRuns]) -> None:
+def check_same_quantity(studies: Sequence[RecordedStudy]) -> None:
     """Checks that the scores of studies may stand in one column.
 
     Raises:
         InputError: If they are not the same quantity; the message says in what they differ.
     """
-    measured = {runs.name: _measured(runs) for runs in studies}
+    measured = {study.name: _measured(study) for study in studies}
     for called in _measured(studies[0]):
         values = {name: each[called] for name, each in measured.items()}
         if len(set(values.values())) > 1:
@@ -72,14 +74,14 @@ def check_same_quantity(studies: Sequence[StudyRuns]) -> None:
             )
 
 
-def _measured(runs: StudyRuns) -> dict[str, str]:
+def _measured(study: RecordedStudy) -> dict[str, str]:
     """What makes a score the quantity it is, by what that is called."""
     return {
-        "metric": runs.params.get("objective", "none"),
-        "target": runs.params.get("data.target", "none"),
-        "unit": runs.fact("unit", "none"),
-        "frames of a rollout": runs.fact("horizon", "none"),
-        "pixels on a side": runs.fact("pixels", "none"),
+        "metric": study.params.get(names.OBJECTIVE, "none"),
+        "target": study.params.get("data.target", "none"),
+        "unit": study.fact("unit", "none"),
+        "frames of a rollout": study.fact("horizon", "none"),
+        "pixels on a side": study.fact("pixels", "none"),
     }
 
 
@@ -89,19 +91,19 @@ def compared(sides: Sequence[Side]) -> Chapter:
     Raises:
         InputError: If they do not measure the same quantity.
     """
-    check_same_quantity([side.runs for side in sides])
+    check_same_quantity([side.study for side in sides])
     told = Chapter()
-    told.add(f"# {escaped(' beside '.join(side.runs.name for side in sides))}")
+    told.add(f"# {escaped(' beside '.join(side.study.name for side in sides))}")
     for side in sides:
-        said = answer(side.runs, side.outcome, side.reason)
-        told.add(f"**{escaped(side.runs.name)}**: {question(side.runs)}\n\n> {said}")
+        said = answer(side.study, side.outcome, side.reason)
+        told.add(f"**{escaped(side.study.name)}**: {question(side.study)}\n\n> {said}")
     told.add("## What they came to")
     told.add(_table(sides))
     told.add(_verdicts(sides))
     if any(side.outcome for side in sides):
         told.show("champions", _champions(sides), "The champions on the test splits.")
     told.add("## How they came to it")
-    if any(ended(side.runs) for side in sides):
+    if any(ended(side.study) for side in sides):
         told.show(
             "searches",
             _searches(sides),
@@ -112,7 +114,7 @@ def compared(sides: Sequence[Side]) -> Chapter:
 
 
 def _table(sides: Sequence[Side]) -> str:
-    name = quantity(sides[0].runs)
+    name = quantity(sides[0].study)
     header = [
         "study",
         "configuration",
@@ -126,18 +128,17 @@ def _table(sides: Sequence[Side]) -> str:
 
 
 def _row(side: Side) -> list[str]:
-    winner, runs = side.winner, side.runs
-    trials = (*runs.trials, *runs.finals)
+    winner, study = side.winner, side.study
     cells = ["—"] * 4
     if winner is not None:
-        cells[0] = f"{escaped(winner.configuration)} (trial {winner.number})"
-        cells[1] = f"{winner.metrics[runs.objective]:.4f}"
+        cells[0] = f"{escaped(winner.title)} (trial {winner.number})"
+        cells[1] = f"{study.value(winner):.4f}"
     if side.outcome is not None:
         champion = side.outcome.champion
         cells[2] = f"{champion.validation.mean(axis=0):.4f}"
         test = champion.test
         cells[3] = f"{test.value:.4f} ({test.low:.4f} to {test.high:.4f})"
-    return [escaped(runs.name), *cells, str(len(trials)), f"{side.hours:.2f}"]
+    return [escaped(study.name), *cells, str(len(study.every)), f"{side.hours:.2f}"]
 
 
 def _verdicts(sides: Sequence[Side]) -> str:
@@ -167,10 +168,10 @@ def _on_the_same_units(sides: Sequence[Side]) -> list[dict[str, Outcome]]:
         for group in groups:
             other = next(iter(group.values())).reference
             if own.shape == other.shape and np.allclose(own, other, rtol=1e-4, atol=0):
-                group[side.runs.name] = side.outcome
+                group[side.study.name] = side.outcome
                 break
         else:
-            groups.append({side.runs.name: side.outcome})
+            groups.append({side.study.name: side.outcome})
     return groups
 
 
@@ -203,10 +204,10 @@ def _champions(sides: Sequence[Side]) -> Figure:
         for place, side in enumerate(known):
             assert side.outcome is not None
             finals.paint_test(axis, place, side.outcome.champion)
-        axis.set_yticks(range(len(known)), [style.plain(side.runs.name) for side in known])
+        axis.set_yticks(range(len(known)), [style.plain(side.study.name) for side in known])
         axis.set_ylim(len(known) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)
-        axis.set_xlabel(f"test {quantity(known[0].runs)} (dimensionless)")
+        axis.set_xlabel(f"test {quantity(known[0].study)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
@@ -219,37 +220,42 @@ def _searches(sides: Sequence[Side]) -> Figure:
         axis = figure.subplots()
         for place, side in enumerate(sides):
             colour, dashes = LOOKS[place % len(LOOKS)]
-            best = best_values(side.runs)
+            best = best_values(side.study)
             reached = np.isfinite(best)
             numbers = np.arange(1, len(best) + 1)[reached]
             axis.step(
-                numbers, best[reached], where="post", color=colour, ls=dashes, label=side.runs.name
+                numbers,
+                best[reached],
+                where="post",
+                color=colour,
+                ls=dashes,
+                label=side.study.name,
             )
         axis.set(
             xlabel="trials that have ended",
-            ylabel=f"best {sides[0].runs.objective} so far\n(dimensionless)",
+            ylabel=f"best {sides[0].study.objective} so far\n(dimensionless)",
         )
         axis.grid(axis="y", lw=0.4, color=style.LIGHT)
         axis.legend()
         return figure
 
 
-def _circumstances(runs: StudyRuns) -> dict[str, str]:
-    tags = {"command": "orrery.command", "scheduler": SCHEDULER}
-    told = {name: shown(runs.tags.get(tag, "—")) for name, tag in tags.items()}
-    return {**told, "commit": runs.trained_with(COMMIT) or "—"}
+def _circumstances(study: RecordedStudy) -> dict[str, str]:
+    tags = {"command": names.COMMAND, "scheduler": names.SCHEDULER}
+    told = {name: shown(study.tags.get(tag, "—")) for name, tag in tags.items()}
+    commits = ", then ".join(study.trained_with(lambda placement: placement.commit))
+    return {**told, "commit": commits or "—"}
 
 
 def _conditions(sides: Sequence[Side]) -> str:
     """In what the studies differ: the params that are not the same, a column a study."""
-    told = [{**side.runs.params, **_circumstances(side.runs)} for side in sides]
-    names = dict.fromkeys(name for each in told for name in each)
+    told = [{**side.study.params, **_circumstances(side.study)} for side in sides]
     rows = []
-    for name in names:
-        values = [each.get(name, "—") for each in told]
+    for name in dict.fromkeys(name for each in told for name in each):
+        values = [str(each.get(name, "—")) for each in told]
         if len(set(values)) > 1:
             rows.append([name, *map(escaped, values)])
     if not rows:
         return "The studies were asked by the same command, of the same data."
-    shown = table(["differs", *(escaped(side.runs.name) for side in sides)], rows)
+    shown = table(["differs", *(escaped(side.study.name) for side in sides)], rows)
     return f"What else differs between the studies:\n\n{shown}"

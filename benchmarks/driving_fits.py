@@ -27,8 +27,6 @@ from torch import nn
 
 from analysis.command_line import tracking_uri
 from analysis.dreams import dream
-from analysis.runs import StudyRuns, TrackingStore
-from analysis.texts import from_texts
 from benchmarks.driving_results import RESULTS, Row, scores, split_of, table
 from benchmarks.driving_step import StepLoop
 from benchmarks.fits import Fit, add_options, run_all, trained
@@ -37,6 +35,10 @@ from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_address
+from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
+from record.values import made_of
 from studies.world_model_sweep import STUDY
 from trainables.device import device_name, pick_device
 from trainables.driving import DrivingTask
@@ -67,7 +69,7 @@ ABLATIONS: tuple[dict[str, Any], ...] = (
 """Changes to the default configuration."""
 
 
-def best_of(study: StudyRuns, digest: str) -> WorldModelConfig:
+def best_of(study: RecordedStudy, digest: str) -> WorldModelConfig:
     """The configuration of the best finished trial.
 
     Raises:
@@ -75,7 +77,7 @@ def best_of(study: StudyRuns, digest: str) -> WorldModelConfig:
     """
     expected = {
         "study": STUDY.key,
-        "seed": str(SPLIT_SEED),
+        "seed": SPLIT_SEED,
         "data.split": SPLIT,
         "data.digest": digest,
     }
@@ -88,7 +90,7 @@ def best_of(study: StudyRuns, digest: str) -> WorldModelConfig:
     trial = study.best(study.trials)
     if trial is None:
         raise InputError(f"no trial of {study.name} finished")
-    return from_texts(WorldModelConfig, trial.params)
+    return made_of(WorldModelConfig, trial.config)
 
 
 def homeworks(cores: Iterable[Core]) -> list[WorldModelConfig]:
@@ -109,8 +111,8 @@ def configurations(typed: argparse.Namespace, digest: str) -> list[WorldModelCon
         case "loop":
             return homeworks(["builtin"])
         case "best":
-            store = TrackingStore(tracking_uri(typed.runs_dir))
-            return [best_of(store.study(typed.study), digest)]
+            folder = StudyFolder(typed.runs_dir, typed.study)
+            return [best_of(recorded_study(folder, tracking_uri(typed.runs_dir)), digest)]
         case "one-step":
             return [WorldModelConfig(sequence_length=16, free_steps=0, epochs=LONG)]
         case "both":

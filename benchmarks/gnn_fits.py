@@ -24,8 +24,6 @@ from typing import Any
 import torch
 
 from analysis.command_line import tracking_uri
-from analysis.runs import StudyRuns, TrackingStore
-from analysis.texts import from_texts
 from benchmarks.fits import Fit, add_options, run_all, trained
 from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, table
 from benchmarks.rounds import Parser
@@ -33,6 +31,10 @@ from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_address
+from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
+from record.values import made_of
 from trainables.device import device_name, pick_device
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import FAMILIES, GNNConfig, homework
@@ -79,12 +81,12 @@ def presets(seeds: Sequence[int]) -> list[Fit[GNNConfig]]:
     ]
 
 
-def best_of(study: StudyRuns) -> dict[str, GNNConfig]:
+def best_of(study: RecordedStudy) -> dict[str, GNNConfig]:
     """Family -> configuration of its best finished trial, the best family first."""
     found = {family: study.best(trials) for family, trials in study.groups.items()}
     trials = [trial for trial in found.values() if trial is not None]
-    trials.sort(key=lambda trial: trial.metrics[study.objective], reverse=True)
-    return {trial.params["family"]: from_texts(GNNConfig, trial.params) for trial in trials}
+    trials.sort(key=study.value, reverse=True)
+    return {study.group(trial): made_of(GNNConfig, trial.config) for trial in trials}
 
 
 def planned(typed: argparse.Namespace) -> list[Fit[GNNConfig]]:
@@ -111,7 +113,8 @@ def planned(typed: argparse.Namespace) -> list[Fit[GNNConfig]]:
     if typed.experiment == "best":
         if typed.study is None:
             raise InputError("best needs --study NAME: whose best configurations?")
-        best = best_of(TrackingStore(tracking_uri(typed.runs_dir)).study(typed.study))
+        folder = StudyFolder(typed.runs_dir, typed.study)
+        best = best_of(recorded_study(folder, tracking_uri(typed.runs_dir)))
         return [
             Fit("best", HOMEWORK, replace(config, seed=seed))
             for seed in seeds

@@ -7,17 +7,16 @@ A part of `benchmarks/plain_study.py`, which reads the spans.
 
 import sys
 
-from studies.recording import Recorder
-from studies.records import Records
-from studies.search import Search
+from engine.conclusion import Conclusion
 
 from benchmarks.measured_trial import MeasuredTrial
 from benchmarks.spans import span, timed
-from engine.on_ray import backend
-from engine.conclusion import Conclusion
 from engine.on_ray.backend import RayRunner
+from engine.search_memory import SearchMemory
 from engine.session import Session
 from engine.study import main
+from record.log import FileLog
+from record.mlflow_tracker import MLflowTracker
 from studies.gnn_sweep import STUDY
 
 
@@ -28,10 +27,10 @@ def instrument() -> None:
     timed(Session, "_rehearse", "preflight")
     timed(Conclusion, "_analyse", "analysis")
     for name in ("ask", "tell"):
-        timed(Search, name, "search")
-    timed(Records, "write", "recording")
-    for name in ("__init__", "open", "sync", "attach", "close"):
-        timed(Recorder, name, "recording")
+        timed(SearchMemory, name, "search")
+    timed(FileLog, "append", "recording")
+    for name in ("__init__", "begin", "tell", "describe", "attach", "close"):
+        timed(MLflowTracker, name, "recording")
     ray_runner.Trial = MeasuredTrial
 
 

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.spans import span
-from trainables.trainable import TrialTrainable
 
 
 class MeasuredTrial(Trial):

@@ -124,7 +124,7 @@ class _Conclusion:
         report, uri = command.folder.report, command.options.tracking_uri
         for analyse in command.study.analyses:
             data_dir = command.options.data_dir
-            command.say(self._said(partial(analyse, command.name, uri, data_dir, report)))
+            command.say(self._said(partial(analyse, command.folder, uri, data_dir, report)))
         self._describe()
         if (said := self._said(self._register)) != "":
             command.say(f"\n{said}")
@@ -136,7 +136,9 @@ class _Conclusion:
         if serve is None:
             return ""
         options = command.options
-        return register_champion(options.tracking_uri, command.name, options.data_dir, serve) or ""
+        return (
+            register_champion(command.folder, options.tracking_uri, options.data_dir, serve) or ""
+        )
 
     def _browse(self, uri: str) -> str:
         """Where the trials can be looked at: an address, or a command."""
@@ -164,7 +166,7 @@ class _Conclusion:
     def _describe(self) -> None:
         """Says on the study's page in MLflow what it has come to."""
         with not_recorded(network=False):
-            described = description(self.command.name, self.command.options.tracking_uri)
+            described = description(self.command.folder, self.command.options.tracking_uri)
         self.open.tracker.describe({names.NOTE: described}, {})
 
     def _keep_weights(self) -> None:

@@ -16,10 +16,14 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis.kept_weights import weights
 from analysis.served import Served
+from record.folder import StudyFolder
 from record.mlflow_tracker import not_recorded
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
 from record.tracking import check_artifacts
+from record.trial import Trial
 
 ALIAS = "champion"
 
@@ -45,19 +49,21 @@ REQUIREMENTS = (
 """What these need to predict. MLflow would find out by loading the model in another process, which
 takes longer than all the rest."""
 
-Serve = Callable[[StudyRuns, TrialRun, dict[str, Any], Path], Served]
+Serve = Callable[[RecordedStudy, Trial, dict[str, Any], Path], Served]
 """See `Study.serve`."""
 
 
-def register_champion(tracking_uri: str, study: str, data_dir: Path, serve: Serve) -> str | None:
+def register_champion(
+    folder: StudyFolder, tracking_uri: str, data_dir: Path, serve: Serve
+) -> str | None:
     """Gives the alias to the champion's final of the highest validation objective, which is
     logged and registered unless it was before.
 
     The runs stay as they are: neither their ends nor their states change.
 
     Args:
+        folder: Of the study, whose name the registered model gets.
         tracking_uri: MLflow's.
-        study: Name of the study, and of the registered model.
         data_dir: Folder of prepared data.
         serve: Makes the model.
 
@@ -68,69 +74,69 @@ def register_champion(tracking_uri: str, study: str, data_dir: Path, serve: Serv
         InputError: What `serve` raises.
         NotRecorded: If the store does not answer, or does not take it.
     """
+    name = folder.name
     with not_recorded():
-        store = TrackingStore(tracking_uri)
-        runs = store.study(study)
-        final = runs.champion_final
+        study = recorded_study(folder, tracking_uri).in_mlflow()
+        final = study.champion_final
         if final is None:
             return None
-        known = store.client.search_model_versions(
-            f"name = '{study}' and run_id = '{final.run_id}'"
-        )
-        weights = None if known else store.weights(final)
+        client, run_id = study.artifacts.store.client, study.artifacts.run_id(final)
+        known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        kept = None if known else weights(study, final)
     if known:
         registered = known[0]
-    elif weights is None:
+    elif kept is None:
         return f"the weights of trial {final.number}, the champion's best, were not kept"
     else:
-        registered = _register(store.client, runs, final, serve(runs, final, weights, data_dir))
+        registered = _register(study, final, serve(study, final, kept, data_dir))
     with not_recorded():
-        store.client.set_registered_model_alias(study, ALIAS, registered.version)
+        client.set_registered_model_alias(name, ALIAS, registered.version)
     return (
-        f"champion: trial {final.of}, of its finals trial {final.number} (seed "
-        f"{final.params['seed']}): models:/{study}@{ALIAS}, version {registered.version}"
+        f"champion: trial {final.replicate_of}, of its finals trial {final.number} (seed "
+        f"{final.config['seed']}): models:/{name}@{ALIAS}, version {registered.version}"
     )
 
 
-def _register(
-    client: MlflowClient, runs: StudyRuns, final: TrialRun, served: Served
-) -> ModelVersion:
+def _register(study: RecordedStudy, final: Trial, served: Served) -> ModelVersion:
     """Logs a model of a run and makes it the newest version of the study's."""
+    client, run_id = study.artifacts.store.client, study.artifacts.run_id(final)
     with not_recorded():
-        logged = _logged(client, runs, final)
+        logged = _logged(client, study, final)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        _save(folder, logged, runs, final, served)
+        _save(folder, logged, study, final, served)
         with not_recorded():
             check_artifacts(client, logged.artifact_location)
             client.log_model_artifacts(logged.model_id, str(folder))
             client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-            if not client.search_registered_models(f"name = '{runs.name}'"):
-                client.create_registered_model(runs.name)
+            if not client.search_registered_models(f"name = '{study.name}'"):
+                client.create_registered_model(study.name)
             return client.create_model_version(
-                runs.name,
+                study.name,
                 logged.artifact_location,  # its address by id is looked up in another store
-                final.run_id,
-                description=f"{final.name}\n\n{WARNING}",
+                run_id,
+                description=f"{final.replicate_of:04d} {final.title}\n\n{WARNING}",
                 model_id=logged.model_id,
             )
 
 
-def _logged(client: MlflowClient, runs: StudyRuns, final: TrialRun) -> LoggedModel:
+def _logged(client: MlflowClient, study: RecordedStudy, final: Trial) -> LoggedModel:
     """MLflow's entry for the model of a run: one that was begun, or a new one."""
-    experiment = client.get_run(final.run_id).info.experiment_id
-    begun = client.search_logged_models([experiment], f"source_run_id = '{final.run_id}'")
+    run_id = study.artifacts.run_id(final)
+    experiment = client.get_run(run_id).info.experiment_id
+    begun = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
     if begun:
         return begun[0]
+    params = {name: str(value) for name, value in final.config.items()}
     made = client.create_logged_model(
-        experiment, runs.name, final.run_id, params=dict(final.params), model_type="champion"
+        experiment, study.name, run_id, params=params, model_type="champion"
     )
-    client.log_outputs(final.run_id, [LoggedModelOutput(made.model_id, step=0)])
+    client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
     return made
 
 
 def _save(
-    folder: Path, logged: LoggedModel, runs: StudyRuns, final: TrialRun, served: Served
+    folder: Path, logged: LoggedModel, study: RecordedStudy, final: Trial, served: Served
 ) -> None:
     """Writes a model in MLflow's format."""
     from mlflow import pytorch  # seconds, which not every session need wait
@@ -145,7 +151,7 @@ def _save(
         folder,
         mlflow_model=Model(
             artifact_path=logged.artifact_location,
-            run_id=final.run_id,
+            run_id=study.artifacts.run_id(final),
             model_uuid=logged.model_id,
             model_id=logged.model_id,
         ),
@@ -153,6 +159,6 @@ def _save(
         input_example=served.example.numpy(),
         code_paths=[str(root / package) for package in CODE],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-        metadata={**served.facts, "study": runs.name, "trial": final.number},
+        metadata={**served.facts, "study": study.name, "trial": final.number},
         serialization_format="pickle",
     )

@@ -28,7 +28,7 @@ class Numbers:
 
     Attributes:
         objective: The metric that is shown.
-        recorded: As MLflow has it.
+        recorded: As they were recorded.
         now: As it is now; without the epochs that there are no more.
         problem: Why there are none; empty if all are there.
         exact: Whether they have to be the same to the last bit; else each metric has to be near,

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from analysis.texts import number
 from datasets.errors import InputError
 from engine.command import Command
 from engine.history import utc_now
@@ -103,7 +102,7 @@ def measured_before(state: StudyState) -> float | None:
     was none."""
     if not state.sessions or names.GPU_MEMORY not in state.session.settings:
         return None
-    return number(names.GPU_MEMORY, state.session.settings[names.GPU_MEMORY])
+    return float(state.session.settings[names.GPU_MEMORY])
 
 
 def refuse_another(name: str, known: SessionBegan, given: SessionBegan) -> None:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from analysis.runs import StudyRuns, TrialRun
 from analysis.served import Served
 from datasets.cache import Cache
 from datasets.parallel import ParallelMap
+from record.folder import StudyFolder
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from trainables.config import FitConfig
 from trainables.stepper import TaskFactory
 
@@ -53,7 +55,7 @@ class Study(Generic[DataOptions]):
         baseline: Name of the preset that is the baseline; None: the default configuration is.
         data_file: Which of the data options may be a file.
         smoke: Data options of the tiny study.
-        analyses: Run at the end, with the study's name, MLflow's tracking URI, the cache folder
+        analyses: Run at the end, with the study's folder, MLflow's tracking URI, the cache folder
             and the folder for figures and tables; each returns what to print.
         serve: Makes of a trial and its weights the model that is registered, with the study and
             the cache folder; None: none is.
@@ -69,7 +71,7 @@ class Study(Generic[DataOptions]):
     data_title: Callable[[DataOptions], str]
     presets: Mapping[str, Callable[[Any], Mapping[str, Any]]]
     smoke: Mapping[str, Any]
-    analyses: Sequence[Callable[[str, str, Path, Path], str]]
+    analyses: Sequence[Callable[[StudyFolder, str, Path, Path], str]]
     baseline: str | None = None
     data_file: str = "dataset"
-    serve: Callable[[StudyRuns, TrialRun, dict[str, Any], Path], Served] | None = None
+    serve: Callable[[RecordedStudy, Trial, dict[str, Any], Path], Served] | None = None

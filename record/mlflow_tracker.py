@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,16 +22,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from datasets.addresses import shown
 from datasets.errors import InputError, described
-from record import names
+from record import names, placements, proposal
+from record.mlflow_runs import found, is_replaced, last_epoch, number_of
 from record.tracker import NotRecorded, RunDeleted, Shown, StudyFacts, StudyStatus
 from record.tracking import SERVES, check_artifacts_of, innermost, is_server, package_of
-from record.trial import Baseline, Placement, Replicate, Report, Status, Trial
+from record.trial import Report, Status, Trial
 
 BATCH = 500
 """Metrics in one write; MLflow takes at most 1,000."""
-
-PAGE = 1000
-"""Runs in one answer of the tracking store."""
 
 LONGEST_TAG = 8_000
 """Characters; MLflow takes no longer value."""
@@ -108,8 +105,8 @@ class MLflowTracker:
         self.unsure: set[int] = set()
         for run in self._found(f"tags.`{names.KIND}` != 'study'"):
             self.trial_tags = self.trial_tags or _of_the_data(run)
-            if names.REPLACED in run.data.tags:  # a crash came between
-                self.spare[run.info.run_id] = _number(run)
+            if is_replaced(run):  # a crash came between
+                self.spare[run.info.run_id] = number_of(run)
             else:
                 self._adopt(run)
         self._look_for_deleted()
@@ -223,8 +220,8 @@ class MLflowTracker:
     def _begin(self, trial: Trial) -> _Run:
         """The trial's run; a new one, unless one was begun and the answer lost."""
         if trial.number in self.unsure:
-            for found in self._found(f"tags.`{names.NUMBER}` = '{trial.number}'"):
-                self._adopt(found)
+            for run in self._found(f"tags.`{names.NUMBER}` = '{trial.number}'"):
+                self._adopt(run)
             self.tidy()
             if trial.number in self.runs:
                 return self.runs[trial.number]
@@ -242,20 +239,22 @@ class MLflowTracker:
 
     def _first_tags(self, trial: Trial) -> dict[str, str]:
         """What a run says of its trial from the first; no fact of the data takes its place."""
-        of = _replicated(trial)
+        of = trial.replicate_of
         return {
             names.PARENT: self._parent_of(trial),
             names.KIND: "trial" if of is None else "final",
             names.NUMBER: str(trial.number),
             names.IDENTITY: self.identity or "",
             names.STATE: "running",
-            names.BASELINE: str(isinstance(trial.role, Baseline)).lower(),
+            names.BASELINE: str(trial.is_baseline).lower(),
+            names.PROPOSED: proposal.written(trial),
             **({} if of is None else {names.OF: str(of)}),
         }
 
     def _news(self, run: _Run, trial: Trial) -> dict[str, str]:
         """The tags of a trial that its run does not have."""
-        told = self._first_tags(trial) | _where(trial.placements)
+        told = self._first_tags(trial) | placements.in_turn(trial.placements)
+        told[names.PLACEMENTS] = placements.written(trial.placements, LONGEST_TAG)
         told[names.STATE] = trial.status
         if trial.reason or names.REASON in run.tags:
             told[names.REASON] = trial.reason
@@ -270,7 +269,7 @@ class MLflowTracker:
         Raises:
             NotRecorded: If that trial has no run yet.
         """
-        of = _replicated(trial)
+        of = trial.replicate_of
         if of is None or of in self.gone:
             return self.parent
         if of not in self.runs:
@@ -295,7 +294,7 @@ class MLflowTracker:
             for metric in run.data.metrics
             for point in self.client.get_metric_history(run.info.run_id, metric)
         ]
-        return Shown(_status(run), tuple(_reports(points)))
+        return Shown(status_of(run), tuple(_reports(points)))
 
     def numbers(self) -> set[int]:
         """See `record.tracker.Tracker`."""
@@ -303,15 +302,15 @@ class MLflowTracker:
 
     def faults(self, trial: Trial) -> list[str]:
         """See `record.tracker.Tracker`."""
-        run, of = self.runs[trial.number], _replicated(trial)
+        run, of = self.runs[trial.number], trial.replicate_of
         if of is not None and of not in self.runs.keys() | self.gone:
             return [f"its run cannot hang under that of trial {of}, which has none"]
-        found = [_other(tag, run.tags.get(tag), t) for tag, t in self._news(run, trial).items()]
+        told = [_other(tag, run.tags.get(tag), t) for tag, t in self._news(run, trial).items()]
         if run.status != (status := STATUS[trial.status]):
-            found.append(f"its run is {run.status}, not {status}")
+            told.append(f"its run is {run.status}, not {status}")
         if not run.has_params:
-            found.append("its run lacks its configuration")
-        return found
+            told.append("its run lacks its configuration")
+        return told
 
     def doubled(self) -> set[int]:
         """See `record.tracker.Tracker`."""
@@ -351,17 +350,17 @@ class MLflowTracker:
         self.client.set_tag(run_id, names.REPLACED, "true")
         self.client.delete_run(run_id)
 
-    def _adopt(self, found: Run) -> None:
+    def _adopt(self, there: Run) -> None:
         """Takes a run as that of its trial; of two the one with more epochs, and the other is
         spare."""
         run = _Run(
-            run_id=found.info.run_id,
-            last_epoch=int(found.data.metrics.get(names.EPOCH, 0)),
-            status=found.info.status,
-            tags=found.data.tags,
-            has_params=bool(found.data.params),
+            run_id=there.info.run_id,
+            last_epoch=last_epoch(there),
+            status=there.info.status,
+            tags=there.data.tags,
+            has_params=bool(there.data.params),
         )
-        number = _number(found)
+        number = number_of(there)
         known = self.runs.get(number)
         if known is not None:
             run, other = (run, known) if run.last_epoch > known.last_epoch else (known, run)
@@ -370,55 +369,19 @@ class MLflowTracker:
 
     def _look_for_deleted(self) -> None:
         """Finds out which trials have no run any more because the user deleted it."""
-        found = self._found(f"tags.`{names.KIND}` != 'study'", ViewType.DELETED_ONLY)
-        by_hand = {
-            run.info.run_id: _number(run) for run in found if names.REPLACED not in run.data.tags
-        }
+        deleted = self._found(f"tags.`{names.KIND}` != 'study'", ViewType.DELETED_ONLY)
+        by_hand = {run.info.run_id: number_of(run) for run in deleted if not is_replaced(run)}
         self.runs = {n: run for n, run in self.runs.items() if run.run_id not in by_hand}
         self.gone = set(by_hand.values()) - self.runs.keys()
 
     def _found(self, filter_string: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        """The runs of the experiment that a filter lets through, the oldest first."""
-        runs, token = [], None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment],
-                filter_string,
-                view,
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            runs += page
-            token = page.token
-            if not token:
-                return runs
-
-
-def _replicated(trial: Trial) -> int | None:
-    """The trial that a trial replicates; None if it does not."""
-    return trial.role.of if isinstance(trial.role, Replicate) else None
+        return found(self.client, self.experiment, filter_string, view)
 
 
 def _name(trial: Trial) -> str:
     """What a run is called: a final after the trial that it is another training of."""
-    of = _replicated(trial)
+    of = trial.replicate_of
     return f"{trial.number if of is None else of:04d} {trial.title}"
-
-
-def _number(run: Run) -> int:
-    """Which trial a run is of.
-
-    Raises:
-        InputError: If the run does not say.
-    """
-    text = run.data.tags.get(names.NUMBER, "")
-    if not text.isdecimal():
-        raise InputError(
-            f"the run {run.info.run_id} in MLflow has {names.NUMBER} {text!r}: expected a trial's "
-            "number; delete the run there, and it is recorded anew"
-        )
-    return int(text)
 
 
 def _of_the_data(run: Run) -> dict[str, str]:
@@ -427,7 +390,7 @@ def _of_the_data(run: Run) -> dict[str, str]:
     return {key: text for key, text in tags.items() if key.startswith(names.DATA_DIGEST)}
 
 
-def _status(run: Run) -> Status | None:
+def status_of(run: Run) -> Status | None:
     """How the trial of a run is shown to stand; None if the run does not say."""
     text = run.data.tags.get(names.STATE)
     known: tuple[Status, ...] = get_args(Status)
@@ -473,23 +436,6 @@ def _batches(reports: Sequence[Report]) -> Iterator[list[Metric]]:
         batch += epoch
     if batch:
         yield batch
-
-
-def _where(placements: Sequence[Placement]) -> dict[str, str]:
-    """Where and with what a trial ran, one after the other where that changed."""
-    told = {
-        names.NODE: [each.node for each in placements],
-        names.DEVICE: [each.device for each in placements],
-        names.PROCESSOR: [each.processor for each in placements],
-        names.THREADS: [str(each.threads) for each in placements],
-        names.COMMIT: [each.commit for each in placements],
-        names.VERSIONS: [_versions(each) for each in placements],
-    }
-    return {tag: ", ".join(text for text, _ in groupby(texts)) for tag, texts in told.items()}
-
-
-def _versions(placement: Placement) -> str:
-    return " ".join(f"{package}=={version}" for package, version in placement.versions.items())
 
 
 def _note(trial: Trial) -> str:

@@ -18,6 +18,12 @@ PROCESSOR = "orrery.processor"
 THREADS = "orrery.threads"
 COMMIT = "orrery.commit"
 VERSIONS = "orrery.versions"
+PROPOSED = "orrery.proposed"
+"""Tag with all that was proposed of a trial, typed, as JSON."""
+
+PLACEMENTS = "orrery.placements"
+"""Tag with the latest placements of a trial, as JSON."""
+
 REPLACED = "orrery.replaced"
 """Tag of a run among the deleted ones that the user did not delete: it is recorded anew."""
 

@@ -179,6 +179,16 @@ class Trial:
         """Whether it goes on."""
         return self.status in OPEN
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether everything else is compared with it."""
+        return isinstance(self.role, Baseline)
+
+    @property
+    def replicate_of(self) -> int | None:
+        """Number of the trial that it is another training of; None: of none."""
+        return self.role.of if isinstance(self.role, Replicate) else None
+
     def value(self, metric: str) -> float | None:
         """A metric after the last epoch; None before the first, or where that epoch lacks it."""
         return self.reports[-1].metrics.get(metric) if self.reports else None

@@ -7,8 +7,13 @@ from tuples and a frozen dataclass wants the latter.
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar
+
+from datasets.errors import InputError
+
+Kind = TypeVar("Kind")
 
 DATE, MOMENT = "$date", "$datetime"
 """Keys of the mappings that stand for a date in JSON."""
@@ -77,3 +82,22 @@ def from_json(value: Any) -> Any:
         case dict():
             return {key: from_json(each) for key, each in value.items()}
     return value
+
+
+def made_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+    """A dataclass of values that were recorded.
+
+    Args:
+        kind: The dataclass.
+        given: Field -> value; others do not matter.
+
+    Raises:
+        InputError: If a field is not among them, or its value is refused.
+    """
+    expected = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
+    if missing := [name for name in expected if name not in given]:
+        raise InputError(
+            f"{', '.join(missing)}: expected with what was recorded, but an older or a newer "
+            "version of the code recorded it; check out that version"
+        )
+    return kind(**{name: given[name] for name in expected})

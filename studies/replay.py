@@ -3,8 +3,8 @@
     python studies/replay.py RUN_ID
     python studies/replay.py NAME/NUMBER
 
-All that it takes is in MLflow: the trial's configuration and epochs in its own run, in the study's
-what it learned from. It is trained without Ray, on the kind of device and with as many threads as
+All that it takes was recorded: the trial's configuration and epochs, and what its study learned
+from. It is trained without Ray, on the kind of device and with as many threads as
 it was, up to its last recorded epoch, wherever it ended. Nothing is recorded.
 
 On the CPU every number has to be the same to the last bit. A GPU adds in no fixed order, and what
@@ -27,19 +27,25 @@ import torch
 from rich.console import Console
 
 from analysis import command_line
-from analysis.runs import COMMIT, DEVICE, VERSIONS, StudyRuns, TrackingStore, TrialRun
-from analysis.texts import from_texts, whole
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_address
 from engine.display import with_progress
-from engine.provenance import PROCESSOR, THREADS, UNKNOWN, of_this_code
+from engine.provenance import UNKNOWN, of_this_code
 from engine.replay_comparison import TOLERANCE, Epochs, Numbers
 from engine.study import Study
+from record import names, placements, values
+from record.folder import StudyFolder
+from record.mlflow_runs import number_of
+from record.mlflow_tracker import not_recorded
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
+from record.tracker import NotRecorded
+from record.tracking_store import TrackingStore
+from record.trial import Trial
 from studies import gnn_sweep, world_model_sweep
-from studies.recording import NotRecorded, not_recorded
 from trainables.config import FitConfig
 from trainables.device import circumstances, pick_device
 from trainables.stepper import Stepper, TaskFactory
@@ -47,8 +53,8 @@ from trainables.trial_spec import TrialSpec
 
 STUDIES: tuple[Study[Any], ...] = (gnn_sweep.STUDY, world_model_sweep.STUDY)
 
-NO_METRIC = ("epoch", "train/seconds", "memory_gib")
-"""Recorded with every epoch, and no result of the fit."""
+NO_METRIC = "train/seconds"
+"""A metric of every epoch, and no result of the fit."""
 
 SHOWN = 10
 """Characters of a commit."""
@@ -63,13 +69,14 @@ HELP = (
 
 
 def replay(
-    named: str, uri: str, data_dir: Path, where: str | None, console: Console
+    named: str, runs_dir: Path, data_dir: Path, where: str | None, console: Console
 ) -> Numbers | None:
     """Trains a recorded trial again.
 
     Args:
-        named: The trial, see `TrackingStore.trial`.
-        uri: MLflow's tracking URI.
+        named: MLflow's id of its run, or name of the study and number of the trial:
+            ``gnn-gfn2-mu/14``.
+        runs_dir: Where the study was recorded.
         data_dir: Folder of prepared data.
         where: The file of the study's data on this machine; None: where it was for the study.
         console: Told of code and data first, then of the progress.
@@ -80,16 +87,16 @@ def replay(
     Raises:
         InputError: If the trial, or what it learned from, is not to be had.
     """
-    runs, trial, recorded = _found(named, uri)
-    study = _study(runs)
+    recorded, trial, epochs = _found(named, runs_dir)
+    study = _study(recorded)
     config = _config(study, trial)
-    options = _data_options(study, runs, where)
+    options = _data_options(study, recorded, where)
     device = _device(trial)
     console.print(
-        f"{runs.name}/{trial.number}, {trial.configuration}: {trial.state}, {max(recorded)} of "
+        f"{recorded.name}/{trial.number}, {trial.title}: {trial.status}, {trial.epoch} of "
         f"{config.epochs} epochs recorded\n\n{_code(trial)}"
     )
-    seed, digest = whole("seed", runs.params["seed"]), runs.params["data.digest"]
+    seed, digest = recorded.params[names.SEED], recorded.params[names.DIGEST]
     parallel = with_progress(map, console)
     data = study.open_data(options, seed, Cache(data_dir), parallel, console.print)
     console.print(_compared("data", digest, data.digest, "digest "))
@@ -97,90 +104,130 @@ def replay(
         return None
     console.print(_machine(trial, device))
     spec = TrialSpec(trial.number, config)
-    numbers = _trained(spec, data.make_task, device, runs.objective, recorded, console)
+    numbers = _trained(spec, data.make_task, device, recorded.objective, epochs, console)
     return replace(numbers, exact=device.type == "cpu" and not _was_on_a_gpu(trial))
 
 
-def _found(named: str, uri: str) -> tuple[StudyRuns, TrialRun, Epochs]:
+def _found(named: str, runs_dir: Path) -> tuple[RecordedStudy, Trial, Epochs]:
     """The study, the trial and what was recorded of it.
 
     Raises:
         InputError: If it is not to be had, or nothing was recorded.
     """
+    uri = command_line.tracking_uri(runs_dir)
     try:
-        with not_recorded():
-            store = TrackingStore(uri)
-            runs, trial = store.trial(named)
-            recorded = _recorded(store, trial)
+        with not_recorded(network=False):
+            name, number = _resolved(named, uri)
+            study = recorded_study(StudyFolder(runs_dir, name), uri)
+            study = study if "/" in named else study.in_mlflow()
+            trial = _trial(study, number)
+            epochs = _epochs(trial)
     except NotRecorded as error:
         raise InputError(f"the tracking store {shown(uri)} does not answer ({error})") from error
-    if not recorded:
+    if not epochs:
         raise InputError(
-            f"{runs.name}/{trial.number} has no recorded epoch: there is nothing to compare with"
+            f"{study.name}/{trial.number} has no recorded epoch: there is nothing to compare with"
         )
-    return runs, trial, recorded
+    return study, trial, epochs
 
 
-def _recorded(store: TrackingStore, trial: TrialRun) -> Epochs:
-    epochs: dict[int, dict[str, float]] = {}
-    for metric in (name for name in trial.metrics if name not in NO_METRIC):
-        history = store.history(trial, metric)
-        for epoch, value in zip(history.epochs.tolist(), history.values.tolist(), strict=True):
-            epochs.setdefault(epoch, {})[metric] = value
-    return epochs
+def _resolved(named: str, uri: str) -> tuple[str, str]:
+    """Name of a study and number of a trial, of which MLflow is asked where it named the run.
+
+    Raises:
+        InputError: If there is no such run, or it is that of the study, or deleted.
+    """
+    name, slash, number = named.rpartition("/")
+    if slash:
+        return name, number
+    store = TrackingStore(uri)
+    study, run = store.run(named)
+    if run.data.tags.get(names.KIND) == "study":
+        raise InputError(f"{named} is the run of the study itself: give a trial, {study}/NUMBER")
+    if run.info.lifecycle_stage == "deleted":
+        raise InputError(f"no trial {named} in {study}, or it was deleted: give {study}/NUMBER")
+    return study, str(number_of(run))
 
 
-def _study(runs: StudyRuns) -> Study[Any]:
-    key = runs.params.get("study", "an unknown one")
+def _trial(study: RecordedStudy, number: str) -> Trial:
+    """A trial, or final, by its number.
+
+    Raises:
+        InputError: If there is none; the message says which there are.
+    """
+    known = {str(trial.number): trial for trial in study.every}
+    if number not in known:
+        numbers = [trial.number for trial in study.every]
+        instead = f"{study.name}/NUMBER, {min(numbers, default=0)} to {max(numbers, default=0)}"
+        raise InputError(f"no trial {number} in {study.name}, or it was deleted: give {instead}")
+    return known[number]
+
+
+def _epochs(trial: Trial) -> Epochs:
+    return {
+        report.epoch: {name: value for name, value in report.metrics.items() if name != NO_METRIC}
+        for report in trial.reports
+    }
+
+
+def _study(recorded: RecordedStudy) -> Study[Any]:
+    key = recorded.params.get(names.STUDY, "an unknown one")
     known = {study.key: study for study in STUDIES}
     if key not in known:
-        raise InputError(f"{runs.name} is a study of {key}: expected one of {', '.join(known)}")
+        raise InputError(
+            f"{recorded.name} is a study of {key}: expected one of {', '.join(known)}"
+        )
     return known[key]
 
 
-def _config(study: Study[Any], trial: TrialRun) -> FitConfig:
+def _config(study: Study[Any], trial: Trial) -> FitConfig:
     """The trial's configuration.
 
     Raises:
         InputError: If this version of the code has other hyperparameters.
     """
     here = {field.name for field in fields(study.config)}
-    if others := sorted(here ^ trial.params.keys()):
-        commit = _short(trial.tags.get(COMMIT, "not recorded"))
+    if others := sorted(here ^ trial.config.keys()):
+        commit = _short(_then(trial, names.COMMIT) or "not recorded")
         raise InputError(
             f"{', '.join(others)}: not a hyperparameter both of the recorded trial and of this "
             f"version of the code; check out the trial's (commit {commit})"
         )
-    return from_texts(study.config, trial.params)
+    return values.made_of(study.config, trial.config)
 
 
-def _was_on_a_gpu(trial: TrialRun) -> bool:
+def _then(trial: Trial, tag: str) -> str | None:
+    """What there is to say of the places where it was trained, one after the other; None if it was
+    nowhere."""
+    return placements.in_turn(trial.placements)[tag] or None
+
+
+def _was_on_a_gpu(trial: Trial) -> bool:
     """Whether a GPU trained some of its epochs."""
-    return any(each != "cpu" for each in trial.tags.get(DEVICE, "cpu").split(", "))
+    return any(placement.device != "cpu" for placement in trial.placements)
 
 
-def _device(trial: TrialRun) -> torch.device:
+def _device(trial: Trial) -> torch.device:
     """The kind that it was trained on last, where there is one; with its threads."""
-    gpu = _last(trial, DEVICE, "cpu") != "cpu" and torch.cuda.is_available()
-    return pick_device(float(gpu), int(_last(trial, THREADS, "1")))
+    last = trial.placements[-1]
+    gpu = last.device != "cpu" and torch.cuda.is_available()
+    return pick_device(float(gpu), last.threads)
 
 
-def _last(trial: TrialRun, tag: str, otherwise: str) -> str:
-    return trial.tags.get(tag, otherwise).rpartition(", ")[2]
-
-
-def _data_options(study: Study[Any], runs: StudyRuns, where: str | None) -> Any:
+def _data_options(study: Study[Any], recorded: RecordedStudy, where: str | None) -> Any:
     """What it learned from.
 
     Raises:
         InputError: If that is a file, and not there.
     """
-    options = runs.data_options(study.data_options)
+    options = recorded.data_options(study.data_options)
     if where is not None:
         options = replace(options, **{study.data_file: where})
     file = getattr(options, study.data_file)
     if file is not None and Path(file).suffix and not Path(file).exists():
-        raise InputError(f"the data of {runs.name} are not at {file}: give their path with --data")
+        raise InputError(
+            f"the data of {recorded.name} are not at {file}: give their path with --data"
+        )
     return options
 
 
@@ -199,7 +246,7 @@ def _trained(
     def training(epoch: int) -> str:
         """An epoch; returns why there is none."""
         result = stepper.step()
-        metrics = [name for name in result if "/" in name and name not in NO_METRIC]
+        metrics = [name for name in result if "/" in name and name != NO_METRIC]
         now[epoch] = {name: result[name] for name in metrics}
         return result.get("failure") or result.get("out_of_memory") or ""
 
@@ -209,14 +256,15 @@ def _trained(
     return Numbers(objective, recorded, now)
 
 
-def _code(trial: TrialRun) -> str:
+def _code(trial: Trial) -> str:
     """Commit and versions, then and now."""
-    here = of_this_code()
-    before, now = trial.tags.get(COMMIT), here[COMMIT]
+    code = of_this_code()
+    before, now = _then(trial, names.COMMIT), code.commit
     commits = _compared("code", before and _short(before), _short(now), "commit ")
     if before == now and (now.endswith("+") or now == UNKNOWN):
         commits = f"code: {_short(now)} then and now, which does not say whether it is the same"
-    return f"{commits}\n{_compared('versions', trial.tags.get(VERSIONS), here[VERSIONS])}"
+    versions = placements.packages(code.versions)
+    return f"{commits}\n{_compared('versions', _then(trial, names.VERSIONS), versions)}"
 
 
 def _short(commits: str) -> str:
@@ -226,10 +274,10 @@ def _short(commits: str) -> str:
     )
 
 
-def _machine(trial: TrialRun, device: torch.device) -> str:
+def _machine(trial: Trial, device: torch.device) -> str:
     here = circumstances(device)
-    tags = {"device": DEVICE, "processor": PROCESSOR, "threads": THREADS}
-    lines = [_compared(name, trial.tags.get(tags[name]), here[name]) for name in here]
+    tags = {"device": names.DEVICE, "processor": names.PROCESSOR, "threads": names.THREADS}
+    lines = [_compared(name, _then(trial, tags[name]), here[name]) for name in here]
     if _was_on_a_gpu(trial) and device.type == "cpu":
         lines.append(ELSEWHERE)
     return "\n".join(lines)
@@ -272,8 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answered(typed: argparse.Namespace) -> int:
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    uri = command_line.tracking_uri(typed.runs_dir)
-    numbers = replay(typed.trial, uri, typed.data_dir, typed.data, console)
+    numbers = replay(typed.trial, typed.runs_dir, typed.data_dir, typed.data, console)
     if numbers is None:
         console.print("\nnumbers: not compared, since those of other data are others")
         return 1

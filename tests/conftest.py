@@ -20,7 +20,6 @@ from places import SHARED_DATA, TESTS
 
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
-from engine.on_ray import cluster
 from record import mlflow_store
 
 QM9 = SHARED_DATA / "qm9.parquet"

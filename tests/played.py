@@ -16,6 +16,7 @@ from upath import UPath
 from engine.agenda import Agenda
 from engine.budgets import Limits
 from engine.checkpoints import Checkpoints, opened
+from engine.driver import Driver
 from engine.history import History
 from engine.projection import Projection, catch_up
 from engine.proposers import Proposer, Search
@@ -24,7 +25,6 @@ from engine.results import Code
 from engine.retention import Retention
 from engine.search_memory import SearchMemory
 from engine.space import Space
-from engine.driver import Trials
 from record.appender import Appender
 from record.events import Event
 from record.log import Log, MemoryLog

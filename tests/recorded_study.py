@@ -1,16 +1,28 @@
-"""Records invented studies through the project's own recorder: for the tests of the analyses."""
+"""Records invented studies as the project does, by a log that is shown in MLflow: for the tests of
+the analyses."""
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from studies.recording import Recorder
-from studies.records import Trial
-
-from analysis.runs import State
 from engine.space import Space
+from record import names
+from record.artifacts import Artifacts
+from record.events import Ended, Event, Placed, Proposed, Reported, SessionBegan, SessionEnded
+from record.facts import facts_of
+from record.folder import StudyFolder
+from record.known_log import known_state
+from record.log import FileLog
+from record.mlflow_store import open_tracker
+from record.mlflow_tracker import MLflowTracker
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
+from record.state import StudyState
+from record.tracker import StudyStatus, bring_up
+from record.trial import ENDED, Baseline, Placement, Report, Role, Searched, Status, Trial
+from trainables.config import FitConfig
 from trainables.models.gnn import Family, GNNConfig
 
 VALIDATION_VARIANCE = 4.0
@@ -19,16 +31,33 @@ VALIDATION_VARIANCE = 4.0
 TRAIN_VARIANCE = 2.0
 """Of the invented train targets; D². A trial that standardizes has its loss in units of it."""
 
-
 EPOCHS = 3
 """Of a trial that used its whole budget."""
 
-DATA = {
+HERE = Placement("here", "cpu", "x86 AVX2", 1, 4242, "a" * 40, {"torch": "2.13.0"})
+
+SPEC: Mapping[str, Any] = {
+    "study": "gnn",
+    "objective": "validation/r2",
+    "by": "family",
+    "seed": 0,
+    "preset": "none",
+    "sampler": "tpe",
+    "version": "1.0.0",
     "data.dataset": "gfn2",
     "data.target": "mu",
-    "facts.unit": "D",
     "data.split": "random",
     "data.digest": "0123",
+    "facts.unit": "D",
+}
+
+SETTINGS = {
+    names.QUESTION: "Which?",
+    names.COMMAND: "python study.py",
+    names.HOST: "here",
+    names.RUNGS: "1, 2",
+    names.SCHEDULER: "asha",
+    names.DATA_TITLE: "gfn2-mu",
 }
 
 
@@ -39,23 +68,94 @@ class Told:
     Attributes:
         family: Of the model.
         r2: ``validation/r2`` after each epoch.
-        state: How it ended.
+        state: How it ended; ``stopped``: it did not, before its session did.
         baseline: Whether it is the default of its family.
         standardize: Whether its loss is dimensionless.
         learning_rate: Of its optimiser.
         reason: Why it failed.
+        title: Its configuration at a glance; None: as the configuration says.
+        placements: Where it ran.
     """
 
     family: Family
     r2: Sequence[float]
-    state: str = "finished"
+    state: Status = "finished"
     baseline: bool = False
     standardize: bool = True
     learning_rate: float = 2e-3
     reason: str = ""
+    title: str | None = None
+    placements: Sequence[Placement] = (HERE,)
+
+    @property
+    def config(self) -> GNNConfig:
+        """What it trained."""
+        return GNNConfig(
+            family=self.family,
+            standardize=self.standardize,
+            learning_rate=self.learning_rate,
+            epochs=EPOCHS,
+        )
 
 
-def metrics(r2: float, standardize: bool) -> dict[str, float]:
+@dataclass
+class Invented:
+    """An invented study, in its log and in MLflow.
+
+    Attributes:
+        folder: Where its log lies.
+        uri: MLflow's tracking URI.
+        tracker: Shows it there.
+    """
+
+    folder: StudyFolder
+    uri: str
+    tracker: MLflowTracker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tracker = open_tracker(self.uri, self.folder.name, self.folder.artifacts)
+
+    @property
+    def study(self) -> RecordedStudy:
+        """What the analyses know of it."""
+        return recorded_study(self.folder, self.uri)
+
+    @property
+    def state(self) -> StudyState:
+        """What its log says."""
+        return known_state(self.folder)
+
+    def add(self, *events: Event) -> None:
+        """Has something happen."""
+        log = FileLog(self.folder.log)
+        log.append(events)
+        log.close()
+        state = self.state
+        if any(isinstance(event, SessionBegan) for event in events):
+            self.tracker.begin(facts_of(state.session))
+        bring_up(self.tracker, state)
+        if state.ending is not None:
+            self.tracker.close(state.ending.status, {})
+
+    def go_on(self, told: Sequence[Told], status: StudyStatus = "FINISHED") -> None:
+        """Has another session tell more trials."""
+        last = self.state.session
+        session = f"session-{len(self.state.sessions) + 1:04d}"
+        trials = _happened(told, self.state.next_number, self.state.next_index)
+        began = replace(last, session=session, at=now())
+        self.add(began, *trials, *_end(session, status))
+
+    def run_id(self, number: int) -> str:
+        """MLflow's id of the run of a trial."""
+        return self.tracker.runs[number].run_id
+
+
+def now() -> datetime:
+    """What time it is."""
+    return datetime.now(UTC)
+
+
+def metrics(r2: float, standardize: bool = True) -> dict[str, float]:
     """What a trial of molecules reports with this R²; its train loss is half the validation's."""
     mse = (1 - r2) * VALIDATION_VARIANCE
     loss = mse / TRAIN_VARIANCE if standardize else mse
@@ -68,65 +168,113 @@ def metrics(r2: float, standardize: bool) -> dict[str, float]:
     }
 
 
-def invented(
-    number: int,
-    config: GNNConfig,
-    epochs: Sequence[Mapping[str, float]],
-    state: str = "finished",
-    baseline: bool = False,
-) -> Trial:
-    """An invented trial, as the ledger has it: its epochs' metrics and how it ended."""
-    now = time.time_ns() // 1_000_000
-    rows = [{**row, "epoch": epoch, "unix_ms": now} for epoch, row in enumerate(epochs, start=1)]
-    return Trial(
-        identity="x",
-        number=number,
-        name=f"{number:04d} {config.title}",
-        params=asdict(config),
-        baseline=baseline,
-        state=cast(State, state),
-        epoch=len(rows),
-        value=epochs[-1]["validation/r2"] if epochs else None,
-        started_ms=now,
-        ended_ms=now,
-        rows=tuple(rows),
-    )
-
-
 def record(
-    uri: str,
-    folder: Path,
+    runs: Path,
     study: str,
     told: Sequence[Told],
-    status: str = "FINISHED",
-    **other: str,
-) -> Recorder:
-    """Records a study of these trials, with other params if they are given, and returns its
-    recorder.
+    status: StudyStatus = "FINISHED",
+    *,
+    uri: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    spec: Mapping[str, Any] = SPEC,
+) -> Invented:
+    """Records a study of these trials.
 
     Args:
-        uri: MLflow's tracking URI.
-        folder: For the artifacts.
+        runs: The runs folder.
         study: Its name.
         told: The trials.
         status: How the study ended; ``RUNNING``: it has not.
-        other: Params.
+        uri: MLflow's tracking URI; None: the database in the runs folder.
+        settings: In place of, or beside, `SETTINGS`.
+        spec: What it is.
     """
-    recorder = Recorder(uri, study, folder / "artifacts")
-    params = {"objective": "validation/r2", "by": "family", "seed": 0, **DATA, **other}
-    space = Space.of(GNNConfig, "family", {"epochs": [EPOCHS]}).searched()
-    tags = {"orrery.host": "here", "orrery.rungs": "1, 2", "orrery.command": "python study.py"}
-    recorder.open("Which?", params, tags, ("gfn2-mu", "0123"), identity="x", space=space)
-    for number, one in enumerate(told):
-        config = GNNConfig(
-            family=one.family,
-            standardize=one.standardize,
-            learning_rate=one.learning_rate,
-            epochs=EPOCHS,
-        )
-        epochs = [metrics(r2, one.standardize) for r2 in one.r2]
-        trial = invented(number, config, epochs, one.state, one.baseline)
-        recorder.sync(replace(trial, reason=one.reason))
-    if status != "RUNNING":
-        recorder.close(status, {"orrery.trials": str(len(told))})
-    return recorder
+    folder = StudyFolder(runs, study)
+    invented = Invented(folder, uri or f"sqlite:///{folder.database}")
+    session = "session-0001"
+    began = SessionBegan(
+        session=session,
+        identity=study,
+        objective="validation/r2",
+        direction="maximize",
+        spec=spec,
+        space=Space.of(GNNConfig, "family", {"epochs": [EPOCHS]}).searched(),
+        settings={**SETTINGS, **(settings or {})},
+        at=now(),
+    )
+    invented.add(began, *_happened(told, 0, 0), *_end(session, status))
+    return invented
+
+
+def _happened(told: Sequence[Told], number: int, index: int) -> list[Event]:
+    """What happened to these trials, of which the first has this number and place."""
+    events: list[Event] = []
+    for place, one in enumerate(told):
+        role = Baseline(index + place) if one.baseline else Searched(index + place)
+        events += _trial(number + place, one, role)
+    return events
+
+
+def _trial(number: int, one: Told, role: Role) -> list[Event]:
+    config = one.config
+    title = config.title if one.title is None else one.title
+    reports = tuple(
+        Report(epoch, int(now().timestamp() * 1000), 0.25, metrics(r2, one.standardize))
+        for epoch, r2 in enumerate(one.r2, start=1)
+    )
+    events: list[Event] = [Proposed(number, asdict(config), {}, role, now(), title=title)]
+    events += [Placed(number, placement, now()) for placement in one.placements]
+    if reports:
+        events.append(Reported(number, reports))
+    if one.state in ENDED:
+        events.append(Ended(number, one.state, now(), one.reason))
+    return events
+
+
+def _end(session: str, status: StudyStatus) -> list[Event]:
+    return [] if status == "RUNNING" else [SessionEnded(session, status, "it is over", now())]
+
+
+def trial(
+    number: int,
+    config: FitConfig,
+    value: float,
+    status: Status = "finished",
+    *,
+    metric: str = "validation/r2",
+    epochs: int = 1,
+    role: Role | None = None,
+) -> Trial:
+    """A trial that has this value after each of its epochs."""
+    moment = datetime.fromtimestamp(number, UTC)
+    return Trial(
+        number,
+        asdict(config),
+        drawn={},
+        role=role or Searched(number),
+        status=status,
+        reports=tuple(Report(epoch, 0, 0.25, {metric: value}) for epoch in range(1, epochs + 1)),
+        placements=(HERE,),
+        started=moment,
+        ended=moment,
+    )
+
+
+def study_of(
+    trials: Sequence[Trial],
+    finals: Sequence[Trial] = (),
+    status: StudyStatus = "FINISHED",
+    tags: Mapping[str, str] | None = None,
+    **params: Any,
+) -> RecordedStudy:
+    """A study, named s, of these trials, that is recorded nowhere."""
+    return RecordedStudy(
+        "s",
+        status,
+        {**SPEC, **params},
+        tags or {},
+        tuple(trials),
+        tuple(finals),
+        artifacts=cast(Artifacts, None),
+        read_space=lambda: None,
+    )

@@ -15,6 +15,9 @@ from moving_stripes import stripes
 from datasets.recordings import write_recordings
 from engine.main import main
 from engine.study import Study
+from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
 from studies import gnn_sweep, world_model_sweep
 
 MOLECULES = "molecules"
@@ -79,10 +82,26 @@ def train_once(folder: Path, cache: Path) -> Path:
     return runs
 
 
+def tracking(runs: Path) -> str:
+    """The address of the tracking store of a runs folder."""
+    return f"sqlite:///{runs / 'mlflow.db'}"
+
+
+def known(runs: Path, name: str = MOLECULES) -> RecordedStudy:
+    """What is known of a study in a runs folder, by its log."""
+    return recorded_study(StudyFolder(runs, name), tracking(runs))
+
+
 def copy(runs: Path, to: Path) -> Path:
-    """Copies runs and recordings, and leads MLflow's paths to the copy, which it returns."""
-    shutil.copytree(runs, to)
+    """Copies runs and recordings; returns the copy of the runs."""
+    copied_runs(runs, to)
     shutil.copy(recordings(runs), recordings(to))
+    return to
+
+
+def copied_runs(runs: Path, to: Path) -> Path:
+    """Copies a runs folder, and leads MLflow's paths to the copy, which it returns."""
+    shutil.copytree(runs, to)
     with sqlite3.connect(to / "mlflow.db") as database:
         for table, columns in PATHS.items():
             for column in columns:

@@ -26,7 +26,6 @@ class TrialSpec:
     rungs: tuple[int, ...] = ()
     report_every: float = 0.0
 
-
     def is_time(self, epoch: int, seconds: float) -> bool:
         """Whether a trial reports now.
 

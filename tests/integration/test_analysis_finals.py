@@ -7,22 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from trained_studies import DRIVES, MOLECULES
+from trained_studies import DRIVES, MOLECULES, known, tracking
 
 from analysis import dreams, finals, predictions
 from analysis.answer import answer
 from analysis.findings import opener
-from analysis.runs import DEFAULTS, FINALISTS, StudyRuns, TrackingStore
 from datasets.errors import InputError
-
-
-def store(folder: Path) -> TrackingStore:
-    return TrackingStore(f"sqlite:///{folder / 'mlflow.db'}")
+from record.folder import StudyFolder
+from record.names import DEFAULTS
+from record.recorded_study import RecordedStudy
+from record.trial import Replicate
 
 
 @pytest.fixture
-def studied(trained_copy: Path) -> StudyRuns:
-    return store(trained_copy).study(MOLECULES)
+def studied(trained_copy: Path) -> RecordedStudy:
+    return known(trained_copy)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -38,16 +37,16 @@ def never() -> Any:
 
 
 def analyse(folder: Path, cache: Path, name: str = MOLECULES) -> str:
-    return finals.analyse(name, f"sqlite:///{folder / 'mlflow.db'}", cache, folder / "report")
+    return finals.analyse(StudyFolder(folder, name), tracking(folder), cache, folder / "report")
 
 
 def test_the_champion_is_the_best_on_fresh_seeds_and_leads_the_table(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
     said = analyse(trained_copy, cache)
     means = {
-        number: np.mean([run.metrics["validation/r2"] for run in runs])
-        for number, runs in studied.finalists.items()
+        number: np.mean([studied.value(final) for final in of])
+        for number, of in studied.finalists.items()
     }
     champion = max(means, key=lambda number: means[number])
     assert studied.champion is not None
@@ -59,24 +58,25 @@ def test_the_champion_is_the_best_on_fresh_seeds_and_leads_the_table(
     assert {row["trial"] for row in table} == set(means) >= {0}
     assert {row["trial"] for row in table if row["champion"]} == {champion}
     assert [row["seed"] for row in table][:3] == [1, 2, 3]
-    search = {trial.number: trial.metrics["validation/r2"] for trial in studied.trials}
+    search = {trial.number: studied.value(trial) for trial in studied.trials}
     for row in table:
         assert row["validation/r2 in the search"] == pytest.approx(search[row["trial"]])
 
 
 def test_a_score_is_r2_of_the_predictions_that_are_kept(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
     analyse(trained_copy, cache)
     scores = {row["run_id"]: row["test R²"] for row in rows(trained_copy)}
     for final in studied.finals:
-        made = predictions.recorded(store(trained_copy), final)
+        made = predictions.recorded(studied, final)
         assert made is not None
         r2 = 1 - np.var(made.target - made.prediction) / np.var(made.target)
         bias = np.mean(made.target - made.prediction) ** 2 / np.var(made.target)
-        assert scores[final.run_id] == pytest.approx(r2 - bias)
+        assert scores[studied.artifacts.run_id(final)] == pytest.approx(r2 - bias)
     for row in rows(trained_copy):
-        of = [scores[final.run_id] for final in studied.finalists[row["trial"]]]
+        made = studied.finalists[row["trial"]]
+        of = [scores[studied.artifacts.run_id(final)] for final in made]
         assert row["mean test R²"] == pytest.approx(np.mean(of))
         assert row["low"] < row["mean test R²"] < row["high"]
 
@@ -92,35 +92,35 @@ def test_the_test_split_is_looked_at_once(
 
 def test_the_figure_is_drawn_and_published(trained_copy: Path, cache: Path) -> None:
     analyse(trained_copy, cache)
-    known = store(trained_copy)
-    there = known.client.list_artifacts(known.study(MOLECULES).run_id, "report")
+    artifacts = known(trained_copy).artifacts
+    there = artifacts.store.client.list_artifacts(artifacts.run_id(None), "report")
     assert {Path(file.path).name for file in there} >= {"finals.png", "finals.pdf", "finals.md"}
     assert (trained_copy / "report" / "finals.png").stat().st_size > 10_000
 
 
 def test_a_study_that_has_not_ended_is_not_scored(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
     stopped = replace(studied, status="KILLED")
     with pytest.raises(InputError, match="scored at the end only"):
-        finals.outcome(store(trained_copy), stopped, never)
+        finals.outcome(stopped, never)
 
 
 def test_a_study_without_finals_says_so(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
-    assert finals.outcome(store(trained_copy), replace(studied, finals=()), never) is None
+    assert finals.outcome(replace(studied, finals=()), never) is None
 
 
 def test_a_finalist_with_a_single_training_among_several_is_left_out(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
-    lonely = [final for final in studied.finals if final.of == 0][1:]
+    lonely = studied.finals_of(0)[1:]
     fewer = tuple(
-        replace(final, state="failed") if final in lonely else final for final in studied.finals
+        replace(final, status="failed") if final in lonely else final for final in studied.finals
     )
     lost = replace(studied, finals=fewer)
-    found = finals.outcome(store(trained_copy), lost, opener(studied, cache))
+    found = finals.outcome(lost, opener(studied, cache))
     assert found is not None
     assert 0 not in {finalist.trial.number for finalist in found.finalists}
     said = finals.markdown(found, lost)
@@ -129,14 +129,16 @@ def test_a_finalist_with_a_single_training_among_several_is_left_out(
 
 
 def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
     first = studied.finals[0]
-    cut = tuple(f for f in studied.finals if f.params["seed"] == "1" or f.of == first.of)
-    tags = {**studied.tags, FINALISTS: f"{', '.join(map(str, studied.finalists))}, 99"}
-    short = replace(studied, finals=cut, tags=tags)
+    cut = [
+        f for f in studied.finals if f.config["seed"] == 1 or f.replicate_of == first.replicate_of
+    ]
+    lost = replace(first, number=100, role=Replicate(99, 1), status="dropped")
+    short = replace(studied, finals=(*cut, lost))
     assert {*short.finalists} == {*studied.finalists}
-    found = finals.outcome(store(trained_copy), short, opener(studied, cache))
+    found = finals.outcome(short, opener(studied, cache))
     assert found is not None
     assert [len(finalist.finals) for finalist in found.finalists] == [1] * len(studied.finalists)
     assert "were kept: trials 99." in finals.markdown(found, short)
@@ -144,12 +146,12 @@ def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
 
 
 def test_finals_of_a_trial_that_was_deleted_are_left_out(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
     champion = studied.champion
     assert champion is not None
     without = replace(studied, trials=tuple(t for t in studied.trials if t != champion))
-    found = finals.outcome(store(trained_copy), without, opener(studied, cache))
+    found = finals.outcome(without, opener(studied, cache))
     assert found is not None
     assert {each.trial.number for each in found.finalists} == {*studied.finalists} - {
         champion.number
@@ -157,15 +159,15 @@ def test_finals_of_a_trial_that_was_deleted_are_left_out(
 
 
 def test_the_answer_tells_what_the_search_promised_of_its_best(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
-    found = finals.outcome(store(trained_copy), studied, opener(studied, cache))
+    found = finals.outcome(studied, opener(studied, cache))
     assert found is not None
     best = studied.best(studied.trials)
     assert best is not None
     place = next(n for n, each in enumerate(found.finalists) if each.trial == best)
     one, *others = found.finalists[place:] + found.finalists[:place]
-    promised = f"promised {best.metrics['validation/r2']:.4f} on the validation"
+    promised = f"promised {studied.value(best):.4f} on the validation"
     assert f"of its best the search had {promised}" in answer(
         studied, replace(found, finalists=(one, *others))
     )
@@ -175,9 +177,9 @@ def test_the_answer_tells_what_the_search_promised_of_its_best(
 
 
 def test_a_default_that_is_not_there_is_missed(
-    trained_copy: Path, cache: Path, studied: StudyRuns
+    trained_copy: Path, cache: Path, studied: RecordedStudy
 ) -> None:
-    found = finals.outcome(store(trained_copy), studied, opener(studied, cache))
+    found = finals.outcome(studied, opener(studied, cache))
     assert found is not None
     champion = replace(found.champion, role="")
     bare = replace(found, finalists=(champion, *found.finalists[1:]))
@@ -186,7 +188,7 @@ def test_a_default_that_is_not_there_is_missed(
 
 
 def test_a_final_that_was_lost_is_left_out_of_every_number(
-    trained_copy: Path, cache: Path, studied: StudyRuns, monkeypatch: pytest.MonkeyPatch
+    trained_copy: Path, cache: Path, studied: RecordedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analyse(trained_copy, cache)
     assert studied.champion is not None
@@ -195,25 +197,25 @@ def test_a_final_that_was_lost_is_left_out_of_every_number(
     monkeypatch.setattr(
         predictions,
         "of_trial",
-        lambda store, trial, data: None if trial == lost else of_trial(store, trial, data),
+        lambda study, trial, data: None if trial == lost else of_trial(study, trial, data),
     )
-    found = finals.outcome(store(trained_copy), studied, never)
+    found = finals.outcome(studied, never)
     assert found is not None
     champion = next(f for f in found.finalists if f.trial == studied.champion)
-    assert [final.params["seed"] for final in champion.finals] == ["1", "3"]
+    assert [final.config["seed"] for final in champion.finals] == [1, 3]
     assert len(champion.validation) == len(champion.scores) == 2
     assert "(2 seeds)" in finals.markdown(found, studied)
-    assert lost.run_id not in set(finals.frame(found, studied)["run_id"])
+    assert studied.artifacts.run_id(lost) not in set(finals.frame(found, studied)["run_id"])
 
 
 def test_a_configuration_of_which_a_training_failed_comes_after_those_of_which_none_did(
-    studied: StudyRuns,
+    studied: RecordedStudy,
 ) -> None:
     champion = studied.champion
     assert champion is not None
-    first = next(final for final in studied.finals if final.of == champion.number)
+    first = studied.finals_of(champion.number)[0]
     ended = tuple(
-        replace(final, state="failed") if final == first else final for final in studied.finals
+        replace(final, status="failed") if final == first else final for final in studied.finals
     )
     other = replace(studied, finals=ended).champion
     assert other is not None
@@ -225,15 +227,14 @@ def test_world_models_are_judged_by_the_skill_of_their_rollouts(
 ) -> None:
     said = analyse(trained_copy, cache, DRIVES)
     assert "test skill" in said
-    known = store(trained_copy)
-    runs = known.study(DRIVES)
+    study = known(trained_copy, DRIVES)
     scores = {row["run_id"]: row["test skill"] for row in rows(trained_copy)}
-    horizon = int(runs.fact("horizon"))
-    for final in runs.finals:
-        made = dreams.recorded(known, final)
+    horizon = study.fact("horizon")
+    for final in study.finals:
+        made = dreams.recorded(study, final)
         assert made is not None
         share = made.share("autoregressive", "freeze", horizon)
-        assert scores[final.run_id] == pytest.approx(1 - share)
+        assert scores[study.artifacts.run_id(final)] == pytest.approx(1 - share)
     monkeypatch.setattr(dreams, "make", None)
     assert analyse(trained_copy, cache, DRIVES) == said
     assert "the two skills are not of windows alike" in said

@@ -9,8 +9,9 @@ from matplotlib.image import imread
 from recorded_study import VALIDATION_VARIANCE, Told, record
 
 from analysis import loss_curves
-from analysis.runs import TrackingStore
 from datasets.errors import InputError
+from record.folder import StudyFolder
+from record.reading import recorded_study
 
 R2 = [-0.5, 0.2, 0.6]
 """``validation/r2`` of a trial that is drawn."""
@@ -24,7 +25,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def uri(folder: Path) -> str:
     """A store with a study of four families."""
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
     told = [
         Told("gcn", [-1.0, 0.0, 0.1], baseline=True),
         Told("gat", R2, baseline=True),
@@ -34,13 +34,18 @@ def uri(folder: Path) -> str:
         Told("gcn", [0.9], state="pruned"),
         Told("gin", R2, standardize=False),
     ]
-    record(uri, folder, "four", told)
-    return uri
+    return record(folder, "four", told).uri
 
 
-def analyse(study: str, uri: str, report: Path) -> pd.DataFrame:
+def analyse(study: StudyFolder, uri: str, report: Path) -> pd.DataFrame:
     loss_curves.analyse(study, uri, Path("nowhere"), report)
     return pd.read_csv(report / "loss_curves.csv")
+
+
+@pytest.fixture(scope="module")
+def four(folder: Path) -> StudyFolder:
+    """Of that study."""
+    return StudyFolder(folder, "four")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +54,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(uri: str, report: Path) -> str:
+def said(four: StudyFolder, uri: str, report: Path) -> str:
     """What the analysis of that study says."""
-    return loss_curves.analyse("four", uri, Path("nowhere"), report)
+    return loss_curves.analyse(four, uri, Path("nowhere"), report)
 
 
 @pytest.fixture
@@ -89,13 +94,13 @@ def test_predicting_the_mean_errs_by_the_variance_of_the_validation_split(
 
 
 def test_the_figure_shows_something_and_is_the_same_again(
-    said: str, uri: str, report: Path, tmp_path: Path
+    said: str, four: StudyFolder, uri: str, report: Path, tmp_path: Path
 ) -> None:
     assert said
     image = imread(report / "loss_curves.png")
     assert image.shape[0] > 500 and image.shape[1] > 500
     assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
-    analyse("four", uri, tmp_path)
+    analyse(four, uri, tmp_path)
     for name in ("loss_curves.png", "loss_curves.pdf"):
         assert (tmp_path / name).read_bytes() == (report / name).read_bytes()
 
@@ -105,17 +110,17 @@ def test_one_family_of_any_number_of_epochs_can_be_drawn(
     epochs: int, uri: str, folder: Path, tmp_path: Path
 ) -> None:
     told = [Told("deepgcn", np.linspace(-1, 0.9, epochs).tolist(), baseline=True)]
-    record(uri, folder, f"one of {epochs}", told)
-    assert len(analyse(f"one of {epochs}", uri, tmp_path)) == 2 * epochs
+    one = record(folder, f"one of {epochs}", told).folder
+    assert len(analyse(one, uri, tmp_path)) == 2 * epochs
 
 
 def test_the_files_are_published_with_the_parent_run(
-    said: str, uri: str, report: Path, tmp_path: Path
+    said: str, four: StudyFolder, uri: str, report: Path, tmp_path: Path
 ) -> None:
-    store = TrackingStore(uri)
+    artifacts = recorded_study(four, uri).artifacts
     for name in ("loss_curves.png", "loss_curves.pdf", "loss_curves.csv"):
         assert str(report / name) in said
-        fetched = store.fetch(store.study("four").run_id, f"report/{name}", tmp_path)
+        fetched = artifacts.fetch(None, f"report/{name}", tmp_path)
         assert fetched is not None
         assert fetched.read_bytes() == (report / name).read_bytes()
 
@@ -123,16 +128,18 @@ def test_the_files_are_published_with_the_parent_run(
 def test_a_study_without_a_finished_trial_is_refused(
     uri: str, folder: Path, tmp_path: Path
 ) -> None:
-    record(uri, folder, "hopeless", [Told("gcn", [0.5], state="failed")])
+    hopeless = record(folder, "hopeless", [Told("gcn", [0.5], state="failed")]).folder
     with pytest.raises(InputError, match="no trial of hopeless finished"):
-        analyse("hopeless", uri, tmp_path / "report")
+        analyse(hopeless, uri, tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
-def test_a_report_folder_that_cannot_be_made_is_refused(uri: str, tmp_path: Path) -> None:
+def test_a_report_folder_that_cannot_be_made_is_refused(
+    four: StudyFolder, uri: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write into .*choose another --runs-dir"):
-        analyse("four", uri, tmp_path / "file" / "report")
+        analyse(four, uri, tmp_path / "file" / "report")
 
 
 def test_the_command_line_draws_into_the_runs_folder(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,34 +14,36 @@ import pyarrow.parquet as pq
 import pytest
 from moving_stripes import stripes
 from PIL import Image
-from trained_studies import DRIVES, FRAMES, MOLECULES, recordings
+from trained_studies import DRIVES, FRAMES, MOLECULES, known, recordings
 
-from analysis import dreams, predict, predict_molecules, predictions
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
+from analysis import champion, dreams, kept_weights, predict, predict_molecules, predictions
 from datasets.molecules import molecule_table, write_table
 from datasets.recordings import Recordings, write_recordings
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from trainables.rollout import CONTEXT
 
 Refused = Callable[..., str]
 
 
-def studied(trained_copy: Path, name: str) -> tuple[TrackingStore, StudyRuns]:
-    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
-    return store, store.study(name)
+def champions(study: RecordedStudy) -> Sequence[Trial]:
+    assert study.champion is not None
+    return study.finalists[study.champion.number]
 
 
-def champions(runs: StudyRuns) -> Sequence[TrialRun]:
-    assert runs.champion is not None
-    return runs.finalists[runs.champion.number]
+def change(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Has studies read otherwise than they were recorded."""
+    read = predict.recorded_study
+    monkeypatch.setattr(predict, "recorded_study", lambda *where: replace(read(*where), **changes))
 
 
 def recorded(trained_copy: Path) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the test split, and what each final of the champion was recorded to predict."""
-    store, runs = studied(trained_copy, MOLECULES)
-    made = [predictions.recorded(store, final) for final in champions(runs)]
-    known = [each for each in made if each is not None]
-    assert len(known) == 3
-    return known[0].row, np.stack([each.prediction for each in known])
+    study = known(trained_copy)
+    made = [predictions.recorded(study, final) for final in champions(study)]
+    there = [each for each in made if each is not None]
+    assert len(there) == 3
+    return there[0].row, np.stack([each.prediction for each in there])
 
 
 def told(trained_copy: Path, cache: Path, *arguments: str) -> int:
@@ -117,7 +120,7 @@ def test_molecules_whose_positions_do_not_fit_are_left_out_and_counted(
 
 
 def test_a_model_that_was_trained_on_other_geometries_is_said_to_be(trained_copy: Path) -> None:
-    _, runs = studied(trained_copy, MOLECULES)
+    runs = known(trained_copy)
     for dataset, said in (
         ("qm9", "; the model was trained on those of qm9, which are B3LYP's."),
         ("mine.parquet", "; the model was trained on those of mine.parquet."),
@@ -131,16 +134,14 @@ def test_bonds_are_those_that_the_study_learned_from(
 ) -> None:
     """A study of QM9's files knows no aromatic atom, so a benzene is another molecule to it."""
     made = {}
-    study = TrackingStore.study
+    study = known(trained_copy)
+    assert study.fact("bonds") == "of the SMILES"
     for bonds in ("of the SMILES", "listed"):
-        known = study(studied(trained_copy, MOLECULES)[0], MOLECULES)
-        assert known.fact("bonds") == "of the SMILES"
-        told_so = replace(known, params={**known.params, "facts.bonds": bonds})
-        monkeypatch.setattr(TrackingStore, "study", lambda *_, known=told_so: known)
         output = tmp_path / "p.csv"
         smiles = ("--smiles", "c1ccccc1", "CC")
-        assert told(trained_copy, cache, MOLECULES, *smiles, "--output", str(output)) == 0
-        monkeypatch.setattr(TrackingStore, "study", study)
+        with monkeypatch.context() as patch:
+            change(patch, params={**study.params, "facts.bonds": bonds})
+            assert told(trained_copy, cache, MOLECULES, *smiles, "--output", str(output)) == 0
         made[bonds] = pd.read_csv(output)["mu (D)"]
     assert (made["of the SMILES"] != made["listed"]).all()
 
@@ -151,28 +152,24 @@ def test_one_training_has_no_spread(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    _, runs = studied(trained_copy, MOLECULES)
-    first, *others = champions(runs)
-    lost = {other.run_id for other in others}
-    weights = TrackingStore.weights
+    first, *others = champions(known(trained_copy))
+    lost = {other.number for other in others}
+    weights = kept_weights.weights
     monkeypatch.setattr(
-        TrackingStore,
+        champion,
         "weights",
-        lambda self, trial: None if trial.run_id in lost else weights(self, trial),
+        lambda study, trial: None if trial.number in lost else weights(study, trial),
     )
     assert told(trained_copy, cache, MOLECULES, "--smiles", "CCO") == 0
     said = capsys.readouterr().out
     assert re.search(r"\| CCO +\| \d\.\d{4} +\| — +\| 1 ", said)
-    assert f"over 1 training, seed {first.params['seed']}." in said
+    assert f"over 1 training, seed {first.config['seed']}." in said
 
 
 @pytest.fixture
 def without_finals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies as they are with ``--finalists 0``."""
-    study = TrackingStore.study
-    monkeypatch.setattr(
-        TrackingStore, "study", lambda self, name: replace(study(self, name), finals=())
-    )
+    change(monkeypatch, finals=())
 
 
 @pytest.mark.usefixtures("without_finals")
@@ -183,19 +180,17 @@ def test_without_finals_the_best_trial_predicts_and_is_said_to_be_one_training(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    store, runs = studied(trained_copy, MOLECULES)
-    best = runs.best(runs.trials)
+    study = known(trained_copy)
+    best = study.best(study.trials)
     assert best is not None
-    made = predictions.recorded(store, best)
+    made = predictions.recorded(study, best)
     assert made is not None
     smiles = molecule_rows.take(made.row).column("smiles").to_pylist()
     output = tmp_path / "p.csv"
     assert told(trained_copy, cache, MOLECULES, "--smiles", *smiles, "--output", str(output)) == 0
     np.testing.assert_allclose(pd.read_csv(output)["mu (D)"], made.prediction, rtol=1e-6)
     said = capsys.readouterr().out
-    assert (
-        f"mu by the best trial of the search, {best.configuration} (trial {best.number}):" in said
-    )
+    assert f"mu by the best trial of the search, {best.title} (trial {best.number}):" in said
     assert "over 1 training, seed 0." in said
     assert "It is one training, the search's own, and how far others differ is not known" in said
     assert "champion" not in said
@@ -205,10 +200,10 @@ def test_without_finals_the_best_trial_predicts_and_is_said_to_be_one_training(
 def test_without_finals_the_best_trial_dreams(
     trained_copy: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store, runs = studied(trained_copy, DRIVES)
-    best = runs.best(runs.trials)
+    study = known(trained_copy, DRIVES)
+    best = study.best(study.trials)
     assert best is not None
-    made = dreams.recorded(store, best)
+    made = dreams.recorded(study, best)
     assert made is not None
     assert told(trained_copy, cache, DRIVES, "--output", str(tmp_path / "dream")) == 0
     table = pd.read_csv(tmp_path / "dream" / "dream.csv")
@@ -223,8 +218,8 @@ def test_the_test_episode_is_dreamt_as_recorded(
 ) -> None:
     assert told(trained_copy, cache, DRIVES) == 0
     report = trained_copy / DRIVES / "report"
-    store, runs = studied(trained_copy, DRIVES)
-    made = [dreams.recorded(store, final) for final in champions(runs)]
+    study = known(trained_copy, DRIVES)
+    made = [dreams.recorded(study, final) for final in champions(study)]
     expected = np.stack([each.error("autoregressive")[0] for each in made if each is not None])
     table = pd.read_csv(report / "dream.csv")
     assert table["horizon"].tolist() == list(range(1, FRAMES - CONTEXT + 1))
@@ -250,7 +245,7 @@ def test_an_episode_of_a_recording_is_dreamt_into_a_folder(
     trained_copy: Path, cache: Path, tmp_path: Path
 ) -> None:
     """The study's second test episode by its place in the file, and by its place in the split."""
-    episode = dreams.open_data(studied(trained_copy, DRIVES)[1], cache, None).split.test[1]
+    episode = dreams.open_data(known(trained_copy, DRIVES), cache, None).split.test[1]
     given = ["--recordings", str(recordings(trained_copy)), "--episode", str(episode)]
     assert told(trained_copy, cache, DRIVES, *given, "--output", str(tmp_path / "file")) == 0
     assert (
@@ -367,7 +362,7 @@ def test_recordings_that_cannot_be_dreamt_are_one_line(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("changes", "said"),
     [
         (
             {"finals": (), "trials": ()},
@@ -380,19 +375,16 @@ def test_recordings_that_cannot_be_dreamt_are_one_line(
     ],
 )
 def test_a_study_without_a_champion_says_what_to_do(
-    refused: Refused, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], said: str
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
 ) -> None:
-    study = TrackingStore.study
-    monkeypatch.setattr(
-        TrackingStore, "study", lambda self, name: replace(study(self, name), **change)
-    )
+    change(monkeypatch, **changes)
     assert said in refused(MOLECULES, "--smiles", "CCO")
 
 
 def test_weights_that_were_not_kept_are_one_line(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TrackingStore, "weights", lambda *_: None)
+    monkeypatch.setattr(champion, "weights", lambda *_: None)
     assert "the champion of molecules, were not kept: nothing can" in refused(
         MOLECULES, "--smiles", "CCO"
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,18 +13,20 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
-from recorded_study import Told, invented, metrics, record
-from studies.recording import Recorder
-from trained_studies import LITTLE, MOLECULES
+from recorded_study import SPEC, Invented, Told, record
+from trained_studies import LITTLE, MOLECULES, known, tracking
 
-from analysis import predictions, r2_table, style
+from analysis import kept_weights, predictions, r2_table, style
+from analysis.curves import training_seconds
 from analysis.predictions import Predictions
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.errors import InputError
 from datasets.sources import MoleculeSet
-from engine.main import main
+from engine.study import main
+from record.folder import StudyFolder
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from studies.gnn_sweep import STUDY
-from trainables.models.gnn import GNN, Family, GNNConfig
+from trainables.models.gnn import GNN, GNNConfig
 from trainables.molecules import MoleculeTask
 
 ARGUMENTS = (
@@ -44,19 +45,15 @@ class Studied:
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return tracking(self.folder)
 
     @property
     def report(self) -> Path:
         return self.folder / self.name / "report"
 
     @property
-    def store(self) -> TrackingStore:
-        return TrackingStore(self.uri)
-
-    @property
-    def runs(self) -> StudyRuns:
-        return self.store.study(self.name)
+    def study(self) -> RecordedStudy:
+        return known(self.folder, self.name)
 
     @property
     def table(self) -> dict[str, dict[str, Any]]:
@@ -67,14 +64,13 @@ class Studied:
         }
 
     def analyse(self, dataset: str | None = None) -> dict[str, dict[str, Any]]:
-        r2_table.analyse(self.name, self.uri, self.cache, self.report, dataset)
+        folder = StudyFolder(self.folder, self.name)
+        r2_table.analyse(folder, self.uri, self.cache, self.report, dataset)
         return self.table
 
-    def recorder(self) -> Recorder:
-        """As a later session has it."""
-        recorder = Recorder(self.uri, self.name, self.folder / "artifacts")
-        recorder.open("Which?", {}, {}, ("gfn2-mu", ""), identity="x")
-        return recorder
+    def go_on(self, *told: Told) -> None:
+        """Has a later session tell of more trials."""
+        Invented(StudyFolder(self.folder, self.name), self.uri).go_on(told)
 
 
 Study = Callable[..., Studied]
@@ -107,7 +103,8 @@ def studied(trained_copy: Path, cache: Path) -> Studied:
 @pytest.fixture(scope="module")
 def said(studied: Studied) -> str:
     """What the analysis of that study says."""
-    return r2_table.analyse(studied.name, studied.uri, studied.cache, studied.report)
+    folder = StudyFolder(studied.folder, studied.name)
+    return r2_table.analyse(folder, studied.uri, studied.cache, studied.report)
 
 
 @pytest.fixture
@@ -117,28 +114,27 @@ def analysed(studied: Studied, said: str) -> Studied:
     return studied
 
 
-def best_of(runs: StudyRuns, family: str) -> TrialRun:
-    best = runs.best(runs.groups[family])
+def best_of(study: RecordedStudy, family: str) -> Trial:
+    best = study.best(study.groups[family])
     assert best is not None
     return best
 
 
-def plant(studied: Studied, trial: TrialRun, error: float) -> None:
+def plant(study: RecordedStudy, trial: Trial, error: float) -> None:
     """Puts predictions that are off by so many Debye in the place of a trial's own."""
-    store = studied.store
-    known = predictions.recorded(store, trial)
-    target = known.target if known else np.arange(12.0)
-    predictions.record(store, trial, Predictions(np.arange(12), target, target + error), "D")
+    made = predictions.recorded(study, trial)
+    target = made.target if made else np.arange(12.0)
+    predictions.record(study, trial, Predictions(np.arange(12), target, target + error), "D")
 
 
 def test_the_table_repeats_what_weights_and_molecules_give(
     analysed: Studied, molecules: MoleculeSet
 ) -> None:
-    table, runs, store = analysed.table, analysed.runs, analysed.store
+    table, runs = analysed.table, analysed.study
     assert list(table) == ["gcn", "sage"]
     for family, row in table.items():
         best = best_of(runs, family)
-        weights = store.weights(best)
+        weights = kept_weights.weights(runs, best)
         assert weights is not None
         config = GNNConfig(**weights["config"])
         task = MoleculeTask(molecules, config, torch.device("cpu"))
@@ -157,17 +153,17 @@ def test_the_table_repeats_what_weights_and_molecules_give(
         assert row["mae (D)"] == pytest.approx(np.abs(error).mean(), rel=1e-6)
         assert row["r2 low"] < row["r2"] < row["r2 high"]
         assert row["parameters"] == sum(p.numel() for p in model.parameters())
-        assert row["training time (s)"] == store.history(best, "train/seconds").values.sum() > 0
+        assert row["training time (s)"] == training_seconds(best) > 0
         assert row["epochs"] == 2
-        assert row["validation/r2"] == best.metrics["validation/r2"]
+        assert row["validation/r2"] == runs.value(best)
 
 
 def test_the_baseline_stands_beside_the_best(analysed: Studied) -> None:
-    trials = {trial.number: trial for trial in analysed.runs.trials}
+    study = analysed.study
     for row in analysed.table.values():
-        baseline = trials[row["baseline trial"]]
-        assert baseline.baseline
-        made = predictions.recorded(analysed.store, baseline)
+        baseline = study.trial(row["baseline trial"])
+        assert baseline.is_baseline
+        made = predictions.recorded(study, baseline)
         assert made is not None
         assert row["baseline mae (D)"] == np.abs(made.prediction - made.target).mean()
 
@@ -175,17 +171,19 @@ def test_the_baseline_stands_beside_the_best(analysed: Studied) -> None:
 def test_only_finalists_see_the_test_split(analysed: Studied) -> None:
     rows = analysed.table.values()
     finalists = {row[name] for row in rows for name in ("trial", "baseline trial")}
-    assert len(finalists) < len(analysed.runs.trials)
-    for trial in analysed.runs.trials:
-        there = predictions.recorded(analysed.store, trial) is not None
+    study = analysed.study
+    assert len(finalists) < len(study.trials)
+    for trial in study.trials:
+        there = predictions.recorded(study, trial) is not None
         assert there == (trial.number in finalists)
 
 
 def test_predictions_are_kept_with_row_target_and_unit(
     analysed: Studied, molecules: MoleculeSet, molecule_rows: pa.Table, tmp_path: Path
 ) -> None:
-    best = best_of(analysed.runs, "gcn")
-    file = analysed.store.fetch(best.run_id, "test_predictions.parquet", tmp_path)
+    study = analysed.study
+    best = best_of(study, "gcn")
+    file = study.artifacts.fetch(best, "test_predictions.parquet", tmp_path)
     assert file is not None
     table = pq.read_table(file)
     assert table.column_names == ["row", "target", "prediction"]
@@ -200,8 +198,8 @@ def test_the_test_split_is_scored_once(
 ) -> None:
     studied = study("once")
     studied.analyse()
-    best = best_of(studied.runs, "gcn")
-    plant(studied, best, error=0.5)
+    best = best_of(studied.study, "gcn")
+    plant(studied.study, best, error=0.5)
 
     def make(*arguments: Any) -> Predictions:
         raise AssertionError(f"scored again: {arguments}")
@@ -217,9 +215,10 @@ def test_the_test_split_is_scored_once(
 
 def test_the_best_is_chosen_on_the_validation_split_whatever_the_test_says(study: Study) -> None:
     studied = study("chosen")
-    best = best_of(studied.runs, "sage")
-    for trial in studied.runs.trials:
-        plant(studied, trial, error=3.0 if trial.number == best.number else 0.0)
+    known_of = studied.study
+    best = best_of(known_of, "sage")
+    for trial in known_of.trials:
+        plant(known_of, trial, error=3.0 if trial.number == best.number else 0.0)
     row = studied.analyse()["sage"]
     assert row["trial"] == best.number
     assert row["mae (D)"] == pytest.approx(3.0)
@@ -227,12 +226,11 @@ def test_the_best_is_chosen_on_the_validation_split_whatever_the_test_says(study
 
 def test_pruned_and_failed_trials_never_stand_for_a_family(study: Study) -> None:
     studied = study("pruned")
-    recorder = studied.recorder()
-    promising: list[tuple[Family, str]] = [("gcn", "pruned"), ("gat", "pruned"), ("gat", "failed")]
-    for number, (family, state) in enumerate(promising, start=5):
-        epochs = [metrics(0.99, standardize=True)]
-        recorder.sync(invented(number, GNNConfig(family=family), epochs, state, number == 6))
-    recorder.close("FINISHED", {})
+    studied.go_on(
+        Told("gcn", [0.99], "pruned"),
+        Told("gat", [0.99], "pruned", baseline=True),
+        Told("gat", [0.99], "failed"),
+    )
     table = studied.analyse()
     assert table["gcn"]["trial"] < 5
     assert list(table) == ["gcn", "sage", "gat"]
@@ -244,19 +242,17 @@ def test_pruned_and_failed_trials_never_stand_for_a_family(study: Study) -> None
 
 def test_a_best_trial_without_weights_is_said_to_have_none(study: Study) -> None:
     studied = study("lost")
-    runs = studied.runs
-    recorder = studied.recorder()
-    recorder.sync(invented(5, GNNConfig(family="gcn"), [metrics(0.99, standardize=True)]))
-    recorder.close("FINISHED", {})
+    runs = studied.study
+    studied.go_on(Told("gcn", [0.99]))
     row = studied.analyse()["gcn"]
     assert row["note"] == "the weights of trial 5 were not kept"
     assert np.isnan(row["r2"])
-    baseline = next(t for t in runs.groups["gcn"] if t.baseline)
+    baseline = next(t for t in runs.groups["gcn"] if t.is_baseline)
     assert row["baseline trial"] == baseline.number and np.isfinite(row["baseline r2"])
 
 
 def test_a_study_that_kept_no_weights_is_refused(studied: Studied) -> None:
-    record(studied.uri, studied.folder, "weightless", [Told("gcn", [0.5], baseline=True)])
+    record(studied.folder, "weightless", [Told("gcn", [0.5], baseline=True)])
     with pytest.raises(InputError, match="weightless has kept no weights"):
         replace(studied, name="weightless").analyse()
 
@@ -268,7 +264,7 @@ def test_the_markdown_is_aligned_and_has_units(studied: Studied, said: str) -> N
     assert len({len(line) for line in lines}) == 1
     for header in ("MSE (D²)", "MAE (D)", "training time (s)", "baseline R²"):
         assert header in lines[0]
-    best = best_of(studied.runs, "sage")
+    best = best_of(studied.study, "sage")
     assert lines[3].startswith(f"| GraphSAGE | {best.number} ")
 
 
@@ -292,17 +288,17 @@ def test_the_files_are_published_with_the_parent_run(
         "predicted_against_true.pdf",
     ):
         assert str(studied.report / name) in said
-        fetched = studied.store.fetch(studied.runs.run_id, f"report/{name}", tmp_path)
+        fetched = studied.study.artifacts.fetch(None, f"report/{name}", tmp_path)
         assert fetched is not None
         assert fetched.read_bytes() == (studied.report / name).read_bytes()
 
 
 def test_a_prediction_off_the_axes_is_marked_at_their_edge(study: Study) -> None:
     studied = study("off")
-    best = best_of(studied.runs, "gcn")
+    best = best_of(studied.study, "gcn")
     marked = []
     for error in (0.0, 1e6):
-        plant(studied, best, error)
+        plant(studied.study, best, error)
         studied.analyse()
         image = imread(studied.report / "predicted_against_true.png")[..., :3]
         marked.append((np.abs(image - to_rgb(style.VERMILLION)).max(axis=2) < 0.01).any())
@@ -322,7 +318,7 @@ def test_another_data_set_is_refused_even_if_nothing_is_left_to_score(
     analysed: Studied, molecule_rows: pa.Table, tmp_path: Path
 ) -> None:
     path = changed(molecule_rows, tmp_path / "other.parquet")
-    digest = analysed.runs.params["data.digest"]
+    digest = analysed.study.params["data.digest"]
     with pytest.raises(InputError, match=f"{path} is not the data set of molecules") as refusal:
         analysed.analyse(str(path))
     assert f"recorded is {digest}" in str(refusal.value)
@@ -340,7 +336,7 @@ def test_a_data_set_may_lie_elsewhere_but_must_be_the_same(
     changed(molecule_rows, path)
     with pytest.raises(InputError, match="is not the data set of moved"):
         studied.analyse()
-    assert all(predictions.recorded(studied.store, trial) is None for trial in studied.runs.trials)
+    assert all(predictions.recorded(studied.study, t) is None for t in studied.study.trials)
     assert len(studied.analyse(str(moved))) == 2
 
 
@@ -349,8 +345,8 @@ def test_a_file_of_which_no_number_of_molecules_was_asked_is_read_whole(
 ) -> None:
     path = tmp_path / "molecules.parquet"
     pq.write_table(molecule_rows, path)
-    runs = studied.runs
-    given = {"data.dataset": str(path), "data.molecules": "None"}
+    runs = studied.study
+    given = {"data.dataset": str(path), "data.molecules": None}
     data = predictions.open_data(replace(runs, params={**runs.params, **given}), tmp_path, None)
     assert len(data.graphs) == molecule_rows.num_rows == 120
 
@@ -359,16 +355,17 @@ def test_weights_that_do_not_give_the_recorded_validation_error_are_refused(
     study: Study, tmp_path: Path
 ) -> None:
     studied = study("mixed", "--normalization", "none")
-    store, best = studied.store, best_of(studied.runs, "gcn")
-    file = store.fetch(best.run_id, "weights/weights.pt", tmp_path)
+    study_of = studied.study
+    best = best_of(study_of, "gcn")
+    file = study_of.artifacts.fetch(best, "weights/weights.pt", tmp_path)
     assert file is not None
     weights = torch.load(file, weights_only=True)
     weights["model"]["shift"] += 5.0  # D, on every prediction, whichever the head
     torch.save(weights, file)
-    store.publish(best.run_id, [file], "weights")
+    study_of.artifacts.publish(best, [file], "weights")
     with pytest.raises(InputError, match=rf"weights of trial {best.number} give a validation/mse"):
         studied.analyse()
-    assert predictions.recorded(store, best) is None
+    assert predictions.recorded(study_of, best) is None
 
 
 @pytest.mark.parametrize(
@@ -377,8 +374,8 @@ def test_weights_that_do_not_give_the_recorded_validation_error_are_refused(
 def test_weights_of_another_version_of_the_model_are_refused(
     part: str, key: str, studied: Studied
 ) -> None:
-    best = best_of(studied.runs, "gcn")
-    weights = studied.store.weights(best)
+    best = best_of(studied.study, "gcn")
+    weights = kept_weights.weights(studied.study, best)
     assert weights is not None
     weights[part][key] = torch.zeros(1)
     with pytest.raises(InputError, match=rf"weights of trial {best.number} do not fit"):
@@ -386,34 +383,24 @@ def test_weights_of_another_version_of_the_model_are_refused(
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "KILLED"])
-def test_a_study_that_has_not_ended_is_not_scored(study: Study, status: str) -> None:
-    studied = study(status.lower())
-    mlflow.MlflowClient(studied.uri).update_run(studied.runs.run_id, status=status)
-    with pytest.raises(InputError, match=rf"{studied.name} has not ended \({status}\)"):
-        studied.analyse()
-    assert not studied.report.exists()
+def test_a_study_that_has_not_ended_is_not_scored(studied: Studied, status: Any) -> None:
+    name = status.lower()
+    record(studied.folder, name, [Told("gcn", [0.5], baseline=True)], status)
+    open_study = replace(studied, name=name)
+    with pytest.raises(InputError, match=rf"{name} has not ended \({status}\)"):
+        open_study.analyse()
+    assert not open_study.report.exists()
 
 
 def test_a_study_without_a_finished_trial_is_refused(studied: Studied) -> None:
-    recorder = Recorder(studied.uri, "hopeless", studied.folder / "artifacts")
-    params = {"objective": "validation/r2", "by": "family", "data.target": "mu"}
-    recorder.open("Which?", params, {}, ("gfn2-mu", ""), identity="x")
-    recorder.sync(invented(0, GNNConfig(), [], "failed", baseline=True))
-    recorder.close("FAILED", {})
+    record(studied.folder, "hopeless", [Told("gcn", [], "failed", baseline=True)], "FAILED")
     with pytest.raises(InputError, match="no trial of hopeless finished"):
         replace(studied, name="hopeless").analyse()
 
 
 def test_a_study_of_something_else_is_refused(studied: Studied) -> None:
-    recorder = Recorder(studied.uri, "driving", studied.folder / "artifacts")
-    recorder.open(
-        "Which?",
-        {"objective": "rollout/skill", "by": "core"},
-        {},
-        ("car-racing", ""),
-        identity="x",
-    )
-    recorder.close("FINISHED", {})
+    spec = {name: value for name, value in SPEC.items() if name != "data.target"}
+    record(studied.folder, "driving", [], spec=spec)
     with pytest.raises(InputError, match="driving predicts no property of molecules"):
         replace(studied, name="driving").analyse()
 
@@ -449,5 +436,6 @@ def test_a_squared_unit_can_be_read(unit: str, square: str) -> None:
 
 
 def test_a_study_without_a_recorded_unit_says_so(studied: Studied) -> None:
-    params = {key: value for key, value in studied.runs.params.items() if key != "facts.unit"}
-    assert replace(studied.runs, params=params).unit == "unit unknown"
+    study = studied.study
+    params = {key: value for key, value in study.params.items() if key != "facts.unit"}
+    assert replace(study, params=params).unit == "unit unknown"

@@ -8,20 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
-from recorded_study import Told, record
-from trained_studies import LITTLE, MOLECULES
+from recorded_study import HERE, SPEC, Invented, Told, record
+from trained_studies import LITTLE, MOLECULES, known, tracking
 
 from analysis import predictions, report
 from analysis.answer import answer
 from analysis.comparison import Finalists
 from analysis.finals import outcome, role_of
 from analysis.findings import opener
-from analysis.runs import TrackingStore
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
-from engine.main import main
+from engine.study import main
+from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.tracker import StudyStatus
 from studies.gnn_sweep import STUDY
 
 RISING = [
@@ -46,23 +49,23 @@ SECTIONS = [
 ]
 
 
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
-def written(uri: str, folder: Path, told: list[Told], status: str = "FINISHED") -> str:
+def analysed(invented: Invented) -> str:
     """The Markdown of the report of an invented study."""
-    record(uri, folder, "s", told, status)
-    report.analyse("s", uri, Path("nowhere"), folder / "report")
-    return (folder / "report" / "report.md").read_text()
+    runs = invented.folder.runs_dir
+    report.analyse(invented.folder, invented.uri, Path("nowhere"), runs / "report")
+    return (runs / "report" / "report.md").read_text(encoding="utf-8")
+
+
+def written(folder: Path, told: list[Told], status: StudyStatus = "FINISHED") -> str:
+    """The Markdown of the report of a study of these trials."""
+    return analysed(record(folder, "s", told, status))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the report of the trials of `RISING`."""
     folder = tmp_path_factory.mktemp("rising")
-    written(f"sqlite:///{folder / 'mlflow.db'}", folder, RISING)
+    written(folder, RISING)
     return folder / "report"
 
 
@@ -138,10 +141,8 @@ def test_what_was_counted_is_said(text: str) -> None:
     ],
     ids=["none", "one", "only failed"],
 )
-def test_few_trials_are_told_as_what_they_are(
-    uri: str, tmp_path: Path, told: list[Told], said: str
-) -> None:
-    text = written(uri, tmp_path, told)
+def test_few_trials_are_told_as_what_they_are(tmp_path: Path, told: list[Told], said: str) -> None:
+    text = written(tmp_path, told)
     assert said in text
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
     assert "95 % interval of the mean" not in text
@@ -166,113 +167,117 @@ def test_few_trials_are_told_as_what_they_are(
     ids=["running", "first trial", "stopped", "failed"],
 )
 def test_a_study_that_has_not_ended_well_says_how_it_stands(
-    uri: str, tmp_path: Path, status: str, told: list[Told], said: str
+    tmp_path: Path, status: StudyStatus, told: list[Told], said: str
 ) -> None:
-    text = written(uri, tmp_path, told, status)
+    text = written(tmp_path, told, status)
     assert said in text
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == SECTIONS
     if status != "FAILED":
         assert f"Not there: s has not ended ({status})" in text
 
 
-def test_a_search_space_that_was_not_recorded_is_missed(uri: str, tmp_path: Path) -> None:
-    record(uri, tmp_path, "s", RISING)
+def test_a_search_space_that_was_not_recorded_is_missed(tmp_path: Path) -> None:
+    invented = record(tmp_path, "s", RISING)
+    invented.folder.log.unlink()
     (space,) = (tmp_path / "artifacts").rglob("space.json")
     space.unlink()
-    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
-    text = (tmp_path / "report" / "report.md").read_text()
+    text = analysed(invented)
     assert "What was searched was not recorded." in text
     assert "May early stopping be trusted?" in text
 
 
-def test_a_preset_is_not_called_a_default(uri: str, tmp_path: Path) -> None:
-    record(uri, tmp_path, "s", RISING, preset="homework")
-    runs = TrackingStore(uri).study("s")
-    assert [role_of(runs, number) for number in (0, 1, 2)] == [
+def test_a_report_of_mlflow_alone_is_that_of_the_log(tmp_path: Path) -> None:
+    invented = record(tmp_path, "s", RISING)
+    of_log = analysed(invented)
+    invented.folder.log.unlink()
+    assert analysed(invented) == of_log
+
+
+def test_a_preset_is_not_called_a_default(tmp_path: Path) -> None:
+    study = record(tmp_path, "s", RISING, spec={**SPEC, "preset": "homework"}).study
+    assert [role_of(study, number) for number in (0, 1, 2)] == [
         "preset of GCN",
         "preset of GIN",
         "",
     ]
 
 
-def test_studies_of_one_quantity_are_set_side_by_side(uri: str, tmp_path: Path) -> None:
-    record(uri, tmp_path, "a", RISING)
-    record(uri, tmp_path, "b", RISING[:2])
-    said = report.beside_each_other(["a", "b"], uri, tmp_path / "report")
+def test_studies_of_one_quantity_are_set_side_by_side(tmp_path: Path) -> None:
+    one, other = record(tmp_path, "a", RISING), record(tmp_path, "b", RISING[:2])
+    folders = [one.folder, other.folder]
+    said = report.beside_each_other(folders, one.uri, tmp_path / "report")
     assert "| a " in said and "| b " in said
     assert "Without finals of two studies at least" in said
     assert (tmp_path / "report" / "beside-b" / "figures" / "searches.png").is_file()
 
 
 def test_different_quantities_are_not_set_side_by_side(
-    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record(uri, tmp_path, "a", RISING[:2])
-    record(uri, tmp_path, "b", RISING[:2], **{"data.target": "gap", "facts.unit": "eV"})
+    record(tmp_path, "a", RISING[:2])
+    other = {**SPEC, "data.target": "gap", "facts.unit": "eV"}
+    record(tmp_path, "b", RISING[:2], spec=other)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert report.main(["a", "b", "--runs-dir", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "different quantities: target mu (a), gap (b)" in error
-    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "a" / "report").exists()
 
 
 def test_a_store_that_goes_away_is_one_line(
     tmp_path: Path,
-    uri: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def away(*_: object) -> None:
         raise MlflowException("planted: http://me:s3cret@host is away\nand more")
 
-    record(uri, tmp_path, "a", RISING)
+    record(tmp_path, "a", RISING)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(TrackingStore, "history", away)
+    monkeypatch.setattr(MlflowClient, "log_artifact", away)
     assert report.main(["a", "--runs-dir", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     went = "error: the tracking store went away or refused: planted: http://***@host is away\n"
     assert said == went
 
 
-def test_a_password_that_an_earlier_version_recorded_is_not_shown(
-    uri: str, tmp_path: Path
-) -> None:
-    recorder = record(uri, tmp_path, "s", RISING)
-    for tag in ("orrery.command", "orrery.environment"):
-        recorder.client.set_tag(recorder.parent, tag, "x --storage ftp://me:s3cret@host/x")
-    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
+def test_a_password_is_not_shown(tmp_path: Path) -> None:
+    secret = "x --storage ftp://me:s3cret@host/x"
+    settings = {"orrery.command": secret, "orrery.environment": secret}
+    spec = {**SPEC, "data.dataset": "ftp://me:s3cret@host/x"}
+    analysed(record(tmp_path, "s", RISING, settings=settings, spec=spec))
     for file in (tmp_path / "report").rglob("report.*"):
         assert "s3cret" not in file.read_text()
         assert "ftp://***@host/x" in file.read_text()
 
 
-def test_the_commits_that_trained_the_trials_are_named(uri: str, tmp_path: Path) -> None:
-    recorder = record(uri, tmp_path, "s", RISING[:3])
-    for number, commit in enumerate(("a" * 40, f"{'a' * 40}, {'b' * 40}+", "c" * 40)):
-        run = recorder.children[number].run_id
-        recorder.client.set_tag(run, "orrery.commit", commit)
-        recorder.client.set_tag(run, "orrery.versions", "Python==3.11 torch==2.13.0")
-    recorder.describe({"mlflow.source.git.commit": "d" * 40, "version.ray": "2.0"}, {})
-    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
-    text = (tmp_path / "report" / "report.md").read_text()
+def test_the_commits_that_trained_the_trials_are_named(tmp_path: Path) -> None:
+    versions = {"Python": "3.11", "torch": "2.13.0"}
+    commits = (["a" * 40], ["a" * 40, f"{'b' * 40}+"], ["c" * 40])
+    told = [
+        replace(one, placements=[replace(HERE, commit=c, versions=versions) for c in under])
+        for one, under in zip(RISING, commits, strict=False)
+    ]
+    settings = {"mlflow.source.git.commit": "d" * 40, "version.ray": "2.0"}
+    text = analysed(record(tmp_path, "s", told, settings=settings))
     changed = f"`{'b' * 40}` (and changes that were not committed)"
     assert f"- commit: `{'a' * 40}`, then {changed}, then `{'c' * 40}`\n" in text
     assert "- versions: Python 3.11, torch 2.13.0, ray 2.0\n" in text
 
 
-def test_what_others_wrote_is_shown_as_it_is(uri: str, tmp_path: Path) -> None:
+def test_what_others_wrote_is_shown_as_it_is(tmp_path: Path) -> None:
     """Neither as Markdown, which could end the report or lead elsewhere, nor as a formula."""
     odd = "![x](y) [text](http://example.org) <b> ``` a|b"
-    told = [*RISING[:3], Told("gat", (), "failed", reason=f"{odd}\nsecond line")]
-    unit = {"data.target": odd, "facts.unit": "$\\foo$ | x\ny"}
-    recorder = record(uri, tmp_path, "s", told, **unit)
-    recorder.describe({"orrery.host": odd, "orrery.command": f"python '{odd}'"}, {})
-    recorder.client.update_run(recorder.children[2].run_id, name=f"0002 {odd}")
-    for number in range(3):
-        recorder.client.set_tag(recorder.children[number].run_id, "orrery.device", odd)
-    said = report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
-    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    places = [replace(HERE, device=odd)]
+    told = [replace(one, title=odd, placements=places) for one in RISING[:3]]
+    told.append(Told("gat", (), "failed", reason=f"{odd}\nsecond line"))
+    unit = {**SPEC, "data.target": odd, "facts.unit": "$\\foo$ | x\ny"}
+    settings = {"orrery.host": odd, "orrery.command": f"python '{odd}'"}
+    invented = record(tmp_path, "s", told, settings=settings, spec=unit)
+    report_folder = tmp_path / "report"
+    said = report.analyse(invented.folder, invented.uri, Path("nowhere"), report_folder)
+    page = (report_folder / "report.html").read_text(encoding="utf-8")
     assert "example.org" in said
     assert 'href="http' not in page
     assert page.count("<svg") == 3, "loss curves, best so far, axes"
@@ -281,24 +286,21 @@ def test_what_others_wrote_is_shown_as_it_is(uri: str, tmp_path: Path) -> None:
     assert f"<li>machine: {shown}</li>" in page
     assert f"target {shown}, split random, unit $\\foo$ | x y</li>" in page
     assert f"<code>python '{shown}'\n</code>" in page
-    assert f"<strong>{shown}</strong>" in page, "a run that was renamed in MLflow"
+    assert f"<strong>{shown}</strong>" in page, "the title of a configuration"
     assert f"<td>{shown}</td>\n<td>3</td>\n<td>9</td>" in page, "the device"
 
 
-def test_what_was_found_in_the_data_stands_in_place_of_the_option(
-    uri: str, tmp_path: Path
-) -> None:
-    record(uri, tmp_path, "s", RISING[:2], **{"data.unit": "None"})
-    report.analyse("s", uri, Path("nowhere"), tmp_path / "report")
-    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+def test_what_was_found_in_the_data_stands_in_place_of_the_option(tmp_path: Path) -> None:
+    text = analysed(record(tmp_path, "s", RISING[:2], spec={**SPEC, "data.unit": None}))
     (line,) = [line for line in text.splitlines() if line.startswith("- data: ")]
     assert line.count("unit ") == line.count("unit D") == 1
 
 
-def test_an_unknown_study_is_named(uri: str, tmp_path: Path) -> None:
-    record(uri, tmp_path, "a", RISING[:2])
+def test_an_unknown_study_is_named(tmp_path: Path) -> None:
+    one = record(tmp_path, "a", RISING[:2])
+    folders = [one.folder, replace(one.folder, name="c")]
     with pytest.raises(InputError, match=r"no study c in .*; there: a"):
-        report.beside_each_other(["a", "c"], uri, tmp_path / "report")
+        report.beside_each_other(folders, one.uri, tmp_path / "report")
 
 
 @pytest.fixture(scope="module")
@@ -313,29 +315,28 @@ def two_studies(trained_copy: Path, cache: Path) -> Path:
 
 
 def test_the_answer_is_that_of_the_finals_and_heads_report_and_run(trained_copy: Path) -> None:
-    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
-    runs = store.study(MOLECULES)
-    found = outcome(store, runs, opener(runs, Path("nowhere")))
+    study = known(trained_copy)
+    found = outcome(study, opener(study, Path("nowhere")))
     assert found is not None
-    said = answer(runs, found)
+    said = answer(study, found)
     test = found.champion.test
     assert f"**{test.value:.4f}** (95 % interval {test.low:.4f} to {test.high:.4f})" in said
     text = (trained_copy / MOLECULES / "report" / "report.md").read_text()
     assert f"> {said}" in text
-    described = store.client.get_run(runs.run_id).data.tags["mlflow.note.content"]
+    client, run_id = study.artifacts.store.client, study.artifacts.run_id(None)
+    described = client.get_run(run_id).data.tags["mlflow.note.content"]
     assert said in described
     assert "Which graph neural network" in described
     assert f"| **{found.champion.title}**" in described
-    there = {file.path for file in store.client.list_artifacts(runs.run_id, "report")}
+    there = {file.path for file in client.list_artifacts(run_id, "report")}
     assert {"report/report.html", "report/report.md", "report/figures"} <= there
 
 
 def test_one_training_each_tells_no_finalists_apart(trained_copy: Path) -> None:
-    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
-    runs = store.study(MOLECULES)
-    first = tuple(final for final in runs.finals if final.params["seed"] == "1")
-    once = replace(runs, finals=first)
-    found = outcome(store, once, opener(once, Path("nowhere")))
+    study = known(trained_copy)
+    first = tuple(final for final in study.finals if final.config["seed"] == 1)
+    once = replace(study, finals=first)
+    found = outcome(once, opener(once, Path("nowhere")))
     assert found is not None
     said = answer(once, found)
     assert "which leaves the luck of the training out) over 1 fresh seed, on" in said
@@ -343,8 +344,7 @@ def test_one_training_each_tells_no_finalists_apart(trained_copy: Path) -> None:
 
 
 def test_finals_that_are_not_scored_are_not_denied(trained_copy: Path) -> None:
-    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
-    said = answer(replace(store.study(MOLECULES), status="KILLED"), None, "not yet")
+    said = answer(replace(known(trained_copy), status="KILLED"), None, "not yet")
     assert said.startswith("The study was stopped before its end; so far the best of 4 trials is")
     assert "How much of that is luck its finals tell, which are not scored (not yet)." in said
     assert "has not been trained again" not in said
@@ -355,8 +355,9 @@ def test_a_report_is_made_from_the_tracking_server_alone(
 ) -> None:
     monkeypatch.setattr(predictions, "make", None)
     monkeypatch.setattr(predictions, "open_data", None)
-    uri = f"sqlite:///{trained_copy / 'mlflow.db'}"
-    report.analyse(MOLECULES, uri, Path("nowhere"), tmp_path)
+    nowhere = StudyFolder(tmp_path / "runs", MOLECULES)
+    assert recorded_study(nowhere, tracking(trained_copy)).finals, "without a log"
+    report.analyse(nowhere, tracking(trained_copy), Path("nowhere"), tmp_path)
     for name in ("report.md", "report.html"):
         assert (tmp_path / name).read_bytes() == (
             trained_copy / MOLECULES / "report" / name
@@ -366,17 +367,16 @@ def test_a_report_is_made_from_the_tracking_server_alone(
 def test_studies_on_another_split_stand_apart_and_the_others_are_compared(
     two_studies: Path,
 ) -> None:
-    store = TrackingStore(f"sqlite:///{two_studies / 'mlflow.db'}")
     sides = []
     for name in (MOLECULES, "gin"):
-        runs = store.study(name)
-        found = outcome(store, runs, opener(runs, Path("nowhere")))
+        study = known(two_studies, name)
+        found = outcome(study, opener(study, Path("nowhere")))
         assert found is not None
         # Other machines sum up in another order.
         nearly = replace(found, reference=found.reference * (1 + 1e-7 * (name == "gin")))
-        sides.append(Side(runs, nearly, "", 1.0))
+        sides.append(Side(study, nearly, "", 1.0))
         other = replace(found, reference=found.reference + 1)
-    sides.append(Side(replace(runs, name="other"), other, "", 1.0))
+    sides.append(Side(replace(study, name="other"), other, "", 1.0))
     text = compared(sides).text
     assert len([line for line in text.splitlines() if line.startswith("- ")]) == 1
     assert "different test splits (molecules and gin; other)" in text
@@ -385,14 +385,13 @@ def test_studies_on_another_split_stand_apart_and_the_others_are_compared(
 def test_champions_on_the_same_test_molecules_are_compared(
     two_studies: Path, tmp_path: Path
 ) -> None:
-    uri = f"sqlite:///{two_studies / 'mlflow.db'}"
-    said = report.beside_each_other([MOLECULES, "gin"], uri, tmp_path)
+    folders = [StudyFolder(two_studies, name) for name in (MOLECULES, "gin")]
+    said = report.beside_each_other(folders, tracking(two_studies), tmp_path)
     (verdict,) = [line for line in said.splitlines() if line.startswith("- ")]
-    store = TrackingStore(uri)
     champions = {}
     for name in (MOLECULES, "gin"):
-        runs = store.study(name)
-        found = outcome(store, runs, opener(runs, Path("nowhere")))
+        study = known(two_studies, name)
+        found = outcome(study, opener(study, Path("nowhere")))
         assert found is not None
         champions[name], reference = found.champion.errors, found.reference
     (pair,) = Finalists(champions, reference).compare()

@@ -11,36 +11,41 @@ import pytest
 import torch
 from moving_stripes import striped_drives, stripes
 from PIL import Image
-from trained_studies import DRIVES, FRAMES, MOLECULES, recordings
+from trained_studies import DRIVES, FRAMES, MOLECULES, known, recordings, tracking
 
 from analysis import dreams, film, loss_curves, rollouts
+from analysis.curves import last_metrics
 from analysis.dreams import PICTURES, Dreams, dream
-from analysis.runs import TrackingStore
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
+from record.folder import StudyFolder
 from trainables.driving import judged_horizon
 from trainables.rollout import CONTEXT
 
 
 @pytest.fixture(scope="module")
 def uri(trained_copy: Path) -> str:
-    return f"sqlite:///{trained_copy / 'mlflow.db'}"
+    return tracking(trained_copy)
 
 
 @pytest.fixture(scope="module")
-def report(trained_copy: Path, uri: str, cache: Path) -> Path:
-    rollouts.analyse(DRIVES, uri, cache, trained_copy / "report")
+def folder(trained_copy: Path) -> StudyFolder:
+    return StudyFolder(trained_copy, DRIVES)
+
+
+@pytest.fixture(scope="module")
+def report(trained_copy: Path, folder: StudyFolder, uri: str, cache: Path) -> Path:
+    rollouts.analyse(folder, uri, cache, trained_copy / "report")
     return trained_copy / "report"
 
 
-def made(uri: str) -> Dreams:
+def made(runs: Path) -> Dreams:
     """The rollouts of the best trial, as they are kept."""
-    store = TrackingStore(uri)
-    runs = store.study(DRIVES)
-    best = runs.best(runs.trials)
+    study = known(runs, DRIVES)
+    best = study.best(study.trials)
     assert best is not None
-    kept = dreams.recorded(store, best)
+    kept = dreams.recorded(study, best)
     assert kept is not None
     return kept
 
@@ -58,8 +63,8 @@ def test_the_best_trial_and_the_homework_with_both_cores_are_tabulated(report: P
     assert "2 test episodes" in text
 
 
-def test_the_numbers_are_those_of_the_rollouts(report: Path, uri: str) -> None:
-    kept = made(uri)
+def test_the_numbers_are_those_of_the_rollouts(report: Path, trained_copy: Path) -> None:
+    kept = made(trained_copy)
     table = pd.read_csv(report / "rollouts.csv")
     best = table[table["role"].str.startswith("best")]
     for picture in PICTURES:
@@ -78,14 +83,12 @@ def test_the_numbers_are_those_of_the_rollouts(report: Path, uri: str) -> None:
     assert told["of persistence"] == f"{forced / kept.error('persistence').mean():.3f}"
 
 
-def test_the_baselines_are_measured_on_the_test_episodes(
-    trained_copy: Path, uri: str, cache: Path
-) -> None:
+def test_the_baselines_are_measured_on_the_test_episodes(trained_copy: Path, cache: Path) -> None:
     data = open_drives(DrivingOptions(recordings=str(recordings(trained_copy))), 0, cache)
     frames = data.recordings.frames.reshape(20, FRAMES, 3, 32, 32) / 255
     test, train = frames[data.split.test], frames[data.split.train]
     truth = test[:, CONTEXT:]
-    kept = made(uri)
+    kept = made(trained_copy)
     for name, picture in (
         ("persistence", test[:, CONTEXT - 1 : -1]),
         ("freeze", test[:, CONTEXT - 1 : CONTEXT]),
@@ -97,7 +100,11 @@ def test_the_baselines_are_measured_on_the_test_episodes(
 
 
 def test_the_test_episodes_are_rolled_out_once(
-    report: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    report: Path,
+    folder: StudyFolder,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second time neither the drives nor a model are looked at, and all is the same."""
 
@@ -106,18 +113,17 @@ def test_the_test_episodes_are_rolled_out_once(
 
     monkeypatch.setattr(dreams, "make", never)
     monkeypatch.setattr(dreams, "open_data", never)
-    rollouts.analyse(DRIVES, uri, tmp_path / "nowhere", tmp_path / "report")
+    rollouts.analyse(folder, uri, tmp_path / "nowhere", tmp_path / "report")
     for path in sorted(report.iterdir()):
         assert (tmp_path / "report" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_files_are_published_with_the_parent_run(
-    report: Path, uri: str, tmp_path: Path
+    report: Path, trained_copy: Path, tmp_path: Path
 ) -> None:
-    store = TrackingStore(uri)
-    run_id = store.study(DRIVES).run_id
+    artifacts = known(trained_copy, DRIVES).artifacts
     for path in sorted(report.iterdir()):
-        fetched = store.fetch(run_id, f"report/{path.name}", tmp_path)
+        fetched = artifacts.fetch(None, f"report/{path.name}", tmp_path)
         assert fetched is not None and fetched.read_bytes() == path.read_bytes()
 
 
@@ -127,10 +133,10 @@ def test_the_figures_show_something(report: Path) -> None:
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100, name
 
 
-def test_the_animation_plays_every_horizon_side_by_side(report: Path, uri: str) -> None:
+def test_the_animation_plays_every_horizon_side_by_side(report: Path, trained_copy: Path) -> None:
     """The truth's pixels are enlarged as they are: each is a square of one colour, but for the
     256 colours of a GIF."""
-    kept = made(uri)
+    kept = made(trained_copy)
     side = film.SIDE
     with Image.open(report / "rollouts.gif") as animation:
         assert getattr(animation, "n_frames", 1) == FRAMES - CONTEXT
@@ -205,13 +211,14 @@ def test_rollouts_that_would_fill_the_memory_are_not_unpacked(
 ) -> None:
     arrays: dict[str, Any] = {field.name: np.zeros((5, 2, 3)) for field in fields(Dreams)}
     np.savez_compressed(tmp_path / dreams.FILE, **arrays)
-    store = cast(Any, SimpleNamespace(fetch=lambda *_: tmp_path / dreams.FILE))
-    trial = cast(Any, SimpleNamespace(run_id="a", number=3))
-    kept = dreams.recorded(store, trial)
+    artifacts = SimpleNamespace(fetch=lambda *_: tmp_path / dreams.FILE)
+    study = cast(Any, SimpleNamespace(artifacts=artifacts))
+    trial = cast(Any, SimpleNamespace(number=3))
+    kept = dreams.recorded(study, trial)
     assert kept is not None and kept.mse.shape == (5, 2, 3)
     monkeypatch.setattr(dreams, "LARGEST", 1000)
     with pytest.raises(InputError, match=r"test_rollouts.npz of trial 3 would unpack to 1,"):
-        dreams.recorded(store, trial)
+        dreams.recorded(study, trial)
 
 
 def test_a_share_of_no_error_is_none(recwarn: pytest.WarningsRecorder) -> None:
@@ -228,34 +235,36 @@ def test_a_share_of_no_error_is_none(recwarn: pytest.WarningsRecorder) -> None:
 
 
 def test_loss_curves_of_both_cores_are_drawn_in_squared_pixel_values(
-    uri: str, tmp_path: Path
+    folder: StudyFolder, uri: str, tmp_path: Path
 ) -> None:
-    loss_curves.analyse(DRIVES, uri, tmp_path, tmp_path / "report")
+    loss_curves.analyse(folder, uri, tmp_path, tmp_path / "report")
     table = pd.read_csv(tmp_path / "report" / "loss_curves.csv")
     assert {*table["core"]} == {"builtin", "scratch"}
-    store = TrackingStore(uri)
-    for trial in store.study(DRIVES).trials:
+    for trial in known(folder.runs_dir, DRIVES).trials:
         rows = table.query("trial == @trial.number and epoch == 2").to_dict("records")
         for last in rows[:1]:
-            error = trial.metrics["validation/mse"]
+            metrics = last_metrics(trial)
+            error = metrics["validation/mse"]
             assert last["validation mse (squared pixel values)"] == pytest.approx(error)
             train = last["train mse (squared pixel values)"]
-            assert train == pytest.approx(trial.metrics["train/mse"])
-            copying = error / trial.metrics["validation/persistence_ratio"]
+            assert train == pytest.approx(metrics["train/mse"])
+            copying = error / metrics["validation/persistence_ratio"]
             level = last["copying the last frame mse (squared pixel values)"]
             assert level == pytest.approx(copying, rel=1e-6)
 
 
-def test_other_drives_than_the_study_s_are_refused(uri: str, tmp_path: Path) -> None:
+def test_other_drives_than_the_study_s_are_refused(
+    folder: StudyFolder, uri: str, tmp_path: Path
+) -> None:
     write_recordings(stripes(20, FRAMES, seed=1), tmp_path / "other.arrow")
     with pytest.raises(InputError, match="these are not the drives of drives: their digest is"):
-        rollouts.analyse(DRIVES, uri, tmp_path, tmp_path / "report", str(tmp_path / "other.arrow"))
+        rollouts.analyse(folder, uri, tmp_path, tmp_path / "report", str(tmp_path / "other.arrow"))
     assert not (tmp_path / "report").exists()
 
 
-def test_a_study_of_molecules_is_refused(uri: str, tmp_path: Path) -> None:
+def test_a_study_of_molecules_is_refused(folder: StudyFolder, uri: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="molecules is no study of drives: there is nothing to r"):
-        rollouts.analyse(MOLECULES, uri, tmp_path, tmp_path / "report")
+        rollouts.analyse(replace(folder, name=MOLECULES), uri, tmp_path, tmp_path / "report")
 
 
 def test_the_command_line_draws_into_the_runs_folder(

@@ -18,14 +18,16 @@ import pytest
 from asked import Ask
 from gate import OTHER, PASSWORD, TOKEN, USER, answering, gate, make_certificate
 from recorded_study import Told, record
-from studies.recording import NotRecorded, Recorder, not_recorded
 
-from analysis import tracking
-from analysis.runs import TrackingStore
 from datasets.errors import InputError
 from engine import tracking_server
+from record import mlflow_store, tracking
+from record.mlflow_store import open_tracker
+from record.mlflow_tracker import not_recorded
+from record.reading import from_mlflow
+from record.tracker import NotRecorded, StudyFacts
 from record.tracking import check_answers
-from studies import recording
+from record.tracking_store import TrackingStore
 
 TLS = ("SERVER_CERT_PATH", "CLIENT_CERT_PATH", "INSECURE_TLS")
 LOGIN = ("USERNAME", "PASSWORD", "TOKEN")
@@ -45,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a real server, which keeps the artifacts of new experiments on its own disk; the
     experiment s has a better place."""
     folder = tmp_path_factory.mktemp("server")
-    recording.make_database(folder / "mlflow.db")
+    mlflow_store.make_database(folder / "mlflow.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -269,10 +271,10 @@ def test_artifacts_that_cannot_be_put_where_a_server_wants_them(
     def refuse(*_: object) -> None:
         raise error
 
-    recorder = Recorder(uri, name, tmp_path)
+    tracker = open_tracker(uri, name, tmp_path)
     monkeypatch.setattr(mlflow.MlflowClient, "log_text", refuse)
     with pytest.raises(InputError, match=rf"wants artifacts in gs://bucket.*{said}") as refused:
-        recorder.open("Why?", {}, {}, ("d", "d"), identity="x")
+        tracker.begin(StudyFacts("x", "Why?", {}, {}, {}, ("d", "d")))
     assert not isinstance(refused.value, NotRecorded)
 
 
@@ -400,8 +402,8 @@ def test_the_command_to_browse_the_trials_can_be_pasted(
 
 def test_a_query_in_the_address_of_a_local_database_is_kept(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=30"
-    record(uri, tmp_path, "a", [Told("gcn", [0.5])])
-    assert TrackingStore(uri).study("a").trials
+    record(tmp_path, "a", [Told("gcn", [0.5])], uri=uri)
+    assert from_mlflow("a", uri).trials
     assert sorted(path.name for path in tmp_path.glob("mlflow*")) == ["mlflow.db"]
 
 
@@ -423,10 +425,10 @@ def test_an_experiment_that_was_deleted_is_restored_by_the_command_that_is_named
     said = f"the experiment s was deleted in MLflow: `{restore}` brings it back"
     assert f"error: {said}" in capsys.readouterr().err
     with pytest.raises(InputError, match="mlflow experiments restore --experiment-id"):
-        TrackingStore(uri).study("s")
+        from_mlflow("s", uri)
     client.restore_experiment(experiment.experiment_id)
-    run = TrackingStore(uri).study("s").run_id
+    run = from_mlflow("s", uri).artifacts.run_id(None)
     assert ask(*ONE) == 0
     client.delete_run(run)
     with pytest.raises(InputError, match=f"mlflow runs restore --run-id {run}` brings it back"):
-        TrackingStore(uri).study("s")
+        from_mlflow("s", uri)

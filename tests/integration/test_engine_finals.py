@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from analysis.runs import TrackingStore
 from asked import (
     Ask,
     epochs_in_mlflow,
@@ -16,7 +17,6 @@ from asked import (
     trials_in_log,
 )
 
-from analysis.runs import TrackingStore
 from engine.agenda import Agenda
 from studies import doctor
 

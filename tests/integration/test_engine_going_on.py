@@ -24,8 +24,8 @@ from fake_task import FakeTask
 from places import TESTS
 
 from engine.agenda import Agenda
+from engine.driver import Driver
 from engine.interrupts import ENDING
-from engine.driver import Trials
 from studies import doctor
 
 

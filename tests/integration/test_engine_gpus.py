@@ -16,10 +16,10 @@ from asked import Ask, runs_in_mlflow
 from fake_task import FakeConfig, FakeTask
 
 from engine import mps
-from engine.on_ray import nodes, backend, rehearsals
+from engine.driver import Driver
 from engine.local_backend import LocalRunner
+from engine.on_ray import nodes, rehearsals
 from engine.on_ray.nodes import Node
-from engine.driver import Trials
 from record.names import GPU_MEMORY
 from trainables.config import FitConfig
 from trainables.rehearsal import Rehearsal

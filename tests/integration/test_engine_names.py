@@ -13,8 +13,8 @@ from trained_studies import LITTLE
 from analysis import finals, predict, report
 from datasets.molecules import write_table
 from engine.command_line import parse
-from engine.session import Session
 from engine.main import main
+from engine.session import Session
 from engine.study import Study
 from studies import doctor, gnn_sweep, replay, world_model_sweep
 

@@ -8,7 +8,6 @@ import pytest
 import ray
 
 from datasets.errors import InputError
-from engine.on_ray import cluster
 from engine.on_ray.cluster import ray_map
 
 

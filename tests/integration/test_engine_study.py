@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from analysis.runs import TrackingStore
 from asked import (
     Ask,
     epochs_in_mlflow,
@@ -20,7 +21,6 @@ from asked import (
 )
 from fake_study import FAKE, FakeOptions, open_fake
 
-from analysis.runs import TrackingStore
 from datasets.errors import InputError
 from engine import budgets
 from engine.main import main

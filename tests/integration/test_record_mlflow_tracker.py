@@ -235,7 +235,7 @@ def test_a_password_is_not_recorded(tmp_path: Path) -> None:
 def test_a_study_of_more_trials_than_a_page_is_found_again_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("record.mlflow_tracker.PAGE", 10)
+    monkeypatch.setattr("record.mlflow_runs.PAGE", 10)
     tracker = begun(tmp_path)
     for number in range(23):
         tags = {"orrery.kind": "trial", "orrery.trial": str(number)}

@@ -9,6 +9,7 @@ import mlflow
 import pyarrow as pa
 import pytest
 import torch
+from analysis.runs import COMMIT, DEVICE, TrackingStore
 from asked import Ask, runs_in_mlflow, stopping_when
 from fake_study import FAKE
 from fake_task import FakeTask
@@ -16,12 +17,11 @@ from moving_stripes import stripes
 from studies.ledger import Ledger
 from trained_studies import MOLECULES
 
-from analysis.runs import COMMIT, DEVICE, TrackingStore
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
 from engine import session
-from engine.provenance import TAGS, THREADS, of_this_code
 from engine.main import main
+from engine.provenance import TAGS, THREADS, of_this_code
 from engine.study import Study
 from studies import doctor, gnn_sweep, replay, world_model_sweep
 

@@ -1,14 +1,15 @@
 """What a search says of its hyperparameters: importances that were planted, ends of ranges."""
 
 import random
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import pytest
+from recorded_study import study_of as study
+from recorded_study import trial
 
-from analysis.runs import StudyRuns, TrialRun
 from analysis.searched import Searched, at_the_edge, chosen, importances
 from engine.space import Space
+from record.trial import Baseline, Status
 from trainables.models.gnn import GNNConfig
 
 SPACE = Space.of(GNNConfig, "family", {})
@@ -21,27 +22,6 @@ SEARCHED = tuple(
     )
     for parameter in SPACE.parameters
 )
-
-
-def trial(number: int, config: GNNConfig, value: float, state: str = "finished") -> TrialRun:
-    now = datetime.fromtimestamp(number, UTC)
-    return TrialRun(
-        number=number,
-        name=f"{number:04d}",
-        run_id=str(number),
-        state=state,  # pyright: ignore[reportArgumentType]
-        baseline=False,
-        params={name: str(value) for name, value in asdict(config).items()},
-        metrics={"validation/r2": value},
-        started=now,
-        ended=now,
-        tags={},
-    )
-
-
-def study(trials: list[TrialRun]) -> StudyRuns:
-    params = {"objective": "validation/r2", "by": "family"}
-    return StudyRuns("s", "0", "FINISHED", params, {}, tuple(trials))
 
 
 def drawn(number: int, seed: int = 0) -> list[GNNConfig]:
@@ -82,18 +62,20 @@ def test_too_few_trials_tell_no_importance() -> None:
     runs = [trial(n, config, config.dropout) for n, config in enumerate(drawn(9))]
     assert importances(study(runs), SEARCHED) == {}
     assert importances(study([]), SEARCHED) == {}
-    failed = [replace(each, state="failed") for each in runs * 3]
+    failed = [replace(each, status="failed") for each in runs * 3]
     assert importances(study(failed), SEARCHED) == {}
 
 
 def test_trials_are_ranked_as_successive_halving_ranked_them() -> None:
-    told = [("finished", 3, 0.5), ("pruned", 1, 0.9), ("pruned", 2, 0.1), ("finished", 3, 0.4)]
+    told: list[tuple[Status, int, float]] = [
+        ("finished", 3, 0.5),
+        ("pruned", 1, 0.9),
+        ("pruned", 2, 0.1),
+        ("finished", 3, 0.4),
+    ]
     runs = [
-        replace(
-            trial(number, GNNConfig(), value, state),
-            metrics={"validation/r2": value, "epoch": float(epoch)},
-        )
-        for number, (state, epoch, value) in enumerate(told)
+        trial(number, GNNConfig(), value, status, epochs=epochs)
+        for number, (status, epochs, value) in enumerate(told)
     ]
     assert [each.number for each in chosen(study(runs))] == [1, 2, 3, 0]
 
@@ -103,7 +85,7 @@ def test_what_defaults_have_in_common_does_not_seem_to_matter() -> None:
     runs = [trial(n, config, config.dropout) for n, config in enumerate(configs)]
     expected = importances(study(runs), SEARCHED)
     defaults = [
-        replace(trial(100 + n, GNNConfig(width=77), 9.0), baseline=True) for n in range(20)
+        trial(100 + n, GNNConfig(width=77), 9.0, role=Baseline(100 + n)) for n in range(20)
     ]
     assert importances(study([*runs, *defaults]), SEARCHED) == expected
 

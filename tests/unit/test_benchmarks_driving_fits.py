@@ -2,16 +2,16 @@
 
 import argparse
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from moving_stripes import stripes
+from recorded_study import study_of, trial
 
 from analysis.dreams import PICTURES, Dreams, dream
-from analysis.runs import StudyRuns, TrialRun
 from benchmarks import driving_fits
 from benchmarks.driving_fits import best_of, planned
 from benchmarks.driving_results import scores, table
@@ -19,6 +19,7 @@ from benchmarks.fits import Fit
 from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
+from record.trial import Trial
 from trainables.driving import DrivingTask
 from trainables.fit import fit
 from trainables.models.world_model import WorldModelConfig, homework
@@ -81,9 +82,9 @@ def test_fits_use_seeds_that_the_search_did_not_and_differ(experiment: str) -> N
     assert len({job.key for job in jobs}) == len(jobs)
 
 
-PARAMS = {
+PARAMS: dict[str, Any] = {
     "study": "world-model",
-    "seed": "0",
+    "seed": 0,
     "data.split": "random",
     "data.digest": "digest",
     "objective": "validation/skill",
@@ -92,37 +93,26 @@ PARAMS = {
 """Of a study whose choice may be tested here."""
 
 
-def trial(number: int, config: WorldModelConfig, value: float) -> TrialRun:
-    return TrialRun(
-        number=number,
-        name="",
-        run_id=str(number),
-        state="finished",
-        baseline=False,
-        params={name: str(value) for name, value in asdict(config).items()},
-        metrics={"validation/skill": value},
-        started=datetime.now(UTC),
-        ended=None,
-        tags={},
-    )
+def finished(number: int, config: WorldModelConfig, value: float) -> Trial:
+    return trial(number, config, value, metric="validation/skill")
 
 
 def test_the_best_configuration_is_read_back_as_it_was() -> None:
     best = replace(TINY, learning_rate=1.25e-3, noise=0.03, core="scratch")
-    trials = (trial(0, TINY, 0.4), trial(1, best, 0.6))
-    assert best_of(StudyRuns("s", "0", "FINISHED", PARAMS, {}, trials), "digest") == best
+    trials = (finished(0, TINY, 0.4), finished(1, best, 0.6))
+    assert best_of(study_of(trials, **PARAMS), "digest") == best
     with pytest.raises(InputError, match="no trial of s finished"):
-        best_of(StudyRuns("s", "0", "FAILED", PARAMS, {}, ()), "digest")
+        best_of(study_of((), status="FAILED", **PARAMS), "digest")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("study", "gnn"), ("seed", "3"), ("data.split", "random:40,12,12"), ("data.digest", "other")],
+    [("study", "gnn"), ("seed", 3), ("data.split", "random:40,12,12"), ("data.digest", "other")],
 )
-def test_a_study_that_may_have_seen_the_test_episodes_is_refused(name: str, value: str) -> None:
-    runs = StudyRuns("s", "0", "FINISHED", PARAMS | {name: value}, {}, (trial(0, TINY, 0.4),))
+def test_a_study_that_may_have_seen_the_test_episodes_is_refused(name: str, value: Any) -> None:
+    study = study_of((finished(0, TINY, 0.4),), **PARAMS | {name: value})
     with pytest.raises(InputError, match=f"s has {name} {value}, expected {PARAMS[name]}"):
-        best_of(runs, "digest")
+        best_of(study, "digest")
 
 
 def test_the_homework_s_own_loop_becomes_a_row(tmp_path: Path) -> None:

@@ -2,16 +2,15 @@
 
 import argparse
 import re
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from recorded_study import study_of, trial
 
-from analysis.runs import StudyRuns, TrialRun
 from benchmarks import fits, gnn_figures, gnn_fits
 from benchmarks.document import fill
 from benchmarks.fits import Fit
@@ -110,21 +109,6 @@ def test_rows_survive_their_file(tmp_path) -> None:
     assert read_rows(tmp_path / "none.csv") == []
 
 
-def trial(number: int, config: GNNConfig, value: float, state: str = "finished") -> TrialRun:
-    return TrialRun(
-        number=number,
-        name="",
-        run_id=str(number),
-        state=state,  # pyright: ignore[reportArgumentType]
-        baseline=False,
-        params={name: str(value) for name, value in asdict(config).items()},
-        metrics={"validation/r2": value},
-        started=datetime.now(UTC),
-        ended=None,
-        tags={},
-    )
-
-
 def test_the_best_configurations_are_read_back_as_they_were_the_best_family_first() -> None:
     gin = GNNConfig(family="gin", learning_rate=1.25e-3, standardize=False, dropout=0.1)
     gcn = GNNConfig(family="gcn", width=99)
@@ -132,10 +116,9 @@ def test_the_best_configurations_are_read_back_as_they_were_the_best_family_firs
         trial(0, GNNConfig(family="gcn"), 0.8),
         trial(1, gin, 0.95),
         trial(2, gcn, 0.9),
-        trial(3, GNNConfig(family="gin", width=77), 0.99, state="pruned"),
+        trial(3, GNNConfig(family="gin", width=77), 0.99, "pruned"),
     )
-    params = {"objective": "validation/r2", "by": "family"}
-    best = best_of(StudyRuns("s", "0", "FINISHED", params, {}, trials))
+    best = best_of(study_of(trials))
     assert list(best.items()) == [("gin", gin), ("gcn", gcn)]
 
 

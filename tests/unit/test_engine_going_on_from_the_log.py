@@ -11,7 +11,7 @@ from played import EPOCHS, Death, Fate, Fit, Killed, Moment, MortalLog, Session,
 
 import engine.search_memory
 from engine.checkpoints import Checkpoints
-from engine.driver import Trials
+from engine.driver import Driver
 from record.events import Ended, Proposed
 from record.state import StudyState
 from record.tracker import MemoryTracker

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from engine.on_ray import nodes, backend
+from engine.on_ray import nodes
+from engine.on_ray.backend import RayRunner
 from engine.on_ray.nodes import Node
 from engine.options import Options
-from engine.on_ray.backend import RayRunner
 from trainables.rehearsal import Rehearsal
 
 HEAD = Node("head", "10.0.0.1", "a", cpus=0, gpus=0)

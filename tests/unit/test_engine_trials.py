@@ -23,7 +23,7 @@ from played import (
 
 from engine.budgets import Stop
 from engine.checkpoints import Checkpoints
-from engine.driver import Trials
+from engine.driver import Driver
 from record.events import Ended, Event, Paused, Placed, Proposed, Reported, SessionBegan
 from record.log import MemoryLog, Superseded
 from record.trial import Baseline, Placement, Searched

@@ -1,14 +1,10 @@
-"""Where things of a study lie, and what they are called."""
+"""Where things of a study lie."""
 
 from pathlib import Path
 
 from upath import UPath
 
-from analysis import runs, searched
-from engine import provenance
-from record import names
 from record.folder import StudyFolder
-from studies import recording
 
 
 def test_a_study_without_a_shared_storage_lies_in_its_own_folder() -> None:
@@ -27,16 +23,3 @@ def test_what_all_nodes_need_lies_in_the_shared_storage() -> None:
     assert str(folder.lease) == "memory://bucket/orrery/studies/s/driver"
     assert str(folder.prepared_data) == "memory://bucket/orrery/data"
     assert folder.log == Path("runs/s/log.jsonl")
-
-
-def test_names_in_mlflow_are_those_that_analyses_look_for() -> None:
-    known = {
-        name: value
-        for module in (runs, recording, provenance)
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and value.startswith(("orrery.", "mlflow."))
-    }
-    assert len(known) >= 20
-    assert {name: getattr(names, name) for name in known} == known
-    assert (names.OPTIONS, names.FACTS) == (runs.OPTIONS, runs.FACTS)
-    assert names.SPACE == searched.FILE

@@ -8,8 +8,8 @@ from happened import began, ended, story
 from upath import UPath
 
 from datasets.errors import InputError
-from engine.known_log import known_state
 from record.folder import StudyFolder
+from record.known_log import known_state
 from record.log import FileLog
 from record.store_log import StoreLog
 

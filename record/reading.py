@@ -1,0 +1,173 @@
+"""Reads a study: from its log, or from MLflow where this machine has no log of it."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args
+
+from mlflow.entities import Run
+
+from datasets.addresses import shown
+from datasets.errors import InputError
+from record import names, placements, proposal, values
+from record.artifacts import Artifacts
+from record.facts import facts_of
+from record.folder import StudyFolder
+from record.known_log import OLDEST, check_not_old, has_log, known_state, without_log
+from record.lazy_reports import Fetch, LazyReports
+from record.mlflow_runs import last_epoch, number_of
+from record.recorded_study import RecordedStudy, Space
+from record.state import StudyState
+from record.tracker import StudyStatus
+from record.trial import OPEN, Status, Trial
+
+Value = TypeVar("Value")
+
+
+def recorded_study(folder: StudyFolder, uri: str) -> RecordedStudy:
+    """What is known of a study.
+
+    Args:
+        folder: The study's.
+        uri: MLflow's tracking URI; not asked where there is a log.
+
+    Raises:
+        InputError: If there is no such study, it was recorded by a version before there were logs,
+            or its log is damaged.
+        OSError: If its log cannot be read.
+    """
+    if has_log(folder):
+        return from_log(folder.name, known_state(folder), uri)
+    check_not_old(folder)
+    return from_mlflow(folder.name, uri)
+
+
+def from_log(study: str, state: StudyState, uri: str) -> RecordedStudy:
+    """A study as its log has it; addresses are without passwords, as they are in MLflow."""
+    session, facts = state.session, facts_of(state.session)
+    begun = [trial for trial in state.trials() if trial.started or not trial.is_open]
+    made = _study(
+        study,
+        state.ending.status if state.ending else "RUNNING",
+        params={name: _shown(value) for name, value in facts.params.items()},
+        tags={name: shown(text) for name, text in facts.tags.items()},
+        trials=begun,
+        artifacts=Artifacts(uri, study, session.identity),
+        read_space=lambda: session.space,
+    )
+    return made.without(state.discarded)
+
+
+def _shown(value: Any) -> Any:
+    return shown(value) if isinstance(value, str) else value
+
+
+def from_mlflow(study: str, uri: str) -> RecordedStudy:
+    """A study as MLflow shows it.
+
+    Raises:
+        InputError: If there is no such study, it was recorded by a version before there were logs,
+            or one of its runs was changed by hand.
+    """
+    artifacts = Artifacts(uri, study)
+    runs = artifacts.runs
+    fetch = artifacts.store.points
+    return _study(
+        study,
+        cast(StudyStatus, runs.parent.info.status),
+        params=_params(study, runs.parent),
+        tags=runs.parent.data.tags,
+        trials=[_trial(runs.trials[number], fetch) for number in sorted(runs.trials)],
+        artifacts=artifacts,
+        read_space=lambda: _space(artifacts),
+    )
+
+
+def _study(
+    study: str,
+    status: StudyStatus,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    trials: Iterable[Trial],
+    artifacts: Artifacts,
+    read_space: Callable[[], Space | None],
+) -> RecordedStudy:
+    every = tuple(trials)
+    return RecordedStudy(
+        study,
+        status,
+        params,
+        tags,
+        trials=tuple(trial for trial in every if trial.replicate_of is None),
+        finals=tuple(trial for trial in every if trial.replicate_of is not None),
+        artifacts=artifacts,
+        read_space=read_space,
+    )
+
+
+def _params(study: str, parent: Run) -> Mapping[str, Any]:
+    """What a study is, typed."""
+    if names.SPEC not in parent.data.tags:
+        version = parent.data.params.get("version", OLDEST)
+        raise InputError(without_log(study, version))
+    return _read(parent, names.SPEC, lambda text: values.from_json(json.loads(text)))
+
+
+def _trial(run: Run, fetch: Fetch) -> Trial:
+    """The trial of a run.
+
+    Raises:
+        InputError: If the run lacks what was written there, or has something else.
+    """
+    status = _read(run, names.STATE, _status)
+    where = _read(run, names.PLACEMENTS, placements.read)
+    return Trial(
+        number=number_of(run),
+        status=status,
+        reports=LazyReports(run, fetch) if last_epoch(run) else (),
+        reason=run.data.tags.get(names.REASON, ""),
+        placements=where,
+        started=_time(run.info.start_time) if where else None,
+        ended=None if status in OPEN else _time(run.info.end_time),
+        **_read(run, names.PROPOSED, proposal.read),
+    )
+
+
+def _read(run: Run, tag: str, read: Callable[[str], Value]) -> Value:
+    """What a tag of a run says.
+
+    Raises:
+        InputError: If it is not there, or says something else than was written.
+    """
+    text = run.data.tags.get(tag)
+    if text is None:
+        raise InputError(
+            f"the run {run.info.run_id} in MLflow has no {tag}, which the study wrote: put it "
+            "back; or delete the run of a trial there, and studies/doctor.py --repair records it "
+            "anew"
+        )
+    try:
+        return read(text)
+    except ValueError as error:
+        raise InputError(
+            f"the run {run.info.run_id} in MLflow has {tag} {text[:40]!r}: {error}"
+        ) from error
+
+
+def _status(text: str) -> Status:
+    if text not in get_args(Status):
+        raise ValueError(f"expected one of {', '.join(get_args(Status))}")
+    return cast(Status, text)
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _space(artifacts: Artifacts) -> Space | None:
+    """What was searched, by the file that is kept with the study's run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = artifacts.fetch(None, names.SPACE, Path(scratch))
+        return None if file is None else values.from_json(json.loads(file.read_text("utf-8")))

@@ -1,0 +1,169 @@
+"""MLflow, as far as who reads a study needs it: its runs, and the files that are kept with them.
+
+Who reads adds files to these runs, and nothing else.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mlflow.entities import Experiment, Metric, Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from datasets.addresses import shown
+from datasets.errors import InputError
+from record import names
+from record.mlflow_runs import found, is_replaced, last_epoch, number_of
+from record.tracking import (
+    by_hand,
+    check_answers,
+    check_artifacts_of,
+    connect,
+    experiment_named,
+    local_database,
+)
+
+NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says of an id that no run has."""
+
+NAMED = 8
+"""Studies that are named to a user who asked for one that is not there."""
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """The runs of a study.
+
+    Attributes:
+        parent: The study's own.
+        trials: Number of a trial -> its run.
+        deleted: Numbers of the trials whose runs the user deleted.
+    """
+
+    parent: Run
+    trials: Mapping[int, Run]
+    deleted: frozenset[int]
+
+
+class TrackingStore:
+    """MLflow's tracking store.
+
+    Args:
+        uri: Its address.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+
+    def __init__(self, uri: str) -> None:
+        _check_there(uri)
+        check_answers(uri)
+        self.client = connect(uri)
+        self.uri = uri
+
+    def runs(self, study: str) -> StudyRuns:
+        """The runs of a study.
+
+        Raises:
+            InputError: If there is no such study; the message names those that there are.
+        """
+        experiment = experiment_named(self.client, study)
+        known = self._runs(experiment)
+        there = [run for run in known if run.info.lifecycle_stage == "active"]
+        parents = [run for run in there if run.data.tags.get(names.KIND) == "study"]
+        if not parents:
+            raise InputError(self._missing(study, known))
+        # Of two runs of a trial, where a crash came between, that with more epochs is its own.
+        by_epoch = sorted(filter(_is_of_a_trial, there), key=last_epoch)
+        trials = {number_of(run): run for run in by_epoch}
+        removed = [run for run in known if run.info.lifecycle_stage != "active"]
+        by_user = [run for run in removed if _is_of_a_trial(run) and not is_replaced(run)]
+        return StudyRuns(parents[0], trials, frozenset(map(number_of, by_user)) - trials.keys())
+
+    def _runs(self, experiment: Experiment | None) -> list[Run]:
+        """The runs of an experiment, deleted ones too."""
+        if experiment is None:
+            return []
+        return found(self.client, experiment.experiment_id, "", ViewType.ALL)
+
+    def _missing(self, study: str, known: Iterable[Run]) -> str:
+        """Why a study is not there."""
+        for run in known:
+            if run.data.tags.get(names.KIND) == "study":
+                restore = by_hand(self.client, f"runs restore --run-id {run.info.run_id}")
+                return (
+                    f"the run of the study {study} was deleted in MLflow: `{restore}` brings it "
+                    "back"
+                )
+        return f"no study {study} in {shown(self.uri)}; there: {self._known()}"
+
+    def _known(self) -> str:
+        """The latest studies, as text."""
+        experiments = self.client.search_experiments(order_by=["creation_time DESC"])
+        called = [experiment.name for experiment in experiments if experiment.name != "Default"]
+        more = [f"and {len(called) - NAMED} more"] if len(called) > NAMED else []
+        return ", ".join([*called[:NAMED], *more]) or "none"
+
+    def run(self, run_id: str) -> tuple[str, Run]:
+        """A run, and the study that it belongs to.
+
+        Raises:
+            InputError: If there is none.
+        """
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in NO_RUN:
+                raise
+            raise InputError(
+                f"no run {run_id} in {shown(self.uri)}: expected MLflow's id of a trial's run, or "
+                "NAME/NUMBER, name of the study and number of the trial"
+            ) from error
+        return self.client.get_experiment(run.info.experiment_id).name, run
+
+    def points(self, run: Run) -> list[Metric]:
+        """All that was recorded of all metrics of a run."""
+        return [
+            point
+            for metric in run.data.metrics
+            for point in self.client.get_metric_history(run.info.run_id, metric)
+        ]
+
+    def fetch(self, run_id: str, artifact: str, folder: Path) -> Path | None:
+        """Copies an artifact of a run into a folder.
+
+        Returns:
+            Where it is; None if the run has no such artifact.
+        """
+        check_artifacts_of(self.client, run_id)
+        parent = PurePosixPath(artifact).parent
+        inside = None if parent == PurePosixPath() else str(parent)
+        if artifact not in {there.path for there in self.client.list_artifacts(run_id, inside)}:
+            return None
+        return Path(self.client.download_artifacts(run_id, artifact, str(folder)))
+
+    def publish(self, run_id: str, files: Iterable[Path], folder: str | None = None) -> None:
+        """Copies files into the artifacts of a run, over those of the same name.
+
+        Args:
+            run_id: The run.
+            files: Files on this machine.
+            folder: Where among the artifacts; None: at the top.
+        """
+        check_artifacts_of(self.client, run_id)
+        for file in files:
+            self.client.log_artifact(run_id, str(file), folder)
+
+
+def _is_of_a_trial(run: Run) -> bool:
+    return run.data.tags.get(names.KIND) in ("trial", "final")
+
+
+def _check_there(uri: str) -> None:
+    """Checks that a local database exists: MLflow would make an empty one."""
+    database = local_database(uri)
+    if database is not None and not database.is_file():
+        raise InputError(
+            f"no studies are recorded in {database.parent}: there is no {database.name}; "
+            "expected the --runs-dir of a study"
+        )
