@@ -15,11 +15,11 @@ import engine.search_memory
 from engine.agenda import Agenda
 from engine.budgets import Limits
 from engine.checkpoints import Checkpoints, opened
+from engine.driver import Trials
 from engine.history import History
 from engine.proposers import Search
 from engine.replicates import Replicates
 from engine.search_memory import SearchMemory
-from engine.driver import Trials
 from record.appender import Appender
 from record.log import MemoryLog
 from record.state import StudyState, fold
