@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.rungs import REDUCTION
 from record.state import StudyState
-from record.trial import Baseline, Replicate, Trial
+from record.trial import Baseline, Searched, Trial
 
 
 class Halving:
@@ -36,7 +36,7 @@ class Halving:
     def is_behind(self, trial: Trial) -> bool:
         """Takes in the rungs that a trial has come to since it was looked at last; returns whether
         it is to be stopped at one of them."""
-        if isinstance(trial.role, Replicate):
+        if not isinstance(trial.role, Searched | Baseline):
             return False
         new = [r for r in self.rungs if r <= trial.epoch and trial.number not in self.reached[r]]
         behind = [self._is_behind(trial, rung) for rung in new]

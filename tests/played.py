@@ -16,13 +16,15 @@ from upath import UPath
 from engine.agenda import Agenda
 from engine.budgets import Limits
 from engine.checkpoints import Checkpoints, opened
-from engine.driver import Driver
+from engine.driver import Driver, Nothing, Verdict
+from engine.early_stopping import Halving
 from engine.history import History
 from engine.projection import Projection, catch_up
 from engine.proposers import Proposer, Search
+from engine.provenance import Code
 from engine.replicates import Replicates
-from engine.results import Code
 from engine.retention import Retention
+from engine.rungs import rungs
 from engine.search_memory import SearchMemory
 from engine.space import Space
 from record.appender import Appender
@@ -32,14 +34,25 @@ from record.state import StudyState, fold
 from record.tracker import MemoryTracker
 from record.trial import Trial
 from trainables import checkpoint
-from trainables.trial_spec import TrialSpec, trial_folder
+from trainables.message import DEPTH, Message
+from trainables.trial_spec import TrialSpec
 
 OBJECTIVE = "validation/r2"
-EPOCHS = 3
+EPOCHS = 5
 CODE = Code("abc+", {"torch": "2.13.0"})
-HERE = {"device": "cpu", "processor": "x86 AVX2", "threads": "1", "hostname": "here", "pid": 7}
+HERE = {"device": "cpu", "processor": "x86 AVX2", "threads": "1", "node": "here", "process": 7}
 
-Fate = Literal["finishes", "is pruned", "fails", "dies once", "dies", "finds no room"]
+Fate = Literal["finishes", "is poor", "fails", "dies once", "dies", "finds no room"]
+
+LUCK: dict[Fate, float] = {
+    "finishes": 0.0,
+    "is poor": -9.0,
+    "fails": 9.0,
+    "dies once": 9.0,
+    "dies": 9.0,
+    "finds no room": 9.0,
+}
+"""What a fate does to the objective: who is to meet it later is not stopped early before."""
 
 
 class Clock:
@@ -107,9 +120,9 @@ class Seen:
         self.death.look("a change is told")
 
 
-def row(number: int, config: Any, epoch: int) -> dict[str, Any]:
+def row(number: int, config: Any, epoch: int, fate: Fate = "finishes") -> dict[str, Any]:
     """An epoch of a trial: the same whenever it is trained."""
-    value = score(config) + config.seed / 64 + epoch / 128
+    value = score(config) + config.seed / 64 + epoch / 128 + LUCK[fate]
     when = UNIX_MS + 1000 * epoch + number
     return {OBJECTIVE: value, "epoch": epoch, "unix_ms": when, "memory_gib": 0.25}
 
@@ -121,6 +134,8 @@ class Study:
         folder: Of the checkpoints.
         log: The log; None: one in memory.
         fates: Number -> what becomes of the trial; the others finish.
+        every: Epochs of a message.
+        stops_early: Whether its search stops trials early.
     """
 
     def __init__(
@@ -128,12 +143,16 @@ class Study:
         folder: Path,
         log: Log | None = None,
         fates: Mapping[int, Fate] | None = None,
+        every: int = 1,
+        stops_early: bool = False,
     ) -> None:
         self.root: UPath = opened(str(folder / "trials"))
         self.log: Log = MemoryLog() if log is None else log
         self.tracker = MemoryTracker()
         self.space = small_space()
         self.fates = dict(fates or {})
+        self.every = every
+        self.stops_early = stops_early
         self.clock = Clock()
         self.death = Death()
 
@@ -149,7 +168,7 @@ class Study:
 
 
 def small_space() -> Space:
-    """Two families and three epochs."""
+    """Two families and few epochs."""
     given = {"family": ["gcn", "gat"], "epochs": [EPOCHS]}
     return Space.of(RecordedConfig, "family", given)  # pyright: ignore[reportArgumentType]
 
@@ -171,103 +190,130 @@ class Session:
         self.seen = Seen(study.death)
         self.ended_lives: set[int] = set()
 
-    def search(self, total: int, seed: int = 0, **more: Any) -> Trials:
+    def search(self, total: int, seed: int = 0, **more: Any) -> Driver:
         """The search, of so many trials."""
         state = self.history.state
         memory = SearchMemory(self.study.space, "tpe", seed, OBJECTIVE, trials=state.search())
-        return self.trials(Search(state, memory), total, **more)
+        halving = Halving(state, rungs(EPOCHS)) if self.study.stops_early else None
+        return self.driver(Search(state, memory), total, halving=halving, **more)
 
-    def finals(self, count: int, seeds: int, **more: Any) -> Trials:
+    def finals(self, count: int, seeds: int, **more: Any) -> Driver:
         """The finals."""
         proposer = Replicates(self.history.state, self.study.space, count, seeds)
-        return self.trials(proposer, proposer.total, **more)
+        return self.driver(proposer, proposer.total, **more)
 
-    def trials(self, proposer: Proposer, total: int, **more: Any) -> Trials:
+    def driver(self, proposer: Proposer, total: int, **more: Any) -> Driver:
         allowed = {name: more.pop(name) for name in ("target", "plateau") if name in more}
         more = {"max_failures": 1, "say": self.said.append, **more}
         observers = (self.retention, self.seen, self.projection)
         agenda = Agenda(self.history.state, proposer, Limits(total, **allowed))
-        return Trials(self.history, agenda, self.checkpoints, CODE, observers, **more)
+        return Driver(self.history, agenda, self.checkpoints, CODE, observers, **more)
 
     def end(self) -> list[int]:
         """The session ends well; returns what was not delivered."""
         self.history.add(ended_session(self.number, "KILLED"))
         return self.projection.finish(patience=5.0)
 
-    def play(self, trials: Trials, most: int | None = None) -> None:
+    def play(self, driver: Driver, most: int | None = None) -> None:
         """Runs trials one after the other until none is left, or so many at most."""
-        while most != 0 and (trial := trials.next()) is not None:
-            Fit(self, trials, trials.begin(trial)).run()
+        while most != 0 and not isinstance(trial := driver.next(), Nothing):
+            Fit(self, driver, driver.begin(trial)).run()
             most = None if most is None else most - 1
 
-    def play_all(self, trials: Trials) -> None:
+    def play_all(self, driver: Driver) -> None:
         """Runs all trials, those that did not fit beside others last, and leaves them."""
-        self.play(trials)
-        while trials.agenda.begin_alone():
-            self.play(trials)
-        trials.finish()
+        self.play(driver)
+        while driver.agenda.begin_alone():
+            self.play(driver)
+        driver.finish()
 
 
 class Fit:
-    """The process of one trial."""
+    """The process of one trial: what `trainables.worker.Worker` does, without training."""
 
-    def __init__(self, session: Session, trials: Trials, spec: TrialSpec) -> None:
+    def __init__(self, session: Session, driver: Driver, spec: TrialSpec) -> None:
         self.session = session
-        self.trials = trials
+        self.driver = driver
         self.spec = spec
         self.number = spec.number
-        self.fate = session.study.fates.get(self.number, "finishes")
+        self.fate: Fate = session.study.fates.get(self.number, "finishes")
         state = checkpoint.read(UPath(spec.resume)) if spec.resume else None
         self.history: list[dict[str, Any]] = state["history"] if state else []
+        self.told = len(self.history)
+        self.checkpoint = name_of(UPath(spec.resume)) if spec.resume else ""
+        self.saved: list[UPath] = []
 
     def run(self) -> None:
-        """Trains it to its end."""
-        self.trials.placed(self.number)
-        if len(self.history) == EPOCHS:
-            self.trials.epoch(self.number, {**self.history[-1], **HERE})
-        while len(self.history) < EPOCHS:
+        """Trains it to its end, or until it is told to stop."""
+        self.driver.placed(self.number)
+        if len(self.history) in (*self.spec.rungs, EPOCHS) and self.says() is Verdict.STOP:
+            return
+        while True:
             self.train()
             if len(self.history) == 2 and self.meets_its_fate():
                 return
+            if not self.is_time():
+                continue
             self.save()
-        self.trials.completed(self.number)
+            if self.says() is Verdict.STOP:
+                return
+
+    def is_time(self) -> bool:
+        """Whether it reports after this epoch."""
+        epochs, every = len(self.history), self.session.study.every
+        return epochs - self.told >= every or epochs in (*self.spec.rungs, EPOCHS)
 
     def train(self) -> None:
         """Does an epoch."""
-        self.history.append(row(self.number, self.spec.config, len(self.history) + 1))
-        self.trials.epoch(self.number, {**self.history[-1], **HERE, "done": False})
+        epoch = len(self.history) + 1
+        self.history.append(row(self.number, self.spec.config, epoch, self.fate))
 
     def save(self) -> None:
-        """Writes a checkpoint, and says so."""
-        folder = f"session-{self.session.number:04d}/{self.folder()}"
-        name = f"{folder}/checkpoint_{len(self.history):06d}"
+        """Writes a checkpoint, and removes one that is too old."""
+        folder = UPath(self.spec.folder) / f"checkpoint_{len(self.history):06d}"
         death = self.session.study.death
         death.look("before a checkpoint")
-        write_checkpoint(self.session.study.root / name, self.history)
+        write_checkpoint(folder, self.history)
         death.look("after a checkpoint")
-        self.trials.saved(self.number, name)
-        self.trials.trim(self.number)
+        self.checkpoint = name_of(folder)
+        self.saved.append(folder)
+        if len(self.saved) > checkpoint.KEPT:
+            remove_checkpoint(self.saved.pop(0))
 
-    def folder(self) -> str:
-        return trial_folder(self.number, self.spec.attempt)
+    def says(self, **more: str) -> Verdict:
+        """Reports the epochs since the message before."""
+        epochs = tuple(self.history[self.told :])
+        self.told += len(epochs)
+        name = "" if more else self.checkpoint
+        return self.driver.heard(Message(self.number, epochs, name, HERE, **more))
+
+    def reports(self, epochs: int = 1) -> Verdict:
+        """Trains, saves and reports so many epochs at once."""
+        for _ in range(epochs):
+            self.train()
+        self.save()
+        return self.says()
 
     def meets_its_fate(self) -> bool:
         """Ends as it is to, after two epochs, of which the second is not saved."""
         match self.fate:
-            case "is pruned":
-                self.trials.completed(self.number)
             case "fails":
-                self.trials.failed(self.number, "loss nan in epoch 3", "last words")
+                self.says(failure="loss nan in epoch 3")
             case "finds no room":
-                self.trials.out_of_memory(self.number, "out of memory")
+                self.says(out_of_memory="out of memory")
             case "dies":
-                self.trials.died(self.number, "a signal", "last words")
+                self.driver.died(self.number, "a signal", "last words")
             case "dies once" if self.number not in self.session.ended_lives:
                 self.session.ended_lives.add(self.number)
-                self.trials.died(self.number, "a signal", "last words")
+                self.driver.died(self.number, "a signal", "last words")
             case _:
                 return False
         return True
+
+
+def name_of(folder: UPath) -> str:
+    """Of a checkpoint."""
+    return "/".join(folder.parts[-DEPTH:])
 
 
 def write_checkpoint(folder: UPath, history: list[dict[str, Any]]) -> None:
@@ -276,3 +322,8 @@ def write_checkpoint(folder: UPath, history: list[dict[str, Any]]) -> None:
     torch.save({"epoch": len(history), "history": history}, content)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / checkpoint.FILE).write_bytes(content.getvalue())
+
+
+def remove_checkpoint(folder: UPath) -> None:
+    (folder / checkpoint.FILE).unlink()
+    folder.rmdir()

@@ -11,8 +11,9 @@ from played import EPOCHS, Death, Fate, Fit, Killed, Moment, MortalLog, Session,
 
 import engine.search_memory
 from engine.checkpoints import Checkpoints
-from engine.driver import Driver
+from engine.driver import Driver, Nothing
 from record.events import Ended, Proposed
+from record.log import Log
 from record.state import StudyState
 from record.tracker import MemoryTracker
 from record.trial import Replicate, Trial
@@ -23,7 +24,7 @@ APPENDS = 17
 """How often the log is appended to if nothing cuts the study off."""
 
 FATES: dict[int, Fate] = {
-    2: "is pruned",
+    2: "is poor",
     3: "dies once",
     4: "fails",
     5: "finds no room",
@@ -32,7 +33,15 @@ FATES: dict[int, Fate] = {
 }
 """What becomes of the trials, finals among them: each ending once."""
 
+EVERY = 2
+"""Epochs of a message, where no rung cuts it."""
+
 Outcome = list[tuple[Any, ...]]
+
+
+def study_in(folder: Path, log: Log | None = None) -> Study:
+    """A study in which everything happens, and nothing yet has."""
+    return Study(folder, log, FATES, every=EVERY, stops_early=True)
 
 
 def outcome(state: StudyState) -> Outcome:
@@ -74,7 +83,7 @@ def _learns_early() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The study that nothing cuts off."""
-    study = Study(tmp_path_factory.mktemp("whole"), MortalLog(), FATES)
+    study = study_in(tmp_path_factory.mktemp("whole"), MortalLog())
     go_on(study)
     return study
 
@@ -96,7 +105,7 @@ def test_a_driver_that_is_killed_at_an_append_loses_nothing(
 ) -> None:
     log = MortalLog()
     log.appends_left, log.is_written_first = place, is_written
-    study = Study(tmp_path, log, FATES)
+    study = study_in(tmp_path, log)
     with pytest.raises(Killed):
         go_on(study)
     log.appends_left = None
@@ -105,21 +114,21 @@ def test_a_driver_that_is_killed_at_an_append_loses_nothing(
 
 
 MOMENTS: Mapping[Moment, int] = {
-    "before a checkpoint": 23,
-    "after a checkpoint": 23,
-    "a change is told": 62,
+    "before a checkpoint": 25,
+    "after a checkpoint": 25,
+    "a change is told": 46,
 }
 """Moment -> how often it comes if nothing cuts the study off."""
 
 
 @pytest.mark.parametrize(
     ("moment", "times"),
-    [(moment, times) for moment in MOMENTS for times in range(0, MOMENTS[moment], 4)],
+    [(moment, times) for moment in MOMENTS for times in range(0, MOMENTS[moment], 2)],
 )
 def test_a_driver_that_is_killed_beside_an_append_loses_nothing(
     whole: Study, tmp_path: Path, moment: Moment, times: int
 ) -> None:
-    study = Study(tmp_path, fates=FATES)
+    study = study_in(tmp_path)
     study.death = Death(moment, times)
     with pytest.raises(Killed):
         go_on(study)
@@ -131,7 +140,7 @@ def test_a_driver_that_is_killed_again_and_again_loses_nothing(
     whole: Study, tmp_path: Path
 ) -> None:
     log = MortalLog()
-    study = Study(tmp_path, log, FATES)
+    study = study_in(tmp_path, log)
     for lives in range(40):
         log.appends_left = 2 + lives % 2
         log.is_written_first = lives % 3 == 0
@@ -200,7 +209,7 @@ def test_sessions_one_after_the_other_come_to_what_one_comes_to(
     whole: Study, tmp_path: Path, stops: tuple[int, ...]
 ) -> None:
     """Each is ended after so many runs of trials, in the search or in the finals."""
-    study = Study(tmp_path, MortalLog(), FATES)
+    study = study_in(tmp_path, MortalLog())
     for runs in stops:
         session = study.session()
         search = session.search(TRIALS)
@@ -212,71 +221,93 @@ def test_sessions_one_after_the_other_come_to_what_one_comes_to(
     agree(study, whole)
 
 
-def play_some(session: Session, trials: Trials, runs: int) -> None:
-    trials.agenda.begin_alone()
-    session.play(trials, runs)
-    trials.finish()
+def play_some(session: Session, driver: Driver, runs: int) -> None:
+    driver.agenda.begin_alone()
+    session.play(driver, runs)
+    driver.finish()
 
 
 def test_a_trial_that_a_session_leaves_goes_on_with_its_next_epoch(tmp_path: Path) -> None:
     study = Study(tmp_path)
     session = study.session()
-    trials = session.search(1)
-    fit = begun(session, trials)
+    driver = session.search(1)
+    fit = begun(session, driver)
+    fit.reports()
     fit.train()
-    fit.save()
-    fit.train()
-    trials.finish()
+    driver.finish()
     session.end()
     assert study.folded().trial(0).status == "paused"
     later = study.session()
-    trials = later.search(1)
-    again = begun(later, trials)
-    assert (again.number, len(again.history), again.spec.attempt) == (0, 1, 0)
+    driver = later.search(1)
+    again = begun(later, driver)
+    assert (again.number, len(again.history)) == (0, 1)
+    assert again.spec.folder == str(study.root / "session-0002" / "trial-00000")
     again.run()
     trial = later.history.state.trial(0)
     assert (trial.status, len(trial.placements)) == ("finished", 2)
-    assert [report.epoch for report in trial.reports] == [1, 2, 3]
+    assert [report.epoch for report in trial.reports] == [1, 2, 3, 4, 5]
 
 
-def begun(session: Session, trials: Trials) -> Fit:
-    trial = trials.next()
-    assert trial is not None
-    fit = Fit(session, trials, trials.begin(trial))
-    trials.placed(fit.number)
+def begun(session: Session, driver: Driver) -> Fit:
+    trial = driver.next()
+    assert not isinstance(trial, Nothing)
+    fit = Fit(session, driver, driver.begin(trial))
+    driver.placed(fit.number)
     return fit
 
 
-@pytest.mark.parametrize("saved", [1, 2, EPOCHS])
-def test_the_log_catches_up_with_a_checkpoint(tmp_path: Path, saved: int) -> None:
+@pytest.mark.parametrize("messages", [(1,), (1, 1), (2, 2), (4,)])
+def test_the_log_catches_up_with_a_checkpoint(tmp_path: Path, messages: tuple[int, ...]) -> None:
     """The driver is killed while the reports wait to be written."""
     study = Study(tmp_path)
     session = study.session()
     fit = begun(session, session.search(1))
-    for _ in range(saved):
-        fit.train()
-        fit.save()
+    for epochs in messages:
+        fit.reports(epochs)
     assert study.folded().trial(0).reports == ()
     before = session.history.state.trial(0).reports
     session.projection.finish(0.0)
+    trial = played_on(study)
+    assert tuple(trial.reports)[: sum(messages)] == tuple(before)
+    assert (trial.status, trial.epoch, len(trial.placements)) == ("finished", EPOCHS, 1)
+
+
+@pytest.mark.parametrize("heard", [0, 1, 3])
+def test_a_trial_that_was_killed_after_its_last_checkpoint_only_ends(
+    tmp_path: Path, heard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path)
+    session = study.session()
+    fit = begun(session, session.search(1))
+    if heard:
+        fit.reports(heard)
+    while len(fit.history) < EPOCHS:
+        fit.train()
+    fit.save()
+    session.projection.finish(0.0)
+    monkeypatch.setattr(Fit, "train", None)
+    trial = played_on(study)
+    assert (trial.status, [r.epoch for r in trial.reports]) == ("finished", [1, 2, 3, 4, 5])
+    assert len(study.folded().trial(0).placements) == 1
+
+
+def played_on(study: Study) -> Trial:
+    """The one trial of a study that another session brings to its end."""
     later = study.session()
-    trials = later.search(1)
-    later.play_all(trials)
-    trial: Trial = later.history.state.trial(0)
-    assert tuple(trial.reports)[:saved] == tuple(before)
-    assert (trial.status, trial.epoch) == ("finished", EPOCHS)
-    assert len(trial.placements) == (0 if saved == EPOCHS else 1), "nothing was trained there"
+    later.play_all(later.search(1))
+    trial = later.history.state.trial(0)
     assert study.folded().trials() == (trial,)
+    return trial
 
 
 def test_who_died_in_one_session_may_die_as_often_in_the_next(tmp_path: Path) -> None:
     study = Study(tmp_path, fates={0: "dies"})
     for _ in range(2):
         session = study.session()
-        trials = session.search(1)
-        begun(session, trials).run()
-        assert trials.deaths == {0: 1}
-        trials.finish()
+        driver = session.search(1)
+        begun(session, driver).run()
+        assert driver.deaths == {0: 1}
+        driver.finish()
         session.end()
     assert study.folded().trial(0).status == "paused"
 
@@ -284,10 +315,10 @@ def test_who_died_in_one_session_may_die_as_often_in_the_next(tmp_path: Path) ->
 def test_a_trial_without_room_is_tried_beside_others_in_the_next_session(tmp_path: Path) -> None:
     study = Study(tmp_path, fates={0: "finds no room"})
     session = study.session()
-    trials = session.search(2)
-    session.play(trials, 1)
-    assert (trials.agenda.crowded, trials.agenda.queue) == ([0], [])
-    trials.finish()
+    driver = session.search(2)
+    session.play(driver, 1)
+    assert (driver.agenda.crowded, driver.agenda.queue) == ([0], [])
+    driver.finish()
     session.end()
     later = study.session()
     assert later.search(2).agenda.queue == [0]
@@ -296,13 +327,13 @@ def test_a_trial_without_room_is_tried_beside_others_in_the_next_session(tmp_pat
 def test_the_search_goes_on_after_its_finals_as_if_there_had_been_none(
     whole: Study, tmp_path: Path
 ) -> None:
-    study = Study(tmp_path, fates={2: "is pruned"})
+    study = Study(tmp_path, fates={2: "is poor"}, stops_early=True)
     session = study.session()
     session.play_all(session.search(4))
     session.play_all(session.finals(1, 1))
     session.play_all(session.search(12))
     session.end()
-    alone = Study(tmp_path / "alone", fates={2: "is pruned"})
+    alone = Study(tmp_path / "alone", fates={2: "is poor"}, stops_early=True)
     other = alone.session()
     other.play_all(other.search(12))
     other.end()

@@ -1,6 +1,6 @@
 """The log and the state stay in step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from happened import at, began, ended, placed, proposed, reported
@@ -46,6 +46,19 @@ def test_an_event_and_what_follows_from_it_are_one_group() -> None:
     assert list(log.read())[3:] == [ended(0, "failed"), proposed(1)]
     assert len(log.lines) == 2
     assert fold(log.read()).trials() == history.state.trials()
+
+
+def test_each_event_that_follows_is_asked_for_when_the_one_before_has_happened() -> None:
+    log = MemoryLog()
+    history = begun(log)
+
+    def follow() -> Iterator[Event]:
+        yield proposed(history.state.next_number)
+        yield proposed(history.state.next_number)
+
+    history.add(ended(0, "failed"), then=follow)
+    assert [t.number for t in fold(log.read()).trials()] == [0, 1, 2]
+    assert len(log.lines) == 2
 
 
 def test_what_cannot_have_happened_does_not_reach_the_log() -> None:

@@ -1,6 +1,7 @@
-"""Trials of a session, of the search and of its finals, are proposed as they were of old."""
+"""Driver of a session, of the search and of its finals, are proposed as they were of old."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import engine.search_memory
 from engine.agenda import Agenda
 from engine.budgets import Limits
 from engine.checkpoints import Checkpoints, opened
-from engine.driver import Driver
+from engine.driver import Driver, Nothing, Verdict
+from engine.early_stopping import Halving
 from engine.history import History
 from engine.proposers import Search
 from engine.replicates import Replicates
@@ -23,9 +25,19 @@ from engine.search_memory import SearchMemory
 from record.appender import Appender
 from record.log import MemoryLog
 from record.state import StudyState, fold
-from record.trial import Baseline, Replicate, Searched
+from record.trial import Baseline, Replicate, Searched, Trial
+from trainables.message import Message
 
 DEFAULT = asdict(RecordedConfig())
+
+
+class AsItWent(Halving):
+    """Stops the trials that it is told to."""
+
+    poor: AbstractSet[int] = frozenset()
+
+    def is_behind(self, trial: Trial) -> bool:
+        return trial.number in self.poor
 
 
 class Replayed:
@@ -36,7 +48,7 @@ class Replayed:
         self.space = recorded_space(recording.baseline)
         self.log = MemoryLog()
         self.checkpoints = Checkpoints(opened(str(folder)))
-        self.trials: Trials | None = None
+        self.driver: Driver | None = None
         self.sessions = 0
 
     def begin(self, total: int) -> None:
@@ -49,42 +61,43 @@ class Replayed:
         memory = SearchMemory(
             self.space, chosen.sampler, chosen.seed, OBJECTIVE, trials=state.search()
         )
-        self.trials = self.of(Search(state, memory), total)
+        self.driver = self.of(Search(state, memory), total)
 
     def begin_finals(self) -> None:
         """The search is done."""
         self.finish()
         proposer = Replicates(self.history.state, self.space, count=2, seeds=3)
-        self.trials = self.of(proposer, proposer.total)
+        self.driver = self.of(proposer, proposer.total)
 
-    def of(self, proposer: Search | Replicates, total: int) -> Trials:
+    def of(self, proposer: Search | Replicates, total: int) -> Driver:
         agenda = Agenda(self.history.state, proposer, Limits(total))
         agenda.begin_alone()
-        return Trials(self.history, agenda, self.checkpoints, CODE)
+        self.halving = AsItWent(self.history.state, ())
+        return Driver(self.history, agenda, self.checkpoints, CODE, halving=self.halving)
 
     def finish(self) -> None:
-        if self.trials is not None:
-            self.trials.finish()
+        if self.driver is not None:
+            self.driver.finish()
 
     def next(self) -> Any:
         """The next trial gets its place."""
-        assert self.trials is not None
-        trial = self.trials.next()
-        assert trial is not None
-        self.trials.begin(trial)
-        self.trials.placed(trial.number)
+        assert self.driver is not None
+        trial = self.driver.next()
+        assert not isinstance(trial, Nothing)
+        self.driver.begin(trial)
+        self.driver.placed(trial.number)
         return trial
 
     def end(self, number: int, status: str, value: float | None, epoch: int) -> None:
-        assert self.trials is not None
+        assert self.driver is not None
         if status == "failed":
-            self.trials.failed(number, "so it goes")
+            self.driver.failed(number, "so it goes")
         elif value is None:
-            self.trials.out_of_memory(number, "so it goes")
+            self.driver.out_of_memory(number, "so it goes")
         else:
-            for each in range(1, epoch + 1):
-                self.trials.epoch(number, {**epoch_of(each, value), **HERE})
-            self.trials.completed(number)
+            self.halving.poor = {number} if status == "pruned" else set()
+            rows = tuple(epoch_of(each, value) for each in range(1, epoch + 1))
+            assert self.driver.heard(Message(number, rows, "c", HERE)) is Verdict.STOP
         assert self.history.state.trial(number).status == status
 
 
@@ -109,7 +122,7 @@ def test_a_recorded_study_goes_as_it_went_of_old(
             case {"continued": number}:
                 assert study.next().number == number
             case {"proposed": number, "of": of, "config": config}:
-                if study.trials is not None and isinstance(study.trials.agenda.proposer, Search):
+                if study.driver is not None and isinstance(study.driver.agenda.proposer, Search):
                     study.begin_finals()
                 trial = study.next()
                 assert (trial.number, trial.role) == (number, Replicate(of, config["seed"]))

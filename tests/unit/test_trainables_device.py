@@ -126,9 +126,9 @@ class Held:
 def test_a_reused_process_gives_back_what_the_trial_before_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trial: Any = object.__new__(Trial)
-    trial.device, trial.stepper = GPU, Held()
-    held, left = weakref.ref(trial.stepper), []
+    trial: Any = object.__new__(TrialTrainable)
+    trial.device, trial.worker = GPU, Held()
+    held, left = weakref.ref(trial.worker), []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(held()))
     assert trial.reset_config({"trial": TrialSpec(0, GNNConfig())})
     assert left == [None], "the cache was emptied while the trial before still had its tensors"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from engine.on_ray import nodes
-from engine.on_ray.backend import RayRunner
+from engine.on_ray import backend, nodes
+from engine.on_ray.backend import RayBackend
 from engine.on_ray.nodes import Node
 from engine.options import Options
 from trainables.rehearsal import Rehearsal
@@ -22,34 +22,34 @@ def no_task(*_: Any) -> Any:
 def _cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "alive", lambda: [HEAD, FOUR])
     monkeypatch.setattr(nodes, "to_come", list)
-    monkeypatch.setattr(ray_runner, "start", lambda _: None)
+    monkeypatch.setattr(backend, "start", lambda _: None)
 
 
-def rehearsed(runner: RayRunner, monkeypatch: pytest.MonkeyPatch, *cards: float) -> None:
+def rehearsed(chosen: RayBackend, monkeypatch: pytest.MonkeyPatch, *cards: float) -> None:
     """Does a pre-flight that finds trials to take 2.0 GiB, on GPUs of such memory."""
     done = [Rehearsal(memory_gib=2.0, card_gib=card) for card in cards]
-    monkeypatch.setattr(ray_runner, "surviving", lambda *_: done)
-    runner.rehearse_all([], print)
+    monkeypatch.setattr(backend, "surviving", lambda *_: done)
+    chosen.rehearse_all([], print)
 
 
 def test_the_share_follows_from_the_pre_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = RayRunner(no_task, Options(), 1.0)
-    rehearsed(runner, monkeypatch, 24.0)
-    assert runner.share_gpus(2.0).trials == 10
-    assert (runner.gpus, runner.concurrent_trials()) == (0.1, 40)
-    assert runner.memory_of_a_trial() == pytest.approx(2.4)
+    chosen = RayBackend(no_task, Options(), 1.0)
+    rehearsed(chosen, monkeypatch, 24.0)
+    assert chosen.share_gpus(2.0).trials == 10
+    assert (chosen.gpus, chosen.concurrent_trials()) == (0.1, 40)
+    assert chosen.memory_of_a_trial() == pytest.approx(2.4)
 
 
 def test_of_several_kinds_of_gpu_the_smallest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = RayRunner(no_task, Options(), 1.0)
-    rehearsed(runner, monkeypatch, 80.0, 0.0, 24.0)  # one could not be trained
-    assert runner.share_gpus(2.0).card_gib == 24.0
+    chosen = RayBackend(no_task, Options(), 1.0)
+    rehearsed(chosen, monkeypatch, 80.0, 0.0, 24.0)  # one could not be trained
+    assert chosen.share_gpus(2.0).card_gib == 24.0
 
 
 def test_without_a_measurement_no_gpu_is_asked() -> None:
-    runner = RayRunner(no_task, Options(), 1.0)
-    assert runner.share_gpus(None).trials == 4
-    assert runner.gpus == 0.25
+    chosen = RayBackend(no_task, Options(), 1.0)
+    assert chosen.share_gpus(None).trials == 4
+    assert chosen.gpus == 0.25
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_a_trial_that_is_tried_again_alone_has_one_gpu_and_all_cores_of_a_node(
     monkeypatch: pytest.MonkeyPatch, share: float, alone: bool, asked: Any, told: float
 ) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(RayRunner, "_data", lambda _: None)
-    monkeypatch.setattr(ray_runner.tune, "with_parameters", lambda _, **known: given.update(known))
-    monkeypatch.setattr(ray_runner.tune, "with_resources", lambda _, resources: resources)
-    runner = RayRunner(no_task, Options(cpus_per_trial=2), share)
-    assert runner._trainable(alone) == asked
+    monkeypatch.setattr(RayBackend, "_data", lambda _: None)
+    monkeypatch.setattr(backend.tune, "with_parameters", lambda _, **known: given.update(known))
+    monkeypatch.setattr(backend.tune, "with_resources", lambda _, resources: resources)
+    chosen = RayBackend(no_task, Options(cpus_per_trial=2), share)
+    assert chosen._trainable(alone) == asked
     assert given["gpus"] == told
