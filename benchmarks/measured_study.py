@@ -9,13 +9,13 @@ import sys
 
 from benchmarks.measured_trial import MeasuredTrial
 from benchmarks.spans import span, timed
+from record.log import FileLog
+from record.mlflow_tracker import MLflowTracker
 from studies import ray_runner
 from studies.conclusion import Conclusion
 from studies.gnn_sweep import STUDY
 from studies.ray_runner import RayRunner
-from studies.recording import Recorder
-from studies.records import Records
-from studies.search import Search
+from studies.search_memory import SearchMemory
 from studies.session import Session
 from studies.study import main
 
@@ -27,10 +27,10 @@ def instrument() -> None:
     timed(Session, "_rehearse", "preflight")
     timed(Conclusion, "_analyse", "analysis")
     for name in ("ask", "tell"):
-        timed(Search, name, "search")
-    timed(Records, "write", "recording")
-    for name in ("__init__", "open", "sync", "attach", "close"):
-        timed(Recorder, name, "recording")
+        timed(SearchMemory, name, "search")
+    timed(FileLog, "append", "recording")
+    for name in ("__init__", "begin", "tell", "describe", "attach", "close"):
+        timed(MLflowTracker, name, "recording")
     ray_runner.Trial = MeasuredTrial
 
 

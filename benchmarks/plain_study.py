@@ -57,7 +57,7 @@ from benchmarks.training_step import sides
 from datasets.errors import InputError
 from datasets.machine import cores
 from datasets.splits import Split
-from studies.search import Search
+from studies.search_memory import SearchMemory
 from studies.space import Space
 from trainables.models.gnn import GNNConfig
 
@@ -95,12 +95,10 @@ class Plan:
         number = arguments.trials
         if arguments.configurations == "searched":
             number = min(number, len(space.compared))
-        with tempfile.TemporaryDirectory() as folder:
-            journal = Path(folder) / "optuna.log"
-            search = Search(journal, "plan", space, "random", arguments.seed, spec={})
-            configs: list[Any] = [search.ask().config for _ in range(number)]
-            trials = search.study.get_trials()[:number]
-        return cls(configs, [trial.params for trial in trials])
+        memory = SearchMemory(space, "random", arguments.seed, "validation/r2")
+        draws = [memory.ask() for _ in range(number)]
+        configs: list[Any] = [draw.config for draw in draws]
+        return cls(configs, [dict(draw.drawn) for draw in draws])
 
 
 def check(plan: Plan, inputs: Inputs) -> None:

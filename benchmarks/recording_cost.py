@@ -1,16 +1,16 @@
-"""What recording costs the driver: this project's ledger beside Ray's MLflowLoggerCallback.
+"""What recording costs the driver: our log and MLflow beside Ray's MLflowLoggerCallback.
 
     python benchmarks/recording_cost.py
 
 Both record the same trials and epochs on a fresh sqlite database each, in turn, in this process;
-no trial trains. The ledger's figures include Optuna (ask, tell, journal on disk), the other's do
-not. Ray's callback is handed what Tune hands it: the result with Tune's own entries filled in.
+no trial trains. Our figures include the log, flushed to the disk, and Optuna (ask, tell); the
+other's do not. Ray's callback is handed what Tune hands it: the result with Tune's own entries.
 
-The ledger tells MLflow in the background, several epochs together, every few seconds and when a
-trial ends; a report costs the driver a list entry. Here, where no time passes between two epochs,
-the background is waited for at the end of each trial and counted with its end. The row "at once"
-waits for it after every epoch, the most that recording can cost, as when an epoch takes longer
-than those seconds.
+MLflow is told in the background, several epochs together, every few seconds and when a trial
+ends; a report costs the driver a list entry. Here, where no time passes between two epochs, the
+background is waited for at the end of each trial and counted with its end. The row "at once" has
+the log flushed and waits for MLflow after every epoch, the most that recording can cost, as when
+an epoch takes longer than those seconds.
 """
 
 import argparse
@@ -25,13 +25,9 @@ from typing import Any
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-from studies.budgets import Limits
-from studies.checkpoints import Checkpoints, opened
-from studies.ledger import Keeping, Ledger
-from studies.recording import Recorder
-from studies.records import Records
-from studies.search import Search
-from studies.shared_copy import SharedCopy
+from benchmarks.driven_study import DrivenStudy
+from benchmarks.rounds import positive
+from record.folder import StudyFolder
 from studies.space import Space
 from trainables.models.gnn import GNNConfig
 
@@ -87,55 +83,28 @@ class FakeTrial:
 
 def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, float]:
     """Seconds in reports, and in beginnings and endings of trials, ours."""
-    folder.mkdir()
     space = Space.of(GNNConfig, "family", {"epochs": [epochs]})
-    search = Search(folder / "optuna.log", "cost", space, "tpe", seed=0, spec={})
-    recorder = Recorder(f"sqlite:///{folder / 'ours.db'}", "cost", folder / "ours")
-    recorder.open(
-        "What does it cost?",
-        params={},
-        tags={},
-        data=("none", "none"),
-        identity="x",
-    )
-    records, journal = Records(folder / "ledger"), folder / "optuna.log"
-    keeping = Keeping(
-        records,
-        Checkpoints(opened(str(folder / "trials"))),
-        SharedCopy(None, journal, records),
-    )
-    limits = Limits(trials)
-    ledger = Ledger(search, recorder, keeping, "validation/r2", "family", limits, keep=5)
+    study = DrivenStudy(StudyFolder(folder, "cost"), space, trials)
     reports, lives = Stopwatch(), Stopwatch()
     for _ in range(trials):
         with lives.running():
-            proposal = ledger.next()
-            assert proposal is not None
-            ledger.resume_from(proposal)
-            ledger.started(proposal.number)
-            _delivered(ledger)
+            trial = study.trials.next()
+            assert trial is not None
+            study.trials.begin(trial)
+            study.trials.placed(trial.number)
+            study.deliver()
         for epoch in range(1, epochs + 1):
             told = {**METRICS, "epoch": epoch, "unix_ms": epoch, **HERE}
             with reports.running():
-                ledger.epoch(proposal.number, told)
-                ledger.saved(proposal.number, f"s/trial-0/checkpoint_{epoch}")
+                study.trials.epoch(trial.number, told)
+                study.trials.saved(trial.number, f"session-0001/trial-0/checkpoint_{epoch}")
                 if at_once:
-                    _delivered(ledger)
+                    study.deliver()
         with lives.running():
-            ledger.ended(proposal.number)
-            _delivered(ledger)
-    ledger.finish(patience=0)
+            study.trials.completed(trial.number)
+            study.deliver()
+    study.close()
     return reports.seconds, lives.seconds
-
-
-def _delivered(ledger: Ledger) -> None:
-    """Waits until MLflow knows everything."""
-    delivery = ledger.delivery
-    with delivery.wake:
-        delivery.soon = True
-        delivery.wake.notify()
-    while delivery.waiting or delivery.busy:
-        time.sleep(1e-4)
 
 
 def rays(folder: Path, trials: int, epochs: int) -> tuple[float, float]:
@@ -161,9 +130,9 @@ def rays(folder: Path, trials: int, epochs: int) -> tuple[float, float]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=3, help="the two take turns this often")
+    parser.add_argument("--trials", type=positive, default=16)
+    parser.add_argument("--epochs", type=positive, default=20)
+    parser.add_argument("--rounds", type=positive, default=3, help="the two take turns this often")
     arguments = parser.parse_args()
     reports = arguments.trials * arguments.epochs
     measures = {

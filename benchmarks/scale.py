@@ -3,10 +3,10 @@
     python benchmarks/scale.py
 
 Trials that learn nothing, each a process of Ray's, through the project's own Optuna bridge,
-scheduler, ledger, copy in a shared folder and MLflow; a study of each size in a process of its
-own. Prints the driver's processor time for a trial and for a report, and its memory: what grows
-with the number of trials would grow from row to row. Optuna's own share, TPE's look at earlier
-trials whenever one is asked for, is given beside it.
+scheduler, log in a shared folder and MLflow; a study of each size in a process of its own. Prints
+the driver's processor time for a trial and for a report, and its memory: what grows with the
+number of trials would grow from row to row. Optuna's own share, TPE's look at earlier trials
+whenever one is asked for, is given beside it.
 
     python benchmarks/scale.py --asking 2000
 
@@ -21,27 +21,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import psutil
 import ray
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from benchmarks.driven_study import OBJECTIVE, DrivenStudy
 from benchmarks.rounds import positive
 from benchmarks.stub_trial import StubTrial
+from record.folder import StudyFolder
+from record.trial import Report, Status, Trial
+from record.values import plain
 from studies import ray_runner
-from studies.budgets import Limits
-from studies.checkpoints import Checkpoints, opened
-from studies.ledger import Keeping, Ledger
+from studies.checkpoints import opened
 from studies.options import Options
 from studies.ray_runner import RayRunner
-from studies.recording import Recorder
-from studies.records import Records
-from studies.search import Proposal, Search
-from studies.shared_copy import SharedCopy
+from studies.search_memory import Draw, SearchMemory
 from studies.space import Space
 from trainables.config import FitConfig
 
@@ -76,65 +75,55 @@ class StubConfig(FitConfig):
         return f"{self.family} {self.level:.3f}"
 
 
-def searched(folder: Path, given: Mapping[str, Sequence[Any]] | None = None) -> Search:
-    """A search in a journal of its own."""
-    space = Space.of(StubConfig, "family", given or {})
-    return Search(folder / "optuna.log", "scale", space, "tpe", seed=0, spec={})
-
-
 def asked(trials: int, at_once: int) -> Iterator[tuple[int, float]]:
     """Asks for trials and ends them at random, half of them early; tells after every tenth of
     them how many there were and what the last ones took, in ms of processor time each."""
     dice, tenth = random.Random(0), max(1, trials // 10)
-    with tempfile.TemporaryDirectory() as name:
-        search = searched(Path(name))
-        spent = timed_asking(search)
-        running: list[Proposal] = []
-        for number in range(1, trials + 1):
-            running.append(search.ask())
-            if len(running) == at_once:
-                ended = running.pop(dice.randrange(at_once))
-                value = cast(StubConfig, ended.config).level
-                if dice.random() < 0.5:
-                    search.finished(ended.number, value)
-                else:
-                    search.pruned(ended.number, value / 2, epoch=2)
-            if number % tenth == 0:
-                yield number, 1000 * spent[0] / tenth
-                spent[0] = 0.0
+    memory = SearchMemory(Space.of(StubConfig, "family", {}), "tpe", 0, OBJECTIVE)
+    spent = timed_asking(memory)
+    running: list[Draw] = []
+    for number in range(1, trials + 1):
+        running.append(memory.ask())
+        if len(running) == at_once:
+            draw = running.pop(dice.randrange(at_once))
+            memory.tell(ended(draw, "finished" if dice.random() < 0.5 else "pruned"))
+        if number % tenth == 0:
+            yield number, 1000 * spent[0] / tenth
+            spent[0] = 0.0
+
+
+def ended(draw: Draw, status: Status) -> Trial:
+    """A trial that has come to its end, its level reached or, stopped early, half of it."""
+    config = plain(asdict(draw.config))
+    value = config["level"] if status == "finished" else config["level"] / 2
+    report = Report(epoch=1, unix_ms=0, memory_gib=0.0, metrics={OBJECTIVE: value})
+    return Trial(draw.role.index, config, draw.drawn, draw.role, status, (report,))
 
 
 def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str, float]:
     """A study in this process, and what it cost."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         os.environ["PYTHONPATH"] = str(ROOT)
         ray.init(num_cpus=at_once, include_dashboard=False, log_to_driver=False, address="local")
-        search = searched(folder, {"epochs": [epochs], "seconds": [seconds]})
-        recorder = Recorder(f"sqlite:///{folder / 'mlflow.db'}", "scale", folder / "artifacts")
-        data = ("none", "none")
-        recorder.open("?", {}, {}, data, identity=search.key)
-        records = Records(folder / "ledger")
-        copy = SharedCopy(opened(str(folder / "shared")), folder / "optuna.log", records)
-        keeping = Keeping(records, Checkpoints(opened(str(folder / "trials"))), copy)
-        ledger = Ledger(search, recorder, keeping, "validation/r2", "family", Limits(trials), 5)
-        asking = timed_asking(search)
+        folder = StudyFolder(Path(name), "scale", opened(f"{name}/shared"))
+        space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
+        study = DrivenStudy(folder, space, trials)
+        asking = timed_asking(study.memory)
         ray_runner.Trial = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
         process = psutil.Process()
         begun, cpu = time.perf_counter(), sum(process.cpu_times()[:2])
-        RayRunner(no_task, Options(max_concurrent=at_once), 0).run_trials(ledger, "session-0001")
-        undelivered = ledger.finish(patience=60)
+        runner = RayRunner(no_task, Options(max_concurrent=at_once), 0)
+        runner.run_trials(study.trials, "session-0001")
+        study.close()
         cpu = sum(process.cpu_times()[:2]) - cpu
-        told = search.told().values()
-        assert not undelivered
-        assert len(told) == trials, ledger.stop
-        assert {each.state for each in told} <= {"finished", "pruned"}
-        reports = sum(records.outline(number).epoch for number in records.numbers())  # pyright: ignore
+        wall = time.perf_counter() - begun
+        assert study.state.count("finished", "pruned") == trials, study.trials.agenda.stop
+        reports = sum(trial.epoch for trial in study.state.trials())
         ray.shutdown()
         return {
             "trials": trials,
             "reports": reports,
-            "wall_s": time.perf_counter() - begun,
+            "wall_s": wall,
             "trial_ms": 1000 * cpu / trials,
             "asking_ms": 1000 * asking[0] / trials,
             "report_ms": 1000 * cpu / reports,
@@ -146,18 +135,18 @@ def no_task(*_: Any) -> Any:
     """Stands for the study's data: a stub has none."""
 
 
-def timed_asking(search: Search) -> list[float]:
+def timed_asking(memory: SearchMemory) -> list[float]:
     """Processor seconds that Optuna takes to propose, added up as it does."""
-    spent, ask = [0.0], search.ask
+    spent, ask = [0.0], memory.ask
 
-    def timed():
+    def timed() -> Draw:
         begun = time.thread_time()
         try:
             return ask()
         finally:
             spent[0] += time.thread_time() - begun
 
-    search.ask = timed
+    memory.ask = timed
     return spent
 
 

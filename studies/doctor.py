@@ -153,11 +153,11 @@ def _at_rest(folder: StudyFolder, is_repaired: bool, console: Console) -> Iterat
     try:
         with filelock.FileLock(folder.lock, timeout=0):
             if folder.store is not None and is_repaired:
-                with lease(opened(str(folder.store)), folder.path, say):
+                with lease(folder, say):
                     yield
             else:
                 if folder.store is not None:
-                    check_free(opened(str(folder.store)), folder.path, say)
+                    check_free(folder, say)
                 yield
     except filelock.Timeout:
         raise InputError(

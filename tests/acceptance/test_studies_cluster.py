@@ -13,6 +13,7 @@ from spread_study import SPREAD
 
 from analysis.command_line import tracking_uri
 from analysis.runs import TrackingStore
+from record.trial import Trial
 from studies import doctor, ray_runner, storage
 from studies.display import Display
 from studies.study import main
@@ -56,7 +57,7 @@ def where(cluster: Cluster, folder: Path, storage: str | None = None) -> list[st
 
 
 def each_epoch_is_there_once(runs: Path, trials: int, epochs: int) -> None:
-    """In MLflow, of which nothing differs from the ledger and Optuna's journal either."""
+    """In MLflow, of which nothing differs from the log."""
     store = TrackingStore(tracking_uri(runs))
     study = store.study("spread")
     assert [trial.state for trial in study.trials] == ["finished"] * trials
@@ -73,10 +74,11 @@ def test_a_node_goes_and_one_comes_and_every_trial_finishes(three, tmp_path, mon
     epochs: list[int] = []
     changed = Display.changed
 
-    def meddle(self: Display, record) -> None:
+    def meddle(self: Display, trial: Trial) -> None:
         """In the driver's main thread, where a node can be added."""
-        changed(self, record)
-        epochs.append(record.epoch)
+        changed(self, trial)
+        if trial.status == "running":
+            epochs.append(trial.epoch)
         if len(epochs) == 24:
             three.remove_node(victim, allow_graceful=False)
         if len(epochs) == 30:
@@ -105,7 +107,7 @@ def test_a_node_goes_and_one_comes_and_every_trial_finishes(three, tmp_path, mon
 
     each_epoch_is_there_once(tmp_path / "runs", trials=7, epochs=20)
     shared = tmp_path / "shared" / "studies" / "spread"
-    assert sorted(path.name for path in shared.iterdir()) == ["ledger", "optuna", "trials"]
+    assert sorted(path.name for path in shared.iterdir()) == ["log", "trials"]
 
 
 def refused(command: list[str], capsys) -> str:

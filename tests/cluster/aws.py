@@ -1,7 +1,7 @@
 """cluster.yaml end to end, against a cloud that does not exist.
 
 `ray up`, a study whose nodes come by demand, a spot node lost, the head lost, the same command
-again, the three records compared, `ray down`. Prints what happens, and when.
+again, the log compared with MLflow, `ray down`. Prints what happens, and when.
 """
 
 import sys

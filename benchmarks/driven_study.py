@@ -1,0 +1,98 @@
+"""A study that a benchmark drives itself: the project's own log, MLflow and Optuna in a folder,
+without a command line, data, or anything to train."""
+
+from datetime import UTC, datetime
+
+from upath import UPath
+
+from record import names
+from record.events import SessionBegan
+from record.folder import StudyFolder
+from record.state import StudyState
+from record.trial import Trial
+from record.values import plain
+from studies.agenda import Agenda
+from studies.budgets import Limits
+from studies.checkpoints import Checkpoints
+from studies.opening import open_study
+from studies.projection import Projection
+from studies.proposers import Search
+from studies.provenance import Code
+from studies.retention import Retention
+from studies.search_memory import SearchMemory
+from studies.space import Space
+from studies.trials import Trials
+
+OBJECTIVE = "validation/r2"
+KEPT = 5
+"""Trials of which checkpoints are kept."""
+
+PATIENCE = 60.0
+"""Seconds that MLflow may take to be told what waits."""
+
+
+class DrivenStudy:
+    """A study in its first session; an observer of its own trials.
+
+    Args:
+        folder: For everything of it.
+        space: What is searched.
+        trials: How many.
+
+    Attributes:
+        state: What it has come to.
+        memory: What the sampler learns from, and what asks it.
+        trials: What a runner drives.
+    """
+
+    def __init__(self, folder: StudyFolder, space: Space, trials: int) -> None:
+        self.space = space
+        uri = f"sqlite:///{folder.database}"
+        self.opened = open_study(folder, uri, self._begin, print)
+        history = self.opened.history
+        self.state = history.state
+        self.memory = SearchMemory(space, "tpe", 0, OBJECTIVE)
+        search = Search(self.state, self.memory)
+        checkpoints = Checkpoints(UPath(folder.sessions))
+        retention = Retention(self.state, checkpoints, "family", KEPT)
+        agenda = Agenda(self.state, search, Limits(trials))
+        observers = (retention, self)
+        self.trials = Trials(history, agenda, checkpoints, Code("none", {}), observers)
+        self.projection = self._projection()
+
+    def changed(self, trial: Trial) -> None:
+        """See `studies.trials.Observer`: MLflow is told in the background."""
+        self.projection.changed(trial)
+
+    def deliver(self) -> None:
+        """Returns once the log and MLflow know everything.
+
+        Raises:
+            RuntimeError: If MLflow does not take it.
+        """
+        self.opened.history.flush()
+        if left := self.projection.finish(PATIENCE):
+            raise RuntimeError(f"MLflow was not told of trials {left}: {self.projection.problem}")
+        self.projection = self._projection()
+
+    def close(self) -> None:
+        """Ends the session, and everything that runs for it."""
+        self.trials.finish()
+        self.deliver()
+        self.projection.finish(0)
+
+    def _projection(self) -> Projection:
+        return Projection(self.opened.tracker, self.opened.history, print)
+
+    def _begin(self, state: StudyState) -> SessionBegan:
+        del state  # it is new
+        return SessionBegan(
+            session="session-0001",
+            identity="driven",
+            objective=OBJECTIVE,
+            direction="maximize",
+            spec={names.DIGEST: "none"},
+            space=plain(self.space.searched()),
+            settings={names.QUESTION: "What does it cost?", names.DATA_TITLE: "none"},
+            at=datetime.now(UTC),
+        )
