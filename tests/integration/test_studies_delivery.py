@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asked import Ask, ask_in, epochs_in_mlflow, has_epochs, runs_in_mlflow, state_in_log, stopping_when
+from asked import (
+    Ask,
+    ask_in,
+    epochs_in_mlflow,
+    has_epochs,
+    runs_in_mlflow,
+    state_in_log,
+    stopping_when,
+)
 from asked import trials_in_log as trials_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
