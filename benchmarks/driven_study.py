@@ -8,7 +8,6 @@ from upath import UPath
 from engine.agenda import Agenda
 from engine.budgets import Limits
 from engine.checkpoints import Checkpoints
-from engine.driver import Driver
 from engine.opening import open_study
 from engine.projection import Projection
 from engine.proposers import Search

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +33,8 @@ BATCH = 500
 
 LONGEST_TAG = 8_000
 """Characters; MLflow takes no longer value."""
+
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LONGEST_SHOWN = 60
 """Characters of a tag that are told of what is wrong with it."""
@@ -459,4 +461,4 @@ def _taken(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unix_ms(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)
+    return None if moment is None else (moment - UNIX_EPOCH) // timedelta(milliseconds=1)

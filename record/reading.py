@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -45,9 +46,10 @@ def recorded_study(folder: StudyFolder, uri: str) -> RecordedStudy:
 
 
 def from_log(study: str, state: StudyState, uri: str) -> RecordedStudy:
-    """A study as its log has it; addresses are without passwords, as they are in MLflow."""
+    """A study as its log has it; addresses are without passwords, and moments to the millisecond,
+    as they are in MLflow."""
     session, facts = state.session, facts_of(state.session)
-    begun = [trial for trial in state.trials() if trial.started or not trial.is_open]
+    begun = [_timed(trial) for trial in state.trials() if trial.started or not trial.is_open]
     made = _study(
         study,
         state.ending.status if state.ending else "RUNNING",
@@ -58,6 +60,15 @@ def from_log(study: str, state: StudyState, uri: str) -> RecordedStudy:
         read_space=lambda: session.space,
     )
     return made.without(state.discarded)
+
+
+def _timed(trial: Trial) -> Trial:
+    """A trial with moments to the millisecond, as MLflow has them."""
+    return replace(trial, started=_floor(trial.started), ended=_floor(trial.ended))
+
+
+def _floor(moment: datetime | None) -> datetime | None:
+    return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _shown(value: Any) -> Any:

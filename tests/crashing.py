@@ -15,7 +15,6 @@ import pytest
 import torch
 from fake_study import FAKE
 
-from engine.driver import Driver
 from engine.main import main
 from engine.proposers import Search
 from engine.search_memory import SearchMemory

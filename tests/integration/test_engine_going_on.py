@@ -24,7 +24,6 @@ from fake_task import FakeTask
 from places import TESTS
 
 from engine.agenda import Agenda
-from engine.driver import Driver
 from engine.interrupts import ENDING
 from studies import doctor
 

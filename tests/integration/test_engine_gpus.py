@@ -16,7 +16,6 @@ from asked import Ask, runs_in_mlflow
 from fake_task import FakeConfig, FakeTask
 
 from engine import mps
-from engine.driver import Driver
 from engine.local_backend import LocalRunner
 from engine.on_ray import nodes, rehearsals
 from engine.on_ray.nodes import Node

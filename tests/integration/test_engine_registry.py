@@ -12,16 +12,20 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from mlflow.exceptions import MlflowException
-from studies.recording import NotRecorded
-from trained_studies import DRIVES, LITTLE, MOLECULES, command
+from trained_studies import DRIVES, LITTLE, MOLECULES, command, known
+from trained_studies import tracking as uri
 
 from analysis import dreams, predictions, served
 from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
-from engine.main import main
+from engine import registry
 from engine.registry import ALIAS, register_champion
+from engine.study import main
+from record.folder import StudyFolder
+from record.recorded_study import RecordedStudy
+from record.tracker import NotRecorded
+from record.trial import Trial
 from studies import doctor, gnn_sweep
 from trainables.packed import pack, pack_drives
 
@@ -41,12 +45,8 @@ with torch.no_grad():
 WITHOUT_ANALYSES = replace(gnn_sweep.STUDY, analyses=())
 
 
-def uri(folder: Path) -> str:
-    return f"sqlite:///{folder / 'mlflow.db'}"
-
-
-def studied(folder: Path, name: str = MOLECULES) -> StudyRuns:
-    return TrackingStore(uri(folder)).study(name)
+def run_id(folder: Path, trial: Trial) -> str:
+    return known(folder).artifacts.run_id(trial)
 
 
 def registered_run(folder: Path) -> str:
@@ -78,24 +78,27 @@ def answer(folder: Path, name: str, scratch: Path, given: torch.Tensor) -> np.nd
     return np.load(scratch / "answered.npy")
 
 
-def facts_of(final: TrialRun) -> tuple[Any, ...]:
-    return final.state, final.started, final.ended, dict(final.metrics), dict(final.params)
+def facts_of(folder: Path) -> list[dict[str, Any]]:
+    """What stands in the runs of the finals, by number."""
+    study, client = known(folder), mlflow.MlflowClient(uri(folder))
+    runs = [client.get_run(study.artifacts.run_id(final)) for final in study.finals]
+    return [{**run.data.to_dictionary(), **dict(run.info)} for run in runs]
 
 
 def test_the_champion_s_best_final_by_validation_has_the_alias(trained_copy: Path) -> None:
-    runs = studied(trained_copy)
-    assert runs.champion is not None
-    finals = runs.finalists[runs.champion.number]
-    best = max(finals, key=lambda final: final.metrics["validation/r2"])
-    assert registered_run(trained_copy) == best.run_id
+    study = known(trained_copy)
+    assert study.champion is not None
+    best = max(study.finalists[study.champion.number], key=study.value)
+    assert registered_run(trained_copy) == run_id(trained_copy, best)
 
 
 def test_loaded_in_a_fresh_process_it_reproduces_the_recorded_test_predictions(
     trained_copy: Path, molecules: MoleculeSet, tmp_path: Path
 ) -> None:
-    best = studied(trained_copy).champion_final
+    study = known(trained_copy)
+    best = study.champion_final
     assert best is not None
-    recorded = predictions.recorded(TrackingStore(uri(trained_copy)), best)
+    recorded = predictions.recorded(study, best)
     assert recorded is not None
     test = torch.from_numpy(molecules.split.test)
     packed = pack(GraphStore(molecules.graphs, torch.device("cpu")).select(test))
@@ -130,32 +133,35 @@ def test_it_has_a_signature_and_an_example_that_it_takes(
 def test_the_same_command_registers_nothing_anew_and_leaves_the_runs_as_they_are(
     trained_copy: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = [facts_of(final) for final in studied(trained_copy).finals]
+    before = facts_of(trained_copy)
     assert main(WITHOUT_ANALYSES, command(MOLECULES, trained_copy, cache)) == 0
     assert "models:/molecules@champion, version 1" in capsys.readouterr().out
     assert [*versions(trained_copy)] == ["1"]
-    assert [facts_of(final) for final in studied(trained_copy).finals] == before
+    assert facts_of(trained_copy) == before
     assert doctor.main([MOLECULES, "--runs-dir", str(trained_copy)]) == 0
 
 
 def register(trained_copy: Path, cache: Path) -> str | None:
-    return register_champion(uri(trained_copy), MOLECULES, cache, served.regressor)
+    folder = StudyFolder(trained_copy, MOLECULES)
+    return register_champion(folder, uri(trained_copy), cache, served.regressor)
 
 
 def test_another_champion_is_a_new_version_and_the_first_one_again_its_own(
     trained_copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = registered_run(trained_copy)
-    other = next(final for final in studied(trained_copy).finals if final.run_id != first)
+    finals = known(trained_copy).finals
+    other = next(final for final in finals if run_id(trained_copy, final) != first)
     warned: list[logging.LogRecord] = []
     monkeypatch.setattr(logging.getLogger("mlflow.pytorch"), "handle", warned.append)
     with monkeypatch.context() as patch:
-        patch.setattr(StudyRuns, "champion_final", other)
+        patch.setattr(RecordedStudy, "champion_final", other)
         assert "version 2" in str(register(trained_copy, cache))
         assert "can execute arbitrary code" in " ".join(each.getMessage() for each in warned)
-        known = mlflow.MlflowClient(uri(trained_copy)).get_model_version_by_alias(MOLECULES, ALIAS)
-        assert "load it only where you trust all who may write" in str(known.description)
-        assert registered_run(trained_copy) == other.run_id
+        client = mlflow.MlflowClient(uri(trained_copy))
+        version = client.get_model_version_by_alias(MOLECULES, ALIAS)
+        assert "load it only where you trust all who may write" in str(version.description)
+        assert registered_run(trained_copy) == run_id(trained_copy, other)
         assert "version 2" in str(register(trained_copy, cache))
     assert "version 1" in str(register(trained_copy, cache))
     assert registered_run(trained_copy) == first
@@ -169,18 +175,20 @@ def test_a_store_that_went_away_in_between_is_told_the_rest_later(
         raise MlflowException("planted: it is away")
 
     before = versions(trained_copy)
-    other = next(f for f in studied(trained_copy).finals if f.run_id not in before.values())
-    monkeypatch.setattr(StudyRuns, "champion_final", other)
+    runs = {run_id(trained_copy, final): final for final in known(trained_copy).finals}
+    run = next(run for run in runs if run not in before.values())
+    other = runs[run]
+    monkeypatch.setattr(RecordedStudy, "champion_final", other)
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "create_model_version", away)
         with pytest.raises(NotRecorded, match="it is away"):
             register(trained_copy, cache)
     assert register(trained_copy, cache) is not None
     client = mlflow.MlflowClient(uri(trained_copy))
-    experiment = client.get_run(other.run_id).info.experiment_id
-    logged = client.search_logged_models([experiment], f"source_run_id = '{other.run_id}'")
+    experiment = client.get_run(run).info.experiment_id
+    logged = client.search_logged_models([experiment], f"source_run_id = '{run}'")
     assert len(logged) == 1
-    outputs = client.get_run(other.run_id).outputs
+    outputs = client.get_run(run).outputs
     assert outputs is not None
     assert len(outputs.model_outputs) == 1
     assert len(versions(trained_copy)) == len(before) + 1
@@ -196,9 +204,9 @@ def test_without_finals_nothing_is_registered(tmp_path: Path, cache: Path) -> No
 def test_weights_that_are_gone_are_said_to_be(
     trained_copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    final = studied(trained_copy).trials[0]
-    monkeypatch.setattr(StudyRuns, "champion_final", replace(final, run_id="0" * 32))
-    monkeypatch.setattr(TrackingStore, "weights", lambda *_: None)
+    final = known(trained_copy).trials[0]
+    monkeypatch.setattr(RecordedStudy, "champion_final", final)
+    monkeypatch.setattr(registry, "weights", lambda *_: None)
     assert (
         register(trained_copy, cache)
         == "the weights of trial 0, the champion's best, were not kept"
@@ -208,12 +216,12 @@ def test_weights_that_are_gone_are_said_to_be(
 def test_a_world_model_dreams_as_recorded_in_a_fresh_process(
     trained_copy: Path, cache: Path, tmp_path: Path
 ) -> None:
-    runs = studied(trained_copy, DRIVES)
-    best = runs.champion_final
+    study = known(trained_copy, DRIVES)
+    best = study.champion_final
     assert best is not None
-    recorded = dreams.recorded(TrackingStore(uri(trained_copy)), best)
+    recorded = dreams.recorded(study, best)
     assert recorded is not None
-    data = dreams.open_data(runs, cache, None)
+    data = dreams.open_data(study, cache, None)
     begin, end = data.recordings.offsets[data.split.test[0] :][:2]
     frames = torch.tensor(data.recordings.frames[begin:end]).float() / 255
     packed = pack_drives(frames[None], torch.tensor(data.recordings.actions[begin:end])[None])

@@ -14,7 +14,6 @@ from datasets.files import write_whole
 from engine import lease
 from engine import storage as storage_module
 from engine.checkpoints import Checkpoints
-from engine.driver import Driver
 from engine.history import History
 from engine.on_ray import nodes
 from engine.storage import open_storage

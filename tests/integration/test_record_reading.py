@@ -79,15 +79,10 @@ def silent_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def to_milliseconds(moment: datetime | None) -> datetime | None:
-    return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
 def as_mlflow_knows_it(trial: Trial) -> Trial:
-    """A trial without what MLflow does not tell: moments are told to the millisecond, and the last
-    words of a process are for people only."""
-    moments = {name: to_milliseconds(getattr(trial, name)) for name in ("started", "ended")}
-    return replace(trial, output="", **moments)
+    """A trial without what MLflow does not tell: the last words of a process are for people
+    only."""
+    return replace(trial, output="")
 
 
 def assert_equal(log: RecordedStudy, other: RecordedStudy) -> None:

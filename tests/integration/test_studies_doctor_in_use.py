@@ -18,7 +18,6 @@ from planted import Planted
 
 import record.appender
 from engine import projection
-from engine.driver import Driver
 from engine.study import main
 from record import names
 from studies import doctor, export
