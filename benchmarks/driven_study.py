@@ -8,11 +8,14 @@ from upath import UPath
 from engine.agenda import Agenda
 from engine.budgets import Limits
 from engine.checkpoints import Checkpoints
+from engine.driver import Driver
+from engine.early_stopping import Halving
 from engine.opening import open_study
 from engine.projection import Projection
 from engine.proposers import Search
 from engine.provenance import Code
 from engine.retention import Retention
+from engine.rungs import rungs
 from engine.search_memory import SearchMemory
 from engine.space import Space
 from record import names
@@ -41,7 +44,7 @@ class DrivenStudy:
     Attributes:
         state: What it has come to.
         memory: What the sampler learns from, and what asks it.
-        trials: What a runner drives.
+        driver: What a backend asks for trials.
     """
 
     def __init__(self, folder: StudyFolder, space: Space, trials: int) -> None:
@@ -56,7 +59,9 @@ class DrivenStudy:
         retention = Retention(self.state, checkpoints, "family", KEPT)
         agenda = Agenda(self.state, search, Limits(trials))
         observers = (retention, self)
-        self.trials = Trials(history, agenda, checkpoints, Code("none", {}), observers)
+        halving = Halving(self.state, rungs(space.epochs))
+        code = Code("none", {})
+        self.driver = Driver(history, agenda, checkpoints, code, observers, halving)
         self.projection = self._projection()
 
     def changed(self, trial: Trial) -> None:
@@ -76,7 +81,7 @@ class DrivenStudy:
 
     def close(self) -> None:
         """Ends the session, and everything that runs for it."""
-        self.trials.finish()
+        self.driver.finish()
         self.deliver()
         self.projection.finish(0)
 

@@ -16,107 +16,43 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import psutil
 import ray
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 from ray import tune
 
+from benchmarks.driven_study import OBJECTIVE, DrivenStudy
 from benchmarks.rounds import positive
+from benchmarks.scale import StubConfig, no_task
 from benchmarks.stub_trial import StubTrial
 from engine import driver
-from engine.agenda import Agenda
-from engine.budgets import Limits
-from engine.checkpoints import Checkpoints, opened
-from engine.driver import Driver
-from engine.early_stopping import Halving
-from engine.history import History, utc_now
 from engine.on_ray import backend
 from engine.on_ray.backend import RayBackend
 from engine.options import Options
-from engine.projection import Projection
-from engine.proposers import Search
-from engine.provenance import Code
-from engine.retention import Retention
-from engine.rungs import rungs
-from engine.search_memory import SearchMemory
 from engine.space import Space
-from record import names
-from record.appender import Appender
-from record.events import SessionBegan
-from record.facts import facts_of
 from record.folder import StudyFolder
-from record.log import FileLog
-from record.mlflow_store import open_tracker
-from record.state import StudyState
-from trainables.config import FitConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
 WAYS = ("plain Tune", "an epoch a message", "five epochs a message")
 
-OBJECTIVE = "validation/r2"
 
-
-@dataclass(frozen=True)
-class StubConfig(FitConfig):
-    """What is searched."""
-
-    family: Annotated[Literal["a", "b", "c"], CategoricalDistribution(("a", "b", "c"))] = "a"
-    """Is compared."""
-
-    level: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.5
-    """What the trial reaches."""
-
-    seconds: float = 2.0
-    """Of each epoch."""
-
-    @property
-    def title(self) -> str:
-        return f"{self.family} {self.level:.3f}"
-
-
-def session_of(space: Space) -> SessionBegan:
-    """How the study begins."""
-    spec = {names.DIGEST: "none", names.BY: "family", names.OBJECTIVE: OBJECTIVE}
-    settings = {names.QUESTION: "?", names.DATA_TITLE: "none"}
-    searched = space.searched()
-    return SessionBegan(
-        "session-0001", "x", OBJECTIVE, "maximize", spec, searched, settings, utc_now()
-    )
-
-
-def studied(folder: StudyFolder, space: Space, trials: int, at_once: int) -> tuple[float, int]:
+def studied(
+    folder: StudyFolder, trials: int, at_once: int, epochs: int, seconds: float
+) -> tuple[float, int]:
     """A study with all that it has; returns its driver's processor seconds, from the first trial
     on, and how many epochs its log has in the end."""
-    state = StudyState()
-    history = History(Appender(FileLog(folder.log)), state)
-    folder.path.mkdir(parents=True)
-    history.add(session_of(space))
-    tracker = open_tracker(f"sqlite:///{folder.database}", folder.name, folder.artifacts)
-    tracker.begin(facts_of(state.session))
-    memory = SearchMemory(space, "tpe", 0, OBJECTIVE)
-    agenda = Agenda(state, Search(state, memory), Limits(trials))
-    checkpoints = Checkpoints(opened(str(folder.sessions)))
-    projection = Projection(tracker, history, print)
-    study = Driver(
-        history,
-        agenda,
-        checkpoints,
-        Code("none", {}),
-        observers=(Retention(state, checkpoints, "family", 5), projection),
-        halving=Halving(state, rungs(space.epochs)),
-    )
+    space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
+    study = DrivenStudy(folder, space, trials)
     backend.TrialTrainable = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
     begun = processor_seconds()
-    RayBackend(no_task, Options(max_concurrent=at_once), 0).run(study)
-    study.finish()
-    assert projection.finish(patience=60) == []
-    assert agenda.ended == trials, agenda.stop
-    return processor_seconds() - begun, sum(trial.epoch for trial in state.trials())
+    RayBackend(no_task, Options(max_concurrent=at_once), 0).run(study.driver)
+    study.close()
+    spent = processor_seconds() - begun
+    assert study.state.count("finished", "pruned") == trials, study.driver.agenda.stop
+    return spent, sum(trial.epoch for trial in study.state.trials())
 
 
 def processor_seconds() -> float:
@@ -151,21 +87,16 @@ def measured(way: str, trials: int, at_once: int, epochs: int, seconds: float) -
     """One of `WAYS` in this process, and what it cost."""
     os.environ["PYTHONPATH"] = str(ROOT)
     ray.init(num_cpus=at_once, include_dashboard=False, log_to_driver=False, address="local")
-    space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
     driver.MESSAGES_A_SECOND = math.inf if way == WAYS[1] else at_once / (4.5 * seconds)
     with tempfile.TemporaryDirectory() as name:
         begun = time.perf_counter()
         if way == WAYS[0]:
             cpu, done = plain(trials, at_once, epochs, seconds, name)
         else:
-            cpu, done = studied(StudyFolder(Path(name), "cost"), space, trials, at_once)
+            cpu, done = studied(StudyFolder(Path(name), "cost"), trials, at_once, epochs, seconds)
         wall = time.perf_counter() - begun
     ray.shutdown()
     return {"way": way, "trials": trials, "epochs": done, "wall_s": wall, "ms": 1000 * cpu / done}
-
-
-def no_task(*_: Any) -> Any:
-    """Stands for the study's data: a stub has none."""
 
 
 def main() -> int:

@@ -19,17 +19,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from upath import UPath
+
 from benchmarks.rounds import positive
-from engine.driver import Trials
-from engine.local_backend import LocalRunner
-from engine.study import main as study_main
+from engine.driver import Driver, Nothing
+from engine.local_backend import LocalBackend
+from engine.main import main as study_main
 from studies.gnn_sweep import STUDY
 from trainables import checkpoint
-from trainables.trial_spec import trial_folder
+from trainables.message import DEPTH, Message
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "large"
-HERE = {"device": "cpu", "processor": "any", "threads": "1"}
+HERE = {"node": "here", "process": 1, "device": "cpu", "processor": "any", "threads": "1"}
 """Where nothing was trained."""
 
 ALLOWED = 8.0
@@ -39,21 +41,19 @@ ALLOWED_REPORT = 60.0
 """Seconds of its report that the project allows itself."""
 
 
-def untrained(self: LocalRunner, trials: Trials, session: str) -> None:
-    """Stands for `LocalRunner.run_trials`: a result for each epoch, none of them trained, and an
-    empty checkpoint at the end."""
+def untrained(self: LocalBackend, driver: Driver) -> None:
+    """Stands for `LocalBackend.run`: a result for each epoch, none of them trained, and an empty
+    checkpoint at the end."""
     del self
-    while (trial := trials.next()) is not None:
-        number, epochs = trial.number, trial.config["epochs"]
-        trials.begin(trial)
-        trials.placed(number)
-        for epoch in range(1, epochs + 1):
-            trials.epoch(number, {**made_up(number, epoch), **HERE})
-        name = f"{session}/{trial_folder(number)}/checkpoint_{epochs:06d}"
+    while not isinstance(trial := driver.next(), Nothing):
+        epochs = trial.config["epochs"]
+        folder = UPath(driver.begin(trial).folder) / f"checkpoint_{epochs:06d}"
+        driver.placed(trial.number)
         state = {"epoch": epochs, "config": dict(trial.config), "model": {}}
-        checkpoint.save(trials.checkpoints.root / name, state)
-        trials.saved(number, name)
-        trials.completed(number)
+        checkpoint.save(folder, state)
+        rows = tuple(made_up(trial.number, epoch) for epoch in range(1, epochs + 1))
+        name = "/".join(folder.parts[-DEPTH:])
+        driver.heard(Message(trial.number, rows, checkpoint=name, where=HERE))
 
 
 def made_up(number: int, epoch: int) -> dict[str, float]:
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--trials", type=positive, default=1000)
     parser.add_argument("--rounds", type=positive, default=3)
     typed = parser.parse_args()
-    LocalRunner.run_trials = untrained
+    LocalBackend.run = untrained
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         study = replace(STUDY, analyses=())

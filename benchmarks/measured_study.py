@@ -7,14 +7,13 @@ A part of `benchmarks/plain_study.py`, which reads the spans.
 
 import sys
 
-from engine.conclusion import Conclusion
-
 from benchmarks.measured_trial import MeasuredTrial
 from benchmarks.spans import span, timed
-from engine.on_ray.backend import RayRunner
+from engine import conclude, prepare
+from engine.main import main
+from engine.on_ray import backend
+from engine.on_ray.backend import RayBackend
 from engine.search_memory import SearchMemory
-from engine.session import Session
-from engine.study import main
 from record.log import FileLog
 from record.mlflow_tracker import MLflowTracker
 from studies.gnn_sweep import STUDY
@@ -22,16 +21,16 @@ from studies.gnn_sweep import STUDY
 
 def instrument() -> None:
     """Notes what the driver and the trials do; changes nothing of it."""
-    timed(ray_runner, "start", "ray")
-    timed(RayRunner, "run_trials", "trials")
-    timed(Session, "_rehearse", "preflight")
-    timed(Conclusion, "_analyse", "analysis")
+    timed(backend, "start", "ray")
+    timed(RayBackend, "run", "trials")
+    timed(prepare, "_rehearse", "preflight")
+    timed(conclude._Conclusion, "_analyse", "analysis")
     for name in ("ask", "tell"):
         timed(SearchMemory, name, "search")
     timed(FileLog, "append", "recording")
     for name in ("__init__", "begin", "tell", "describe", "attach", "close"):
         timed(MLflowTracker, name, "recording")
-    ray_runner.Trial = MeasuredTrial
+    backend.TrialTrainable = MeasuredTrial
 
 
 if __name__ == "__main__":

@@ -3,11 +3,18 @@
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.spans import span
+from benchmarks.spans import span, timed
+from trainables.message import Message
+from trainables.trainable import TrialTrainable
+from trainables.worker import Worker
 
 
-class MeasuredTrial(Trial):
-    """`Trial`, which does the same."""
+class MeasuredTrial(TrialTrainable):
+    """`TrialTrainable`, which does the same."""
+
+    def setup(self, *given: Any, **more: Any) -> None:
+        timed(Worker, "_save", "checkpoint")
+        super().setup(*given, **more)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         spec = new_config["trial"]
@@ -18,10 +25,7 @@ class MeasuredTrial(Trial):
     def step(self) -> dict[str, Any]:
         with span("step", trial=self.number) as facts:
             result = super().step()
-            facts["training"] = result.get("train/seconds", 0.0)
-            facts["r2"] = result.get("validation/r2")
+            message: Message = result["message"]
+            facts["training"] = sum(each["train/seconds"] for each in message.epochs)
+            facts["r2"] = message.epochs[-1]["validation/r2"] if message.epochs else None
             return result
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        with span("checkpoint", trial=self.number):
-            super().save_checkpoint(checkpoint_dir)

@@ -34,7 +34,8 @@ from benchmarks.driven_study import OBJECTIVE, DrivenStudy
 from benchmarks.rounds import positive
 from benchmarks.stub_trial import StubTrial
 from engine.checkpoints import opened
-from engine.on_ray.backend import RayRunner
+from engine.on_ray import backend
+from engine.on_ray.backend import RayBackend
 from engine.options import Options
 from engine.search_memory import Draw, SearchMemory
 from engine.space import Space
@@ -108,15 +109,14 @@ def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str
         space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
         study = DrivenStudy(folder, space, trials)
         asking = timed_asking(study.memory)
-        ray_runner.Trial = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
+        backend.TrialTrainable = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
         process = psutil.Process()
         begun, cpu = time.perf_counter(), sum(process.cpu_times()[:2])
-        runner = RayRunner(no_task, Options(max_concurrent=at_once), 0)
-        runner.run_trials(study.trials, "session-0001")
+        RayBackend(no_task, Options(max_concurrent=at_once), 0).run(study.driver)
         study.close()
         cpu = sum(process.cpu_times()[:2]) - cpu
         wall = time.perf_counter() - begun
-        assert study.state.count("finished", "pruned") == trials, study.trials.agenda.stop
+        assert study.state.count("finished", "pruned") == trials, study.driver.agenda.stop
         reports = sum(trial.epoch for trial in study.state.trials())
         ray.shutdown()
         return {
