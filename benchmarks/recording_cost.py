@@ -27,8 +27,10 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from benchmarks.driven_study import DrivenStudy
 from benchmarks.rounds import positive
+from engine.driver import Nothing
 from engine.space import Space
 from record.folder import StudyFolder
+from trainables.message import Message
 from trainables.models.gnn import GNNConfig
 
 METRICS = {
@@ -43,7 +45,7 @@ METRICS = {
 }
 """What an epoch of the GNN study reports; the values do not matter."""
 
-HERE = {"device": "cpu", "processor": "any", "threads": "1"}
+HERE = {"node": "here", "process": 1, "device": "cpu", "processor": "any", "threads": "1"}
 """And of where it was trained."""
 
 ALLOWED = 10.0
@@ -88,21 +90,19 @@ def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, 
     reports, lives = Stopwatch(), Stopwatch()
     for _ in range(trials):
         with lives.running():
-            trial = study.trials.next()
-            assert trial is not None
-            study.trials.begin(trial)
-            study.trials.placed(trial.number)
+            trial = study.driver.next()
+            assert not isinstance(trial, Nothing)
+            study.driver.begin(trial)
+            study.driver.placed(trial.number)
             study.deliver()
         for epoch in range(1, epochs + 1):
-            told = {**METRICS, "epoch": epoch, "unix_ms": epoch, **HERE}
-            with reports.running():
-                study.trials.epoch(trial.number, told)
-                study.trials.saved(trial.number, f"session-0001/trial-0/checkpoint_{epoch}")
-                if at_once:
+            row = {**METRICS, "epoch": epoch, "unix_ms": epoch}
+            name = f"session-0001/trial-0/checkpoint_{epoch}"
+            message = Message(trial.number, (row,), checkpoint=name, where=HERE)
+            with (reports if epoch < epochs else lives).running():  # the last one ends the trial
+                study.driver.heard(message)
+                if at_once or epoch == epochs:
                     study.deliver()
-        with lives.running():
-            study.trials.completed(trial.number)
-            study.deliver()
     study.close()
     return reports.seconds, lives.seconds
 
