@@ -15,9 +15,10 @@ from engine import lease
 from engine import storage as storage_module
 from engine.checkpoints import Checkpoints
 from engine.history import History
+from engine.main import main
 from engine.on_ray import nodes
+from engine.on_ray.shared_storage import check_nodes
 from engine.storage import open_storage
-from engine.study import main
 from record.folder import StudyFolder
 from record.log import Superseded
 from record.state import StudyState, fold
@@ -27,6 +28,7 @@ from studies import doctor
 BUCKET = "orrery-test"
 
 KINDS = pytest.mark.parametrize("kind", ["s3", "folder"])
+from trainables.message import Message
 
 
 @pytest.fixture(scope="module")
@@ -202,17 +204,18 @@ def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(
     capsys: Capture,
 ) -> None:
     """The lease kept them apart no longer: a driver that slept wakes, and another runs."""
-    saved, close = Trials.saved, History._close
+    heard, close = Driver.heard, History._close
     then: list[object] = []
 
-    def overtaken(self: Trials, number: int, name: str) -> None:
-        saved(self, number, name)
-        if number == in_trial and not then:
+    def overtaken(self: Driver, message: Message) -> Verdict:
+        verdict = heard(self, message)
+        if message.number == in_trial and not then:
             other = log_in(storage, tmp_path)
             session = self.state.session
             list(other.read())
             other.append([began(2, **{n: getattr(session, n) for n in KNOWN})])
             then.append(None)
+        return verdict
 
     def closed(self: History, error: BaseException, group: list[object]) -> None:
         close(self, error, group)  # pyright: ignore[reportArgumentType]
@@ -220,7 +223,7 @@ def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(
         then.append(everything(storage, tmp_path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trials, "saved", overtaken)
+        patch.setattr(Driver, "heard", overtaken)
         patch.setattr(History, "_close", closed)
         assert main(FAKE, command(tmp_path, storage)) == 2
     said = capsys.readouterr()
@@ -291,7 +294,7 @@ def test_a_folder_on_a_disk_of_the_head_is_refused_before_nodes_come(
     monkeypatch.setattr(nodes, "alive", lambda: [head])
     monkeypatch.setattr(nodes, "to_come", lambda: [kind])
     with pytest.raises(ValueError, match="lies on a disk of this node"):
-        storage_module.check_nodes(storage_module.open_storage(str(tmp_path / "shared")))
+        check_nodes(storage_module.open_storage(str(tmp_path / "shared")))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from planted import Planted
 
 import record.appender
 from engine import projection
-from engine.study import main
+from engine.main import main
 from record import names
 from studies import doctor, export
 
@@ -26,6 +26,7 @@ ENDINGS = ("--local", "--ending", "good", "bad", "non_finite", "--epochs", "3", 
 
 OPEN = 6
 """Number of the trial that `stopped` was stopped in."""
+from trainables.message import Message
 
 
 def test_a_study_that_was_trained_is_healthy(
@@ -50,15 +51,16 @@ def test_a_study_that_ray_ran_is_healthy(
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of six ended trials, good, bad and failed, and one that was stopped in between."""
     folder = tmp_path_factory.mktemp("stopped")
-    real = Trials.saved
+    real = Driver.heard
 
-    def interrupted(self: Trials, number: int, name: str) -> None:
-        real(self, number, name)
-        if number == OPEN:
+    def interrupted(self: Driver, message: Message) -> Verdict:
+        verdict = real(self, message)
+        if message.number == OPEN:
             raise KeyboardInterrupt
+        return verdict
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trials, "saved", interrupted)
+        patch.setattr(Driver, "heard", interrupted)
         patch.setenv("ORRERY_FINALISTS", "0")
         assert ask_in(folder, *ENDINGS, "--trials", "9") == 130
     assert Planted(folder / "runs").look() == 0
@@ -131,19 +133,20 @@ def test_a_study_repairs_what_it_finds_and_goes_on(
 
 
 def dies_at(call: int, arguments: Sequence[str]) -> None:
-    """Asks the fake study in this process, and kills it when a checkpoint is heard of for the
+    """Asks the fake study in this process, and kills it when a message was heard for the
     so-manieth time. MLflow is told at once, and the log written as late as can be."""
-    real, calls = Trials.saved, 0
+    real, calls = Driver.heard, 0
 
-    def saved(self: Trials, number: int, name: str) -> None:
+    def heard(self: Driver, message: Message) -> Verdict:
         nonlocal calls
-        real(self, number, name)
+        verdict = real(self, message)
         calls += 1
         if calls == call:
             time.sleep(0.5)  # for MLflow to be told what it may know
             dies()
+        return verdict
 
-    Trials.saved = saved
+    Driver.heard = heard
     projection.PATIENCE = 0.0
     record.appender.PATIENCE = 3600.0
     main(FAKE, arguments)

@@ -5,15 +5,18 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from engine.question import refuse_another, spec_of
 from fake_study import FAKE, FakeOptions, open_fake
 from fake_task import FakeConfig
 from happened import SPACE, began
 
 from datasets.errors import InputError
+from engine.command import Command
 from engine.options import Options
+from engine.provenance import Code
+from engine.session import refuse_another, session_of
 from engine.space import Space
 from record import events
+from record.state import StudyState
 
 GIVEN: dict[str, list[Any]] = {"ending": ["good", "bad"], "epochs": [3]}
 
@@ -26,7 +29,9 @@ def spec(
 ) -> Any:
     data_options = data_options or FakeOptions()
     space = Space.of(FakeConfig, "ending", {**GIVEN, **more}, lambda ending: {"level": 0.25})
-    return spec_of(FAKE, options or Options(), data_options, seed, open_fake(data_options), space)
+    command = Command(FAKE, options or Options(), data_options, {"seed": [seed]}, [])
+    data, code = open_fake(data_options), Code("none", {})
+    return session_of(command, data, space, code, None, StudyState()).spec
 
 
 def test_a_spec_says_all_that_is_asked() -> None:
