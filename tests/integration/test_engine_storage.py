@@ -14,6 +14,7 @@ from datasets.files import write_whole
 from engine import lease
 from engine import storage as storage_module
 from engine.checkpoints import Checkpoints
+from engine.driver import Driver, Verdict
 from engine.history import History
 from engine.main import main
 from engine.on_ray import nodes
@@ -24,11 +25,11 @@ from record.log import Superseded
 from record.state import StudyState, fold
 from record.store_log import StoreLog
 from studies import doctor
+from trainables.message import Message
 
 BUCKET = "orrery-test"
 
 KINDS = pytest.mark.parametrize("kind", ["s3", "folder"])
-from trainables.message import Message
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,16 @@ from planted import Planted
 
 import record.appender
 from engine import projection
+from engine.driver import Driver, Verdict
 from engine.main import main
 from record import names
 from studies import doctor, export
+from trainables.message import Message
 
 ENDINGS = ("--local", "--ending", "good", "bad", "non_finite", "--epochs", "3", "--keep", "1")
 
 OPEN = 6
 """Number of the trial that `stopped` was stopped in."""
-from trainables.message import Message
 
 
 def test_a_study_that_was_trained_is_healthy(
