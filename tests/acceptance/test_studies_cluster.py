@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from spread_study import SPREAD
 
 from analysis.command_line import tracking_uri
-from analysis.runs import TrackingStore
+from record.reading import from_mlflow
 from record.trial import Trial
 from studies import doctor, ray_runner, storage
 from studies.display import Display
@@ -58,11 +58,11 @@ def where(cluster: Cluster, folder: Path, storage: str | None = None) -> list[st
 
 def each_epoch_is_there_once(runs: Path, trials: int, epochs: int) -> None:
     """In MLflow, of which nothing differs from the log."""
-    store = TrackingStore(tracking_uri(runs))
-    study = store.study("spread")
-    assert [trial.state for trial in study.trials] == ["finished"] * trials
+    study = from_mlflow("spread", tracking_uri(runs))
+    client = study.artifacts.store.client
+    assert [trial.status for trial in study.trials] == ["finished"] * trials
     for trial in study.trials:
-        told = store.client.get_metric_history(trial.run_id, study.objective)
+        told = client.get_metric_history(study.artifacts.run_id(trial), study.objective)
         assert [point.step for point in told] == [*range(1, epochs + 1)]
     assert doctor.main(["spread", "--runs-dir", str(runs)]) == 0
 
