@@ -6,9 +6,10 @@
 
 The default configuration of each family of graph neural networks, and the default world model with
 each core. First, one trial at a time. Molecules come in padded batches, as in every trial on a
-GPU; as lists of edges, which is how molecules of more than 32 atoms come; and through the loop
-that PyG's documentation teaches (`benchmarks/training_step.py --device cuda` shows that both sides
-compute the same). Then many trials on the card, each a process with its share of the memory: what
+GPU, with the kernels of a step launched together (`trainables.captured`) and one by one; as lists
+of edges, which is how molecules of more than 32 atoms come; and through the loop that PyG's
+documentation teaches (`benchmarks/training_step.py --device cuda` shows that both sides compute
+the same). Then many trials on the card, each a process with its share of the memory: what
 all of them train in a second, with and without NVIDIA's MPS. Validation is left out. Ray and
 MLflow are not needed.
 
@@ -20,7 +21,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -41,16 +42,17 @@ from datasets.sources import MoleculeSet
 from datasets.stores import listed_store
 from studies.mps import mps
 from trainables.config import FitConfig
-from trainables.device import memory_gib, ran_out_of_memory
+from trainables.device import give_back_memory, memory_gib, ran_out_of_memory
 from trainables.device import pick_device as trial_device
 from trainables.driving import DrivingTask
-from trainables.fit import fit
+from trainables.fit import _Training, fit
 from trainables.models.gnn import FAMILIES, Family, GNNConfig
 from trainables.models.world_model import Core, WorldModelConfig
 from trainables.molecules import MoleculeTask
 from trainables.stepper import TaskFactory
 
 OURS = "this project's"
+ONE_BY_ONE = f"{OURS}, one by one"
 
 CORES: tuple[Core, ...] = get_args(Core)
 
@@ -92,6 +94,20 @@ class Ours:
 
 
 @dataclass(frozen=True)
+class OneByOne:
+    """Epochs of this project's loop whose kernels are launched one by one."""
+
+    config: FitConfig
+    make_task: TaskFactory
+
+    def __call__(self, device: torch.device) -> Iterator[float]:
+        training = _Training(self.make_task(self.config, device), self.config, device)
+        training.learned.possible = False
+        for number in range(1, self.config.epochs + 1):
+            yield training.train(number)["train/seconds"]
+
+
+@dataclass(frozen=True)
 class Documented:
     """Epochs of the loop that PyG's documentation teaches."""
 
@@ -119,7 +135,7 @@ class EdgeListTask(MoleculeTask):
 
 
 def molecule_loads(inputs: Inputs, families: Sequence[Family], epochs: int) -> list[Load]:
-    """Families, each three times."""
+    """Families, each four times."""
     data = MoleculeSet(
         inputs.graphs, inputs.split, unit="D", digest="", dropped=0, lists_bonds=False
     )
@@ -128,6 +144,7 @@ def molecule_loads(inputs: Inputs, families: Sequence[Family], epochs: int) -> l
         config = GNNConfig(family=family, epochs=epochs)
         ways: dict[str, Epochs] = {
             OURS: Ours(config, partial(MoleculeTask, data)),
+            ONE_BY_ONE: OneByOne(config, partial(MoleculeTask, data)),
             f"{OURS}, lists of edges": Ours(config, partial(EdgeListTask, data)),
             "PyG's loop": Documented(config, data),
         }
@@ -136,12 +153,14 @@ def molecule_loads(inputs: Inputs, families: Sequence[Family], epochs: int) -> l
 
 
 def drive_loads(data: Drives, cores: Sequence[Core], epochs: int) -> list[Load]:
-    """World models, with each of some cores."""
+    """World models, with each of some cores, both twice."""
     loads = []
     for core in cores:
         config = WorldModelConfig(core=core, epochs=epochs)
-        frames = DrivingTask(data, config, torch.device("cpu")).windows * config.steps
-        loads.append(Load(config, OURS, frames, Ours(config, partial(DrivingTask, data))))
+        task = partial(DrivingTask, data)
+        frames = task(config, torch.device("cpu")).windows * config.steps
+        ways: dict[str, Epochs] = {OURS: Ours(config, task), ONE_BY_ONE: OneByOne(config, task)}
+        loads += [Load(config, way, frames, ways[way]) for way in ways]
     return loads
 
 
@@ -184,38 +203,48 @@ def _begin(barrier: Barrier, share: float) -> None:
 
 
 def _measure(load: Load, device: torch.device) -> tuple[float, float]:
+    give_back_memory(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     return measure(load, device, _barrier)
 
 
-def together(load: Load, device: torch.device, trials: int) -> tuple[float, float] | None:
-    """Trains so many trials at once.
+Found = tuple[float, float] | None
+"""Molecules or frames a second of all trials, and the most GiB that one took; None if there was
+not memory enough."""
 
-    Returns:
-        Molecules or frames a second of all of them, and the most GiB that one took; None if there
-        is not memory enough.
-    """
+
+@contextmanager
+def trials_at_once(device: torch.device, trials: int) -> Iterator[Callable[[Load], Found]]:
+    """Begins so many processes, which train load after load: each time all of them the same."""
     context = get_context("spawn")
     share = 1 / trials if device.type == "cuda" else 0.0
     barrier: Any = context.Barrier(trials)
     with ProcessPoolExecutor(trials, context, _begin, (barrier, share)) as pool:
-        under_way = [pool.submit(_measure, load, device) for _ in range(trials)]
-        errors = [error for each in under_way if (error := each.exception()) is not None]
-    if any(map(ran_out_of_memory, errors)):
-        return None
-    if errors:
-        raise errors[0]
-    rates, memory = zip(*(each.result() for each in under_way), strict=True)
-    return sum(rates), max(memory)
+
+        def train(load: Load) -> Found:
+            under_way = [pool.submit(_measure, load, device) for _ in range(trials)]
+            errors = [error for each in under_way if (error := each.exception()) is not None]
+            barrier.reset()  # one that failed has broken it
+            if any(map(ran_out_of_memory, errors)):
+                return None
+            if errors:
+                raise errors[0]
+            rates, memory = zip(*(each.result() for each in under_way), strict=True)
+            return sum(rates), max(memory)
+
+        yield train
 
 
-def _cells(found: tuple[float, float] | None) -> list[str]:
+def _cells(found: Found) -> list[str]:
     """Rate and memory, in a table."""
     return ["no memory", "—"] if found is None else [f"{found[0]:,.0f}", f"{found[1]:.2f}"]
 
 
 def one_at_a_time(loads: Sequence[Load], device: torch.device) -> str:
     """A table of single trials."""
-    rows = [[load.config.title, load.way, *_cells(together(load, device, 1))] for load in loads]
+    with trials_at_once(device, 1) as train:
+        rows = [[load.config.title, load.way, *_cells(train(load))] for load in loads]
     return table(["configuration", "loop", "a second", "GiB"], rows)
 
 
@@ -230,18 +259,20 @@ def at_once(
         counts: How many at once.
         served: Whether by MPS.
     """
+    kinds = [(n, by_mps) for n in counts for by_mps in (served if n > 1 else served[:1])]
+    found: dict[tuple[int, bool], list[Found]] = {}
+    for trials, by_mps in kinds:
+        server: AbstractContextManager[None] = mps(print) if by_mps else nullcontext()
+        with server, trials_at_once(device, trials) as train:
+            found[trials, by_mps] = [train(load) for load in loads]
     rows = []
-    for load in loads:
-        first = None
-        for trials in counts:
-            for by_mps in served if trials > 1 else served[:1]:
-                server: AbstractContextManager[None] = mps(print) if by_mps else nullcontext()
-                with server:
-                    found = together(load, device, trials)
-                first = found if first is None else first
-                times = f"{found[0] / first[0]:.2f}" if found and first else "—"
-                cells = [str(trials), "yes" if by_mps else "no", *_cells(found), times]
-                rows.append([load.config.title, *cells])
+    for number, load in enumerate(loads):
+        first = found[kinds[0]][number]
+        for trials, by_mps in kinds:
+            each = found[trials, by_mps][number]
+            times = f"{each[0] / first[0]:.2f}" if each and first else "—"
+            cells = [str(trials), "yes" if by_mps else "no", *_cells(each), times]
+            rows.append([load.config.title, *cells])
     beside = f"times {counts[0]} trial{'s' * (counts[0] > 1)}"
     return table(["configuration", "trials", "MPS", "a second", "GiB each", beside], rows)
 
@@ -270,8 +301,12 @@ def main(argv: Sequence[str]) -> None:
     if cores:
         options = DrivingOptions(episodes=arguments.episodes)
         drives = open_drives(options, arguments.seed, arguments.data_dir)
-        print(f"\n{len(drives.recordings)} episodes: frames, one and several trials at once\n")
-        print(at_once(drive_loads(drives, cores, epochs), device, arguments.trials, served))
+        loads = drive_loads(drives, cores, epochs)
+        print(f"\n{len(drives.recordings)} episodes: frames, one trial at a time\n")
+        print(one_at_a_time(loads, device), flush=True)
+        print("\nframes, several trials at once\n")
+        together = [load for load in loads if load.way == OURS]
+        print(at_once(together, device, arguments.trials, served))
 
 
 def _parsed(argv: Sequence[str]) -> Namespace:

@@ -24,6 +24,7 @@ from studies.gnn_sweep import STUDY
 from studies.local_runner import LocalRunner
 from studies.study import main as study_main
 from studies.trials import Trials
+from trainables import checkpoint
 from trainables.trial_spec import trial_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,20 +40,28 @@ ALLOWED_REPORT = 60.0
 
 
 def untrained(self: LocalRunner, trials: Trials, session: str) -> None:
-    """Stands for `LocalRunner.run_trials`: a result for each epoch, none of them trained."""
+    """Stands for `LocalRunner.run_trials`: a result for each epoch, none of them trained, and an
+    empty checkpoint at the end."""
     del self
     while (trial := trials.next()) is not None:
-        number = trial.number
+        number, epochs = trial.number, trial.config["epochs"]
         trials.begin(trial)
         trials.placed(number)
-        for epoch in range(1, trial.config["epochs"] + 1):
-            score = 1 - 1 / (1 + epoch + number % 17)
-            metrics = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
-            metrics |= {"validation/r2": score, "train/loss": 0.3, "train/seconds": 1.0}
-            told = {**metrics, "memory_gib": 0.5, "epoch": epoch, "unix_ms": epoch}
-            trials.epoch(number, {**told, **HERE})
-        trials.saved(number, f"{session}/{trial_folder(number)}/checkpoint_000000")
+        for epoch in range(1, epochs + 1):
+            trials.epoch(number, {**made_up(number, epoch), **HERE})
+        name = f"{session}/{trial_folder(number)}/checkpoint_{epochs:06d}"
+        state = {"epoch": epochs, "config": dict(trial.config), "model": {}}
+        checkpoint.save(trials.checkpoints.root / name, state)
+        trials.saved(number, name)
         trials.completed(number)
+
+
+def made_up(number: int, epoch: int) -> dict[str, float]:
+    """What a trial might say of an epoch."""
+    errors = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
+    learned = {"validation/r2": 1 - 1 / (1 + epoch + number % 17), "train/loss": 0.3}
+    spent = {"train/seconds": 1.0, "memory_gib": 0.5}
+    return {**errors, **learned, **spent, "epoch": epoch, "unix_ms": epoch}
 
 
 def command(folder: Path, trials: int) -> list[str]:

@@ -16,7 +16,7 @@ from record.state import StudyState
 from record.tracker import Shown, Tracker, bring_up
 from record.trial import Report, Trial
 
-Remedy = Literal["begin", "close", "tell", "renew", "single", "remove"]
+Remedy = Literal["begin", "close", "tell", "renew", "single", "remove", "trim", "lost"]
 
 CURES: Mapping[Remedy, str] = {
     "begin": "the study's own command records it anew",
@@ -25,8 +25,13 @@ CURES: Mapping[Remedy, str] = {
     "renew": "move the run to MLflow's deleted ones and record it anew from the log",
     "single": "move the other one to MLflow's deleted ones",
     "remove": "move the run to MLflow's deleted ones",
+    "trim": "remove what is too much",
+    "lost": "there is no other; analyses that need its weights pass it over",
 }
-"""Remedy -> what it does, for the user; all but ``begin`` are what `repair` can do."""
+"""Remedy -> what it does, for the user; for ``trim`` see `studies.retention_check`."""
+
+BY_OTHERS: tuple[Remedy, ...] = ("begin", "lost")
+"""Remedies that no repair can do."""
 
 DELETED, UNKNOWN = "deleted by hand", "not said"
 """How MLflow shows a trial whose run the user deleted, and one whose run lacks the tag."""
@@ -48,8 +53,8 @@ class Finding:
 
     @property
     def is_repairable(self) -> bool:
-        """Whether `repair` cures it."""
-        return self.remedy != "begin"
+        """Whether a repair cures it."""
+        return self.remedy not in BY_OTHERS
 
     def __str__(self) -> str:
         where = "the study" if self.trial is None else f"trial {self.trial}"

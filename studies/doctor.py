@@ -1,8 +1,8 @@
-"""Whether MLflow shows what a study's log says.
+"""Whether MLflow shows what a study's log says, and the checkpoints are there that it keeps.
 
 The log is the one record of a study, MLflow shows it: every trial, every epoch, every number is
-compared. Nothing is changed without --repair, which tells MLflow again what the log says; runs
-that were deleted by hand stay deleted.
+compared. Nothing is changed without --repair, which tells MLflow again what the log says and
+removes checkpoints that are too much; runs that were deleted by hand stay deleted.
 
 Exit code: 0 if they agree, 1 if they do not, 2 for bad input.
 """
@@ -11,12 +11,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import filelock
 from rich.console import Console
 from rich.table import Table
+from upath import UPath
 
 from analysis.command_line import answer
 from datasets.addresses import shown
@@ -30,9 +32,10 @@ from record.state import StudyState
 from record.tracker import NotRecorded
 from record.tracking import check_answers, connect, experiment_named, local_database
 from studies.agreement import Agreement, at_rest, compare, repair
-from studies.checkpoints import opened
+from studies.checkpoints import Checkpoints, opened
 from studies.known_log import parser
 from studies.lease import check_free, lease
+from studies.retention_check import check, trim
 
 Opener = Callable[[], MLflowTracker]
 
@@ -40,7 +43,11 @@ Opener = Callable[[], MLflowTracker]
 def main(argv: Sequence[str] | None = None) -> int:
     """Examines a study from the command line; returns the exit code."""
     line = parser((__doc__ or "").split("\n\n")[0])
-    line.add_argument("--repair", action="store_true", help="tell MLflow what the log says")
+    line.add_argument(
+        "--repair",
+        action="store_true",
+        help="tell MLflow what the log says, and remove checkpoints that are too much",
+    )
     agreed = False
 
     def look(typed: Namespace, uri: str, report: Path) -> str:
@@ -66,7 +73,7 @@ def examined(folder: StudyFolder, uri: str, is_repaired: bool, console: Console)
 
     Raises:
         InputError: If there is no such study, it is running, or MLflow does not answer.
-        OSError: If the log cannot be read.
+        OSError: If the log, or a checkpoint, cannot be read.
     """
     try:
         open_tracker = _opener(uri, folder)
@@ -93,18 +100,26 @@ def _examined(
             f"{shown(tracker.client.tracking_uri)} and {folder.store or folder.path} do not know "
             f"the same study {folder.name}: one of them is another one's"
         )
-    found = compare(tracker, state)
+    found = _compared(folder, tracker, state)
     _show(found, console)
     repairable = sum(each.is_repairable for each in found.findings)
     if repairable and not is_repaired:
         console.print("\n--repair does it")
     elif repairable:
         repair(tracker, state, found.findings)
+        trim(state, Checkpoints(UPath(folder.sessions)), found.findings)
         # Read anew: what was repaired is to be seen, and not remembered.
-        found = compare(open_tracker(), state)
+        found = _compared(folder, open_tracker(), state)
         console.print(f"\n{repairable} repaired; read again:\n")
         _show(found, console)
     return not found.findings
+
+
+def _compared(folder: StudyFolder, tracker: MLflowTracker, state: StudyState) -> Agreement:
+    """Compares the log with MLflow and with the checkpoints."""
+    found = compare(tracker, state)
+    of_checkpoints = check(state, Checkpoints(UPath(folder.sessions)))
+    return replace(found, findings=(*found.findings, *of_checkpoints))
 
 
 def _opener(uri: str, folder: StudyFolder) -> Opener:

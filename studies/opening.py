@@ -4,8 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from upath import UPath
+
 from datasets.addresses import shown
 from datasets.errors import InputError
+from datasets.files import away_is_an_oserror
 from record import names
 from record.appender import Appender
 from record.events import EndStatus, SessionBegan, SessionEnded
@@ -20,6 +23,9 @@ from record.store_log import StoreLog
 from studies.history import History
 from studies.projection import catch_up
 from studies.question import refuse_another
+
+OLD_PIECES = "optuna"
+"""Folder of a study in a shared storage, from before there were logs."""
 
 
 @dataclass
@@ -63,6 +69,29 @@ def log_of(folder: StudyFolder) -> FileLog | StoreLog:
     return FileLog(folder.log) if folder.store_log is None else StoreLog(folder.store_log)
 
 
+def check_place(folder: StudyFolder) -> None:
+    """Checks that where a study's log is, or is to be, is where the study was begun.
+
+    Raises:
+        InputError: If it was begun before there were logs, or without the shared storage.
+        OSError: If the storage cannot be read.
+    """
+    check_not_old(folder)
+    if folder.store is None or log_of(folder).is_there():
+        return
+    if folder.log.is_file():
+        raise InputError(
+            f"the study {folder.name} was begun without --storage, and its log is {folder.log}: "
+            "leave --storage out, or give a study with one another --name"
+        )
+    if _has_files(UPath(folder.store / OLD_PIECES)):
+        raise InputError(
+            f"the study {folder.name} in {folder.storage} was recorded by version 0.2.0 or older, "
+            "which kept no log: look at it and go on with it by that version, or give a new study "
+            "another --name"
+        )
+
+
 def open_study(
     folder: StudyFolder,
     uri: str,
@@ -78,11 +107,12 @@ def open_study(
         say: Where to say what an earlier session left behind.
 
     Raises:
-        InputError: If the study is another one, its log is damaged, or MLflow cannot be used.
+        InputError: If the study is another one, was begun elsewhere or by an old version, its log
+            is damaged, or MLflow cannot be used.
         NotRecorded: If MLflow's store does not answer.
         OSError: If the log cannot be read or written.
     """
-    check_not_old(folder)
+    check_place(folder)
     log = log_of(folder)
     state = _folded(folder, log)
     if isinstance(log, FileLog) and log.torn:
@@ -98,6 +128,11 @@ def open_study(
     tracker.begin(facts_of(session))
     catch_up(tracker, history)
     return OpenStudy(folder, history, tracker, time.monotonic() - begun)
+
+
+def _has_files(folder: UPath) -> bool:
+    with away_is_an_oserror(folder):
+        return bool(folder.fs.find(folder.path))
 
 
 def _folded(folder: StudyFolder, log: Log) -> StudyState:

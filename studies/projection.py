@@ -146,6 +146,7 @@ class Projection:
         """Tells how a trial stands; returns whether the tracking server is there."""
         with self.wake:
             self.waiting.pop(number, None)  # before it is read: what comes later counts anew
+        is_behind = self.history.is_pending(number)
         trial = self.history.written(number)
         if trial is None:
             return True
@@ -157,14 +158,15 @@ class Projection:
             self._is_away(number, error)
             return False
         self._is_back()
-        self._look_again(number)
+        if is_behind:
+            self._look_again(number)
         return True
 
     def _look_again(self, number: int) -> None:
         """MLflow never knows what a crash could take from the log: what waits to be written there
         is told afterwards."""
         with self.wake:
-            if self.history.is_pending(number) and not self.is_ending:
+            if not self.is_ending:
                 self.waiting[number] = None
 
     def _forget(self, number: int) -> None:

@@ -1,13 +1,16 @@
-"""What the contracts of every family compare, and where: on the CPU, and on a pretended GPU."""
+"""What the contracts of every family compare, and where: on the CPU, on a pretended GPU, and on a
+real one where there is one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from pretended_gpu import CPU, GPU, pretended_gpu
+from pretended_gpu import CPU, GPU, PretendedGPU, pretended_gpu
+from real_gpu import RealGPU, real_gpu, skip_without_one
 from torch import Tensor, nn
 
 from studies.space import Parameter
@@ -15,7 +18,11 @@ from trainables.config import FitConfig
 from trainables.fit import Epoch, _Training
 from trainables.stepper import TaskFactory
 
+SomeGPU = Callable[[], AbstractContextManager[PretendedGPU | RealGPU]]
+"""Opens a GPU for a test."""
+
 _device = CPU
+_real = False
 
 
 def here() -> torch.device:
@@ -23,16 +30,29 @@ def here() -> torch.device:
     return _device
 
 
+def on_a_real_gpu() -> bool:
+    """Whether that is one."""
+    return _real
+
+
+def some_gpu(monkeypatch: pytest.MonkeyPatch, *, real: bool) -> SomeGPU:
+    """A pretended GPU or a real one; skips the test where there is none of that kind."""
+    if not real:
+        return partial(pretended_gpu, monkeypatch)
+    skip_without_one()
+    return real_gpu
+
+
 @contextmanager
-def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Has everything trained on a pretended GPU, where nothing may mix both devices."""
-    global _device
-    with pretended_gpu(monkeypatch) as gpu:
-        _device = GPU
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch, *, real: bool = False) -> Iterator[None]:
+    """Has everything trained on a GPU, where nothing may mix both devices."""
+    global _device, _real
+    with some_gpu(monkeypatch, real=real)() as gpu:
+        _device, _real = GPU, real
         try:
             yield
         finally:
-            _device = CPU
+            _device, _real = CPU, False
     assert not gpu.mixed, gpu.mixed
 
 
@@ -40,17 +60,18 @@ def waits_of_a_step(
     make_task: TaskFactory, config: FitConfig, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """The places where the processor waits for a GPU in a training step, cutting its batch
-    included; what is done once an epoch is not.
+    included; what is done once an epoch, or once a fit, is not.
 
     Raises:
         AssertionError: If something mixes both devices.
     """
-    with pretended_gpu(monkeypatch) as gpu:
+    with some_gpu(monkeypatch, real=_real)() as gpu:
         task = make_task(config, GPU)
         training = _Training(task, config, GPU)
         training.model.train()
         batches = task.training_batches(training.order, 1)
-        training._step(next(batches))
+        for _ in range(2):  # a real GPU's second step may be captured
+            training._step(next(batches))
         before = len(gpu.waits)
         training._step(next(batches))
         waits = gpu.waits[before:]

@@ -138,9 +138,14 @@ def run(moment: str, arguments: Sequence[str]) -> None:
 
 def killed(moment: str, arguments: Sequence[str]) -> bool:
     """Whether the driver was killed at that moment; False if it never came to it."""
+    return killed_in(run, moment, list(arguments))
+
+
+def killed_in(target: Callable[..., None], *arguments: Any) -> bool:
+    """Whether a process of its own, in which a function is called, was killed."""
     clean = multiprocessing.get_context("forkserver")
     clean.set_forkserver_preload(["warm", "crashing"])
-    process = clean.Process(target=run, args=(moment, list(arguments)))
+    process = clean.Process(target=target, args=arguments)
     with pytest.MonkeyPatch.context() as patch:
         # Where the server that the process is forked from finds what it loads beforehand.
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))

@@ -57,9 +57,14 @@ def began(session: int = 1, **other: Any) -> SessionBegan:
         identity="x",
         objective="validation/r2",
         direction="maximize",
-        spec={"seed": 0, "data.digest": "0123"},
+        spec={"seed": 0, "by": "width", "data.digest": "0123"},
         space=SPACE,
-        settings={"orrery.command": "python study.py"},
+        settings={
+            "orrery.question": "Why?",
+            "orrery.data_title": "molecules",
+            "orrery.command": "python study.py",
+            "orrery.keep": "1",
+        },
         at=at(session),
     )
     return replace(usual, **other)

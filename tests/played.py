@@ -25,8 +25,8 @@ from studies.checkpoints import Checkpoints, opened
 from studies.history import History
 from studies.projection import Projection, catch_up
 from studies.proposers import Proposer, Search
+from studies.provenance import Code
 from studies.replicates import Replicates
-from studies.results import Code
 from studies.retention import Retention
 from studies.search_memory import SearchMemory
 from studies.space import Space

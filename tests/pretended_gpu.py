@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from trainables import captured
+
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,12 +128,12 @@ class PretendedGPU(TorchFunctionMode):
         index = name in ("__getitem__", "__setitem__") and not here
         masks = index and any(t.dtype == torch.bool and t.dim() for t in given[1:])
         if name == "numpy" or (alone and not (told or index or name in MIXES)):
-            self.mixed.append(f"{name} at {_whose_line()}")
+            self.mixed.append(f"{name} at {whose_line()}")
         sized = name == "repeat_interleave" and kwargs.get("output_size") is None
         # From memory that is not pinned a copy to the GPU waits as one from it does.
         moved = name == "to" and told and here == goes and not _is_asked_for_by("clip_grad.py")
         if name in WAITS or sized or masks or moved or (index and alone):
-            self.waits.append(f"{name} at {_whose_line()}")
+            self.waits.append(f"{name} at {whose_line()}")
 
 
 def _attribute(func: Any, of: Any) -> Any:
@@ -178,7 +180,7 @@ def _is_asked_for_by(file: str) -> bool:
     return Path(sys._getframe(3).f_code.co_filename).name == file
 
 
-def _whose_line() -> str:
+def whose_line() -> str:
     """The innermost line of this project that led here."""
     frame = sys._getframe(2)
     while frame.f_back is not None and not frame.f_code.co_filename.startswith(OWN):
@@ -214,6 +216,7 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGPU]:
         "get_device_name": lambda *_: "pretended GPU",
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(captured, "is_possible", lambda _: False)
     monkeypatch.setattr(torch, "autocast", OnTheCPU)
     monkeypatch.setattr(torch.backends.cudnn, "is_acceptable", lambda _: False)
     with mode:

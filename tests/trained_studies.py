@@ -92,9 +92,15 @@ def known(runs: Path, name: str = MOLECULES) -> RecordedStudy:
 
 
 def copy(runs: Path, to: Path) -> Path:
-    """Copies runs and recordings, and leads MLflow's paths to the copy, which it returns."""
-    shutil.copytree(runs, to)
+    """Copies runs and recordings; returns the copy of the runs."""
+    copied_runs(runs, to)
     shutil.copy(recordings(runs), recordings(to))
+    return to
+
+
+def copied_runs(runs: Path, to: Path) -> Path:
+    """Copies a runs folder, and leads MLflow's paths to the copy, which it returns."""
+    shutil.copytree(runs, to)
     with sqlite3.connect(to / "mlflow.db") as database:
         for table, columns in PATHS.items():
             for column in columns:

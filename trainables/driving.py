@@ -44,12 +44,13 @@ class Windows:
     Attributes:
         frames: (B, T + 1, 3, S, S) float32, from 0 to 1.
         actions: (B, T, 3) float32, each the one that follows its frame.
-        progress: Share of the training that is done, 0 to 1.
+        rate: () float32, the probability that scheduled sampling has come to; None: it samples
+            nothing.
     """
 
     frames: Tensor
     actions: Tensor
-    progress: float = 0.0
+    rate: Tensor | None = None
 
 
 class DrivingTask:
@@ -109,19 +110,25 @@ class DrivingTask:
     def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Windows]:
         steps = self.steps_per_epoch()
         drawn = torch.randint(len(self.starts), (self.windows,), generator=generator)
-        starts = self.starts[drawn].to(self.device)  # at once: a GPU is waited for at each move
+        rates = [self._rate((epoch - 1 + n / steps) / self.config.epochs) for n in range(steps)]
+        # At once: a GPU is waited for at each move.
+        starts, there = self.starts[drawn].to(self.device), torch.tensor(rates).to(self.device)
         for step, part in enumerate(starts.split(self.config.batch_size)):
-            progress = (epoch - 1 + step / steps) / self.config.epochs
-            yield self._cut(part, self.config.steps + 1, progress)
+            yield self._cut(part, self.config.steps + 1, there[step] if rates[step] else None)
+
+    def _rate(self, progress: float) -> float:
+        """Scheduled sampling's probability when so much of the training is done, 0 to 1."""
+        return sampling_rate(self.config.sampling_schedule, self.config.sampling_rate, progress)
 
     def heaviest_batch(self) -> Windows:
         """A batch at the end of the training, where the most steps see predictions."""
         batch = next(self.training_batches(torch.Generator().manual_seed(0), 1))
-        return replace(batch, progress=1.0)
+        rate = self._rate(1.0)
+        return replace(batch, rate=torch.tensor(rate).to(self.device) if rate else None)
 
-    def _cut(self, starts: Tensor, frames: int, progress: float = 0.0) -> Windows:
+    def _cut(self, starts: Tensor, frames: int, rate: Tensor | None = None) -> Windows:
         places = starts[:, None] + torch.arange(frames, device=self.device)
-        return Windows(self.frames[places].float() / 255, self.actions[places[:, :-1]], progress)
+        return Windows(self.frames[places].float() / 255, self.actions[places[:, :-1]], rate)
 
     def loss(self, model: nn.Module, batch: Windows) -> Tensor:
         predicted = unroll(model, batch, self.config)
@@ -223,14 +230,13 @@ def unroll(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor
     frames, actions = batch.frames, batch.actions
     if config.noise:
         frames = frames + config.noise * torch.randn_like(frames)
-    rate = sampling_rate(config.sampling_schedule, config.sampling_rate, batch.progress)
-    true_steps = max(1, config.context) if rate else config.sequence_length
+    true_steps = config.sequence_length if batch.rate is None else max(1, config.context)
     predicted, state = model(frames[:, :true_steps], actions[:, :true_steps])
     found = [predicted]
     for step in range(true_steps, config.steps):
         seen = found[-1][:, -1:].clamp(0, 1)  # as `autoregressive` does
-        if step < config.sequence_length:
-            own = torch.rand(len(frames), device=frames.device) < rate
+        if batch.rate is not None and step < config.sequence_length:
+            own = torch.rand(len(frames), device=frames.device) < batch.rate
             seen = torch.where(own[:, None, None, None, None], seen, frames[:, step : step + 1])
         predicted, state = model(seen, actions[:, step : step + 1], state)
         found.append(predicted)

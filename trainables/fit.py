@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from trainables.captured import Captured
 from trainables.config import FitConfig
 from trainables.flat import FlatParameters
 
@@ -126,13 +127,16 @@ def first_steps(task: Task[Batch], config: FitConfig, device: torch.device) -> F
     """Takes a few steps and evaluates, to see what a fit will take; what is learned is of no use.
 
     The first step is on the heaviest batch. Where a GPU is used, its kernels are loaded when they
-    are first called: the second evaluation is timed.
+    are first called, and a step is captured when the next is like it: a later step and the second
+    evaluation are timed.
     """
     training = _Training(task, config, device)
     training.model.train()
     float(training._step(task.heaviest_batch()))  # waits for a GPU
     moments = [time.perf_counter()]
-    for batch in islice(task.training_batches(training.order, 1), 2):
+    steps = 4 if device.type == "cuda" else 2
+    passes = (task.training_batches(training.order, 1) for _ in range(steps))
+    for batch in islice(chain.from_iterable(passes), steps):
         float(training._step(batch))
         moments.append(time.perf_counter())
     training.predictor.eval()
@@ -165,6 +169,8 @@ class _Training(Generic[Batch]):
         steps = config.epochs * task.steps_per_epoch()
         self.schedule = LambdaLR(self.optimizer, Course(config.schedule, config.warmup, steps))
         self.average = Average(self.model, config.averaging * steps) if config.averaging else None
+        learned = partial(_learned, task, self.model, self.weights, config, device)
+        self.learned = Captured(learned, self.weights, device)
         self.last_loss: float | None = None
 
     @property
@@ -232,18 +238,31 @@ class _Training(Generic[Batch]):
         }
 
     def _step(self, batch: Batch) -> Tensor:
-        half = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            loss = self.task.loss(self.model, batch)
-        loss.backward()
-        self.weights.take_gradients()
+        loss = self.learned(batch)
         if self.config.gradient_clip > 0:
             nn.utils.clip_grad_norm_(self.weights.vector, self.config.gradient_clip)
         self.optimizer.step()
         self.schedule.step()
         if self.average is not None:
             self.average.follow(self.weights.vector, self.schedule.last_epoch)
-        return loss.detach()
+        return loss
+
+
+def _learned(
+    task: Task[Batch],
+    model: nn.Module,
+    weights: FlatParameters,
+    config: FitConfig,
+    device: torch.device,
+    batch: Batch,
+) -> Tensor:
+    """The loss on a batch; its gradient is that of the weights' vector."""
+    half = config.precision == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        loss = task.loss(model, batch)
+    loss.backward()
+    weights.take_gradients()
+    return loss.detach()
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,14 @@ SHORT = {
 """Script -> its short form. An option that the README gives, too, is overruled by it."""
 
 
-@pytest.mark.parametrize("command", beginning("python benchmarks/"))
+COMMANDS = [
+    pytest.param(command, marks=pytest.mark.alone) if "large_study.py" in command else command
+    for command in beginning("python benchmarks/")
+]
+"""The one that fails where it takes long has the machine to itself."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_benchmark_command_runs(command: str, tmp_path: Path) -> None:
     short = SHORT[Path(command.split()[1]).name]
     short.check(executed(command, tmp_path, *short.arguments))

@@ -1,7 +1,7 @@
 """clusters/on-prem.yaml end to end, on three machines that do not exist.
 
-`ray up`, a study, a worker switched off and on again, the head lost, the same command again, the
-log compared with MLflow, `ray down`. Prints what happens, and when.
+`ray up`, a study, a worker switched off and on again, the head lost with its disk, the same
+command again, the log compared with MLflow, `ray down`. Prints what happens, and when.
 """
 
 import sys
@@ -68,10 +68,10 @@ def run(made: Lab) -> None:
     until("it is back", lambda: study.said("node two (2 CPU) joined"), 180)
     until("a trial has ended", lambda: ended(made) >= 1, 300)
 
-    made.say("switch off the head")
+    made.say("switch off the head, whose disk is lost")
     made.power_off("head")
     made.say(f"the command has ended with {study.ended(60)}")
-    made.boot("head", ADDRESSES["head"])
+    made.boot("head", ADDRESSES["head"], disk="head-anew")
     made.does(ray_up, "up-again.log", **V1)
     made.say("`ray up` has returned again")
     Submitted(made, config, MORE, "again.log", **V1).ended_well()

@@ -1,41 +1,70 @@
 """The shared storage: an S3 that runs in this process, folders, and what is wrong with them."""
 
-import os
 import shutil
-import time
 from pathlib import Path
 
 import boto3
 import pytest
+from asked import runs_in_mlflow
 from fake_study import FAKE
+from happened import began
 from s3fs import S3FileSystem
-from upath import UPath
 
-from datasets.errors import InputError
 from datasets.files import write_whole
+from record.folder import StudyFolder
+from record.log import Superseded
+from record.state import StudyState, fold
+from record.store_log import StoreLog
 from studies import doctor, lease, nodes
 from studies import storage as storage_module
-from studies.records import Records, Trial
-from studies.shared_copy import SharedCopy
+from studies.checkpoints import Checkpoints
+from studies.history import History
 from studies.storage import open_storage
 from studies.study import main
+from studies.trials import Trials
 
 BUCKET = "orrery-test"
+
+KINDS = pytest.mark.parametrize("kind", ["s3", "folder"])
 
 
 @pytest.fixture(scope="module")
 def s3(s3_environment: None) -> str:
     """A bucket."""
+    del s3_environment
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     return f"s3://{BUCKET}/orrery"
 
 
-def command(folder: Path, storage: str, trials: int = 4) -> list[str]:
+@pytest.fixture
+def storage(kind: str, s3: str, tmp_path: Path) -> str:
+    """The address of a storage of the test's own, of the kind that it names."""
+    return f"{s3}/{tmp_path.name}" if kind == "s3" else str(tmp_path / "shared")
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def command(folder: Path, storage: str | None, trials: int = 4) -> list[str]:
     return [
         *("--local", "--ending", "good", "bad", "--epochs", "3", "--name", "s", "--keep", "1"),
-        *("--trials", str(trials), "--storage", storage),
+        *("--trials", str(trials), *(("--storage", storage) if storage else ())),
         *("--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")),
     ]
+
+
+def study_in(storage: str, folder: Path) -> StudyFolder:
+    return StudyFolder(folder / "runs", "s", open_storage(storage))
+
+
+def log_in(storage: str, folder: Path) -> StoreLog:
+    at = study_in(storage, folder).store_log
+    assert at is not None
+    return StoreLog(at)
+
+
+def state_in(storage: str, folder: Path) -> StudyState:
+    return fold(log_in(storage, folder).read())
 
 
 def keys(prefix: str) -> list[str]:
@@ -43,61 +72,170 @@ def keys(prefix: str) -> list[str]:
     return [each["Key"].removeprefix("orrery/") for each in found.get("Contents", [])]
 
 
-@pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_a_study_goes_on_although_the_disk_of_its_driver_is_lost(kind, s3, tmp_path, capsys):
-    storage = f"{s3}/lost" if kind == "s3" else str(tmp_path / "shared")
+def one_line(captured: Capture) -> str:
+    """What was said on stderr."""
+    (line,) = captured.readouterr().err.splitlines()
+    return line
+
+
+@KINDS
+def test_a_study_goes_on_although_the_disk_of_its_driver_is_lost(
+    storage: str, tmp_path: Path, capsys: Capture
+) -> None:
     assert main(FAKE, command(tmp_path, storage, trials=4)) == 0
-    for study_folder in ("ledger", "trials", "optuna.log"):
-        lost = tmp_path / "runs" / "s" / study_folder
-        shutil.rmtree(lost) if lost.is_dir() else lost.unlink(missing_ok=True)
+    assert not (tmp_path / "runs" / "s" / "log.jsonl").exists(), "the storage has the one log"
+    shutil.rmtree(tmp_path / "runs" / "s")
     capsys.readouterr()
     assert main(FAKE, command(tmp_path, storage, trials=6)) == 0
-    said = capsys.readouterr().out
-    assert f"study s: taken from {storage}" in said
-    assert "4 ended trials" in said
-    assert "study s: 4 of 6 trials done" in said
+    assert "study s: 4 of 6 trials done" in capsys.readouterr().out
     assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
 
 
-def test_a_study_goes_on_although_mlflow_knows_nothing_of_it_any_more(tmp_path, capsys):
-    storage = str(tmp_path / "shared")
-    assert main(FAKE, command(tmp_path, storage, trials=4)) == 0
+@KINDS
+def test_a_fresh_head_goes_on_with_a_study_and_tells_a_new_mlflow(
+    storage: str, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(FAKE, command(tmp_path / "old", storage, trials=4)) == 0
+    known = state_in(storage, tmp_path).trials()
+    capsys.readouterr()
     assert main(FAKE, command(tmp_path / "new", storage, trials=5)) == 0
     assert "study s: 4 of 5 trials done" in capsys.readouterr().out
+    state = state_in(storage, tmp_path)
+    assert state.trials()[:4] == known
+    assert [each.session for each in state.sessions] == ["session-0001", "session-0002"]
+    assert sorted(runs_in_mlflow(tmp_path / "new")) == [-1, 0, 1, 2, 3, 4]
     assert doctor.main(["s", "--runs-dir", str(tmp_path / "new" / "runs")]) == 0
 
 
-def test_what_is_in_the_bucket(s3, tmp_path):
+def test_what_is_in_the_bucket(s3: str, tmp_path: Path) -> None:
     assert main(FAKE, command(tmp_path, f"{s3}/in")) == 0
     there = keys("in/studies/s/")
-    assert [key for key in there if "/ledger/" in key] == [
-        f"in/studies/s/ledger/trial-{number:05d}.parquet" for number in range(4)
-    ]
+    pieces = [key for key in there if "/log/" in key]
+    assert pieces == [f"in/studies/s/log/{n:08d}.log.gz" for n in range(1, len(pieces) + 1)]
     # Of the best trial, of the best of each ending and of the two baselines one checkpoint each.
-    assert len([key for key in there if key.endswith("state.pt")]) <= 4
-    assert not [key for key in there if "probe" in key]
-    pieces = [key for key in there if "/optuna/" in key]
-    journal = tmp_path / "runs" / "s" / "optuna.log"
-    bodies = [
-        boto3.client("s3").get_object(Bucket=BUCKET, Key=f"orrery/{key}")["Body"].read()
-        for key in pieces
-    ]
-    assert b"".join(bodies) == journal.read_bytes()
+    checkpoints = [key for key in there if key.endswith("state.pt")]
+    assert 2 <= len(checkpoints) <= 4
+    assert sorted(there) == sorted([*pieces, *checkpoints]), "no probe and no driver is left"
 
 
-def test_another_study_of_the_same_name_in_the_storage_is_refused(tmp_path, capsys):
-    storage = str(tmp_path / "shared")
+@KINDS
+def test_another_study_of_the_same_name_in_the_storage_is_refused(
+    storage: str, tmp_path: Path, capsys: Capture
+) -> None:
     assert main(FAKE, command(tmp_path / "one", storage)) == 0
     assert main(FAKE, command(tmp_path / "two", str(tmp_path / "other"))) == 0
-    shutil.rmtree(tmp_path / "other")
-    shutil.copytree(tmp_path / "shared", tmp_path / "other")
     capsys.readouterr()
-    assert main(FAKE, command(tmp_path / "two", str(tmp_path / "other"))) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "do not know the same study" in line
+    assert main(FAKE, command(tmp_path / "two", storage)) == 2
+    assert "do not know the same study" in one_line(capsys)
 
 
-def refused(storage: str, tmp_path: Path, capsys) -> str:
+def test_a_study_that_began_without_a_storage_does_not_go_on_with_one(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    storage = str(tmp_path / "shared")
+    assert main(FAKE, command(tmp_path, None)) == 0
+    capsys.readouterr()
+    assert main(FAKE, command(tmp_path, storage)) == 2
+    line = one_line(capsys)
+    assert "the study s was begun without --storage, and its log is " in line
+    assert f"{tmp_path}/runs/s/log.jsonl: leave --storage out, or " in line
+    assert not log_in(storage, tmp_path).is_there()
+    assert main(FAKE, command(tmp_path, None, trials=5)) == 0
+
+
+def test_a_study_that_began_with_a_storage_does_not_go_on_without(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    storage = str(tmp_path / "shared")
+    assert main(FAKE, command(tmp_path, storage)) == 0
+    capsys.readouterr()
+    assert main(FAKE, command(tmp_path, None)) == 2
+    line = one_line(capsys)
+    assert f"ran with a --storage, and keeps its trials in {storage}/studies/s/trials" in line
+    assert "give that --storage" in line
+    assert not (tmp_path / "runs" / "s" / "log.jsonl").exists()
+    assert main(FAKE, command(tmp_path, storage, trials=5)) == 0
+
+
+@KINDS
+def test_a_study_from_before_there_were_logs_is_refused(
+    storage: str, tmp_path: Path, capsys: Capture
+) -> None:
+    store = study_in(storage, tmp_path).store
+    assert store is not None
+    write_whole(store / "optuna" / "000000000000.log", b"{}\n")
+    write_whole(store / "ledger" / "trial-00000.parquet", b"PAR1")
+    assert main(FAKE, command(tmp_path, storage)) == 2
+    line = one_line(capsys)
+    assert "was recorded by version 0.2.0 or older, which kept no log" in line
+    assert "another --name" in line
+    assert not log_in(storage, tmp_path).is_there()
+
+
+def test_a_log_that_lacks_a_piece_is_not_gone_on_with(tmp_path: Path, capsys: Capture) -> None:
+    storage = str(tmp_path / "shared")
+    assert main(FAKE, command(tmp_path, storage)) == 0
+    pieces = sorted((tmp_path / "shared" / "studies" / "s" / "log").iterdir())
+    pieces[0].unlink()
+    capsys.readouterr()
+    assert main(FAKE, command(tmp_path, storage)) == 2
+    line = one_line(capsys)
+    assert line.startswith(f"error: {pieces[0]} is gone: bring it back")
+    assert sorted(pieces[0].parent.iterdir()) == pieces[1:]
+
+
+def everything(storage: str, folder: Path) -> tuple[object, ...]:
+    """What stands in MLflow, which checkpoints there are, and what the log says."""
+    runs = [run.to_dictionary() for _, run in sorted(runs_in_mlflow(folder).items())]
+    checkpoints = Checkpoints(open_storage(f"{storage}/studies/s/trials")).names
+    return runs, checkpoints, list(log_in(storage, folder).read())
+
+
+@KINDS
+@pytest.mark.parametrize("in_trial", [0, 2])
+def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(
+    storage: str,
+    in_trial: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    """The lease kept them apart no longer: a driver that slept wakes, and another runs."""
+    saved, close = Trials.saved, History._close
+    then: list[object] = []
+
+    def overtaken(self: Trials, number: int, name: str) -> None:
+        saved(self, number, name)
+        if number == in_trial and not then:
+            other = log_in(storage, tmp_path)
+            session = self.state.session
+            list(other.read())
+            other.append([began(2, **{n: getattr(session, n) for n in KNOWN})])
+            then.append(None)
+
+    def closed(self: History, error: BaseException, group: list[object]) -> None:
+        close(self, error, group)  # pyright: ignore[reportArgumentType]
+        assert isinstance(error, Superseded)
+        then.append(everything(storage, tmp_path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trials, "saved", overtaken)
+        patch.setattr(History, "_close", closed)
+        assert main(FAKE, command(tmp_path, storage)) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("error: ")
+    assert "another driver went on with the study in" in line
+    assert line.endswith(": this one stops")
+    assert "best of" not in said.out
+    assert then == [None, everything(storage, tmp_path)], "nothing was written since"
+    assert state_in(storage, tmp_path).session.session == "session-0002"
+
+
+KNOWN = ("identity", "objective", "direction", "spec", "space", "settings")
+
+
+def refused(storage: str, tmp_path: Path, capsys: Capture) -> str:
     assert main(FAKE, command(tmp_path, storage)) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -105,12 +243,14 @@ def refused(storage: str, tmp_path: Path, capsys) -> str:
     return line
 
 
-def test_a_bucket_that_does_not_exist_is_refused(s3, tmp_path, capsys):
+def test_a_bucket_that_does_not_exist_is_refused(s3: str, tmp_path: Path, capsys: Capture) -> None:
     line = refused("s3://no-such-bucket/orrery", tmp_path, capsys)
     assert line.startswith("error: --storage s3://no-such-bucket/orrery: there is no such bucket")
 
 
-def test_missing_credentials_are_called_so(s3, tmp_path, capsys, monkeypatch):
+def test_missing_credentials_are_called_so(
+    s3: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
@@ -121,24 +261,30 @@ def test_missing_credentials_are_called_so(s3, tmp_path, capsys, monkeypatch):
     assert "cannot be used (Unable to locate credentials" in line
 
 
-def test_a_password_in_the_address_is_refused_and_not_repeated(tmp_path, capsys):
+def test_a_password_in_the_address_is_refused_and_not_repeated(
+    tmp_path: Path, capsys: Capture
+) -> None:
     line = refused("ftp://me:s3cret@somewhere/orrery", tmp_path, capsys)
     assert line.startswith("error: --storage ftp://***@somewhere/orrery: expected no user or pass")
     assert "s3cret" not in line
 
 
-def test_an_unknown_kind_of_storage_is_refused(tmp_path, capsys):
+def test_an_unknown_kind_of_storage_is_refused(tmp_path: Path, capsys: Capture) -> None:
     line = refused("ftps://somewhere/orrery", tmp_path, capsys)
     assert line.startswith("error: --storage ftps://somewhere/orrery: cannot be used")
 
 
-def test_a_server_of_mlflow_that_is_not_there_is_refused(tmp_path, capsys, monkeypatch):
+def test_a_server_of_mlflow_that_is_not_there_is_refused(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     line = refused(str(tmp_path / "shared"), tmp_path, capsys)
     assert "the tracking server http://127.0.0.1:1 does not answer" in line
 
 
-def test_a_folder_on_a_disk_of_the_head_is_refused_before_nodes_come(tmp_path, monkeypatch):
+def test_a_folder_on_a_disk_of_the_head_is_refused_before_nodes_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = nodes.Node("head", "10.0.0.1", "k", 0, 0)
     kind = nodes.Node("gpu_spot", "", "", 4, 1)
     monkeypatch.setattr(nodes, "alive", lambda: [head])
@@ -148,179 +294,43 @@ def test_a_folder_on_a_disk_of_the_head_is_refused_before_nodes_come(tmp_path, m
 
 
 @pytest.fixture
-def soon(monkeypatch) -> None:
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that is dead is found dead in no time."""
     monkeypatch.setattr(lease, "BEAT", 0.1)
     monkeypatch.setattr(lease, "WATCHED", 3.0)
 
 
-@pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_a_study_that_another_machine_runs_is_left_to_it(kind, s3, soon, tmp_path, capsys):
-    storage = f"{s3}/held" if kind == "s3" else str(tmp_path / "shared")
-    with lease.lease(open_storage(storage) / "studies" / "s", tmp_path / "elsewhere", print):
+@KINDS
+@pytest.mark.usefixtures("soon")
+def test_a_study_that_another_machine_runs_is_left_to_it(
+    storage: str, tmp_path: Path, capsys: Capture
+) -> None:
+    with lease.lease(study_in(storage, tmp_path / "elsewhere"), print):
         assert main(FAKE, command(tmp_path, storage)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = one_line(capsys)
     assert line.startswith(f"error: {storage}/studies/s is run by ")
-    assert f"{tmp_path}/elsewhere now: wait for it or interrupt it" in line
+    assert f"{tmp_path}/elsewhere/runs/s now: wait for it or interrupt it" in line
+    assert not log_in(storage, tmp_path).is_there()
     assert main(FAKE, command(tmp_path, storage)) == 0
 
 
-def test_a_driver_that_died_is_waited_for_elsewhere_but_not_where_it_ran(soon, tmp_path, capsys):
+@pytest.mark.usefixtures("soon")
+def test_a_driver_that_died_is_waited_for_elsewhere_but_not_where_it_ran(
+    tmp_path: Path, capsys: Capture
+) -> None:
     storage = str(tmp_path / "shared")
-    here, file = tmp_path / "runs" / "s", tmp_path / "shared" / "studies" / "s" / lease.FILE
-    for died, waits in ((tmp_path / "elsewhere", True), (here, False)):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{lease._here(died)}\na sign of life\n")
+    for died, waits in ((tmp_path / "elsewhere", True), (tmp_path, False)):
+        there = study_in(storage, died)
+        write_whole(there.lease, lease._sign(lease._here(there)))  # pyright: ignore
         assert main(FAKE, command(tmp_path, storage)) == 0
         assert ("did not take its leave" in capsys.readouterr().out) == waits
-        assert not file.exists()
-
-
-@pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(kind, s3, tmp_path):
-    storage = UPath(f"{s3}/two") if kind == "s3" else UPath(tmp_path / "shared")
-    copies = []
-    for name in ("first", "second"):
-        journal = tmp_path / name / "optuna.log"
-        journal.parent.mkdir()
-        journal.write_bytes(b"the same\n")
-        copies.append(SharedCopy(storage, journal, Records(tmp_path / name / "ledger")))
-    first, second = copies
-    first.journal()
-    second.journal()  # asked again after an answer that was lost, it finds its own
-    first.journal_file.write_bytes(b"the same\nfirst's\n")
-    second.journal_file.write_bytes(b"the same\nsecond's\n")
-    first.journal()
-    with pytest.raises(OSError, match="another run of this study went on"):
-        second.journal()
-    with pytest.raises(InputError, match="do not know the same study"):
-        second.take()
-    assert first.take() is None
-
-
-def test_a_journal_that_lacks_a_piece_is_not_gone_on_with(tmp_path):
-    journal = tmp_path / "optuna.log"
-    copy = SharedCopy(UPath(tmp_path / "shared"), journal, Records(tmp_path / "ledger"))
-    for size in (1, 2, 3):
-        journal.write_bytes(b"a line\n" * size)
-        copy.journal()
-    (tmp_path / "shared" / "optuna" / f"{len('a line') + 1:012d}.log").unlink()
-    journal.unlink()
-    with pytest.raises(InputError, match=r"lacks what was before 000000000014\.log"):
-        copy.take()
-    assert not journal.exists()
-
-
-@pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_a_trial_that_was_corrected_is_copied_again_and_no_other(kind, s3, tmp_path):
-    storage = UPath(f"{s3}/corrected") if kind == "s3" else UPath(tmp_path / "shared")
-    records, copy = copied(tmp_path, storage)
-    there = [storage / "ledger" / records.path(number).name for number in range(2)]
-    other = there[1].read_bytes().replace(b"right", b"other")
-    there[1].write_bytes(other)  # newer than what is here
-    records.write(trial(0, "fixed"))  # as long as before
-    later = time.time() + 60
-    os.utime(records.path(0), (later, later))
-    copy.bring_up()
-    assert there[0].read_bytes() == records.path(0).read_bytes()
-    assert there[1].read_bytes() == other
-
-
-def trial(number: int, reason: str) -> Trial:
-    return Trial("x", number, f"{number:04d}", {}, False, state="failed", reason=reason)
-
-
-def copied(folder: Path, storage: UPath) -> tuple[Records, SharedCopy]:
-    """Two ended trials here and in the storage."""
-    records, journal = Records(folder / "ledger"), folder / "optuna.log"
-    journal.write_bytes(b"a line\n")
-    for number in range(2):
-        records.write(trial(number, "right"))
-    copy = SharedCopy(storage, journal, records)
-    copy.bring_up()
-    return records, copy
-
-
-@pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_a_file_that_is_damaged_or_gone_comes_back_and_is_not_copied(kind, s3, tmp_path):
-    storage = UPath(f"{s3}/damaged") if kind == "s3" else UPath(tmp_path / "shared")
-    records, copy = copied(tmp_path, storage)
-    whole = records.path(0).read_bytes()
-    for damage in (lambda file: file.write_bytes(whole[:-20]), Path.unlink):
-        damage(records.path(0))
-        copy.bring_up()
-        assert (storage / "ledger" / records.path(0).name).read_bytes() == whole
-        said = copy.take()
-        assert said is not None
-        assert said.endswith("1 ended trials")
-        assert records.path(0).read_bytes() == whole
-    assert copy.take() is None
-
-
-@pytest.mark.parametrize("kind", ["s3", "folder"])
-def test_what_was_taken_is_not_copied_back(kind, s3, tmp_path, monkeypatch):
-    storage = UPath(f"{s3}/taken") if kind == "s3" else UPath(tmp_path / "shared")
-    copied(tmp_path, storage)
-    elsewhere = tmp_path / "elsewhere"
-    copy = SharedCopy(storage, elsewhere / "optuna.log", Records(elsewhere / "ledger"))
-    assert copy.take() == f"taken from {storage}: 2 ended trials"
-    monkeypatch.setattr(SharedCopy, "trial", None)
-    copy.bring_up()
-
-
-def test_a_driver_that_was_taken_for_dead_writes_over_nothing(soon, tmp_path):
-    store = UPath(tmp_path / "shared")
-    with lease.lease(store, tmp_path / "first", print) as held:
-        records, copy = copied(tmp_path, store)
-        copy.lease = held
-        held.check()
-        there = store / "ledger" / records.path(0).name
-        (store / lease.FILE).write_text(f"{lease._here(tmp_path / 'second')}\na sign\n")
-        there.write_bytes(b"the second's")
-        with pytest.raises(OSError, match=r"the study was taken by .*/second"):
-            copy.trial(records.path(0))
-        time.sleep(1)
-        assert there.read_bytes() == b"the second's"
-    assert "/second " in (store / lease.FILE).read_text()
-
-
-def test_machines_of_the_same_name_are_told_apart(soon, tmp_path, monkeypatch):
-    """As are containers, which also have the same folders."""
-    store, folder = UPath(tmp_path / "shared"), tmp_path / "same"
-    with lease.lease(store, folder, print):
-        (folder / lease.KEY).unlink()
-        with pytest.raises(InputError, match="is run by"), lease.lease(store, folder, print):
-            pass
-
-
-def test_doctor_leaves_a_study_that_another_machine_runs_alone(soon, tmp_path, capsys):
-    storage = str(tmp_path / "shared")
-    assert main(FAKE, command(tmp_path, storage)) == 0
-    repair = ["s", "--repair", "--runs-dir", str(tmp_path / "runs")]
-    with lease.lease(open_storage(storage) / "studies" / "s", tmp_path / "elsewhere", print):
-        assert doctor.main(repair) == 2
-    assert "elsewhere now: wait for it" in capsys.readouterr().err
-    assert doctor.main(repair) == 0
+        assert there.lease is not None
+        assert not there.lease.exists()
 
 
 def test_a_storage_in_which_a_driver_could_write_over_another_is_refused(
-    tmp_path, capsys, monkeypatch
-):
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(storage_module, "write_new", write_whole)
     line = refused(str(tmp_path / "shared"), tmp_path, capsys)
     assert "could be written over by another driver" in line
-
-
-def test_a_driver_that_comes_between_the_look_and_the_lease_keeps_it(tmp_path, monkeypatch):
-    store = UPath(tmp_path / "shared")
-    look = lease.check_free
-
-    def overtaken(*arguments) -> None:
-        look(*arguments)
-        (tmp_path / "shared").mkdir()
-        (store / lease.FILE).write_text(f"{lease._here(tmp_path / 'second')}\na sign\n")
-
-    monkeypatch.setattr(lease, "check_free", overtaken)
-    with pytest.raises(InputError, match="/second now"), lease.lease(store, tmp_path / "a", print):
-        pass
-    assert "/second " in (store / lease.FILE).read_text()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
-from contracts import on_a_gpu
+from contracts import SomeGPU, on_a_gpu, some_gpu
 
 FORBIDDEN = {
     "os.fork": "a process",
@@ -43,13 +43,19 @@ def _neither_ray_nor_mlflow_nor_a_process(monkeypatch: pytest.MonkeyPatch) -> It
     watched = False
 
 
-@pytest.fixture(params=["cpu", "gpu"])
+@pytest.fixture(params=["cpu", "gpu", "cuda"])
 def on_each_device(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Runs a test twice: on the CPU, and on a pretended GPU."""
+    """Runs a test on the CPU, on a pretended GPU, and on a real one where there is one."""
     if request.param == "cpu":
         yield
         return
-    with on_a_gpu(monkeypatch):
+    with on_a_gpu(monkeypatch, real=request.param == "cuda"):
         yield
+
+
+@pytest.fixture(params=["gpu", "cuda"])
+def a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SomeGPU:
+    """Runs a test with a pretended GPU, and with a real one where there is one."""
+    return some_gpu(monkeypatch, real=request.param == "cuda")

@@ -7,7 +7,7 @@ from contracts import on_a_gpu
 from moving_stripes import striped_drives
 from pretended_gpu import CPU, GPU
 
-from benchmarks.gpu import OURS, Load, drive_loads, measure, molecule_loads
+from benchmarks.gpu import ONE_BY_ONE, OURS, Load, drive_loads, measure, molecule_loads
 from benchmarks.inputs import Inputs
 from datasets.sources import MoleculeSet
 from trainables.models.gnn import FAMILIES, GNNConfig
@@ -24,7 +24,8 @@ def test_each_way_of_training_molecules_runs_on_a_gpu(
 ) -> None:
     inputs = Inputs(molecules.graphs, molecules.split, "molecules")
     loads = molecule_loads(inputs, [family], epochs=2)
-    assert [load.way for load in loads] == [OURS, f"{OURS}, lists of edges", "PyG's loop"]
+    ways = [OURS, ONE_BY_ONE, f"{OURS}, lists of edges", "PyG's loop"]
+    assert [load.way for load in loads] == ways
     assert all(load.count == len(molecules.split.train) for load in loads)
     for load in loads:
         with on_a_gpu(monkeypatch):

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contracts import STATED, assert_same, here, metrics, tried, waits_of_a_step, weights
+from contracts import (
+    STATED,
+    assert_same,
+    here,
+    metrics,
+    on_a_real_gpu,
+    tried,
+    waits_of_a_step,
+    weights,
+)
 
 from datasets import stores
 from datasets.dense_graphs import DenseBatch
@@ -53,13 +62,13 @@ def epochs_of(config: GNNConfig, data: MoleculeSet, **kwargs: Any) -> Iterator[E
     return fit(MoleculeTask(data, config, here()), config, here(), **kwargs)
 
 
-OUTCOMES: dict[tuple[GNNConfig, torch.device], list[dict[str, float]]] = {}
+OUTCOMES: dict[tuple[GNNConfig, torch.device, bool], list[dict[str, float]]] = {}
 """What is the same each time, as other tests here show, is trained once."""
 
 
 def outcome(config: GNNConfig, data: MoleculeSet) -> list[dict[str, float]]:
     """What was learned in each epoch, apart from what the configuration states itself."""
-    key = config, here()
+    key = config, here(), on_a_real_gpu()
     if key not in OUTCOMES:
         OUTCOMES[key] = [metrics(epoch, STATED) for epoch in epochs_of(config, data)]
     return OUTCOMES[key]
@@ -177,7 +186,9 @@ def test_a_saved_model_gives_equal_predictions(family, normalization, molecules,
     assert GNNConfig(**state["config"]) == config
     model = task.model().to(here()).eval()
     model.load_state_dict(state["model"])
-    assert torch.equal(predict(model, task.store, torch.arange(120, device=here())), expected)
+    found = predict(model, task.store, torch.arange(120, device=here()))
+    # On a GPU the order of a product's sums depends on where in memory the weights begin.
+    torch.testing.assert_close(found, expected, rtol=1e-3 * on_a_real_gpu(), atol=0)
 
 
 @pytest.mark.parametrize(("edges", "head"), [("distances", "dipole"), ("bonds", "mean")])

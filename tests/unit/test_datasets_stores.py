@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from odd_molecules import LONE, with_odd_ones
-from pretended_gpu import GPU, pretended_gpu
+from pretended_gpu import GPU
 
 from datasets import pair_graphs, stores
 from datasets.dense_graphs import DenseBatch, DenseStore
@@ -37,7 +37,7 @@ def edges_of(batch: GraphBatch | DenseBatch) -> list[dict[tuple[int, int], int]]
             {(i, j): int(types[i, j]) for i, j in near.nonzero().tolist()}
             for near, types in zip(batch.near, batch.edge_types, strict=True)
         ]
-    first = torch.searchsorted(batch.graph, torch.arange(batch.size))
+    first = torch.searchsorted(batch.graph, torch.arange(batch.size, device=batch.graph.device))
     found: list[dict[tuple[int, int], int]] = [{} for _ in first]
     graph = batch.graph[batch.edge_index[0]]
     within = (batch.edge_index - first[graph]).T.tolist()
@@ -108,12 +108,12 @@ def test_node_numbers_of_large_graphs_have_room():
 
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 def test_small_molecules_are_filled_up_on_a_gpu_and_large_ones_listed(
-    cutoff, molecules, monkeypatch
+    cutoff, molecules, a_gpu, monkeypatch
 ):
     most = int(np.diff(molecules.graphs.node_offsets).max())
     assert most <= DENSE_ATOMS
     assert isinstance(store_of(molecules.graphs, CPU, cutoff), GraphStore)
-    with pretended_gpu(monkeypatch):
+    with a_gpu():
         assert isinstance(store_of(molecules.graphs, GPU, cutoff), DenseStore)
         monkeypatch.setattr(stores, "DENSE_ATOMS", most)
         assert isinstance(store_of(molecules.graphs, GPU, cutoff), DenseStore)
@@ -127,9 +127,9 @@ def test_small_molecules_are_filled_up_on_a_gpu_and_large_ones_listed(
 
 @pytest.mark.parametrize("most", [0, DENSE_ATOMS])
 @pytest.mark.parametrize("cutoff", [None, 3.0])
-def test_cutting_a_batch_waits_for_no_gpu(cutoff, most, molecules, monkeypatch):
+def test_cutting_a_batch_waits_for_no_gpu(cutoff, most, molecules, a_gpu, monkeypatch):
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         store = store_of(molecules.graphs, GPU, cutoff)
         chosen = Selection.of(torch.arange(120), GPU)
         gpu.waits.clear()

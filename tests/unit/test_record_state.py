@@ -37,6 +37,7 @@ def test_a_trial_is_what_its_events_say() -> None:
         placements=(PLACEMENT,),
         started=at(0.5),
         ended=at(100),
+        title="32",
     )
     assert state.trial(0).value("validation/r2") == 0.75
     assert state.trial(0).epoch == 3
@@ -191,7 +192,7 @@ def test_a_proposal_without_reports_is_a_waiting_trial() -> None:
     event = replace(proposed(0), inactive={"heads": 2})
     state = fold([began(), event])
     assert state.trial(0) == Trial(
-        0, event.config, event.drawn, Searched(0), inactive={"heads": 2}
+        0, event.config, event.drawn, Searched(0), inactive={"heads": 2}, title="32"
     )
     assert state.value(state.trial(0)) is None
 

@@ -1,55 +1,115 @@
 """What one sees: a live table on a terminal, plain lines elsewhere."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import pytest
+from happened import PLACEMENT, at, began, placed, proposed, report, reported
+from played import small_space
 from rich.console import Console
 
+from record.events import Ended, Event, Placed
+from record.state import StudyState, fold
+from record.trial import Status
 from studies import display
+from studies.agenda import Agenda
+from studies.attempt import Attempt
+from studies.budgets import Limits
 from studies.display import Display, with_progress
-from studies.ledger import TrialRecord
-from trainables.models.gnn import GNNConfig
+from studies.proposers import Search
+from studies.search_memory import SearchMemory
 
 
-@pytest.fixture
-def records() -> list[TrialRecord]:
-    return [
-        TrialRecord(0, GNNConfig(), "finished", 15, 0.75, seconds=3),
-        TrialRecord(1, GNNConfig(family="gin"), "pruned", 3, 0.99, seconds=1),
-        TrialRecord(2, GNNConfig(family="gat"), "failed", 2, 0.1, reason="loss nan [x]"),
-        TrialRecord(3, GNNConfig(family="sage"), "running", 7, 0.5),
-    ]
+def ended(number: int, status: Status, r2: float, reason: str = "") -> list[Event]:
+    """A trial that ends in its second epoch."""
+    begun: list[Event] = [proposed(number, epochs=15), placed(number), reported(number, 1)]
+    return [*begun, Ended(number, status, at(number), reason, (report(2, r2),))]
 
 
-def shown(records: list[TrialRecord], terminal: bool) -> str:
+BEFORE = [began(), *ended(0, "finished", 0.5), *ended(1, "failed", 0.1, "so it goes")]
+"""A study that goes on."""
+
+NOW: list[Sequence[Event]] = [
+    ended(2, "finished", 0.75),
+    ended(3, "pruned", 0.99),
+    ended(4, "failed", 0.1, "loss nan [x]"),
+    [proposed(5, epochs=15), placed(5)],
+]
+
+
+def shown(
+    terminal: bool,
+    before: Sequence[Event] = BEFORE,
+    now: Sequence[Sequence[Event]] = NOW,
+    nodes: bool = False,
+) -> str:
     text = io.StringIO()
-    console = Console(file=text, force_terminal=terminal, width=120, color_system=None)
-    with Display(console, "validation/r2", total=16, known=5) as view:
-        for record in records:
-            view.changed(record)
+    console = Console(file=text, force_terminal=terminal, width=140, color_system=None)
+    state = fold(before)
+    agenda = Agenda(
+        state, Search(state, SearchMemory(small_space(), "random", 0, "x")), Limits(16)
+    )
+    with Display(console, agenda, state.best(), nodes) as view:
+        for events in now:
+            tell(view, state, events)
     return text.getvalue()
 
 
-def test_a_log_file_gets_one_line_for_each_trial_that_ended(records: list[TrialRecord]) -> None:
-    lines = shown(records, terminal=False).splitlines()
+def tell(view: Display, state: StudyState, events: Sequence[Event]) -> None:
+    """What happens to one trial; those that wait are not shown."""
+    for event in events:
+        if isinstance(event, Placed):
+            view.live = {event.number: attempt(event.number), 99: attempt(99, placed=None)}
+        state.apply(event)
+        view.changed(state.trial(event.number))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def attempt(number: int, placed: datetime | None = datetime(2026, 1, 1, tzinfo=UTC)) -> Attempt:
+    """A trial in its eighth epoch."""
+    reports = [report(epoch) for epoch in range(1, 8)]
+    return Attempt(number, reports, 7, 7, "", 0.0, placed)
+
+
+def test_a_log_file_gets_one_line_for_each_trial_that_ended() -> None:
+    lines = shown(terminal=False).splitlines()
     assert len(lines) == 3
-    assert lines[0].split()[:4] == ["6/16", "trial", "0", "finished"]
+    assert lines[0].split()[:4] == ["3/16", "trial", "2", "finished"]
     assert "validation/r2 0.7500" in lines[0]
+    assert "epoch 2, 0 s" in lines[0]
     assert "loss nan [x]" in lines[2], "brackets in a reason are not markup"
     assert "\x1b" not in "".join(lines)
 
 
 def test_a_terminal_gets_a_live_table_of_how_the_study_stands(
-    records: list[TrialRecord], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(display, "REFRESH", 0.0)
-    text = shown(records, terminal=True)
-    assert "8 of 16 done" in text
-    assert "1 running, 1 pruned, 1 failed" in text
-    assert "best: trial 0" in text, "a pruned trial is not the best, whatever its value"
+    text = shown(terminal=True)
+    assert "5 of 16 done" in text
+    assert "1 running, 1 pruned, 1 failed" in text, "one waits for its place"
+    assert "best: trial 0" in text, "it is known from an earlier session"
+    *_, last = (line for line in text.splitlines() if "best: trial" in line)
+    assert "best: trial 2" in last, "a pruned trial is not the best, whatever its value"
     assert "elapsed 0:00:00, left 0:00:00" in text
     assert "epoch 7/15" in text
+
+
+def test_a_study_that_begins_has_no_best_and_no_time_left_to_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(display, "REFRESH", 0.0)
+    text = shown(terminal=True, before=[began()], now=[[proposed(0, epochs=15), placed(0)]])
+    assert "0 of 16 done" in text
+    assert "left ?" in text
+    assert "best" not in text
+
+
+def test_on_several_nodes_it_is_shown_where_trials_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "REFRESH", 0.0)
+    assert f"s on {PLACEMENT.node}" in shown(terminal=False, nodes=True)
+    assert f"epoch 7/15, {PLACEMENT.node}" in shown(terminal=True, nodes=True)
+    assert PLACEMENT.node not in shown(terminal=False)
 
 
 def test_progress_hands_on_every_result_in_order() -> None:

@@ -109,6 +109,41 @@ def test_reports_wait_and_are_written_when_they_are_due() -> None:
     assert list(log.read())[3:] == [reported(0, 1), reported(0, 2)]
 
 
+def test_what_waits_to_be_written_is_not_among_what_is_written() -> None:
+    history = begun(MemoryLog())
+    assert history.written(0) == history.state.trial(0)
+    history.add(reported(0, 1))
+    history.add(reported(0, 2))
+    assert history.state.trial(0).epoch == 2
+    known = history.written(0)
+    assert known is not None
+    assert (known.epoch, history.is_pending(0)) == (0, True)
+    assert known == fold(history.appender.log.read()).trial(0)
+    history.flush()
+    assert (history.written(0), history.is_pending(0)) == (history.state.trial(0), False)
+
+
+def test_an_event_that_is_written_at_once_takes_along_what_waits() -> None:
+    history = begun(MemoryLog())
+    history.add(reported(0, 1))
+    history.add(proposed(1))
+    assert not history.is_pending(0)
+    assert history.written(0) == history.state.trial(0)
+    assert history.written(1) == history.state.trial(1)
+
+
+def test_of_what_the_log_does_not_take_nothing_is_written() -> None:
+    history = begun(Full(OSError(28, "No space left on device")))
+    history.add(reported(0, 1))
+    with pytest.raises(OSError, match="No space left"):
+        history.add(ended(0, "failed"), proposed(1))
+    known = history.written(0)
+    assert known is not None
+    assert (known.status, known.epoch) == ("running", 0)
+    assert history.written(1) is None
+    assert history.written(77) is None
+
+
 def test_the_time_is_told_by_its_clock() -> None:
     clock = Clock()
     history = History(Appender(MemoryLog(), clock), StudyState(), clock.now)

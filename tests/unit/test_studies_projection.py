@@ -71,6 +71,7 @@ def test_epochs_wait_for_more_of_them_and_are_told_in_the_end() -> None:
         told.happens(reported(0, epoch))
     time.sleep(0.05)
     assert told.tracker.told == 0
+    told.history.flush()
     assert told.projection.finish(0.0) == []
     assert (told.is_shown(), told.tracker.told) == (True, 1)
 
@@ -220,9 +221,56 @@ def test_a_driver_that_was_superseded_tells_nothing() -> None:
 def test_what_the_log_did_not_take_is_not_told() -> None:
     told = Told()
     told.happens(proposed(0), placed(0), proposed(1), placed(1))
-    told.history.unwritten.add(0)
+    told.log.append = full  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(OSError, match="full"):
+        told.happens(ended(0, "failed"), proposed(2))
     assert told.projection.finish(0.0) == []
-    assert list(told.tracker.trials) == [1]
+    assert {each.status for each in told.tracker.trials.values()} == {"running"}
+    assert list(told.tracker.trials) == [0, 1]
+
+
+def full(group: object) -> None:
+    raise OSError(28, "full")
+
+
+def test_what_waits_to_be_written_is_told_when_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told without another change: the trial may do nothing for an hour."""
+    monkeypatch.setattr(projection, "PATIENCE", 0.01)
+    told = Told()
+    told.happens(proposed(0), placed(0))
+    told.history.flush()
+    told.happens(reported(0, 1))
+    wait_until(lambda: told.tracker.told > 2)
+    assert told.tracker.trials[0].epoch == 0
+    told.history.flush()
+    wait_until(lambda: told.tracker.trials[0].epoch == 1)
+    wait_until(lambda: not told.projection.waiting)
+    assert told.projection.finish(0.0) == []
+
+
+def test_what_is_written_while_its_trial_is_told_is_told_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Flushing(MemoryTracker):
+        def tell(self, trial: Trial) -> None:
+            super().tell(trial)
+            told.history.flush()
+
+    monkeypatch.setattr(projection, "PATIENCE", 0.01)
+    told = Told(Flushing())
+    told.happens(proposed(0), placed(0))
+    told.happens(reported(0, 1))
+    wait_until(lambda: 0 in told.tracker.trials and told.tracker.trials[0].epoch == 1)
+    assert told.projection.finish(0.0) == []
+
+
+def test_what_a_log_that_is_closed_never_takes_does_not_keep_a_session_from_ending() -> None:
+    told = Told()
+    told.happens(proposed(0), placed(0))
+    told.happens(reported(0, 1))
+    told.history.failure = OSError(28, "full")
+    assert told.projection.finish(60.0) == []
+    assert told.projection.waiting == {}
 
 
 def test_a_mistake_in_this_program_is_not_taken_for_an_absent_server() -> None:

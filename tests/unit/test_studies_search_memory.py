@@ -8,7 +8,9 @@ import optuna
 import pytest
 from happened import UNIX_MS, at, began, ended_session, placed
 from old_proposals import RECORDINGS, recorded, score
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState
 from recorded_space import RecordedConfig, recorded_space
 
 import studies.search_memory
@@ -245,6 +247,66 @@ def test_a_default_that_is_a_baseline_but_for_fields_not_searched_is_tried_once(
     assert [draw.role for draw in first] == [*(Baseline(index) for index in range(5)), Searched(5)]
     assert [asdict(draw.config)["standardize"] for draw in first] == [False] * 5 + [True]
     assert first[5].drawn not in [draw.drawn for draw in first[:5]]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+def test_equal_seeds_and_endings_give_equal_proposals(sampler: SamplerName) -> None:
+    def drawn(seed: int) -> list[Any]:
+        memory = SearchMemory(recorded_space(baseline=False), sampler, seed, OBJECTIVE)
+        return [asdict(each.config) for each in played(memory, 14)]
+
+    once = drawn(0)
+    assert drawn(0) == once
+    assert drawn(1)[5:] != once[5:]
+
+
+def played(memory: SearchMemory, count: int) -> list[Draw]:
+    """So many trials, one after the other, that all finish."""
+    draws = []
+    for number in range(count):
+        draws.append(memory.ask())
+        memory.tell(ended_as("finished", trial_of(number, draws[-1])))
+    return draws
+
+
+def test_tpe_finds_better_configurations_than_chance() -> None:
+    """Mean score of trials 30 to 59, for which others are drawn at random."""
+
+    def mean(sampler: SamplerName) -> float:
+        draws = played(SearchMemory(recorded_space(baseline=False), sampler, 0, OBJECTIVE), 60)
+        return sum(score(draw.config) for draw in draws[30:]) / 30
+
+    assert mean("tpe") > mean("random") + 0.3
+
+
+def test_a_sampler_learns_from_the_newest_trials_and_the_best_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What TPE is shown; as much as there is while the trials are few."""
+    seen: dict[int, list[int]] = {}
+
+    class Watched(TPESampler):
+        def infer_relative_search_space(
+            self, study: optuna.Study, trial: FrozenTrial
+        ) -> dict[str, BaseDistribution]:
+            states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+            known = study.get_trials(deepcopy=False, states=states)
+            seen[trial.number] = [each.number for each in known]
+            return super().infer_relative_search_space(study, trial)
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", Watched)
+    monkeypatch.setattr(studies.search_memory, "LEARNT", 6)
+    monkeypatch.setattr(studies.search_memory, "BEST", 2)
+    memory = SearchMemory(recorded_space(baseline=False), "tpe", 0, OBJECTIVE)
+    values = {0: 0.9, 1: 0.1, 2: 0.8, 3: 0.2, 5: 0.3, 6: 0.95}
+    for number in range(14):
+        trial = trial_of(number, memory.ask())
+        reports = tuple(_reports(3, values.get(number, 0.0)))
+        ending: Any = ("failed", ()) if number == 4 else ("finished", reports)
+        memory.tell(replace(trial, status=ending[0], reports=ending[1]))
+    assert seen[5] == [0, 1, 2, 3, 5]
+    assert seen[10] == [0, 2, *range(5, 11)]
+    assert seen[13] == [0, 6, *range(8, 14)]
 
 
 def test_optuna_says_nothing_of_what_it_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -76,13 +76,16 @@ def test_windows_are_pieces_of_training_episodes_with_their_actions(drives: Driv
         assert first // 40 == (first + 12) // 40
 
 
-def test_batches_tell_how_far_the_training_is(drives: Drives) -> None:
-    task = DrivingTask(drives, config_of(epochs=4), CPU)
+def test_batches_tell_how_far_scheduled_sampling_has_come(drives: Drives) -> None:
+    config = config_of(epochs=4, sampling_rate=1.0, sampling_schedule="linear")
+    task = DrivingTask(drives, config, CPU)
     generator = torch.Generator().manual_seed(0)
     epochs = [task.training_batches(generator, epoch) for epoch in (1, 2, 3, 4)]
-    progress = [batch.progress for batches in epochs for batch in batches]
+    rates = [batch.rate for batches in epochs for batch in batches]
+    assert rates[0] is None
+    found = [0.0 if rate is None else float(rate) for rate in rates]
     steps = 4 * task.steps_per_epoch()
-    np.testing.assert_allclose(progress, np.arange(steps) / steps)
+    np.testing.assert_allclose(found, np.arange(steps) / steps, rtol=1e-6)
 
 
 def test_a_window_longer_than_every_episode_is_refused(drives: Drives) -> None:
@@ -124,7 +127,7 @@ def test_the_sampling_rate_is_the_share_of_steps_that_see_a_prediction(drives: D
     )
     one = windows(config, drives)
     frames = (one.frames[:1, :1] / 2).expand(64, config.steps + 1, -1, -1, -1)
-    batch = Windows(frames, one.actions[:1].expand(64, -1, -1), progress=0.5)
+    batch = Windows(frames, one.actions[:1].expand(64, -1, -1), rate=torch.tensor(0.3))
     torch.manual_seed(0)
     seen = unroll(Adds(), batch, config) - batch.frames[:, 3:-1]
     own = seen[:, 1:].mean(dim=(2, 3, 4)) > 0.015

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from pretended_gpu import GPU, pretended_gpu
+from pretended_gpu import GPU
 from torch import nn
 
 from trainables.flat import FlatParameters
@@ -68,11 +68,11 @@ def test_steps_are_those_of_an_optimiser_of_all_parameters(model):
         torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-7)
 
 
-def test_on_a_gpu_an_lstm_comes_first_and_the_model_s_order_is_known(monkeypatch) -> None:
+def test_on_a_gpu_an_lstm_comes_first_and_the_model_s_order_is_known(a_gpu) -> None:
     torch.manual_seed(0)
     model = nn.ModuleDict({"encode": nn.Linear(3, 4), "core": nn.LSTM(4, 5, 2)})
     expected = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    with pretended_gpu(monkeypatch):
+    with a_gpu():
         flat = FlatParameters(model.to(GPU))
         vector = flat.vector.detach()
         in_order = flat.in_model_order(vector)

@@ -1,4 +1,5 @@
-"""The path of a GPU, on a machine that needs none: see `pretended_gpu`."""
+"""The path of a GPU, on a pretended one (see `pretended_gpu`), and on a real one where there is
+one."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,9 +11,9 @@ from typing import Any, ClassVar, get_args
 
 import pytest
 import torch
-from contracts import metrics, waits_of_a_step
+from contracts import SomeGPU, metrics, waits_of_a_step
 from moving_stripes import striped_drives
-from pretended_gpu import CPU, GPU, pretended_gpu
+from pretended_gpu import CPU, GPU
 from torch import Tensor, nn
 
 from datasets.driving import Drives
@@ -50,11 +51,11 @@ def gnn(family: Family, **changes: Any) -> GNNConfig:
     return replace(GNNConfig(family=family, width=8, batch_size=32, epochs=3), **changes)
 
 
-def with_a_forgotten_device(task: DrivingTask, starts: Tensor, frames: int, progress: float = 0.0):
+def with_a_forgotten_device(
+    task: DrivingTask, starts: Tensor, frames: int, rate: Tensor | None = None
+):
     places = starts[:, None] + torch.arange(frames)
-    return driving.Windows(
-        task.frames[places].float() / 255, task.actions[places[:, :-1]], progress
-    )
+    return driving.Windows(task.frames[places].float() / 255, task.actions[places[:, :-1]], rate)
 
 
 def test_a_tensor_that_is_made_on_the_cpu_is_caught(
@@ -95,11 +96,9 @@ def outside_of(training: _Training[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_all_weights_lie_in_the_vector(
-    core: Core, drives: Drives, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_weights_lie_in_the_vector(core: Core, drives: Drives, a_gpu: SomeGPU) -> None:
     config = replace(WORLD_MODEL, core=core, layers=2)
-    with pretended_gpu(monkeypatch):
+    with a_gpu():
         training = trained(DrivingTask(drives, config, GPU), config, GPU)
         assert outside_of(training) == []
         assert training.average is not None
@@ -111,11 +110,11 @@ def test_all_weights_lie_in_the_vector(
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_lstm_lies_where_cudnn_looks_for_it(
-    layers: int, drives: Drives, monkeypatch: pytest.MonkeyPatch
+    layers: int, drives: Drives, a_gpu: SomeGPU
 ) -> None:
     """All weights by layer, then all biases, from the beginning of the memory and without gaps."""
     config = replace(WORLD_MODEL, layers=layers)
-    with pretended_gpu(monkeypatch):
+    with a_gpu():
         training = trained(DrivingTask(drives, config, GPU), config, GPU)
         assert training.average is not None
         for model in (training.model, training.average.model):
@@ -163,7 +162,7 @@ def test_a_fit_goes_on_where_another_device_left_it(
     drives: Drives,
     molecules: MoleculeSet,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    a_gpu: SomeGPU,
 ) -> None:
     """Three epochs on devices in turn equal those of one, but for the order of sums."""
     make_task: MakeTask = partial(MoleculeTask, molecules)
@@ -175,7 +174,7 @@ def test_a_fit_goes_on_where_another_device_left_it(
         if device == CPU:
             found += epochs(make_task, config, CPU, tmp_path)
             continue
-        with pretended_gpu(monkeypatch) as gpu:
+        with a_gpu() as gpu:
             found += epochs(make_task, config, GPU, tmp_path)
         assert not gpu.mixed, gpu.mixed
     assert [epoch.number for epoch in found] == [1, 2, 3]
@@ -183,11 +182,9 @@ def test_a_fit_goes_on_where_another_device_left_it(
         assert metrics(one) == pytest.approx(metrics(other), rel=5e-3, abs=1e-4)
 
 
-def test_training_notices_that_cudnn_took_the_weights_away(
-    drives: Drives, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_notices_that_cudnn_took_the_weights_away(drives: Drives, a_gpu: SomeGPU) -> None:
     """What `nn.LSTM.flatten_parameters` does where there is cuDNN: training would do nothing."""
-    with pretended_gpu(monkeypatch):
+    with a_gpu():
         training = trained(DrivingTask(drives, WORLD_MODEL, GPU), WORLD_MODEL, GPU)
         core = training.model.get_submodule("core")
         for parameter in core.parameters():
@@ -197,12 +194,14 @@ def test_training_notices_that_cudnn_took_the_weights_away(
 
 
 class Watched(DrivingTask):
-    """Notes which batches are trained on, by how far the training is, and each evaluation."""
+    """Notes which batches are trained on, by what scheduled sampling has come to, and each
+    evaluation."""
 
     noted: ClassVar[list[str]]
 
     def loss(self, model: nn.Module, batch: driving.Windows) -> Tensor:
-        self.noted.append(f"step at {batch.progress:.2f}")
+        rate = 0.0 if batch.rate is None else float(batch.rate)
+        self.noted.append(f"step at {rate:.2f}")
         return super().loss(model, batch)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -212,14 +211,14 @@ class Watched(DrivingTask):
 
 @pytest.mark.parametrize("device", [CPU, GPU], ids=str)
 def test_first_steps_are_on_the_heaviest_batch_and_evaluate_warm(
-    device: torch.device, drives: Drives, monkeypatch: pytest.MonkeyPatch
+    device: torch.device, drives: Drives, a_gpu: SomeGPU
 ) -> None:
     Watched.noted = noted = []
     on_a_gpu = device == GPU
-    with pretended_gpu(monkeypatch) if on_a_gpu else nullcontext():
+    with a_gpu() if on_a_gpu else nullcontext():
         first_steps(Watched(drives, WORLD_MODEL, device), WORLD_MODEL, device)
-    assert noted[0] == "step at 1.00"
-    assert len([each for each in noted if each.startswith("step")]) == 3
+    assert noted[0] == "step at 0.50"
+    assert len([each for each in noted if each.startswith("step")]) == (5 if on_a_gpu else 3)
     assert noted.count("evaluation") == (2 if on_a_gpu else 1)
 
 

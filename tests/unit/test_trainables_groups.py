@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from pretended_gpu import GPU, pretended_gpu
+from contracts import SomeGPU
+from pretended_gpu import GPU
 from torch import Tensor
 from torch_geometric.nn import global_add_pool, global_mean_pool
 
@@ -50,12 +51,10 @@ def test_they_are_those_of_pyg(name: str) -> None:
     ("name", "further"),
     [("sums", (3,)), ("sums", (2, 4)), ("means", (3,)), ("to rows", (3,)), ("to rows", (2, 4))],
 )
-def test_on_a_gpu_they_are_the_same(
-    name: str, further: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_a_gpu_they_are_the_same(name: str, further: tuple[int, ...], a_gpu: SomeGPU) -> None:
     groups = Groups.of(GROUP, 5)
     expected = made(lambda x: WORK[name](groups, x), rows(*further))
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         there, x = GROUP.to(GPU), rows(*further).to(GPU)
         gpu.waits.clear()
         found = made(lambda x: WORK[name](Groups.of(there, 5), x), x)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from odd_molecules import with_odd_ones
 from pretended_gpu import GPU, PretendedGPU, pretended_gpu
+from real_gpu import RealGPU
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -99,13 +100,13 @@ def learned(data: MoleculeSet, config: GNNConfig, device: torch.device) -> dict[
 @pytest.mark.parametrize(("head", "normalization"), [("mean", "batch"), ("dipole", "layer")])
 @pytest.mark.parametrize(("family", "edges"), VARIANTS)
 def test_a_gpu_learns_what_a_cpu_does(
-    family, edges, head, normalization, most, molecules, monkeypatch
+    family, edges, head, normalization, most, molecules, a_gpu, monkeypatch
 ):
     fields = {"head": head, "normalization": normalization, "batch_size": 40}
     config = small(family, edges, **fields)
     expected = learned(molecules, config, CPU)
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         found = learned(molecules, config, GPU)
         assert not gpu.mixed
     assert found.keys() == expected.keys()
@@ -114,7 +115,7 @@ def test_a_gpu_learns_what_a_cpu_does(
         torch.testing.assert_close(found[name], value, rtol=bound, atol=bound)
 
 
-def second_step(data: MoleculeSet, config: GNNConfig, gpu: PretendedGPU) -> None:
+def second_step(data: MoleculeSet, config: GNNConfig, gpu: PretendedGPU | RealGPU) -> None:
     """The notes are of the second step of an epoch: its order has gone over."""
     task = MoleculeTask(data, config, GPU)
     model = task.model().to(GPU)
@@ -133,13 +134,13 @@ def second_step(data: MoleculeSet, config: GNNConfig, gpu: PretendedGPU) -> None
 @pytest.mark.parametrize(("head", "normalization"), [("mean", "batch"), ("dipole", "layer")])
 @pytest.mark.parametrize(("family", "edges"), VARIANTS)
 def test_no_step_waits_for_a_gpu_nor_mixes_devices(
-    family, edges, head, normalization, precision, most, molecules, monkeypatch
+    family, edges, head, normalization, precision, most, molecules, a_gpu, monkeypatch
 ):
     config = small(
         family, edges, head=head, normalization=normalization, precision=precision, dropout=0.1
     )
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         second_step(molecules, config, gpu)
         assert (gpu.waits, gpu.mixed) == ([], [])
 
@@ -179,10 +180,10 @@ def nodes_behind(tensor: Tensor) -> set[str]:
 @pytest.mark.parametrize("head", ["mean", "dipole"])
 @pytest.mark.parametrize(("family", "edges"), VARIANTS)
 def test_sums_on_a_gpu_come_out_the_same_every_time(
-    family, edges, head, most, molecules, monkeypatch
+    family, edges, head, most, molecules, a_gpu, monkeypatch
 ):
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
-    with pretended_gpu(monkeypatch):
+    with a_gpu():
         task = MoleculeTask(molecules, small(family, edges, head=head), GPU)
         model = task.model().to(GPU)
         batch = next(task.training_batches(torch.Generator().manual_seed(0), 1))
@@ -196,14 +197,14 @@ def test_sums_on_a_gpu_come_out_the_same_every_time(
 
 
 @pytest.mark.parametrize("most", [SMALL, LARGE])
-def test_an_evaluation_waits_once(most, molecules, monkeypatch):
+def test_an_evaluation_waits_once(most, molecules, a_gpu, monkeypatch):
     config = small("gcn", "distances")
     task = MoleculeTask(molecules, config, CPU)
     torch.manual_seed(0)
     expected = task.evaluate(task.model().eval())
     monkeypatch.setattr(module, "EVALUATION_BATCH", 5)
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         task = MoleculeTask(molecules, config, GPU)
         torch.manual_seed(0)
         model = task.model().eval().to(GPU)
@@ -215,31 +216,36 @@ def test_an_evaluation_waits_once(most, molecules, monkeypatch):
 
 
 @pytest.mark.parametrize("most", [SMALL, LARGE])
-def test_the_heaviest_batch_lies_on_the_gpu(most, molecules, monkeypatch):
+def test_the_heaviest_batch_lies_on_the_gpu(most, molecules, a_gpu, monkeypatch):
     config = small("gcn", "distances", batch_size=5)
     expected = MoleculeTask(molecules, config, CPU).heaviest_batch()
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         found = MoleculeTask(molecules, config, GPU).heaviest_batch()
-        assert found.positions.device == GPU
+        assert found.positions.is_cuda
         assert torch.equal(found.targets.cpu(), expected.targets)
         assert not gpu.mixed
 
 
-PLANTED: dict[str, Callable[[Tensor], Any]] = {
-    "mixed": lambda near: near & (torch.arange(near.shape[1]) >= 0),
-    "waits": lambda near: near & bool(near.any().item()),
-}
-
-
-@pytest.mark.parametrize("kind", PLANTED)
-def test_a_planted_fault_is_found(kind, molecules, monkeypatch):
+def plant(fault: Callable[[Tensor], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = dense_graphs.near_pairs
-    monkeypatch.setattr(dense_graphs, "near_pairs", lambda *args: PLANTED[kind](pairs(*args)))
+    monkeypatch.setattr(dense_graphs, "near_pairs", lambda *args: fault(pairs(*args)))
+
+
+def test_a_planted_mixture_of_devices_is_found(molecules, monkeypatch):
+    plant(lambda near: near & (torch.arange(near.shape[1]) >= 0), monkeypatch)
     with pretended_gpu(monkeypatch) as gpu:
         second_step(molecules, small("gcn", "distances"), gpu)
-        assert len(getattr(gpu, kind)) == 1
-        assert "dense_graphs.py" in getattr(gpu, kind)[0] or "on_a_gpu.py" in getattr(gpu, kind)[0]
+        (mixed,) = gpu.mixed
+        assert "dense_graphs.py" in mixed
+
+
+def test_a_planted_wait_is_found(molecules, a_gpu, monkeypatch):
+    plant(lambda near: near & bool(near.any().item()), monkeypatch)
+    with a_gpu() as gpu:
+        second_step(molecules, small("gcn", "distances"), gpu)
+        (wait,) = gpu.waits
+        assert "dense_graphs.py" in wait
 
 
 # --- Half precision --------------------------------------------------------------------------

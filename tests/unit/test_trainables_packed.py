@@ -4,8 +4,9 @@ from dataclasses import fields
 
 import pytest
 import torch
+from contracts import SomeGPU
 from moving_stripes import striped_drives
-from pretended_gpu import GPU, pretended_gpu
+from pretended_gpu import GPU
 
 from datasets.dense_graphs import DenseStore
 from datasets.graphs import GraphStore
@@ -32,15 +33,13 @@ def test_packed_molecules_are_the_batch_that_they_were(
             assert torch.equal(getattr(again, field.name), getattr(expected, field.name)), field
 
 
-def test_molecules_are_packed_where_they_lie(
-    molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_molecules_are_packed_where_they_lie(molecules: MoleculeSet, a_gpu: SomeGPU) -> None:
     some = torch.arange(5)
     expected = pack(GraphStore(molecules.graphs, CPU).select(some))
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         found = pack(GraphStore(molecules.graphs, GPU).select(some))
         assert not gpu.mixed
-        assert found.device == GPU
+        assert found.is_cuda
         assert torch.equal(found.cpu(), expected)
 
 
@@ -63,13 +62,17 @@ def test_a_packed_network_predicts_what_the_network_does(
 @pytest.mark.parametrize("edges", ["bonds", "distances"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_packed_network_answers_on_a_gpu(
-    molecules: MoleculeSet, family: Family, edges: Edges, monkeypatch: pytest.MonkeyPatch
+    molecules: MoleculeSet,
+    family: Family,
+    edges: Edges,
+    a_gpu: SomeGPU,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = GNNConfig(family=family, edges=edges, width=8, depth=2)
     served = PackedGNN(GNN(config, Standardizer(mean=2.0, std=1.5)).eval(), config)
     packed = pack(GraphStore(molecules.graphs, CPU).select(torch.arange(20)))
     expected = served(packed)
-    with pretended_gpu(monkeypatch) as gpu:
+    with a_gpu() as gpu:
         served.to(GPU)
         whole = served(packed.to(GPU))
         monkeypatch.setattr(packed_module, "TOGETHER", 7 * packed.shape[1] ** 2)

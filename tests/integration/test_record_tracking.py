@@ -17,13 +17,15 @@ import mlflow
 import pytest
 from asked import Ask
 from gate import OTHER, PASSWORD, TOKEN, USER, answering, gate, make_certificate
+from happened import began, placed, proposed
 from recorded_study import Told, record
 
 from datasets.errors import InputError
 from record import mlflow_store, tracking
 from record.mlflow_store import open_tracker
-from record.mlflow_tracker import not_recorded
+from record.mlflow_tracker import MLflowTracker, not_recorded
 from record.reading import from_mlflow
+from record.state import fold
 from record.tracker import NotRecorded, StudyFacts
 from record.tracking import check_answers
 from record.tracking_store import TrackingStore
@@ -254,6 +256,26 @@ def test_a_server_does_not_say_where_an_analysis_writes(served: int, tmp_path: P
     assert not (tmp_path / "there").exists()
 
 
+def test_nothing_of_a_study_is_written_into_a_folder_that_a_server_chose(
+    served: int, tmp_path: Path
+) -> None:
+    """Neither what is searched, when a study begins, nor weights: its experiment may be of a time
+    when the server had another place for artifacts."""
+    uri = f"http://127.0.0.1:{served}"
+    client = mlflow.MlflowClient(uri)
+    made = client.create_experiment("w", artifact_location=(tmp_path / "there").as_uri())
+    facts = StudyFacts("x", "Why?", {}, {}, {}, ("d", "d"))
+    tracker = MLflowTracker(client, made, "w")
+    with pytest.raises(InputError, match="keeps artifacts on its own disk"):
+        tracker.begin(facts)
+    tracker.tell(fold([began(), proposed(0), placed(0)]).trial(0))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "weights.pt").write_text("1")
+    with pytest.raises(InputError, match="keeps artifacts on its own disk"):
+        tracker.attach(0, tmp_path / "weights")
+    assert not (tmp_path / "there").exists()
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -306,6 +328,7 @@ def stub(status: int, content: str = "", **headers: str) -> Iterator[str]:
     ("status", "content", "headers", "said"),
     [
         (404, "", {}, "answers 404 Not Found: expected MLflow"),
+        (500, "", {}, "answers 500 Internal Server Error"),
         (503, "", {"Retry_After": "60"}, "answers 503 Service Unavailable"),
         (403, "", {}, "refuses (403 Forbidden): a login is missing"),
         (200, "<html>log in</html>", {"Content_Type": "text/html"}, "is not MLflow's"),
@@ -362,6 +385,12 @@ def test_a_database_that_is_away_is_refused_at_once(
     with pytest.raises(InputError, match=r"cannot use the tracking store .*unable to open"):
         tracking.connect(f"sqlite:///{tmp_path / 'no' / 'folder' / 'mlflow.db'}")
     assert time.monotonic() - begun < 5
+
+
+def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("no database, whatever its name says" * 100)
+    with pytest.raises(InputError, match=r"cannot use the tracking store .* not a database"):
+        open_tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "s", tmp_path)
 
 
 def test_what_mlflow_says_of_an_address_is_said_without_the_password() -> None:

@@ -1,0 +1,91 @@
+"""A study goes on as what it was begun as, or it is said what is different."""
+
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from fake_study import FAKE, FakeOptions, open_fake
+from fake_task import FakeConfig
+from happened import SPACE, began
+
+from datasets.errors import InputError
+from record import events
+from studies.options import Options
+from studies.question import refuse_another, spec_of
+from studies.space import Space
+
+GIVEN: dict[str, list[Any]] = {"ending": ["good", "bad"], "epochs": [3]}
+
+
+def spec(
+    options: Options | None = None,
+    data_options: FakeOptions | None = None,
+    seed: int = 0,
+    **more: list[Any],
+) -> Any:
+    data_options = data_options or FakeOptions()
+    space = Space.of(FakeConfig, "ending", {**GIVEN, **more}, lambda ending: {"level": 0.25})
+    return spec_of(FAKE, options or Options(), data_options, seed, open_fake(data_options), space)
+
+
+def test_a_spec_says_all_that_is_asked() -> None:
+    known = dict(spec())
+    defaults, baselines, fixed = (known.pop(key) for key in ("defaults", "baselines", "fixed"))
+    assert known == {
+        "study": "fake",
+        "objective": "validation/score",
+        "by": "ending",
+        "seed": 0,
+        "preset": "none",
+        "sampler": "tpe",
+        "version": version("orrery"),
+        "data.dataset": "nothing",
+        "data.digest": "digest of nothing",
+        "facts.train": 1,
+    }
+    assert fixed["epochs"] == 3
+    assert defaults.keys() == baselines.keys() == {"good", "bad"}
+
+
+def test_a_spec_is_read_from_the_log_as_it_was_written() -> None:
+    session = replace(began(), spec=spec())
+    assert events.from_json(events.to_json(session)) == session
+    refuse_another("s", began(spec=spec()), began(2, spec=spec()))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seed": 1}, "seed was 0, now 1"),
+        ({"options": Options(sampler="random")}, "sampler was tpe, now random"),
+        ({"options": Options(preset="named")}, "preset was none, now named"),
+        ({"data_options": FakeOptions("other")}, "data.dataset was nothing, now other"),
+        ({"epochs": [4]}, "fixed.epochs was 3, now 4"),
+        ({"ending": ["good"]}, "baselines.bad is gone"),
+        ({"ending": ["good", "bad", "raises"]}, "defaults.raises is new"),
+    ],
+)
+def test_another_question_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        refuse_another("s", began(spec=spec()), began(2, spec=spec(**given)))
+    assert said in str(refused.value)
+    assert str(refused.value).startswith("the study s was begun with another question: ")
+    assert str(refused.value).endswith("repeat the command it was begun with")
+
+
+def test_another_space_is_refused_with_each_difference_named() -> None:
+    wider = {**SPACE[0], "distribution": {"name": "IntDistribution", "attributes": {"low": 8}}}
+    new = {**SPACE[1], "key": "depth"}
+    with pytest.raises(InputError) as refused:
+        refuse_another("s", began(), began(2, space=(wider, new)))
+    said = str(refused.value)
+    assert "searched.width.distribution.attributes.low was 16, now 8" in said
+    assert "searched.learning_rate is gone; " in said
+    assert "searched.depth is new" in said
+    assert "seed" not in said
+
+
+def test_what_may_change_from_session_to_session_is_no_difference() -> None:
+    other = {**began().settings, "orrery.command": "python study.py --trials 99"}
+    refuse_another("s", began(), began(2, settings=other))
