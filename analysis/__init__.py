@@ -1,4 +1,4 @@
-"""What was found: reads MLflow and the data sets, writes figures and tables."""
+"""What was found: reads recorded studies and data sets, writes figures and tables."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """How a search went: the best so far, what each hyperparameter did, whether early scores tell.
 
-Every function draws one figure from what MLflow recorded.
+Every function draws one figure from what was recorded.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -156,10 +156,14 @@ def _trial(study: RecordedStudy, number: str) -> Trial:
         InputError: If there is none; the message says which there are.
     """
     known = {str(trial.number): trial for trial in study.every}
+    if not known:
+        raise InputError(f"no trial of {study.name} has begun: there is nothing to compare with")
     if number not in known:
         numbers = [trial.number for trial in study.every]
-        instead = f"{study.name}/NUMBER, {min(numbers, default=0)} to {max(numbers, default=0)}"
-        raise InputError(f"no trial {number} in {study.name}, or it was deleted: give {instead}")
+        raise InputError(
+            f"no trial {number} in {study.name}, or it was deleted: give {study.name}/NUMBER, "
+            f"{min(numbers)} to {max(numbers)}"
+        )
     return known[number]
 
 
@@ -188,7 +192,7 @@ def _config(study: Study[Any], trial: Trial) -> FitConfig:
     """
     here = {field.name for field in fields(study.config)}
     if others := sorted(here ^ trial.config.keys()):
-        commit = _short(_then(trial, names.COMMIT) or "not recorded")
+        commit = _short(_then(trial, names.COMMIT))
         raise InputError(
             f"{', '.join(others)}: not a hyperparameter both of the recorded trial and of this "
             f"version of the code; check out the trial's (commit {commit})"
@@ -196,10 +200,9 @@ def _config(study: Study[Any], trial: Trial) -> FitConfig:
     return values.made_of(study.config, trial.config)
 
 
-def _then(trial: Trial, tag: str) -> str | None:
-    """What there is to say of the places where it was trained, one after the other; None if it was
-    nowhere."""
-    return placements.in_turn(trial.placements)[tag] or None
+def _then(trial: Trial, tag: str) -> str:
+    """What there is to say of the places where it was trained, one after the other."""
+    return placements.in_turn(trial.placements)[tag]
 
 
 def _was_on_a_gpu(trial: Trial) -> bool:
@@ -260,7 +263,7 @@ def _code(trial: Trial) -> str:
     """Commit and versions, then and now."""
     code = of_this_code()
     before, now = _then(trial, names.COMMIT), code.commit
-    commits = _compared("code", before and _short(before), _short(now), "commit ")
+    commits = _compared("code", _short(before), _short(now), "commit ")
     if before == now and (now.endswith("+") or now == UNKNOWN):
         commits = f"code: {_short(now)} then and now, which does not say whether it is the same"
     versions = placements.packages(code.versions)
@@ -283,10 +286,8 @@ def _machine(trial: Trial, device: torch.device) -> str:
     return "\n".join(lines)
 
 
-def _compared(what: str, before: str | None, now: str, called: str = "") -> str:
+def _compared(what: str, before: str, now: str, called: str = "") -> str:
     """One line; of several that were recorded, one after the other, all are named."""
-    if before is None:
-        return f"{what}: not recorded, now {now}"
     if before == now:
         return f"{what}: the same ({called}{now})"
     return f"{what}: recorded {called}{before.replace(', ', ', then ')}, now {now}"

@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 import ray
-from analysis.runs import TrackingStore
 from fake_study import FAKE
 from places import TESTS
 from ray.cluster_utils import Cluster
 from spread_study import SPREAD
 
 from analysis.command_line import tracking_uri
-from engine import storage
-from engine.display import Display
-from engine.study import main
+from record.reading import from_mlflow
 from record.trial import Trial
-from studies import doctor
+from studies import doctor, ray_runner, storage
+from studies.display import Display
+from studies.study import main
 from trainables.versions import versions
 
 pytestmark = pytest.mark.alone
@@ -59,11 +58,11 @@ def where(cluster: Cluster, folder: Path, storage: str | None = None) -> list[st
 
 def each_epoch_is_there_once(runs: Path, trials: int, epochs: int) -> None:
     """In MLflow, of which nothing differs from the log."""
-    store = TrackingStore(tracking_uri(runs))
-    study = store.study("spread")
-    assert [trial.state for trial in study.trials] == ["finished"] * trials
+    study = from_mlflow("spread", tracking_uri(runs))
+    client = study.artifacts.store.client
+    assert [trial.status for trial in study.trials] == ["finished"] * trials
     for trial in study.trials:
-        told = store.client.get_metric_history(trial.run_id, study.objective)
+        told = client.get_metric_history(study.artifacts.run_id(trial), study.objective)
         assert [point.step for point in told] == [*range(1, epochs + 1)]
     assert doctor.main(["spread", "--runs-dir", str(runs)]) == 0
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Error, Page, expect, sync_playwright
-from trained_studies import MOLECULES
+from trained_studies import MOLECULES, known
 
-from analysis.runs import StudyRuns, TrackingStore
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -29,17 +30,23 @@ PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
-def runs(trained_copy: Path) -> StudyRuns:
-    return TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}").study(MOLECULES)
+def study(trained_copy: Path) -> RecordedStudy:
+    return known(trained_copy)
 
 
 @pytest.fixture(scope="module")
-def run_path(trained_copy: Path, runs: StudyRuns) -> str:
+def run_path(study: RecordedStudy) -> str:
     """Of the page of the study's run."""
-    store = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}")
-    experiment = store.client.get_experiment_by_name(MOLECULES)
+    experiment = study.artifacts.store.client.get_experiment_by_name(MOLECULES)
     assert experiment is not None
-    return f"#/experiments/{experiment.experiment_id}/runs/{runs.run_id}"
+    run_id = study.artifacts.run_id(None)
+    return f"#/experiments/{experiment.experiment_id}/runs/{run_id}"
+
+
+def name_of(trial: Trial) -> str:
+    """What the run of a trial is called: a final after the trial that it replicates."""
+    of = trial.replicate_of
+    return f"{trial.number if of is None else of:04d} {trial.title}"
 
 
 @pytest.fixture(scope="module")
@@ -114,35 +121,31 @@ def listed(page: Page, server: str, run_path: str) -> Page:
 
 
 def test_the_experiment_lists_the_study_and_under_it_its_trials_and_their_finals(
-    listed: Page, runs: StudyRuns
+    listed: Page, study: RecordedStudy
 ) -> None:
     page = listed
     row = page.locator(".ag-row", has=page.get_by_role("link", name=MOLECULES, exact=True))
     row.locator("button").first.click()
-    for trial in runs.trials:
-        expect(page.get_by_role("link", name=trial.name, exact=True)).to_be_visible()
-    final = runs.finals[0]
-    assert page.get_by_role("link", name=final.name, exact=True).count() == 0
-    parent = next(trial for trial in runs.trials if trial.number == final.of)
-    row = page.locator(".ag-row", has=page.get_by_role("link", name=parent.name, exact=True))
+    for trial in study.trials:
+        expect(page.get_by_role("link", name=name_of(trial), exact=True)).to_be_visible()
+    final = study.finals[0]
+    assert page.get_by_role("link", name=name_of(final), exact=True).count() == 0
+    parent = study.trial(final.replicate_of or 0)
+    row = page.locator(".ag-row", has=page.get_by_role("link", name=name_of(parent), exact=True))
     row.locator("button").first.click()
-    expect(page.get_by_role("link", name=final.name, exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name=name_of(final), exact=True)).to_be_visible()
 
 
 def test_runs_sort_by_the_objective_and_the_study_itself_comes_last(
-    listed: Page, runs: StudyRuns
+    listed: Page, study: RecordedStudy
 ) -> None:
     page = listed
     page.get_by_role("button", name=re.compile("^Sort")).click()
     page.get_by_text("validation/r2", exact=True).last.click()
-    best = max((*runs.trials, *runs.finals), key=lambda trial: trial.metrics["validation/r2"])
-    expect(page.locator('.ag-row[row-index="0"] a').first).to_have_text(best.name)
-    everything = sorted(
-        (*runs.trials, *runs.finals),
-        key=lambda trial: trial.metrics["validation/r2"],
-        reverse=True,
-    )
-    assert names(page) == [*(trial.name for trial in everything), MOLECULES]
+    everything = sorted(study.every, key=study.value, reverse=True)
+    best = page.locator('.ag-row[row-index="0"] a').first
+    expect(best).to_have_text(name_of(everything[0]))
+    assert names(page) == [*map(name_of, everything), MOLECULES]
 
 
 def test_the_run_of_the_study_opens_on_question_and_answer(
@@ -168,16 +171,16 @@ def test_the_report_is_shown_among_the_artifacts(page: Page, server: str, run_pa
 
 
 def test_the_champion_is_registered_under_the_name_of_the_study(
-    page: Page, server: str, runs: StudyRuns
+    page: Page, server: str, study: RecordedStudy
 ) -> None:
     page.goto("about:blank")
     page.goto(f"{server}/#/models?workflowType=machine_learning")
     row = page.get_by_role("row", name=re.compile(f"^{MOLECULES}"))
     row.get_by_role("link", name=re.compile("champion.*Version 1", re.DOTALL)).click()
     assert page.url.endswith(f"#/models/{MOLECULES}/versions/1")
-    champion = runs.champion_final
+    champion = study.champion_final
     assert champion is not None
     page.get_by_text("Inputs (1)").click()
     expect(page.get_by_text("float32")).to_be_visible()
-    page.get_by_role("link", name=champion.name).click()
-    expect(page.get_by_role("heading", name=champion.name)).to_be_visible()
+    page.get_by_role("link", name=name_of(champion)).click()
+    expect(page.get_by_role("heading", name=name_of(champion))).to_be_visible()

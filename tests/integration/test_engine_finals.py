@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from analysis.runs import TrackingStore
 from asked import (
     Ask,
     epochs_in_mlflow,
@@ -16,6 +15,7 @@ from asked import (
     stopping_when,
     trials_in_log,
 )
+from trained_studies import known
 
 from engine.agenda import Agenda
 from studies import doctor
@@ -61,7 +61,7 @@ def test_the_best_and_the_default_are_trained_again_on_fresh_seeds(
         )
         for of in finals
     }
-    study = TrackingStore(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}").study("s")
+    study = known(tmp_path / "runs", "s")
     assert study.champion is not None
     assert study.champion.number == max(reached, key=lambda of: reached[of])
     assert runs[-1].data.tags["orrery.trials"] == "5"

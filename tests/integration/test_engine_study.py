@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from analysis.runs import TrackingStore
 from asked import (
     Ask,
     epochs_in_mlflow,
@@ -20,6 +19,7 @@ from asked import (
     trials_in_log,
 )
 from fake_study import FAKE, FakeOptions, open_fake
+from trained_studies import known
 
 from datasets.errors import InputError
 from engine import budgets
@@ -114,23 +114,24 @@ def test_facts_of_the_data_stand_beside_what_the_engine_and_the_user_said(
     where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
     only = ("--local", "--ending", "good", "--epochs", "1", "--trials", "1")
     assert main(study, [*only, *where, "--name", "s"]) == 0
-    known = TrackingStore(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}").study("s")
-    (trial,) = known.trials
-    assert (trial.number, trial.state, trial.of) == (0, "finished", None)
-    assert {name: trial.tags[f"orrery.data.{name}"] for name in facts} == facts
-    assert known.data_options(FakeOptions) == FakeOptions("nothing")
-    assert known.params["data.digest"] == "digest of nothing"
-    assert {name: known.fact(name) for name in facts} == facts
+    recorded = known(tmp_path / "runs", "s")
+    (trial,) = recorded.trials
+    assert (trial.number, trial.status, trial.replicate_of) == (0, "finished", None)
+    tags = runs_in_mlflow(tmp_path)[0].data.tags
+    assert {name: tags[f"orrery.data.{name}"] for name in facts} == facts
+    assert recorded.data_options(FakeOptions) == FakeOptions("nothing")
+    assert recorded.params["data.digest"] == "digest of nothing"
+    assert {name: recorded.fact(name) for name in facts} == facts
     monkeypatch.setattr(replay, "STUDIES", (study,))
     assert replay.main(["s/0", *where]) == 0
 
 
 def test_a_fact_is_read_by_its_name_or_missed_by_it(ask: Ask, tmp_path: Path) -> None:
     assert ask("--local", "--ending", "good", "--epochs", "1", "--trials", "1") == 0
-    known = TrackingStore(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}").study("s")
-    assert (known.fact("train"), known.fact("unit", "none")) == ("1", "none")
+    recorded = known(tmp_path / "runs", "s")
+    assert (recorded.fact("train"), recorded.fact("unit", "none")) == (1, "none")
     with pytest.raises(InputError, match="s does not say what pixels its data have"):
-        known.fact("pixels")
+        recorded.fact("pixels")
 
 
 def test_another_seed_proposes_something_else(ask: Ask, tmp_path: Path) -> None:

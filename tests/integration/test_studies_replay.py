@@ -1,29 +1,30 @@
 """A recorded trial is trained again: the same numbers, or it is said what is not the same."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pyarrow as pa
 import pytest
 import torch
-from analysis.runs import COMMIT, DEVICE, TrackingStore
-from asked import Ask, runs_in_mlflow, stopping_when
+from asked import Ask, has_epochs, log_file, runs_in_mlflow, stopping_when, trials_in_log
 from fake_study import FAKE
 from fake_task import FakeTask
+from happened import BEGUN
 from moving_stripes import stripes
-from studies.ledger import Ledger
-from trained_studies import MOLECULES
+from recorded_study import Told, record
+from trained_studies import known
 
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
-from engine import session
-from engine.main import main
-from engine.provenance import TAGS, THREADS, of_this_code
-from engine.study import Study
-from studies import doctor, gnn_sweep, replay, world_model_sweep
+from record.events import Ended, Event, Placed, Proposed, Reported
+from record.log import FileLog
+from studies import doctor, gnn_sweep, replay, session, world_model_sweep
+from studies.agenda import Agenda
+from studies.provenance import Code, of_this_code
+from studies.study import Study, main
 
 FAMILIES = ("--family", "gcn", "gat", "--width", "8", "--dropout", "0.1", "--epochs", "3")
 GOOD = ("--local", "--ending", "good", "--trials", "1")
@@ -90,6 +91,40 @@ def client(folder: Path) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
 
 
+def retell(folder: Path, change: Callable[[Event], Event]) -> None:
+    """Has the log of a study tell otherwise what happened."""
+    file = log_file(folder)
+    events = list(FileLog(file).read())
+    file.unlink()
+    log = FileLog(file)
+    log.append([change(event) for event in events])
+    log.close()
+
+
+def on(**place: Any) -> Callable[[Event], Event]:
+    """Has every trial trained in another place."""
+    return lambda event: (
+        replace(event, placement=replace(event.placement, **place))
+        if isinstance(event, Placed)
+        else event
+    )
+
+
+def measured(epoch: int, metrics: dict[str, float]) -> Callable[[Event], Event]:
+    """Has every trial report something else of an epoch."""
+
+    def change(event: Event) -> Event:
+        if not isinstance(event, Reported | Ended):
+            return event
+        reports = tuple(
+            replace(each, metrics={**each.metrics, **metrics}) if each.epoch == epoch else each
+            for each in event.reports
+        )
+        return replace(event, reports=reports)
+
+    return change
+
+
 def numbers(said: str) -> str:
     return said.splitlines()[-1]
 
@@ -99,13 +134,14 @@ def test_a_trial_and_a_final_give_their_recorded_epochs_bit_for_bit(
 ) -> None:
     again = Replay(trained_copy, cache, capsys)
     before = sorted((path, path.stat().st_mtime_ns) for path in trained_copy.rglob("*"))
-    runs = TrackingStore(f"sqlite:///{trained_copy / 'mlflow.db'}").study(MOLECULES)
-    assert runs.finals[0].params["seed"] == "1"
-    for trial in (*runs.trials[-2:], runs.finals[0]):
-        said = again(0, trial.run_id)
+    study = known(trained_copy)
+    assert study.finals[0].config["seed"] == 1
+    for trial in (*study.trials[-2:], study.finals[0]):
+        said = again(0, study.artifacts.run_id(trial))
+        assert again(0, f"molecules/{trial.number}").splitlines()[0] == said.splitlines()[0]
         assert said.startswith(f"molecules/{trial.number}, ")
         assert numbers(said) == "numbers: bit for bit the same, 6 metrics of 2 epochs"
-        value = trial.metrics["validation/r2"]
+        value = study.value(trial)
         assert f"| {value!r} | {value!r} |" in " ".join(said.split())
         for same in ("versions", "data", "device", "processor", "threads"):
             assert f"\n{same}: the same (" in said
@@ -147,15 +183,12 @@ def test_a_stopped_trial_is_trained_again_as_far_as_it_came(
 ) -> None:
     """With the learning rates of all the epochs that it was to have."""
 
-    def two_epochs_done(ledger: Ledger) -> bool:
-        return any(record.epoch == 2 for record in ledger.records.values())
-
     common = ("--local", "--dataset", str(molecule_file), *FAMILIES, "--trials", "1")
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "should_stop", stopping_when(two_epochs_done))
+        patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(0, 2)))
         run_study(gnn_sweep.STUDY, tmp_path, *common)
     said = again(0, "s/0")
-    assert said.splitlines()[0].endswith(": stopped, 2 of 3 epochs recorded")
+    assert said.splitlines()[0].endswith(": paused, 2 of 3 epochs recorded")
     assert numbers(said) == "numbers: bit for bit the same, 6 metrics of 2 epochs"
     run_study(gnn_sweep.STUDY, tmp_path, *common)
     assert numbers(again(0, "s/0")) == "numbers: bit for bit the same, 6 metrics of 3 epochs"
@@ -173,9 +206,8 @@ def test_a_pruned_trial_is_trained_again_as_far_as_it_came(
     stopped_early: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = Replay(stopped_early / "runs", stopped_early / "data", capsys)
-    recorded = runs_in_mlflow(stopped_early)
-    states = {number: run.data.tags.get("orrery.state") for number, run in recorded.items()}
-    pruned = [number for number, state in states.items() if state == "pruned"]
+    trials = trials_in_log(stopped_early)
+    pruned = [trial.number for trial in trials if trial.status == "pruned"]
     assert pruned, "no trial was pruned: the search drew no bad one"
     said = again(0, f"s/{pruned[0]}")
     assert ": pruned, " in said.splitlines()[0]
@@ -207,8 +239,8 @@ def test_a_changed_data_set_is_named_and_not_trained_on(
     assert f"the data of s are not at {molecule_file}: give their path" in again.refused("s/0")
 
 
-def other_code(commit: str) -> dict[str, str]:
-    return {**of_this_code(), COMMIT: commit}
+def other_code(commit: str) -> Code:
+    return replace(of_this_code(), commit=commit)
 
 
 def test_a_changed_commit_is_named(
@@ -240,30 +272,15 @@ def test_changed_files_do_not_say_which(
 def test_all_commits_that_a_trial_was_trained_under_are_named(
     ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def two_epochs_done(ledger: Ledger) -> bool:
-        return any(record.epoch == 2 for record in ledger.records.values())
-
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "should_stop", stopping_when(two_epochs_done))
+        patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(0, 2)))
         patch.setattr(session, "of_this_code", lambda: other_code("1" * 40))
         assert ask(*GOOD, "--epochs", "4") == 0
-    assert runs_in_mlflow(tmp_path)[0].data.tags[COMMIT] == "1" * 40
+    assert runs_in_mlflow(tmp_path)[0].data.tags["orrery.commit"] == "1" * 40
     monkeypatch.setattr(session, "of_this_code", lambda: other_code("2" * 40))
     assert ask(*GOOD, "--epochs", "4") == 0
-    assert runs_in_mlflow(tmp_path)[0].data.tags[COMMIT] == f"{'1' * 40}, {'2' * 40}"
+    assert runs_in_mlflow(tmp_path)[0].data.tags["orrery.commit"] == f"{'1' * 40}, {'2' * 40}"
     assert "\ncode: recorded commit 1111111111, then 2222222222, now " in again(0, "s/0")
-
-
-def test_a_trial_of_before_these_were_recorded_is_trained_again(
-    ask: Ask, again: Replay, tmp_path: Path
-) -> None:
-    assert ask(*GOOD, "--epochs", "2") == 0
-    run = runs_in_mlflow(tmp_path)[0].info.run_id
-    for tag in TAGS:
-        client(tmp_path).delete_tag(run, tag)
-    said = again(0, "s/0")
-    for unknown in ("code", "versions", "device", "processor", "threads"):
-        assert f"\n{unknown}: not recorded, now " in said
 
 
 def test_a_run_that_the_doctor_recorded_anew_says_the_same(
@@ -272,6 +289,7 @@ def test_a_run_that_the_doctor_recorded_anew_says_the_same(
     assert ask(*GOOD, "--epochs", "2") == 0
     before = runs_in_mlflow(tmp_path)[0]
     said = again(0, "s/0")
+    client(tmp_path).set_tag(before.info.run_id, "orrery.replaced", "true")
     client(tmp_path).delete_run(before.info.run_id)
     assert f"no trial {before.info.run_id} in s, or it was" in again.refused(before.info.run_id)
     assert doctor.main(["s", "--repair", "--runs-dir", str(tmp_path / "runs")]) == 0
@@ -286,24 +304,27 @@ def test_a_run_that_the_doctor_recorded_anew_says_the_same(
 @pytest.mark.usefixtures("_threads")
 def test_it_has_the_threads_that_it_had(ask: Ask, again: Replay, tmp_path: Path) -> None:
     assert ask(*GOOD, "--epochs", "1") == 0
-    client(tmp_path).set_tag(runs_in_mlflow(tmp_path)[0].info.run_id, THREADS, "1, 2")
+    (trial,) = trials_in_log(tmp_path)
+    later = Placed(0, replace(trial.placements[0], threads=2), at=BEGUN)
+    log = FileLog(log_file(tmp_path))
+    events = list(log.read())
+    place = next(n for n, event in enumerate(events) if isinstance(event, Placed))
+    log_file(tmp_path).unlink()
+    FileLog(log_file(tmp_path)).append([*events[: place + 1], later, *events[place + 1 :]])
     assert "\nthreads: recorded 1, then 2, now 2\n" in again(0, "s/0")
     assert torch.get_num_threads() == 2
 
 
 def test_a_number_that_is_not_the_same_is_found(ask: Ask, again: Replay, tmp_path: Path) -> None:
     assert ask(*GOOD, "--epochs", "3") == 0
-    run = runs_in_mlflow(tmp_path)[0].info.run_id
-    mlflow_client = client(tmp_path)
-    (_, second, _) = mlflow_client.get_metric_history(run, "train/loss")
-    spoilt = second.value * (1 + 2**-52)
-    later = time.time_ns() // 1_000_000 + 1
-    mlflow_client.log_metric(run, "train/loss", spoilt, timestamp=later, step=second.step)
+    (trial,) = trials_in_log(tmp_path)
+    value = trial.reports[1].metrics["train/loss"]
+    spoilt = value * (1 + 2**-52)
+    retell(tmp_path, measured(2, {"train/loss": spoilt}))
     assert numbers(again(1, "s/0")) == (
-        f"numbers: they first differ in epoch 2: train/loss {spoilt!r} recorded, "
-        f"{second.value!r} now"
+        f"numbers: they first differ in epoch 2: train/loss {spoilt!r} recorded, {value!r} now"
     )
-    mlflow_client.log_metric(run, "validation/gone", 1.0, step=1)
+    retell(tmp_path, measured(1, {"validation/gone": 1.0}))
     said = numbers(again(1, "s/0"))
     assert said.endswith("first differ in epoch 1: validation/gone 1.0 recorded, none now")
 
@@ -311,10 +332,8 @@ def test_a_number_that_is_not_the_same_is_found(ask: Ask, again: Replay, tmp_pat
 def test_a_trial_of_a_gpu_is_compared_with_a_tolerance_and_says_where_it_runs(
     ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that a GPU trained in part as well."""
     assert ask(*GOOD, "--epochs", "3") == 0
-    run = runs_in_mlflow(tmp_path)[0].info.run_id
-    client(tmp_path).set_tag(run, DEVICE, "NVIDIA A10G, cpu")
+    retell(tmp_path, on(device="NVIDIA A10G"))
     loss = FakeTask.loss
 
     def nearly(self: FakeTask, model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
@@ -325,12 +344,12 @@ def test_a_trial_of_a_gpu_is_compared_with_a_tolerance_and_says_where_it_runs(
     assert numbers(again(0, "s/0")) == "numbers: bit for bit the same, 3 metrics of 3 epochs"
     scale = 1.01
     said = again(0, "s/0")
-    assert "\ndevice: recorded NVIDIA A10G, then cpu, now cpu\n" in said
+    assert "\ndevice: recorded NVIDIA A10G, now cpu\n" in said
     assert "\na GPU trained it, the CPU trains it again" in said
     assert "numbers: the same within 20%, 3 metrics of 3 epochs: in the median" in numbers(said)
     scale = 2.0
     assert "not the same within 20%" in numbers(again(1, "s/0"))
-    client(tmp_path).set_tag(run, DEVICE, "cpu")
+    retell(tmp_path, on(device="cpu"))
     scale = 1.01
     said = again(1, "s/0")
     assert "they first differ in epoch 1" in numbers(said)
@@ -357,28 +376,36 @@ def test_what_is_no_trial_is_refused_in_one_line(
 ) -> None:
     assert "no studies are recorded in" in again.refused("s/0")
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "should_stop", stopping_when(lambda ledger: bool(ledger.live)))
+        patch.setattr(Agenda, "should_stop", stopping_when(lambda state: bool(state.trials())))
         assert ask(*GOOD, "--epochs", "2") == 0
-    assert "s/0 has no recorded epoch: there is nothing to compare" in again.refused("s/0")
+    assert "no trial of s has begun: there is nothing to compare" in again.refused("s/0")
+    record(tmp_path / "runs", "lost", [Told("gcn", [], "failed")])
+    assert "lost/0 has no recorded epoch: there is nothing to comp" in again.refused("lost/0")
     study = runs_in_mlflow(tmp_path)[-1].info.run_id
-    assert "is the run of the study itself: give a trial, s/NUMBER, 0 to 0" in again.refused(study)
+    assert "is the run of the study itself: give a trial, s/NUMBER" in again.refused(study)
     assert f"no run {'0' * 32} in sqlite" in again.refused("0" * 32)
     assert "no run s in sqlite" in again.refused("s")
-    assert "no trial 7 in s, or it was deleted: give s/NUMBER" in again.refused("s/7")
     assert "no study t in " in again.refused("t/0")
     assert ask(*GOOD, "--epochs", "2") == 0
+    assert "no trial 7 in s, or it was deleted: give s/NUMBER, 0 to 0" in again.refused("s/7")
     monkeypatch.setattr(replay, "STUDIES", (gnn_sweep.STUDY,))
     assert "s is a study of fake: expected one of gnn" in again.refused("s/0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert "http://127.0.0.1:9 does not answer" in again.refused("s/0")
+    assert "http://127.0.0.1:9 does not answer" in again.refused("0" * 32)
 
 
 def test_a_trial_with_other_hyperparameters_than_the_code_has_is_refused(
     ask: Ask, again: Replay, tmp_path: Path
 ) -> None:
     assert ask(*GOOD, "--epochs", "1") == 0
-    run = runs_in_mlflow(tmp_path)[0]
-    client(tmp_path).log_param(run.info.run_id, "momentum", 0.9)
+    (trial,) = trials_in_log(tmp_path)
+
+    def with_momentum(event: Event) -> Event:
+        if not isinstance(event, Proposed):
+            return event
+        return replace(event, config={**event.config, "momentum": 0.9})
+
+    retell(tmp_path, with_momentum)
     said = again.refused("s/0")
     assert "momentum: not a hyperparameter both of the recorded trial and of this version" in said
-    assert run.data.tags[COMMIT][:10] in said
+    assert trial.placements[0].commit[:10] in said
