@@ -12,16 +12,16 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from tracker_contract import FACTS, Open, TrackerContract
 
+from record import mlflow_store
 from record.mlflow_tracker import LONGEST_TAG, MLflowTracker
 from record.state import StudyState, fold
 from record.tracker import NotRecorded, Tracker, bring_up
 from record.tracking import connect
 from record.trial import Report
-from studies import recording
 
 
 def client_of(folder: Path) -> mlflow.MlflowClient:
-    recording.make_database(folder / "mlflow.db")
+    mlflow_store.make_database(folder / "mlflow.db")
     return connect(f"sqlite:///{folder / 'mlflow.db'}")
 
 
