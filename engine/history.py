@@ -111,10 +111,12 @@ class History:
             return None if number in self.unwritten else self.state.trial(number)
 
     def written(self, number: int) -> Trial | None:
-        """A trial as far as the log has it for good; None if it has nothing of it. Any thread may
-        ask."""
+        """A trial as far as the log has it for good; None if it has nothing of it, or another
+        driver went on with the study, so that this one has nothing to say. Any thread may ask."""
         with self.lock:
-            return self.pending.get(number, self.state.known(number))
+            return (
+                None if self.is_superseded else self.pending.get(number, self.state.known(number))
+            )
 
     def is_pending(self, number: int) -> bool:
         """Whether something of a trial waits to be written. Any thread may ask."""

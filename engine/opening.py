@@ -18,7 +18,7 @@ from record.appender import Appender
 from record.events import EndStatus, SessionBegan, SessionEnded
 from record.facts import facts_of
 from record.folder import StudyFolder
-from record.known_log import check_not_old
+from record.known_log import OLDEST, check_not_old
 from record.log import FileLog, Log
 from record.mlflow_store import open_tracker
 from record.mlflow_tracker import MLflowTracker
@@ -95,8 +95,8 @@ def check_place(folder: StudyFolder) -> None:
         )
     if _has_files(UPath(folder.store / OLD_PIECES)):
         raise InputError(
-            f"the study {folder.name} in {folder.storage} was recorded by version 0.2.0 or older, "
-            "which kept no log: look at it and go on with it by that version, or give a new study "
+            f"the study {folder.name} in {folder.storage} was recorded by version {OLDEST}, which "
+            "kept no log: look at it and go on with it by that version, or give a new study "
             "another --name"
         )
 

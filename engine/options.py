@@ -107,7 +107,7 @@ class Options:
 
     storage: str | None = None
     """Where the nodes of a cluster share checkpoints and prepared data: s3://BUCKET/FOLDER, or a
-    folder that all of them mount. What the runs folder has of a study is copied there."""
+    folder that all of them mount. The study's log is there too: it stays where it was begun."""
 
     local: bool = False
     """Run the trials one by one in this process, without Ray, none stopped early: for a

@@ -4,7 +4,7 @@
 
 Its database lies in the runs folder, the artifacts in the shared storage, and every few minutes a
 copy of the database does too: a head whose disk is new begins with that one, and each study tells
-it from its ledger what it has missed. Returns once the server answers; does nothing where one does
+it from its log what it has missed. Returns once the server answers; does nothing where one does
 already.
 """
 
@@ -34,7 +34,7 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow"
 
 FIRST_COPY, BETWEEN_COPIES = 30.0, 300.0
-"""Seconds; a study's own ledger has what is newer."""
+"""Seconds; a study's own log has what is newer."""
 
 START = 120.0
 """Seconds that the server may take until it answers."""

@@ -92,7 +92,7 @@ class Tracker(Protocol):
 
     def faults(self, trial: Trial) -> list[str]:
         """What a trial that is shown is shown without, or otherwise than it stands, each in a few
-        words; its epochs apart. `tell` mends all of it."""
+        words; its epochs apart. `tell` repairs all of it."""
         ...
 
     def doubled(self) -> set[int]:

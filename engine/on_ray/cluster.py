@@ -89,7 +89,7 @@ def start(address: str | None = None) -> None:
             _join(address)
     finally:
         signal.signal(signal.SIGTERM, terminated)  # Ray has set one of its own
-    # Ray would print a paragraph for each process that dies; the ledger says it in a line.
+    # Ray would print a paragraph for each process that dies; the study says it in a line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
 
 

@@ -1,6 +1,7 @@
 """The shared storage: an S3 that runs in this process, folders, and what is wrong with them."""
 
 import shutil
+import time
 from pathlib import Path
 
 import boto3
@@ -221,6 +222,7 @@ def test_of_two_that_go_on_from_the_same_place_the_second_is_stopped(
     def closed(self: History, error: BaseException, group: list[object]) -> None:
         close(self, error, group)  # pyright: ignore[reportArgumentType]
         assert isinstance(error, Superseded)
+        time.sleep(0.5)  # for what MLflow is being told at this moment
         then.append(everything(storage, tmp_path))
 
     with monkeypatch.context() as patch:

@@ -94,6 +94,7 @@ def test_a_driver_that_was_superseded_knows_it() -> None:
     with pytest.raises(Superseded):
         history.add(ended(0, "failed"))
     assert history.is_superseded
+    assert history.written(0) is None, "it has nothing to say to MLflow any more"
 
 
 def test_what_is_cut_short_while_it_is_written_closes_the_log() -> None:
