@@ -12,11 +12,12 @@ from ray.cluster_utils import Cluster
 from spread_study import SPREAD
 
 from analysis.command_line import tracking_uri
+from engine import storage
+from engine.display import Display
+from engine.study import main
 from record.reading import from_mlflow
 from record.trial import Trial
-from studies import doctor, ray_runner, storage
-from studies.display import Display
-from studies.study import main
+from studies import doctor
 from trainables.versions import versions
 
 pytestmark = pytest.mark.alone

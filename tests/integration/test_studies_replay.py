@@ -19,12 +19,13 @@ from trained_studies import known
 
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
+from engine.agenda import Agenda
+from engine.main import main
+from engine.provenance import Code, of_this_code
+from engine.study import Study
 from record.events import Ended, Event, Placed, Proposed, Reported
 from record.log import FileLog
-from studies import doctor, gnn_sweep, replay, session, world_model_sweep
-from studies.agenda import Agenda
-from studies.provenance import Code, of_this_code
-from studies.study import Study, main
+from studies import doctor, gnn_sweep, replay, world_model_sweep
 
 FAMILIES = ("--family", "gcn", "gat", "--width", "8", "--dropout", "0.1", "--epochs", "3")
 GOOD = ("--local", "--ending", "good", "--trials", "1")
