@@ -21,7 +21,7 @@ from analysis.curves import training_seconds
 from analysis.predictions import Predictions
 from datasets.errors import InputError
 from datasets.sources import MoleculeSet
-from engine.study import main
+from engine.main import main
 from record.folder import StudyFolder
 from record.recorded_study import RecordedStudy
 from record.trial import Trial

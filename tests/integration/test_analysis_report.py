@@ -21,7 +21,7 @@ from analysis.finals import outcome, role_of
 from analysis.findings import opener
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
-from engine.study import main
+from engine.main import main
 from record.folder import StudyFolder
 from record.reading import recorded_study
 from record.tracker import StudyStatus

@@ -23,7 +23,7 @@ from mlflow.entities import Run
 
 from engine import projection, session
 from engine.agenda import Agenda
-from engine.driver import Trials
+from engine.driver import Driver
 from record import appender
 from record.mlflow_tracker import MLflowTracker
 from record.tracker import NotRecorded
@@ -73,19 +73,19 @@ def test_no_trial_waits_for_the_server(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trials_are_over = threading.Event()
-    tell, finish = MLflowTracker.tell, Trials.finish
+    tell, finish = MLflowTracker.tell, Driver.finish
 
     def waits(self: MLflowTracker, trial: Trial) -> None:
         assert trials_are_over.wait(60), "a trial waited for MLflow"
         tell(self, trial)
 
-    def over(self: Trials) -> None:
+    def over(self: Driver) -> None:
         assert self.agenda.ended == 4
         trials_are_over.set()
         finish(self)
 
     monkeypatch.setattr(MLflowTracker, "tell", waits)
-    monkeypatch.setattr(Trials, "finish", over)
+    monkeypatch.setattr(Driver, "finish", over)
     assert ask(*COMMAND) == 0
     assert shown(tmp_path) == ALL
 

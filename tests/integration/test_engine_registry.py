@@ -21,7 +21,7 @@ from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
 from engine import registry
 from engine.registry import ALIAS, register_champion
-from engine.study import main
+from engine.main import main
 from record.folder import StudyFolder
 from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded

@@ -19,6 +19,7 @@ from trained_studies import known
 
 from datasets.molecules import write_table
 from datasets.recordings import write_recordings
+from engine import prepare
 from engine.agenda import Agenda
 from engine.main import main
 from engine.provenance import Code, of_this_code
@@ -248,7 +249,7 @@ def test_a_changed_commit_is_named(
     ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     then, now = "1" * 40, "2" * 40
-    monkeypatch.setattr(session, "of_this_code", lambda: other_code(then))
+    monkeypatch.setattr(prepare, "of_this_code", lambda: other_code(then))
     assert ask(*GOOD, "--epochs", "2") == 0
     for commit, said in {
         then: "the same (commit 1111111111)",
@@ -263,7 +264,7 @@ def test_a_changed_commit_is_named(
 def test_changed_files_do_not_say_which(
     ask: Ask, again: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for where in (session, replay):
+    for where in (prepare, replay):
         monkeypatch.setattr(where, "of_this_code", lambda: other_code("1" * 40 + "+"))
     assert ask(*GOOD, "--epochs", "1") == 0
     said = again(0, "s/0")
@@ -275,10 +276,10 @@ def test_all_commits_that_a_trial_was_trained_under_are_named(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(0, 2)))
-        patch.setattr(session, "of_this_code", lambda: other_code("1" * 40))
+        patch.setattr(prepare, "of_this_code", lambda: other_code("1" * 40))
         assert ask(*GOOD, "--epochs", "4") == 0
     assert runs_in_mlflow(tmp_path)[0].data.tags["orrery.commit"] == "1" * 40
-    monkeypatch.setattr(session, "of_this_code", lambda: other_code("2" * 40))
+    monkeypatch.setattr(prepare, "of_this_code", lambda: other_code("2" * 40))
     assert ask(*GOOD, "--epochs", "4") == 0
     assert runs_in_mlflow(tmp_path)[0].data.tags["orrery.commit"] == f"{'1' * 40}, {'2' * 40}"
     assert "\ncode: recorded commit 1111111111, then 2222222222, now " in again(0, "s/0")
