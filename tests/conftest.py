@@ -87,7 +87,7 @@ def one_ray(run_folder: Path) -> Iterator[None]:
     (run_folder / "ray").touch(exist_ok=False)  # what a second process with tests of Ray stops at
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TESTS))
-        ray_cluster.start()
+        cluster.start()
         yield
         ray.shutdown()
 

@@ -14,9 +14,9 @@ from spread_study import SPREAD
 from analysis.command_line import tracking_uri
 from analysis.runs import TrackingStore
 from engine import storage
-from engine.on_ray import backend
 from engine.display import Display
 from engine.main import main
+from engine.on_ray import backend
 from studies import doctor
 from trainables.versions import versions
 

@@ -7,13 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from fake_study import FAKE
-from rich.console import Console
 from trained_studies import LITTLE
 
 from analysis import finals, predict, report
 from datasets.molecules import write_table
-from engine.command_line import parse
-from engine.session import Session
+from engine.command import command_of
 from engine.main import main
 from engine.study import Study
 from studies import doctor, gnn_sweep, replay, world_model_sweep
@@ -58,8 +56,7 @@ def test_a_target_of_any_name_is_studied_analysed_registered_and_predicted(
 def named(study: Study[Any], where: list[str], *arguments: str) -> str:
     """What a study is called by default."""
     line = ["--local", *where, *arguments]
-    typed = parse(line, "?", study.data_options, study.config, study.data_file)
-    return Session(study, typed, line, Console()).name
+    return command_of(study, line).name
 
 
 def test_a_recording_may_have_any_name(where: list[str]) -> None:

@@ -20,8 +20,8 @@ from analysis import dreams, predictions, served
 from analysis.runs import StudyRuns, TrackingStore, TrialRun
 from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
-from engine.registry import ALIAS, register_champion
 from engine.main import main
+from engine.registry import ALIAS, register_champion
 from studies import doctor, gnn_sweep
 from trainables.packed import pack, pack_drives
 
