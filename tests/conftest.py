@@ -20,6 +20,7 @@ from places import SHARED_DATA, TESTS
 
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from engine.on_ray import cluster
 from record import mlflow_store
 
 QM9 = SHARED_DATA / "qm9.parquet"
@@ -86,7 +87,7 @@ def one_ray(run_folder: Path) -> Iterator[None]:
     (run_folder / "ray").touch(exist_ok=False)  # what a second process with tests of Ray stops at
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TESTS))
-        ray_cluster.start()
+        cluster.start()
         yield
         ray.shutdown()
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from fake_study import FAKE
 
+from engine.driver import Driver
 from engine.main import main
 from engine.proposers import Search
 from engine.search_memory import SearchMemory
@@ -96,7 +97,7 @@ def in_the_middle_of_the_proposal(index: int) -> None:
 
 
 MOMENTS: dict[str, Callable[[], None]] = {
-    "before the first trial": lambda: before(Trials, "next"),
+    "before the first trial": lambda: before(Driver, "next"),
     "while MLflow's database is made": lambda: after(alembic.op, "create_table", 2),
     "before the log has a line": lambda: before(FileLog, "append"),
     "when the log has its first line": lambda: after(FileLog, "append"),
@@ -105,7 +106,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "between ask and start": lambda: after(Search, "propose", 2),
     "in the middle of a checkpoint": lambda: half_a_checkpoint(6),
     "between an epoch and its checkpoint": lambda: before(torch, "save", 7),
-    "after the last epoch": lambda: before(Trials, "completed", 2),
+    "after the last epoch": lambda: before(Driver, "heard", 6),
     "before Optuna's tell": lambda: before(SearchMemory, "tell", 2),
     "after Optuna's tell": lambda: after(SearchMemory, "tell", 2),
     "while the log is written": lambda: half_a_line_in_the_log(5),

@@ -150,7 +150,7 @@ class Study:
         self.log: Log = MemoryLog() if log is None else log
         self.tracker = MemoryTracker()
         self.space = small_space()
-        self.fates = dict(fates or {})
+        self.fates: dict[int, Fate] = dict(fates or {})
         self.every = every
         self.stops_early = stops_early
         self.clock = Clock()
@@ -236,7 +236,8 @@ class Fit:
         self.driver = driver
         self.spec = spec
         self.number = spec.number
-        self.fate: Fate = session.study.fates.get(self.number, "finishes")
+        fates: Mapping[int, Fate] = session.study.fates
+        self.fate: Fate = fates.get(self.number, "finishes")
         state = checkpoint.read(UPath(spec.resume)) if spec.resume else None
         self.history: list[dict[str, Any]] = state["history"] if state else []
         self.told = len(self.history)

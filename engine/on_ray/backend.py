@@ -182,6 +182,8 @@ class RayBackend:
                 storage_path=scratch,
                 callbacks=[Hearing(driver, roll, timeout)],
                 stop=SessionEnd(driver),
+                # By default Tune would have each trial save at its end, and take it for failed.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
             ),

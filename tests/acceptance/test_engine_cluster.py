@@ -14,7 +14,8 @@ from spread_study import SPREAD
 from analysis.command_line import tracking_uri
 from engine import storage
 from engine.display import Display
-from engine.study import main
+from engine.main import main
+from engine.on_ray import backend
 from record.reading import from_mlflow
 from record.trial import Trial
 from studies import doctor
@@ -143,7 +144,7 @@ def test_a_node_with_other_versions_is_refused(three, tmp_path, capsys, monkeypa
 def test_a_node_with_other_versions_that_joins_later_ends_the_session(
     three, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(ray_runner, "versions", lambda: {**versions(), "torch": "9.9.9"})
+    monkeypatch.setattr(backend, "versions", lambda: {**versions(), "torch": "9.9.9"})
     command = ["--ending", "good", "--trials", "1", "--epochs", "2", "--smoke"]
     assert main(FAKE, [*command, *where(three, tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

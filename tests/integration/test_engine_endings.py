@@ -1,6 +1,7 @@
 """How trials and studies end badly, and that it loses nothing: on Ray and without."""
 
 import errno
+import math
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from asked import (
 from fake_study import FAKE
 
 from datasets.errors import InputError
+from engine import driver
 from engine.main import main
 from record.log import FileLog
 from studies import doctor
@@ -45,8 +47,12 @@ ENDINGS = {
 
 @pytest.mark.ray
 def test_every_ending_reaches_the_log_and_mlflow_as_what_it_is(
-    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ask: Ask,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(driver, "MESSAGES_A_SECOND", math.inf)
     limits = ["--max-failures", "1", "--trial-timeout", "0.3", "--trials", str(len(ENDINGS))]
     marker = ["--marker", str(tmp_path / "marker")]
     assert ask("--epochs", "4", "--ending", *ENDINGS, *limits, *marker) == 0

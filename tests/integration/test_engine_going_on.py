@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from asked import (
     Ask,
@@ -24,8 +27,11 @@ from fake_task import FakeTask
 from places import TESTS
 
 from engine.agenda import Agenda
+from engine.driver import Driver, Verdict
 from engine.interrupts import ENDING
+from engine.results import report_of
 from studies import doctor
+from trainables.message import Message
 
 
 def test_the_same_command_goes_on_to_the_total(ask: Ask, tmp_path: Path) -> None:
@@ -96,6 +102,22 @@ def _wait_for(process: subprocess.Popen[str], folder: Path, file: str) -> None:
         time.sleep(0.2)
 
 
+def _wait_for_a_trial(process: subprocess.Popen[str]) -> None:
+    """Waits until Ray has begun a trial in a process of its own."""
+    deadline = time.monotonic() + 180
+    while not any("ray::" in each and "Trainable" in each for each in _below(process.pid)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no trial"
+        time.sleep(0.2)
+
+
+def _below(pid: int) -> Iterator[str]:
+    """What the processes below one call themselves."""
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):
+            yield " ".join(child.cmdline())
+
+
 def _without_a_preflight(folder: Path) -> None:
     """Ray starts with the trials then, as it does when a study goes on."""
     (folder / "runs" / "s").mkdir(parents=True)
@@ -140,7 +162,7 @@ def test_ctrl_c_twice_does_not_wait_for_the_epoch(tmp_path: Path) -> None:
     _without_a_preflight(tmp_path)  # it would take the hour
     process = _in_another_process([*where, "--name", "s", *hour])
     assert process.stdout is not None
-    _wait_for(process, tmp_path / "runs" / "s" / "trials", "*/trial-00000")
+    _wait_for_a_trial(process)
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     for line in process.stdout:
@@ -161,16 +183,56 @@ def test_a_trial_whose_last_epoch_nobody_heard_of_ends_without_training_again(
     def power_cut(*arguments: object) -> None:
         raise KeyboardInterrupt(arguments)
 
+    def cut_before_the_last(heard: Callable[[Driver, Message], Verdict]) -> Any:
+        def heard_or_not(driver: Driver, message: Message) -> Verdict:
+            if message.epochs[-1]["epoch"] == 3:
+                power_cut()
+            return heard(driver, message)
+
+        return heard_or_not
+
     with monkeypatch.context() as patch:
-        patch.setattr(Trials, "completed", power_cut)
+        patch.setattr(Driver, "heard", cut_before_the_last(Driver.heard))
         assert ask(*common) == 130
-    assert trials_in_log(tmp_path)[0].status == "paused"
+    (left,) = trials_in_log(tmp_path)
+    assert (left.status, left.epoch) == ("paused", 2)
     monkeypatch.setattr(FakeTask, "training_batches", power_cut)
     assert ask(*common) == 0
     (trial,) = trials_in_log(tmp_path)
     assert (trial.status, score_of(trial)) == ("finished", pytest.approx(0.503, abs=1e-4))
     run = runs_in_mlflow(tmp_path)[0]
     assert epochs_in_mlflow(tmp_path, run, "validation/score") == [1, 2, 3]
+
+
+@pytest.mark.ray
+def test_what_was_reported_is_not_lost_with_the_process_that_trained_it(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several epochs are in a message, at the pace at which studies run."""
+    told: list[Message] = []
+    heard = Driver.heard
+
+    def killing(driver: Driver, message: Message) -> Verdict:
+        verdict = heard(driver, message)
+        told.append(message)
+        if len(told) == 3:
+            os.kill(message.where["process"], signal.SIGKILL)
+        return verdict
+
+    monkeypatch.setattr(Driver, "heard", killing)
+    fast = ["--ending", "good", "--epochs", "40", "--seconds", "0.03", "--trials", "1"]
+    assert ask(*fast, "--max-failures", "1") == 0
+    assert "trial 0: its process died after epoch" in capsys.readouterr().out
+    (trial,) = trials_in_log(tmp_path)
+    assert (trial.status, len(trial.placements)) == ("finished", 2)
+    assert [report.epoch for report in trial.reports] == list(range(1, 41))
+    rows = [report_of(row) for message in told for row in message.epochs]
+    assert len(rows) >= 3 * 2, "or each epoch was a message"
+    epochs = [row.epoch for row in rows]
+    assert epochs == sorted(set(epochs)), "an epoch was trained twice"
+    assert rows == [trial.reports[epoch - 1] for epoch in epochs]
+    run = runs_in_mlflow(tmp_path)[0]
+    assert epochs_in_mlflow(tmp_path, run, "validation/score") == list(range(1, 41))
 
 
 def test_a_smaller_total_leaves_a_finished_study_as_it_is(

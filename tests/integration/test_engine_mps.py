@@ -36,7 +36,7 @@ import ray
 from engine.on_ray import cluster
 from engine.mps import PIPES, mps
 with mps(print, ray.shutdown):
-    ray_cluster.start()
+    cluster.start()
     there = ray.remote(lambda: os.environ.get(PIPES)).remote()
     print(ray.get(there) == os.environ[PIPES])
 print(ray.is_initialized())

@@ -8,12 +8,13 @@ import pytest
 import ray
 
 from datasets.errors import InputError
+from engine.on_ray import cluster
 from engine.on_ray.cluster import ray_map
 
 
 @pytest.mark.ray
 def test_results_come_in_the_order_of_the_items_however_few_are_under_way(monkeypatch):
-    monkeypatch.setattr(ray_cluster, "TASKS_AHEAD", 1)
+    monkeypatch.setattr(cluster, "TASKS_AHEAD", 1)
 
     def squared(item: int) -> int:
         return item**2
@@ -24,7 +25,7 @@ def test_results_come_in_the_order_of_the_items_however_few_are_under_way(monkey
 
 @pytest.mark.ray
 def test_only_a_window_of_items_is_under_way_at_once(monkeypatch):
-    monkeypatch.setattr(ray_cluster, "TASKS_AHEAD", 1)
+    monkeypatch.setattr(cluster, "TASKS_AHEAD", 1)
     taken: list[int] = []
 
     def same(item: int) -> int:

@@ -20,8 +20,8 @@ from analysis import dreams, predictions, served
 from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
 from engine import registry
-from engine.registry import ALIAS, register_champion
 from engine.main import main
+from engine.registry import ALIAS, register_champion
 from record.folder import StudyFolder
 from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded

@@ -19,13 +19,17 @@ from asked import (
     trials_in_log,
 )
 from fake_study import FAKE, FakeOptions, open_fake
+from ray import tune
+from ray.tune import ResultGrid
 from trained_studies import known
 
 from datasets.errors import InputError
 from engine import budgets
 from engine.main import main
+from engine.on_ray.tune_parts import Proposals, Verdicts
 from engine.study import StudyData
 from studies import replay
+from trainables.trainable import TrialTrainable
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,32 @@ def test_a_trial_stopped_by_asha_is_pruned_at_its_budget(stopped_early: Path) ->
     assert told[1].status == "finished", "a baseline must never be stopped early"
     complete = [trial for trial in told if trial.status == "finished"]
     assert all(recorded[t.number].data.metrics["epoch"] == 10 for t in complete)
+
+
+@pytest.mark.ray
+def test_trials_are_trainables_that_a_tuner_runs(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless `--local` says otherwise; who reports hears the verdict in Tune's own call."""
+    made: list[Any] = []
+    ran: list[ResultGrid] = []
+    begin, fit = tune.Tuner.__init__, tune.Tuner.fit
+
+    def begun(tuner: tune.Tuner, trainable: Any, **settings: Any) -> None:
+        made.append((trainable, settings["tune_config"]))
+        begin(tuner, trainable, **settings)
+
+    monkeypatch.setattr(tune.Tuner, "__init__", begun)
+    monkeypatch.setattr(tune.Tuner, "fit", lambda tuner: ran.append(fit(tuner)))
+    assert ask("--ending", "good", "--epochs", "2", "--trials", "2") == 0
+    ((trainable, config),) = made
+    assert issubclass(trainable, TrialTrainable)
+    assert issubclass(trainable, tune.Trainable)
+    assert isinstance(config.scheduler, Verdicts)
+    assert isinstance(config.search_alg, Proposals)
+    (grid,) = ran
+    assert len(grid) == len(trials_in_log(tmp_path)) == 2
+    assert grid.num_errors == 0
 
 
 def test_params_epochs_and_tags_are_all_recorded(ask: Ask, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import ray
 
 from datasets.errors import InputError
+from engine.on_ray import cluster
 from engine.on_ray.cluster import check_sockets
 
 LONG = "/tmp/" + "a-folder-of-a-batch-system/" * 3

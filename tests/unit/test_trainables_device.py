@@ -20,6 +20,7 @@ from trainables.device import (
     ran_out_of_memory,
 )
 from trainables.models.gnn import GNNConfig
+from trainables.trainable import TrialTrainable
 from trainables.trial_spec import TrialSpec
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
