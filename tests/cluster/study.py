@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from record.folder import StudyFolder
 from studies.checkpoints import opened
-from studies.known_log import known_state
+from record.known_log import known_state
 storage = opened(os.environ["ORRERY_STORAGE"])
 found = {}
 for trial in known_state(StudyFolder(Path.home() / "runs", "lab", storage)).trials():
