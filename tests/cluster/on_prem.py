@@ -1,9 +1,10 @@
 """clusters/on-prem.yaml end to end, on three machines that do not exist.
 
-`ray up`, a study, a worker switched off and on again, the head lost with its disk, the same
+`ray up`, a study, a worker switched off and on again, the head lost with all runs on it, the same
 command again, the log compared with MLflow, `ray down`. Prints what happens, and when.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -68,10 +69,11 @@ def run(made: Lab) -> None:
     until("it is back", lambda: study.said("node two (2 CPU) joined"), 180)
     until("a trial has ended", lambda: ended(made) >= 1, 300)
 
-    made.say("switch off the head, whose disk is lost")
+    made.say("switch off the head, and lose the runs on its disk")
     made.power_off("head")
     made.say(f"the command has ended with {study.ended(60)}")
-    made.boot("head", ADDRESSES["head"], disk="head-anew")
+    shutil.rmtree(made.folder / "disks" / "head" / "home" / USER / "runs")
+    made.boot("head", ADDRESSES["head"])
     made.does(ray_up, "up-again.log", **V1)
     made.say("`ray up` has returned again")
     Submitted(made, config, MORE, "again.log", **V1).ended_well()
