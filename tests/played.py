@@ -150,7 +150,7 @@ class Study:
         self.log: Log = MemoryLog() if log is None else log
         self.tracker = MemoryTracker()
         self.space = small_space()
-        self.fates = dict(fates or {})
+        self.fates: dict[int, Fate] = dict(fates or {})
         self.every = every
         self.stops_early = stops_early
         self.clock = Clock()
