@@ -13,7 +13,7 @@ from torch_geometric.datasets import QM9
 
 from datasets import downloads
 from datasets.molecules import molecule_table
-from engine import session
+from engine import resources
 from engine.main import main
 from studies.gnn_sweep import STUDY
 
@@ -93,7 +93,7 @@ def test_a_trial_gets_no_more_cores_than_this_process_may_use(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the machine has: ``taskset`` and batch systems give a share of it."""
-    monkeypatch.setattr(session, "cores", lambda: 3)
+    monkeypatch.setattr(resources, "cores", lambda: 3)
     assert "--cpus-per-trial 4: expected at most 3, the cores" in refused("--cpus-per-trial", "4")
 
 

@@ -14,6 +14,8 @@ from datasets.molecules import write_table
 from engine.command import command_of
 from engine.main import main
 from engine.study import Study
+from record.log import FileLog
+from record.state import fold
 from studies import doctor, gnn_sweep, replay, world_model_sweep
 
 TARGET = "homo/lumo gap (eV)"
@@ -89,7 +91,8 @@ def test_a_folder_that_is_called_as_the_home_folder_is_written_is_left_alone(
         for trials in ("1", "2"):
             line = [*asked, "--trials", trials, f"--runs-dir={runs}", "--data-dir=~/d"]
             assert main(FAKE, line) == 0
-        assert len(list((found / "s" / "ledger").glob("trial-*.parquet"))) == 2
+        state = fold(FileLog(found / "s" / "log.jsonl").read())
+        assert [trial.status for trial in state.trials()] == ["finished"] * 2
         assert doctor.main(["s", f"--runs-dir={runs}"]) == 0
         shutil.rmtree(found)
     assert not (tmp_path / "home" / "s").exists()

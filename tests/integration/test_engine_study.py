@@ -87,7 +87,7 @@ def test_a_trial_stopped_by_asha_is_pruned_at_its_budget(stopped_early: Path) ->
 def test_trials_are_trainables_that_a_tuner_runs(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless `--local` says otherwise; who reports hears the verdict in Tune's own call."""
+    """Unless it is asked for otherwise; who reports hears the verdict in Tune's own call."""
     made: list[Any] = []
     ran: list[ResultGrid] = []
     begin, fit = tune.Tuner.__init__, tune.Tuner.fit
