@@ -18,7 +18,7 @@ from engine.checkpoints import Checkpoints
 from engine.command import Command
 from engine.gpu_share import needed_gib
 from engine.lease import check_free, lease
-from engine.opening import OpenStudy, log_of, open_study
+from engine.opening import OpenStudy, check_place, log_of, open_study
 from engine.provenance import Code, of_this_code
 from engine.resources import Sharing, backend_of, gpus_of_a_trial, mps_of, parallel_map
 from engine.session import measured_before, session_of
@@ -63,8 +63,10 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
         OSError: If its log cannot be read or written.
     """
     gpus = gpus_of_a_trial(command)
-    if command.folder.store is not None and not command.options.dry_run:
-        check_free(command.folder, command.say)  # before anything takes minutes
+    if not command.options.dry_run:  # before anything takes minutes
+        check_place(command.folder)
+        if command.folder.store is not None:
+            check_free(command.folder, command.say)
     with mps_of(command, gpus):
         data = _data(command)
         space = command.space(data.decided)

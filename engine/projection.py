@@ -5,6 +5,7 @@ numbers of the trials of which the tracker does not know everything yet. While i
 pile up and nothing else does.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -58,11 +59,10 @@ class Projection:
         self.say = say
         self.seconds = 0.0
         self.problem = ""
-        self.waiting: dict[int, None] = {}
+        self.waiting: dict[int, float] = {}
         self.deleted = set(history.state.discarded)
         self.error: BaseException | None = None
         self.wake = threading.Condition()
-        self.is_urgent = False
         self.deadline: float | None = None
         self.thread = threading.Thread(target=self._work, name="tracker", daemon=True)
         self.thread.start()
@@ -71,9 +71,10 @@ class Projection:
         """See `engine.driver.Observer`. Epochs wait for more of them, nothing else does."""
         with self.wake:
             if trial.number not in self.deleted:
-                self.waiting[trial.number] = None
-                self.is_urgent |= trial.status != "running"
-                self.wake.notify()
+                is_urgent = trial.status != "running"
+                self._tell_at(trial.number, time.monotonic() + (0 if is_urgent else PATIENCE))
+                if is_urgent:
+                    self.wake.notify()
         self._put_down_deleted()
 
     def finish(self, patience: float) -> list[int]:
@@ -108,7 +109,7 @@ class Projection:
         try:
             while not self._is_over():
                 self._wait()
-                self._tell_all()
+                self._tell_due()
         except BaseException as error:  # a mistake in this program: `finish` raises it
             self.error = error
 
@@ -124,20 +125,36 @@ class Projection:
             return False
         return not self.waiting or (bool(self.problem) and time.monotonic() > self.deadline)
 
+    def _tell_at(self, number: int, due: float) -> None:
+        """A trial is to be told then, if it is not sooner."""
+        self.waiting[number] = min(due, self.waiting.get(number, due))
+
     def _wait(self) -> None:
         """Waits until there is a reason to tell what waits."""
         with self.wake:
             if not self.problem:
-                self.wake.wait_for(lambda: self.is_urgent or self.is_ending, PATIENCE)
+                self.wake.wait_for(lambda: self.is_ending or self._due(), self._left())
             elif not self.is_ending:
                 self.wake.wait_for(lambda: self.is_ending, AGAIN)
             else:
                 self.wake.wait(AT_THE_END)
-            self.is_urgent = False
 
-    def _tell_all(self) -> None:
+    def _left(self) -> float:
+        """Seconds until something is due."""
+        now = time.monotonic()
+        return max(0.0, min(self.waiting.values(), default=now + PATIENCE) - now)
+
+    def _due(self) -> list[int]:
+        """Numbers of the trials that are to be told now: all of them at the end, and when the
+        tracking server may be back."""
+        now = math.inf if self.is_ending or self.problem else time.monotonic()
+        return [number for number, due in self.waiting.items() if due <= now]
+
+    def _tell_due(self) -> None:
         begun = time.perf_counter()
-        for number in tuple(self.waiting):
+        with self.wake:
+            numbers = self._due()
+        for number in numbers:
             if self.history.is_superseded or not self._tell(number):
                 break
         self.seconds += time.perf_counter() - begun
@@ -145,7 +162,7 @@ class Projection:
     def _tell(self, number: int) -> bool:
         """Tells how a trial stands; returns whether the tracking server is there."""
         with self.wake:
-            self.waiting.pop(number, None)  # before it is read: what comes later counts anew
+            self.waiting.pop(number, None)  # before it is read: what comes later is told anew
         is_behind = self.history.is_pending(number)
         trial = self.history.written(number)
         if trial is None:
@@ -167,7 +184,7 @@ class Projection:
         is told afterwards."""
         with self.wake:
             if not self.is_ending:
-                self.waiting[number] = None
+                self._tell_at(number, time.monotonic() + PATIENCE)
 
     def _forget(self, number: int) -> None:
         with self.wake:
@@ -176,7 +193,7 @@ class Projection:
 
     def _is_away(self, number: int, error: NotRecorded) -> None:
         with self.wake:
-            self.waiting[number] = None
+            self._tell_at(number, 0.0)
         if not self.problem:
             self.say(
                 f"MLflow cannot be told ({error}); the study goes on, and what it has to record "

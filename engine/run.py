@@ -66,10 +66,10 @@ def run(prepared: Prepared) -> Outcome:
     options, state = prepared.command.options, prepared.open.state
     searched = _part(prepared, _search(prepared), _limits(prepared))
     best = state.best()
-    if best is None or not searched.is_answer or searched.undelivered:
+    if best is None or not searched.is_answer:
         return searched
     _say_best(prepared, searched, best)
-    if not options.best_count:
+    if searched.undelivered or not options.best_count:
         return searched
     finals = Replicates(state, prepared.space, options.best_count, options.seeds)
     prepared.command.say(finals.text())

@@ -21,7 +21,7 @@ from asked import trials_in_log as trials_of
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from engine import projection, session
+from engine import projection, run
 from engine.agenda import Agenda
 from engine.driver import Driver
 from record import appender
@@ -99,7 +99,7 @@ def test_what_was_not_delivered_is_named_with_the_command_that_delivers_it(
     again: str,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(session, "PATIENCE", 0.0)
+        patch.setattr(run, "PATIENCE", 0.0)
         patch.setattr(MLflowTracker, "tell", away)
         assert ask(*COMMAND) == 1
     said = capsys.readouterr()
@@ -134,14 +134,15 @@ def test_of_what_waits_only_numbers_are_kept(ask: Ask, monkeypatch: pytest.Monke
     finish = projection.Projection.finish
 
     def look(self: projection.Projection, patience: float) -> list[int]:
-        kept.extend(self.waiting.items())
+        kept.extend(self.waiting)
+        assert all(isinstance(due, float) for due in self.waiting.values())
         return finish(self, patience)
 
-    monkeypatch.setattr(session, "PATIENCE", 0.0)
+    monkeypatch.setattr(run, "PATIENCE", 0.0)
     monkeypatch.setattr(MLflowTracker, "tell", away)
     monkeypatch.setattr(projection.Projection, "finish", look)
     assert ask(*COMMAND) == 1
-    assert kept == [(number, None) for number in range(4)]
+    assert kept == [0, 1, 2, 3]
 
 
 def test_where_a_trial_was_is_not_forgotten_while_the_server_is_away(
@@ -155,7 +156,7 @@ def test_where_a_trial_was_is_not_forgotten_while_the_server_is_away(
             away()
         tell(self, trial)
 
-    monkeypatch.setattr(session, "PATIENCE", 0.0)
+    monkeypatch.setattr(run, "PATIENCE", 0.0)
     monkeypatch.setattr(MLflowTracker, "tell", away_at_first)
     monkeypatch.setattr("engine.opening.catch_up", lambda *_: None)
     monkeypatch.setattr(platform, "node", lambda: "one")
