@@ -23,6 +23,7 @@ from engine.provenance import Code
 from engine.results import placement_of, report_of
 from record.events import Ended, Event, Paused, Placed, Proposed, Reported
 from record.trial import Report, Status, Trial
+from record.values import plain
 from trainables import checkpoint
 from trainables.message import Message, Row
 from trainables.trial_spec import TrialSpec, trial_folder
@@ -133,7 +134,7 @@ class Driver:
         number = trial.number
         if number in self.attempts:
             self.checkpoints.look_again(number)
-        resume, rows = self._newest(number)
+        resume, rows = self._newest(trial)
         name = self.checkpoints.name(resume) if resume else ""
         now = self.history.appender.clock()
         self.live[number] = begun(trial, tuple(map(report_of, rows)), name, now)
@@ -147,14 +148,18 @@ class Driver:
             report_every=at_once / MESSAGES_A_SECOND,
         )
 
-    def _newest(self, number: int) -> tuple[UPath | None, Sequence[Row]]:
+    def _newest(self, trial: Trial) -> tuple[UPath | None, Sequence[Row]]:
         """The newest whole checkpoint of a trial, and the epochs that it holds."""
-        for folder in self.checkpoints.of_trial(number):
+        for folder in self.checkpoints.of_trial(trial.number):
             state = checkpoint.read(folder)
-            if state is not None:
+            if state is None:
+                why = "is damaged or cut off"
+            elif plain(state["config"]) != trial.config:
+                why = "is of another configuration, as if an older log had been put back"
+            else:
                 return folder, state["history"]
             name = self.checkpoints.name(folder)
-            self.say(f"trial {number}: its checkpoint {name} is damaged or cut off")
+            self.say(f"trial {trial.number}: its checkpoint {name} {why}")
         return None, ()
 
     def is_any_placed(self) -> bool:

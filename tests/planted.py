@@ -68,7 +68,7 @@ class Planted:
         folder = Path(str(self.study.sessions)) / f"session-0002/trial-{number:05d}"
         folder /= f"checkpoint_{epochs:06d}"
         rows = [{"epoch": epoch, **report(epoch).metrics} for epoch in range(1, epochs + 1)]
-        write_checkpoint(UPath(folder), rows)
+        write_checkpoint(UPath(folder), rows, {})
         return folder / "state.pt"
 
     def run(self, number: int | None) -> Run:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -274,7 +274,7 @@ class Fit:
         folder = UPath(self.spec.folder) / f"checkpoint_{len(self.history):06d}"
         death = self.session.study.death
         death.look("before a checkpoint")
-        write_checkpoint(folder, self.history)
+        write_checkpoint(folder, self.history, asdict(self.spec.config))
         death.look("after a checkpoint")
         self.checkpoint = name_of(folder)
         self.saved.append(folder)
@@ -317,10 +317,11 @@ def name_of(folder: UPath) -> str:
     return "/".join(folder.parts[-DEPTH:])
 
 
-def write_checkpoint(folder: UPath, history: list[dict[str, Any]]) -> None:
+def write_checkpoint(folder: UPath, history: list[dict[str, Any]], config: Any) -> None:
     """A checkpoint as of a fit; without waiting for the disk."""
     content = io.BytesIO()
-    torch.save({"epoch": len(history), "history": history}, content)
+    state = {"epoch": len(history), "history": history, "config": dict(config)}
+    torch.save(state, content)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / checkpoint.FILE).write_bytes(content.getvalue())
 

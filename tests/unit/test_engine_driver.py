@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -657,6 +658,20 @@ def test_of_a_damaged_checkpoint_it_is_said_and_the_one_before_is_taken(tmp_path
     assert (trial.status, [r.epoch for r in trial.reports]) == ("finished", [1, 2, 3, 4, 5])
 
 
+def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    one = OneTrial(study)
+    one.fit.reports()
+    one.driver.finish()
+    name = "session-0001/trial-00000/checkpoint_000001"
+    other = asdict(replace(one.fit.spec.config, seed=7))
+    write_checkpoint(study.root / name, one.fit.history, other)
+    again = OneTrial(study)
+    (said,) = again.session.said
+    assert said.startswith(f"trial 0: its checkpoint {name} is of another configuration")
+    assert again.fit.history == []
+
+
 def test_without_any_checkpoint_a_trial_begins_anew(tmp_path: Path) -> None:
     study = Study(tmp_path)
     one = OneTrial(study)
@@ -747,7 +762,8 @@ def find_out(one: OneTrial, moment: str) -> None:
 def leave_more_checkpoints_than_are_kept(one: OneTrial) -> None:
     for epoch in (7, 8, 9):
         name = f"session-0001/{trial_folder(0)}/checkpoint_{epoch:06d}"
-        write_checkpoint(one.study.root / name, one.fit.history)
+        config = asdict(one.fit.spec.config)
+        write_checkpoint(one.study.root / name, one.fit.history, config)
         one.session.checkpoints.saved(0, name)
 
 
