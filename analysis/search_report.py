@@ -19,7 +19,6 @@ STATUSES = (
     "pruned",
     "failed",
     "infeasible",
-    "dropped",
     "stopped",
     "paused",
     "running",

@@ -16,7 +16,7 @@ from upath import UPath
 from datasets.addresses import shown
 from datasets.errors import InputError
 from engine.command_line import CommandLine, parse
-from engine.listed import listed_space, read_configurations
+from engine.configurations import listed_space, read_configurations
 from engine.options import LONGEST_NAME, Options, part_of_a_name
 from engine.space import Space
 from engine.study import Study
@@ -124,8 +124,7 @@ class Command:
             listed = read_configurations(self.options.configurations, self.study.config)
             return listed_space(*of, listed, given, baseline)
         if self.options.sampler == "grid":
-            several = [field for field, values in given.items() if len(values) > 1]
-            return Space.of(*of, given, preset, baseline, only=several).grid()
+            return Space.of(*of, given, preset, baseline, only=given).grid()
         return Space.of(*of, given, preset, baseline)
 
     def environment(self) -> str:
@@ -159,12 +158,11 @@ def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     """The same command on little data, for two epochs, with one trial of what is tried first."""
     given = {"epochs": [2], **typed.given}
-    baseline = study.presets[study.baseline] if study.baseline else None
-    first = Space.of(study.config, study.by, given, reference=baseline).first()
+    space = Command(study, typed.options, typed.data, given, ()).space({})
     asked = typed.options.finalists
     options = replace(
         typed.options,
-        trials=len(first),
+        trials=len(space.first()),
         finalists=1 if asked is None else min(1, asked),
         seeds=min(2, typed.options.seeds),
     )

@@ -77,8 +77,8 @@ class Options:
     Gaussian process; grid: all combinations of the fields of which several values are given."""
 
     configurations: Path | None = None
-    """File of the configurations to train, and no others: JSON, a list of objects, each with some
-    fields and their values; the other fields have their defaults."""
+    """File of the configurations to train, after the baselines and the defaults: JSON, a list of
+    objects, each with some fields and their values; the others have their defaults."""
 
     scheduler: SchedulerName = "asha"
     """Whether unpromising trials are stopped early (asynchronous successive halving)."""

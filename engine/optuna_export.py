@@ -31,7 +31,6 @@ STATES: Mapping[Status, TrialState] = {
     "pruned": TrialState.PRUNED,
     "infeasible": TrialState.PRUNED,
     "failed": TrialState.FAIL,
-    "dropped": TrialState.FAIL,
 }
 """Status of a trial -> Optuna's word for it; an infeasible one also violates a constraint."""
 

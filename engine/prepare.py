@@ -98,8 +98,8 @@ def _data(command: Command) -> StudyData:
 
 def _check(data: StudyData, space: Space) -> None:
     if data.check is not None:
-        for value in space.compared:
-            data.check(space.corner(value, max))
+        for config in space.listed or [space.corner(value, max) for value in space.compared]:
+            data.check(config)
 
 
 def _is_new(command: Command) -> bool:

@@ -192,7 +192,7 @@ def _state(trial: Trial) -> TrialState:
             return TrialState.COMPLETE
         case "pruned" | "infeasible":
             return TrialState.PRUNED
-        case "failed" | "dropped":
+        case "failed":
             return TrialState.FAIL
     return TrialState.RUNNING
 

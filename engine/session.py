@@ -3,7 +3,7 @@ it as another one would mix two questions."""
 
 import platform
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -61,7 +61,7 @@ def _spec(command: Command, data: StudyData, space: Space) -> Mapping[str, Any]:
         names.BY: command.study.by,
         names.SEED: command.seed,
         names.PRESET: command.options.preset or "none",
-        names.SAMPLER: command.options.sampler,
+        names.SAMPLER: "listed" if command.options.configurations else command.options.sampler,
         "version": version("orrery"),
         **{names.OPTIONS + name: value for name, value in options.items()},
         names.DIGEST: data.digest,
@@ -116,7 +116,10 @@ def refuse_another(name: str, known: SessionBegan, given: SessionBegan) -> None:
     Raises:
         InputError: If that is something else; the message names each difference.
     """
-    differences = list(_differences(_question(known), _question(given)))
+    differences = [
+        *_differences(_question(known), _question(given)),
+        *_differences_of_lists(known.spec.get(LISTED, ()), given.spec.get(LISTED, ())),
+    ]
     if differences:
         raise InputError(
             f"the study {name} was begun with another question: {'; '.join(differences)}; "
@@ -125,7 +128,8 @@ def refuse_another(name: str, known: SessionBegan, given: SessionBegan) -> None:
 
 
 def _question(session: SessionBegan) -> dict[str, Any]:
-    return {**session.spec, "searched": {each["key"]: each for each in session.space}}
+    spec = {name: value for name, value in session.spec.items() if name != LISTED}
+    return {**spec, "searched": {each["key"]: each for each in session.space}}
 
 
 def _differences(known: Any, given: Any, place: str = "") -> Iterator[str]:
@@ -141,3 +145,20 @@ def _differences(known: Any, given: Any, place: str = "") -> Iterator[str]:
                 yield from _differences(known[key], given[key], inner)
     elif known != given:
         yield f"{place} was {known}, now {given}"
+
+
+def _differences_of_lists(
+    known: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """What is different in listed configurations; one is named by the fields that vary."""
+    before, now = ({tuple(each.items()): each for each in listed} for listed in (known, given))
+    every = (now | before).values()
+    fields = dict.fromkeys(name for each in every for name in each)
+    varied = [name for name in fields if len({each.get(name) for each in every}) > 1]
+    for what, there in (("new", now.keys() - before), ("gone", before.keys() - now)):
+        if there:
+            first = next(each for key, each in (now | before).items() if key in there)
+            named = ", ".join(f"{name} {first.get(name)}" for name in varied)
+            yield f"of the listed configurations {len(there)} are {what}, such as {named}"
+    if before.keys() == now.keys() and [*before] != [*now]:
+        yield "the listed configurations have another order"

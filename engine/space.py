@@ -1,9 +1,10 @@
 """The search space of a study, read off the annotations of its config dataclass."""
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import optuna
@@ -15,14 +16,17 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from datasets.errors import InputError
 from trainables.config import FitConfig, When
 
 Fields = Callable[[Any], Mapping[str, Any]]
 """Value of `Space.by` -> fields of a configuration; the others have their defaults."""
 
-
-End = Callable[[Iterable[int]], int]
+End = Callable[..., Any]
 """Of a range: `max` or `min`."""
+
+MANY = 10_000
+"""Configurations of a grid, at most: each is in the log whenever a session begins."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,17 @@ class Space:
             only: The fields that may be searched besides `by`; None: all.
 
         Raises:
-            InputError: If a given value is out of range, or does not go with a default or with an
-                end of a range.
+            InputError: If a given value is out of range, or does not go with another one, with a
+                default or with an end of a range.
         """
-        given = {field: tuple(dict.fromkeys(values)) for field, values in given.items()}
+        given = distinct(given)
         fixed = {field: values[0] for field, values in given.items() if len(values) == 1}
         several = [field for field, values in given.items() if len(values) > 1]
+        if preset and only is None and (decided := {*several} - {by}):
+            raise InputError(
+                f"--preset and several values of --{min(decided).replace('_', '-')}: expected one "
+                "of them, or --sampler grid for all combinations"
+            )
         left_out = set() if only is None and not preset else {f.name for f in fields(config)}
         left_out -= {by, *(only or ())}
         parameters = []
@@ -146,12 +155,20 @@ class Space:
             if parameter.when is None or cls._possible(parameter.when, given):
                 parameters.append(parameter)
         space = cls(config, by, tuple(parameters), fixed, preset, reference)
-        for value in space.compared:
-            space.default(value)
-            space.baseline(value)
-            space.corner(value, max)
-            space.corner(value, min)
+        space._check({*several} - {by})
         return space
+
+    def _check(self, several: Collection[str]) -> None:
+        """Makes what is tried first, and what the user's values give at the ends of the ranges of
+        the others."""
+        theirs = [parameter for parameter in self.parameters if parameter.field in several]
+        others = [parameter for parameter in self.parameters if parameter.field not in several]
+        for value in self.compared:
+            self.default(value)
+            self.baseline(value)
+            for values in islice(_combinations(theirs, self._base(value)), MANY):
+                self._corner(values, max, others)
+                self._corner(values, min, others)
 
     @staticmethod
     def _possible(when: When, given: Mapping[str, Sequence[Any]]) -> bool:
@@ -188,15 +205,22 @@ class Space:
         for parameter in self.parameters:
             if parameter.applies(values):
                 values[parameter.field] = parameter.suggest(trial)
-        return self._config(values)
+        if self.preset is not None:  # it leaves nothing to draw but the value of `by`
+            values = self._base(values[self.by])
+        return self.config(**values)
 
     def default(self, value: Any) -> FitConfig:
-        """The default configuration, or the preset, for a value of `by`.
+        """The default configuration, or the preset, for a value of `by`; a field whose default the
+        user left out has the first of the values that were given.
 
         Raises:
             InputError: If what the user fixed does not go with it.
         """
-        return self._config(self._defaults() | {self.by: value})
+        values = self._base(value)
+        for parameter in self.parameters:
+            if parameter.applies(values):
+                values[parameter.field] = _inside(parameter.distribution, values[parameter.field])
+        return self.config(**values)
 
     def baseline(self, value: Any) -> FitConfig:
         """What every configuration of a value of `by` is compared with.
@@ -210,25 +234,33 @@ class Space:
 
     def corner(self, value: Any, end: End) -> FitConfig:
         """For a value of `by` the configuration whose searched whole numbers are all the greatest
-        (`max`) or the least (`min`): of what the greatest takes, no other takes more.
+        (`max`) or the least (`min`): of what the greatest takes, no other takes more. Of listed
+        configurations the one whose whole numbers have the greatest, or least, product.
 
         Raises:
             InputError: If what the user fixed does not go with it.
         """
-        values = self._defaults() | {self.by: value}
-        for parameter in self.parameters:
+        if self.listed is not None:
+            return end((c for c in self.listed if getattr(c, self.by) == value), key=_size)
+        return self._corner(self._base(value), end, self.parameters)
+
+    def _corner(
+        self, values: Mapping[str, Any], end: End, parameters: Iterable[Parameter]
+    ) -> FitConfig:
+        values = dict(values)
+        for parameter in parameters:
             if parameter.applies(values):
                 values[parameter.field] = _extreme(parameter, values[parameter.field], end)
-        return self._config(values)
+        return self.config(**values)
 
     def is_baseline(self, number: int) -> bool:
         """Whether the trial of this number is one: they are the first."""
         return number < len(self.compared)
 
-    def _config(self, values: dict[str, Any]) -> FitConfig:
-        if self.preset is not None:
-            values = {**values, **self.preset(values[self.by]), **self.fixed}
-        return self.config(**values)
+    def _base(self, value: Any) -> dict[str, Any]:
+        """All fields for a value of `by`, as if nothing were searched."""
+        named = self.preset(value) if self.preset else {}
+        return {**self._defaults(), **named, self.by: value, **self.fixed}
 
     def first(self) -> list[dict[str, Any]]:
         """The parameters of what is tried first: for each value of `by` the baseline, and then its
@@ -250,30 +282,22 @@ class Space:
         """The same space, of which all combinations are tried.
 
         Raises:
-            InputError: If one of them does not go together.
+            InputError: If there are too many, or one of them does not go together.
         """
-        defaults = self._defaults()
-        return self.listing(
-            self._config(values) for values in self._grid(self.parameters, defaults)
-        )
-
-    def _grid(
-        self, parameters: Sequence[Parameter], values: dict[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        """All combinations of what some parameters may be, those that do not apply left out."""
-        if not parameters:
-            yield values
-            return
-        parameter, *others = parameters
-        choices = [values[parameter.field]]
-        if parameter.applies(values):
-            assert isinstance(parameter.distribution, CategoricalDistribution)
-            choices = list(parameter.distribution.choices)
-        for choice in choices:
-            yield from self._grid(others, {**values, parameter.field: choice})
+        parameters = [each for each in self.parameters if each.field != self.by]
+        bases = (self._base(value) for value in self.compared)
+        found = (each for base in bases for each in _combinations(parameters, base))
+        configs = [self.config(**values) for values in islice(found, MANY + 1)]
+        if len(configs) > MANY:
+            raise InputError(
+                f"--sampler grid: expected at most {MANY:,} configurations: give fewer values"
+            )
+        return self.listing(configs)
 
     def defaults_at(self) -> list[int]:
         """Numbers of the trials of the default configurations, by value of `by`."""
+        if self.listed is not None:
+            return [self.listed.index(self.default(value)) for value in self.compared]
         first = self.first()
         return [first.index(self.drawn(self.default(value))) for value in self.compared]
 
@@ -281,7 +305,7 @@ class Space:
         """What would have to be drawn for a configuration: the parameters that apply."""
         values = asdict(config)
         return {
-            parameter.key: _inside(parameter.distribution, values[parameter.field])
+            parameter.key: values[parameter.field]
             for parameter in self.parameters
             if parameter.applies(values)
         }
@@ -301,20 +325,37 @@ class Space:
             for parameter in self.parameters
         ]
 
-    def describe(self) -> dict[str, Any]:
-        """Everything that decides what is searched, as plain values: equal for equal spaces."""
-        return {
-            "searched": {
-                parameter.key: {
-                    **json.loads(distribution_to_json(parameter.distribution)),
-                    **({"when": _condition(parameter.when)} if parameter.when else {}),
-                }
-                for parameter in self.parameters
-            },
-            "fixed": dict(self.fixed),
-            "defaults": {value: asdict(self.default(value)) for value in self.compared},
-            "baselines": {value: asdict(self.baseline(value)) for value in self.compared},
-        }
+
+def distinct(given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """The values that were given for each field, each once."""
+    return {field: tuple(dict.fromkeys(values)) for field, values in given.items()}
+
+
+def _combinations(
+    parameters: Sequence[Parameter], values: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """All combinations of what some parameters may be; those that do not apply stay as they are.
+
+    Args:
+        parameters: With choices; those with a condition after those that it depends on.
+        values: All fields.
+    """
+    if not parameters:
+        yield values
+        return
+    parameter, *others = parameters
+    choices: Sequence[Any] = [values[parameter.field]]
+    if parameter.applies(values):
+        assert isinstance(parameter.distribution, CategoricalDistribution)
+        choices = parameter.distribution.choices
+    for choice in choices:
+        yield from _combinations(others, {**values, parameter.field: choice})
+
+
+def _size(config: FitConfig) -> int:
+    """Product of a configuration's whole numbers: what it takes grows with each of them."""
+    numbers = (value for name, value in asdict(config).items() if name not in ("epochs", "seed"))
+    return math.prod(max(1, value) for value in numbers if type(value) is int)
 
 
 def _condition(when: When) -> dict[str, Any]:

@@ -106,15 +106,6 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A trial will never be run to an end."""
-
-    number: int
-    reason: str
-    at: datetime
-
-
-@dataclass(frozen=True)
 class Scored:
     """A finished trial was scored on the test units, which is done once.
 
@@ -164,13 +155,12 @@ Event = (
     | Reported
     | Paused
     | Ended
-    | Dropped
     | Scored
     | Discarded
     | SessionEnded
 )
 
-DURABLE = (SessionBegan, Proposed, Paused, Ended, Dropped, Scored, Discarded, SessionEnded)
+DURABLE = (SessionBegan, Proposed, Paused, Ended, Scored, Discarded, SessionEnded)
 """Events that are on the disk before anything follows from them."""
 
 KINDS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}

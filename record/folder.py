@@ -49,11 +49,6 @@ class StudyFolder:
         return self.path / "report"
 
     @property
-    def outcomes(self) -> Path:
-        """What scored trials did on each test unit."""
-        return self.path / "outcomes"
-
-    @property
     def database(self) -> Path:
         """MLflow's, of all studies."""
         return self.runs_dir / "mlflow.db"

@@ -47,7 +47,6 @@ STATUS: Mapping[Status, str] = {
     "infeasible": "FAILED",
     "paused": "KILLED",
     "stopped": "KILLED",
-    "dropped": "KILLED",
 }
 """How a trial stands -> MLflow's word for it; one that waits has no run."""
 

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 from record.events import (
     Discarded,
-    Dropped,
     Ended,
     Event,
     Paused,
@@ -25,7 +24,6 @@ from record.trial import (
     OPEN,
     WITH_RESULT,
     Baseline,
-    Listed,
     Replicate,
     Report,
     Role,
@@ -60,9 +58,8 @@ class StudyState:
         self.endings: list[int] = []
         self._trials: dict[int, Trial] = {}
         self._by_status: dict[Status, dict[int, None]] = {status: {} for status in (*OPEN, *ENDED)}
-        self._by_status["dropped"] = {}
         self._by_role: dict[type[Role], list[int]] = {
-            kind: [] for kind in (Searched, Baseline, Replicate, Listed)
+            kind: [] for kind in (Searched, Baseline, Replicate)
         }
         self._search: list[int] = []
         self._best: int | None = None
@@ -234,10 +231,6 @@ class StudyState:
             if best is None or self.standing(trial) > self.standing(best):
                 self._best = trial.number
 
-    def _dropped(self, event: Dropped) -> None:
-        trial = self._standing(event, OPEN)
-        self._put(replace(trial, status="dropped", reason=event.reason, ended=event.at))
-
     def _scored(self, event: Scored) -> None:
         self._standing(event, ("finished",))
         if event.number in self.scores:
@@ -257,7 +250,7 @@ class StudyState:
 
     def _standing(
         self,
-        event: Placed | Reported | Paused | Ended | Dropped | Scored,
+        event: Placed | Reported | Paused | Ended | Scored,
         statuses: Sequence[Status],
     ) -> Trial:
         """The trial of an event, which has to stand in one of these ways."""
@@ -303,7 +296,6 @@ APPLY: Mapping[type[Event], Callable[[StudyState, Any], None]] = {
     Reported: StudyState._reported,
     Paused: StudyState._paused,
     Ended: StudyState._ended,
-    Dropped: StudyState._dropped,
     Scored: StudyState._scored,
     Discarded: StudyState._discarded,
 }

@@ -14,14 +14,12 @@ Status = Literal[
     "pruned",
     "failed",
     "infeasible",
-    "dropped",
 ]
 """How a trial stands.
 
 ``waiting`` for its place; ``running``; ``paused`` to make room, or because the session ends;
 ``stopped``: its session was cut off while it ran; ``finished`` its whole budget; ``pruned``:
-stopped early for good; ``failed``; ``infeasible``: needs more memory than there is; ``dropped``:
-will never be run to an end, and has none.
+stopped early for good; ``failed``; ``infeasible``: needs more memory than there is.
 """
 
 OPEN: tuple[Status, ...] = ("waiting", "running", "paused", "stopped")
@@ -35,7 +33,7 @@ ENDED: tuple[Status, ...] = (*WITH_RESULT, *WITHOUT_RESULT)
 
 @dataclass(frozen=True)
 class Searched:
-    """The role of a trial that a sampler proposed.
+    """The role of a trial that a sampler proposed, or a list of configurations.
 
     Attributes:
         index: Its place among the trials of the search, counted from 0, baselines included.
@@ -68,12 +66,7 @@ class Replicate:
     seed: int
 
 
-@dataclass(frozen=True)
-class Listed:
-    """The role of a trial that the user asked for by name; no sampler learns from it."""
-
-
-Role = Searched | Baseline | Replicate | Listed
+Role = Searched | Baseline | Replicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +123,7 @@ class Trial:
         reason: Why it stands as it does; empty where there is nothing to say.
         placements: Where it ran, one after the other.
         started: When it was first placed, UTC; None before.
-        ended: When it ended or was dropped, UTC; None before.
+        ended: When it ended, UTC; None before.
         inactive: Parameter -> what Optuna drew in the same go for a parameter that does not apply.
             While a trial runs, TPE counts these values too.
         output: The last lines that the process of a failed trial wrote.

@@ -1,4 +1,4 @@
-"""What is asked: studies, their engine and their command line."""
+"""What is asked, one file a study, and the commands that look after studies."""
 
 import sys
 from pathlib import Path

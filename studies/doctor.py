@@ -26,8 +26,8 @@ from datasets.errors import InputError
 from datasets.machine import file_system, is_shared
 from engine.agreement import Agreement, at_rest, compare, repair
 from engine.checkpoints import Checkpoints, opened
-from engine.known_log import parser
 from engine.lease import check_free, lease
+from engine.recorded_command_line import parser
 from record import names
 from record.folder import StudyFolder
 from record.known_log import check_there, known_state

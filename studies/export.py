@@ -24,8 +24,8 @@ from analysis.command_line import answer
 from datasets.errors import InputError
 from datasets.files import write_new
 from datasets.typed_paths import typed_path
-from engine.known_log import parser
 from engine.optuna_export import export
+from engine.recorded_command_line import parser
 from record.folder import StudyFolder
 from record.known_log import known_state
 

@@ -135,7 +135,7 @@ def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
     cut = [
         f for f in studied.finals if f.config["seed"] == 1 or f.replicate_of == first.replicate_of
     ]
-    lost = replace(first, number=100, role=Replicate(99, 1), status="dropped")
+    lost = replace(first, number=100, role=Replicate(99, 1), status="stopped")
     short = replace(studied, finals=(*cut, lost))
     assert {*short.finalists} == {*studied.finalists}
     found = finals.outcome(short, opener(studied, cache))

@@ -67,6 +67,25 @@ def test_values_arrive_with_their_types() -> None:
     }
 
 
+def test_several_numbers_and_truth_values_are_taken_of_one_epochs_and_seed() -> None:
+    line = typed(
+        *("--width", "48", "32", "--gradient-clip", "0.5", "1"),
+        *("--standardize", "true", "false"),
+    )
+    assert line.given == {
+        "gradient_clip": [0.5, 1.0],
+        "width": [48, 32],
+        "standardize": [True, False],
+    }
+    for single in ("--epochs", "--seed"):
+        with pytest.raises(InputError, match="unrecognized arguments: 3"):
+            typed(single, "2", "3")
+
+
+def test_a_file_of_configurations_is_a_path(home: Path) -> None:
+    assert typed("--configurations", "~/c.json").options.configurations == home / "c.json"
+
+
 def test_a_truth_value_must_be_true_or_false() -> None:
     with pytest.raises(InputError, match="--standardize: expected true or false, got 'yes'"):
         typed("--standardize", "yes")
@@ -102,7 +121,7 @@ def test_the_environment_sets_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("SAMPLER", "grid", "ORRERY_SAMPLER is grid: expected one of tpe, random, gp"),
+        ("SAMPLER", "best", "ORRERY_SAMPLER is best: expected one of tpe, random, gp, grid"),
         ("TRIALS", "many", "invalid int value: 'many'"),
     ],
 )

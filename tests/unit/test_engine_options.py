@@ -1,4 +1,7 @@
-"""Which names a study may have, and what becomes of a text that is to be part of one."""
+"""Options that have a form or exclude one another: names, shares of a GPU, how many trials."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +64,30 @@ def test_a_trial_has_no_more_than_one_gpu() -> None:
         Options(gpus_per_trial=2)
     with pytest.raises(InputError, match="--gpus-per-trial is nan"):
         Options(gpus_per_trial=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("trials", "listed", "total"),
+    [(None, None, 16), (3, None, 3), (40, None, 40), (None, 5, 5), (3, 5, 3), (40, 5, 5)],
+)
+def test_there_are_as_many_trials_as_asked_for_or_listed(
+    trials: int | None, listed: int | None, total: int
+) -> None:
+    assert Options(trials=trials).total(listed) == total
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"preset": "homework"}, "--configurations and --preset homework: expected one of them"),
+        ({"sampler": "grid"}, "--configurations and --sampler grid: expected one of them"),
+    ],
+)
+def test_configurations_come_from_one_place(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=f"^{said}$"):
+        Options(configurations=Path("c.json"), **more)
+
+
+def test_no_trial_at_all_is_refused() -> None:
+    with pytest.raises(InputError, match="--trials is 0: expected at least 1"):
+        Options(trials=0)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from recorded_space import recorded_space
 
 from engine.optuna_export import distributions, export
-from record.events import Dropped, Event, Proposed, SessionBegan
+from record.events import Event, Proposed, SessionBegan
 from record.log import MemoryLog
 from record.state import StudyState, fold
 from record.trial import Replicate
@@ -80,22 +80,19 @@ def test_a_final_has_the_parameters_of_the_trial_that_it_trains_again() -> None:
 def test_trials_without_an_end_have_none_in_optuna() -> None:
     state = known(
         began(),
-        *(proposed(number) for number in range(4)),
+        *(proposed(number) for number in range(3)),
         placed(1),
-        placed(2),
-        reported(2, 1),
-        ended(3, "infeasible"),
-        Dropped(1, "not needed", at(5)),
+        reported(1, 1),
+        ended(2, "infeasible"),
         ended_session(1, "KILLED"),
     )
-    waiting, dropped, stopped, infeasible = trials(state)
+    waiting, stopped, infeasible = trials(state)
     assert (waiting.state, waiting.datetime_start) == (TrialState.WAITING, None)
-    assert (dropped.state, dropped.user_attrs["status"]) == (TrialState.FAIL, "dropped")
     assert (stopped.state, stopped.datetime_complete) == (TrialState.RUNNING, None)
     assert stopped.intermediate_values == {1: 0.5}
     assert stopped.user_attrs["status"] == "stopped"
     assert (infeasible.state, infeasible.constraints) == (TrialState.PRUNED, {"memory": 1.0})
-    assert utc(infeasible.datetime_start) == utc(infeasible.datetime_complete) == at(103)
+    assert utc(infeasible.datetime_start) == utc(infeasible.datetime_complete) == at(102)
 
 
 def test_what_lies_outside_of_the_space_is_an_attribute() -> None:

@@ -9,7 +9,7 @@ from engine.checkpoints import Checkpoints, opened
 from engine.retention import Retention, kept
 from record.events import Ended
 from record.state import StudyState
-from record.trial import Baseline, Listed, Replicate, Role
+from record.trial import Baseline, Replicate, Role
 from trainables import checkpoint
 from trainables.trial_spec import trial_folder
 
@@ -73,9 +73,9 @@ def test_whatever_was_trained_beside_the_search_is_kept_and_is_not_compared(
 ) -> None:
     played = Played(tmp_path)
     played.trial("gcn", 0.1)
-    for role in (Replicate(0, 1), Replicate(0, 2), Listed()):
+    for role in (Replicate(0, 1), Replicate(0, 2)):
         played.trial("gcn", 0.9, role)
-    assert kept(played.state, "family", 1) == {0, 1, 2, 3}
+    assert kept(played.state, "family", 1) == {0, 1, 2}
 
 
 def test_checkpoints_go_when_their_trial_is_among_the_best_no_more(tmp_path: Path) -> None:

@@ -191,7 +191,6 @@ def asked(count: int, **given: Any) -> tuple[SearchMemory, list[Trial]]:
         ("pruned", TrialState.PRUNED),
         ("infeasible", TrialState.PRUNED),
         ("failed", TrialState.FAIL),
-        ("dropped", TrialState.FAIL),
         ("running", TrialState.RUNNING),
         ("stopped", TrialState.RUNNING),
         ("paused", TrialState.RUNNING),

@@ -91,6 +91,31 @@ def test_another_space_is_refused_with_each_difference_named() -> None:
     assert "seed" not in said
 
 
+def listed(*levels: float, **more: Any) -> Any:
+    """How a session of listed configurations begins."""
+    configs = [{"ending": "good", "level": level, **more} for level in levels]
+    return began(spec={**spec(), "listed": configs})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (listed(0.1, 0.3), "1 are new, such as level 0.3; .*1 are gone, such as level 0.2"),
+        (listed(0.1, 0.2, 0.4, 0.5), "2 are new, such as level 0.4"),
+        (listed(0.1), "1 are gone, such as level 0.2"),
+        (listed(0.1, 0.2, slope=1), "2 are new, such as level 0.1, slope 1; .*2 are gone"),
+        (listed(0.2, 0.1), "the listed configurations have another order"),
+        (began(spec=spec()), "2 are gone, such as level 0.1"),
+    ],
+)
+def test_other_listed_configurations_are_refused_with_one_of_them_named(
+    given: Any, said: str
+) -> None:
+    refuse_another("s", listed(0.1, 0.2), listed(0.1, 0.2))
+    with pytest.raises(InputError, match=said):
+        refuse_another("s", listed(0.1, 0.2), given)
+
+
 def test_what_may_change_from_session_to_session_is_no_difference() -> None:
     other = {**began().settings, "orrery.command": "python study.py --trials 99"}
     refuse_another("s", began(), began(2, settings=other))

@@ -1,9 +1,12 @@
 """The search space read off the annotations, and what the user takes out of it."""
 
+from typing import Any
+
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 
+import engine.space
 from datasets.errors import InputError
 from engine.space import Space, parameters_of
 from trainables.config import FitConfig
@@ -86,8 +89,11 @@ def test_the_baselines_are_the_defaults_of_each_family() -> None:
 
 
 def test_a_baseline_takes_the_first_choice_where_its_own_was_left_out() -> None:
-    baseline = space_of(normalization=["none", "batch"]).first()[0]
-    assert baseline["normalization"] == "none"
+    space = space_of(normalization=["none", "batch"])
+    assert space.first()[0]["normalization"] == "none"
+    config = space.baseline("gcn")
+    assert config == numbered(space, 0, space.first()[0]) == space.default("gcn")
+    assert config == GNNConfig(normalization="none")
 
 
 def test_a_preset_decides_everything_but_the_family_and_what_the_user_gave() -> None:
@@ -132,13 +138,151 @@ def test_a_preset_leaves_no_room_for_another_baseline() -> None:
     assert len(space.first()) == 2
 
 
-def test_equal_spaces_are_described_equally_and_different_ones_differently() -> None:
-    assert space_of().describe() == space_of().describe()
-    assert space_of(width=[64]).describe() != space_of().describe()
-    assert space_of(family=["gcn", "gin"]).describe() != space_of().describe()
-
-
 def test_a_fixed_value_that_goes_with_no_default_is_refused_at_once() -> None:
     with pytest.raises(InputError, match="depth is 20: expected 2 to 8 for gcn"):
         space_of(depth=[20])
     assert space_of(depth=[20], family=["deepgcn"]).compared == ("deepgcn",)
+
+
+def test_of_a_range_several_given_numbers_are_choices() -> None:
+    space = space_of(width=[48, 32], learning_rate=[1e-3, 2e-3])
+    width = next(p for p in space.parameters if p.field == "width")
+    assert width.distribution == CategoricalDistribution((48, 32))
+    config = suggest(space, **{**EVERYTHING, "width": 32}, family="gin", edges="bonds", depth=2)
+    assert (config.width, config.learning_rate) == (32, 1e-3)
+    assert {c.width for c in map(space.default, space.compared)} == {48}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_several_values_of_a_field_that_is_not_searched_are_choices() -> None:
+    space = space_of(gradient_clip=[0.5, 2.0])
+    assert "gradient_clip" in keys(space)
+    assert space.first()[0]["gradient_clip"] == 0.5
+    more = {**EVERYTHING, "gradient_clip": 2.0}
+    assert suggest(space, **more, family="gin", edges="bonds", depth=2).gradient_clip == 2.0
+
+
+def test_the_corners_of_several_given_numbers_are_their_ends() -> None:
+    space = space_of(width=[48, 96, 40])
+    assert [space.corner("gcn", end).width for end in (min, max)] == [40, 96]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dropout": [0.1, 1.5]},
+        {"learning_rate": [1e-3, float("nan")]},
+        {"depth": [3, 20], "family": ["gcn", "deepgcn"]},
+    ],
+)
+def test_each_of_several_given_values_is_checked_at_once(given: dict[str, list[object]]) -> None:
+    with pytest.raises(InputError, match=r"(dropout is 1.5|learning_rate is nan|depth is 20)"):
+        space_of(**given)
+
+
+def test_given_values_that_do_not_go_together_are_refused_though_the_ends_do() -> None:
+    both = {"context": [5, 12], "sequence_length": [10, 20]}
+    with pytest.raises(InputError, match="context is 12: expected less than sequence_length"):
+        Space.of(WorldModelConfig, "core", both)
+
+
+def grid(**given: list[object]) -> Space:
+    return Space.of(GNNConfig, "family", given, only=given).grid()
+
+
+def told(space: Space, *names: str) -> list[tuple[Any, ...]]:
+    """Some fields of what is listed."""
+    assert space.listed is not None
+    return [tuple(getattr(config, name) for name in names) for config in space.listed]
+
+
+def test_a_grid_has_all_combinations_once_and_the_defaults_first() -> None:
+    space = grid(family=["gin", "gcn"], width=[32, 64], gradient_clip=[0.5, 1.0], depth=[4])
+    assert told(space, "family", "width", "gradient_clip", "depth") == [
+        ("gin", 64, 1.0, 4),
+        ("gcn", 64, 1.0, 4),
+        ("gin", 32, 0.5, 4),
+        ("gin", 64, 0.5, 4),
+        ("gin", 32, 1.0, 4),
+        ("gcn", 32, 0.5, 4),
+        ("gcn", 64, 0.5, 4),
+        ("gcn", 32, 1.0, 4),
+    ]
+    assert space.largest == 8
+    assert space.defaults_at() == [0, 1]
+    assert keys(space) == ["gradient_clip", "family", "width"]
+
+
+def test_a_field_that_does_not_apply_takes_no_part_in_a_grid() -> None:
+    space = grid(family=["gcn", "gat"], heads=[1, 3, 4])
+    assert told(space, "family", "heads") == [("gcn", 2), ("gat", 1), ("gat", 3), ("gat", 4)]
+    assert space.listed is not None
+    assert [space.drawn(config) for config in space.listed[:2]] == [
+        {"family": "gcn"},
+        {"family": "gat", "heads": 1},
+    ]
+
+
+def test_a_condition_within_a_grid_is_that_of_each_combination() -> None:
+    space = grid(family=["gin"], edges=["bonds", "distances"], cutoff=[3.0, 5.0])
+    assert told(space, "edges", "cutoff") == [
+        ("distances", 3.0),
+        ("bonds", GNNConfig().cutoff),
+        ("distances", 5.0),
+    ]
+
+
+def test_a_grid_that_leaves_a_default_out_does_not_try_it() -> None:
+    space = grid(family=["gcn"], width=[32, 48])
+    assert told(space, "width") == [(32,), (48,)]
+    assert space.default("gcn") == space.baseline("gcn") == GNNConfig(width=32)
+
+
+def test_the_baselines_of_a_grid_come_before_the_defaults() -> None:
+    given = {"core": ["builtin"], "hidden": [32, 64]}
+    space = Space.of(WorldModelConfig, "core", given, None, lstm_homework, only=given).grid()
+    published, default, *others = told(space, "hidden", "gradient_clip")
+    assert published == (32, lstm_homework("builtin")["gradient_clip"])
+    assert [default, *others] == [(32, 1.0), (64, 1.0)]
+    assert (space.defaults_at(), space.largest) == ([1], 3)
+
+
+def test_a_grid_over_a_preset_changes_what_is_given_alone() -> None:
+    given = {"width": [16, 32]}
+    space = Space.of(GNNConfig, "family", given, homework, only=given).grid()
+    expected = [
+        {**homework(family), "width": width} for family, width in told(space, "family", "width")
+    ]
+    assert space.listed == tuple(GNNConfig(**each) for each in expected)  # pyright: ignore[reportArgumentType]
+    assert len(expected) == 10
+
+
+def test_a_preset_that_is_not_a_grid_takes_one_value_of_a_field() -> None:
+    with pytest.raises(InputError, match="--preset and several values of --width: expected one"):
+        Space.of(GNNConfig, "family", {"width": [16, 32]}, homework)
+
+
+def test_a_combination_of_a_grid_that_cannot_be_is_refused() -> None:
+    with pytest.raises(InputError, match="depth is 20: expected 2 to 8 for gcn"):
+        grid(family=["deepgcn", "gcn"], depth=[3, 20])
+
+
+def test_a_grid_that_is_too_large_is_refused_before_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine.space, "MANY", 6)
+    given: dict[str, list[object]] = {"family": ["gcn"], "width": [32, 40, 48]}
+    assert grid(**given, batch_size=[32, 64]).largest == 6
+    with pytest.raises(InputError, match="--sampler grid: expected at most 6 configurations"):
+        grid(**given, batch_size=[32, 64, 128])
+
+
+def test_the_largest_and_the_smallest_of_listed_configurations_are_among_them() -> None:
+    listed = [
+        GNNConfig(width=128, depth=2, seed=9**9),
+        GNNConfig(width=96, depth=6),
+        GNNConfig(width=32, depth=2),
+        GNNConfig(family="gin"),
+    ]
+    space = space_of(family=["gcn", "gin"]).listing(listed)
+    assert [space.corner("gcn", end) for end in (max, min)] == [listed[1], listed[2]]
+    assert space.corner("gin", max) == space.corner("gin", min) == listed[3]

@@ -33,7 +33,7 @@ def test_every_picture_and_file_that_the_readme_names_is_there() -> None:
     "page", ["README.md", *(f"docs/{each.name}" for each in (ROOT / "docs").glob("*.md"))]
 )
 def test_every_script_that_a_page_names_is_there(page: str) -> None:
-    folders = "analysis|benchmarks|clusters|datasets|studies|tests|trainables"
+    folders = "analysis|benchmarks|clusters|datasets|engine|record|studies|tests|trainables"
     named = re.findall(rf"\b((?:{folders})/[\w/]+\.(?:py|yaml))\b", (ROOT / page).read_text())
     assert named
     assert [path for path in named if not (ROOT / path).is_file()] == []

@@ -74,7 +74,7 @@ def test_one_of_which_a_training_failed_wins_only_where_that_is_true_of_all() ->
 
 def test_finalists_of_which_no_final_counts_are_named() -> None:
     study = studied(
-        final(3, 1, 1, 0.9), final(4, 2, 1, 0.7, "failed"), final(5, 0, 1, 0.1, "dropped")
+        final(3, 1, 1, 0.9), final(4, 2, 1, 0.7, "failed"), final(5, 0, 1, 0.1, "stopped")
     )
     assert numbers(study) == {1: [3]}
     assert study.without_finals == (2, 0)

@@ -16,9 +16,9 @@ from happened import (
     story,
 )
 
-from record.events import Discarded, Dropped, Ended, Event, Paused, Proposed, Reported, Scored
+from record.events import Discarded, Ended, Event, Paused, Reported, Scored
 from record.state import IllegalEvent, StudyState, fold
-from record.trial import Baseline, Listed, Replicate, Report, Searched, Trial
+from record.trial import Baseline, Replicate, Report, Searched, Trial
 
 RUNNING = [began(), proposed(0), placed(0)]
 FINISHED = [*RUNNING, reported(0, 1, 2), ended(0, r2=0.5)]
@@ -51,7 +51,6 @@ def test_a_study_is_what_its_trials_are() -> None:
     assert [trial.number for trial in state.search()] == [0, 1, 2]
     assert [trial.number for trial in state.with_role(Replicate)] == [3]
     assert [trial.number for trial in state.with_role(Baseline)] == [0]
-    assert state.with_role(Listed) == ()
     assert [trial.number for trial in state.with_status("finished", "failed")] == [0, 3, 2]
     assert state.count("finished", "pruned") == 3
     assert state.endings == [0, 1, 2, 3]
@@ -157,8 +156,6 @@ ILLEGAL = {
     "Ended of trial 0, which is finished": [*FINISHED, ended(0, "failed")],
     "Reported of trial 0, which is finished": [*FINISHED, reported(0, 3)],
     "Placed of trial 0, which is finished": [*FINISHED, placed(0)],
-    "Dropped of trial 0, which is finished": [*FINISHED, Dropped(0, "", at(1))],
-    "Placed of trial 0, which is dropped": [*RUNNING, Dropped(0, "", at(1)), placed(0)],
     "Scored of trial 0, which is running": [*RUNNING, SCORED],
     "trial 0 is scored already": [*FINISHED, SCORED, SCORED],
     "trial 0 is discarded already": [*FINISHED, Discarded(0, at(1)), Discarded(0, at(2))],
@@ -200,5 +197,4 @@ def test_a_proposal_without_reports_is_a_waiting_trial() -> None:
 def test_an_empty_study_knows_nothing() -> None:
     state = StudyState()
     assert (state.trials(), state.search(), state.next_number) == ((), (), 0)
-    assert isinstance(Proposed(0, {}, {}, Listed(), at(0)).role, Listed)
     assert Reported(0, ()).checkpoint == ""

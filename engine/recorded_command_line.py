@@ -1,4 +1,4 @@
-"""The command line of who reads the log of a recorded study."""
+"""The command line of whoever reads the log of a recorded study."""
 
 import os
 

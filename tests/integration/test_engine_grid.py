@@ -1,0 +1,99 @@
+"""Whole studies of listed configurations: a grid, and a file of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from asked import Ask, log_file, runs_in_mlflow, searched_in_log
+from fake_study import FAKE
+from refused import refusing
+
+from analysis import report
+from record.trial import Baseline
+from studies import doctor, export, replay
+
+GRID = ("--local", "--sampler", "grid", "--ending", "good", "--epochs", "2")
+VALUES = ("--level", "0.2", "0.4", "--gradient-clip", "0.5", "1")
+
+
+def tried(folder: Path) -> list[tuple[float, float]]:
+    """Level and clipping of each trial, in the order of their proposal."""
+    configs = [trial.config for trial in searched_in_log(folder)]
+    return [(config["level"], config["gradient_clip"]) for config in configs]
+
+
+def test_a_grid_is_run_to_its_end_and_no_further(ask: Ask, tmp_path: Path) -> None:
+    assert ask(*GRID, *VALUES, "--trials", "3") == 0
+    first = [(0.2, 1.0), (0.2, 0.5), (0.4, 0.5)]
+    assert tried(tmp_path) == first, "the default is not among the levels: the first of them is"
+    assert ask(*GRID, *VALUES) == 0
+    assert tried(tmp_path) == [*first, (0.4, 1.0)]
+    assert ask(*GRID, *VALUES, "--trials", "9") == 0
+    trials = searched_in_log(tmp_path)
+    assert [trial.status for trial in trials] == ["finished"] * 4
+    assert [isinstance(trial.role, Baseline) for trial in trials] == [True, False, False, False]
+    assert runs_in_mlflow(tmp_path)[3].data.params["level"] == "0.4"
+    assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
+
+
+def test_another_grid_under_the_same_name_is_refused_with_the_difference_named(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(*GRID, *VALUES, "--trials", "1") == 0
+    known = log_file(tmp_path).read_bytes()
+    assert ask(*GRID, *VALUES[:2], "0.3", *VALUES[3:]) == 2
+    said = capsys.readouterr().err
+    assert "searched.level.distribution.attributes.choices was (0.2, 0.4), now (0.2, 0.3)" in said
+    assert "of the listed configurations 2 are new, such as gradient_clip 0.5, level 0.3" in said
+    assert ask("--local", "--ending", "good", "--epochs", "2", *VALUES) == 2
+    said = capsys.readouterr().err
+    assert "sampler was grid, now tpe" in said
+    assert "4 are gone" in said
+    assert log_file(tmp_path).read_bytes() == known
+
+
+def test_a_grid_has_finals_a_report_and_replays(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(replay, "STUDIES", (FAKE,))
+    assert ask(*GRID, *VALUES, "--finalists", "1", "--seeds", "2") == 0
+    assert "all 4 trials are done" in capsys.readouterr().out
+    where = ["--runs-dir", str(tmp_path / "runs")]
+    assert replay.main(["s/3", *where, "--data-dir", str(tmp_path / "data")]) == 0
+    assert export.main(["s", *where, "--optuna", str(tmp_path / "optuna.log")]) == 0
+    assert report.main(["s", *where]) == 0
+    text = (tmp_path / "runs" / "s" / "report" / "report.md").read_text()
+    assert "good 0.400" in text
+
+
+def test_configurations_of_a_file_are_run_after_the_defaults(ask: Ask, tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    listed = [{"level": 0.25}, {"level": 0.75, "gradient_clip": 2}]
+    file.write_text(json.dumps(listed))
+    common = ("--local", "--epochs", "2", "--configurations", str(file))
+    assert ask(*common) == 0
+    assert tried(tmp_path) == [(0.5, 1.0), (0.25, 1.0), (0.75, 2.0)]
+    assert runs_in_mlflow(tmp_path)[-1].data.params["sampler"] == "listed"
+    file.write_text(json.dumps(listed[:1]))
+    assert ask(*common) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*GRID, "--level", "0.1", "0.2", "--gradient-clip", "1", "-1"], "gradient_clip is -1.0"),
+        ([*GRID, "--configurations", "c.json"], "--configurations and --sampler grid"),
+        (["--configurations", "gone.json"], "gone.json: cannot be read (No such file"),
+        (["--preset", "named", "--level", "0.1", "0.2"], "--preset and several values of --level"),
+        (["--level", "0.1", "0.2", "--gradient-clip", "1", "nan"], "gradient_clip is nan"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_before_anything_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert said in refusing(FAKE, tmp_path, capsys)(*arguments)
+
+
+def test_a_tiny_study_of_a_grid_tries_the_default_alone(ask: Ask, tmp_path: Path) -> None:
+    assert ask(*GRID, *VALUES, "--smoke") == 0
+    assert tried(tmp_path) == [(0.2, 1.0)]
