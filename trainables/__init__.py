@@ -1,1 +1,1 @@
-"""What a trial does. Torch only: nothing here but `trainable` knows Ray, and nothing knows MLflow."""
+"""What a trial does. Nothing here but `trainable` knows Ray, and nothing knows MLflow."""
