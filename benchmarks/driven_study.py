@@ -3,11 +3,9 @@ without a command line, data, or anything to train."""
 
 from datetime import UTC, datetime
 
-from upath import UPath
-
 from engine.agenda import Agenda
 from engine.budgets import Limits
-from engine.checkpoints import Checkpoints
+from engine.checkpoints import Checkpoints, opened
 from engine.driver import Driver
 from engine.early_stopping import Halving
 from engine.opening import open_study
@@ -55,7 +53,7 @@ class DrivenStudy:
         self.state = history.state
         self.memory = SearchMemory(space, "tpe", 0, OBJECTIVE)
         search = Search(self.state, self.memory)
-        checkpoints = Checkpoints(UPath(folder.sessions))
+        checkpoints = Checkpoints(opened(str(folder.sessions)))
         retention = Retention(self.state, checkpoints, "family", KEPT)
         agenda = Agenda(self.state, search, Limits(trials))
         observers = (retention, self)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import filelock
-from upath import UPath
 
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
 from engine import forecast
 from engine.backend import Backend
-from engine.checkpoints import Checkpoints
+from engine.checkpoints import Checkpoints, opened
 from engine.command import Command
 from engine.gpu_share import needed_gib
 from engine.lease import check_free, lease
@@ -79,7 +78,7 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             return
         begun = time.monotonic()
         with _locked(command):
-            checkpoints, code = Checkpoints(UPath(command.folder.sessions)), of_this_code()
+            checkpoints, code = Checkpoints(opened(str(command.folder.sessions))), of_this_code()
             begin = partial(_begin, command, data, space, code, needed, checkpoints)
             opened = _opened(command, begin)
             try:

@@ -18,7 +18,6 @@ from pathlib import Path
 import filelock
 from rich.console import Console
 from rich.table import Table
-from upath import UPath
 
 from analysis.command_line import answer
 from datasets.addresses import shown
@@ -107,7 +106,7 @@ def _examined(
         console.print("\n--repair does it")
     elif repairable:
         repair(tracker, state, found.findings)
-        trim(state, Checkpoints(UPath(folder.sessions)), found.findings)
+        trim(state, Checkpoints(opened(str(folder.sessions))), found.findings)
         # Read anew: what was repaired is to be seen, and not remembered.
         found = _compared(folder, open_tracker(), state)
         console.print(f"\n{repairable} repaired; read again:\n")
@@ -118,7 +117,7 @@ def _examined(
 def _compared(folder: StudyFolder, tracker: MLflowTracker, state: StudyState) -> Agreement:
     """Compares the log with MLflow and with the checkpoints."""
     found = compare(tracker, state)
-    of_checkpoints = check(state, Checkpoints(UPath(folder.sessions)))
+    of_checkpoints = check(state, Checkpoints(opened(str(folder.sessions))))
     return replace(found, findings=(*found.findings, *of_checkpoints))
 
 

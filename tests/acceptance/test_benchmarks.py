@@ -80,7 +80,8 @@ def has_a_row_for_each_size(printed: str) -> None:
 
 def has_rows_for_one_trial_and_two(printed: str) -> None:
     loops = [cells[1] for line in printed.splitlines() if len(cells := cells_of(line)) == 4]
-    assert loops[2:] == ["this project's", "this project's, lists of edges", "PyG's loop"]
+    ours = "this project's"
+    assert loops[2:6] == [ours, f"{ours}, one by one", f"{ours}, lists of edges", "PyG's loop"]
     counts = [cells[1] for line in printed.splitlines() if len(cells := cells_of(line)) == 6]
     assert [count for count in counts if count.isdecimal()] == ["1", "2"] * 2
 
@@ -144,7 +145,7 @@ def test_the_plain_way_stops_trials_by_the_rungs_of_the_study(tmp_path: Path) ->
     """In a process of its own: importing the plain way changes Tune's defaults for good."""
     check = tmp_path / "check.py"
     check.write_text(
-        "from benchmarks import plain_way; from studies import rungs; "
+        "from benchmarks import plain_way; from engine import rungs; "
         "assert plain_way.FIRST_RUNG == rungs.FIRST_RUNG; "
         "assert plain_way.REDUCTION == rungs.REDUCTION"
     )

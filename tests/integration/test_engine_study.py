@@ -24,12 +24,14 @@ from ray.tune import ResultGrid
 from trained_studies import known
 
 from datasets.errors import InputError
-from engine import budgets
+from engine import budgets, local_backend
 from engine.main import main
 from engine.on_ray.tune_parts import Proposals, Verdicts
 from engine.study import StudyData
 from studies import replay
 from trainables.trainable import TrialTrainable
+from trainables.trial_spec import TrialSpec
+from trainables.worker import Worker
 
 
 @pytest.mark.parametrize(
@@ -238,3 +240,20 @@ def test_the_log_has_one_line_a_trial(ask: Ask, capsys: pytest.CaptureFixture[st
     )
     assert re.match(r" +2/2 +trial 1 +failed +non_finite 0.500 +loss nan in epoch 2", lines[2])
     assert Counter(line.count("trial ") for line in lines[1:3]) == {1: 2}
+
+
+def test_a_trial_is_told_the_whole_path_of_its_folder(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process may run in another folder than the study's command."""
+    monkeypatch.chdir(tmp_path)
+    told: list[TrialSpec] = []
+
+    class Told(Worker):
+        def __init__(self, spec: TrialSpec, *given: Any) -> None:
+            told.append(spec)
+            super().__init__(spec, *given)
+
+    monkeypatch.setattr(local_backend, "Worker", Told)
+    assert ask("--local", "--epochs", "1", "--trials", "1", "--runs-dir", "here") == 0
+    assert told[0].folder == str(tmp_path / "here/s/trials/session-0001/trial-00000")
