@@ -80,11 +80,11 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
         with _locked(command):
             checkpoints, code = Checkpoints(opened(str(command.folder.sessions))), of_this_code()
             begin = partial(_begin, command, data, space, code, needed, checkpoints)
-            opened = _opened(command, begin)
+            study = _opened(command, begin)
             try:
-                yield Prepared(command, space, backend, sharing, opened, checkpoints, code, begun)
+                yield Prepared(command, space, backend, sharing, study, checkpoints, code, begun)
             except BaseException:
-                opened.cut_off()
+                study.cut_off()
                 raise
 
 
