@@ -1,1 +1,1 @@
-"""What a trial does. Nothing here but `trainable` knows Ray, and nothing knows MLflow."""
+"""What a trial does, by torch: only `trainable` knows Ray here, and nothing knows MLflow."""
