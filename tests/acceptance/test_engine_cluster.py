@@ -12,10 +12,9 @@ from ray.cluster_utils import Cluster
 from spread_study import SPREAD
 
 from analysis.command_line import tracking_uri
-from engine import storage
 from engine.display import Display
 from engine.main import main
-from engine.on_ray import backend
+from engine.on_ray import backend, shared_storage
 from record.reading import from_mlflow
 from record.trial import Trial
 from studies import doctor
@@ -136,7 +135,7 @@ def test_a_storage_that_another_node_does_not_see_is_refused(three, tmp_path, ca
 
 
 def test_a_node_with_other_versions_is_refused(three, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(storage, "versions", lambda: {**versions(), "orrery": "9.9.9"})
+    monkeypatch.setattr(shared_storage, "versions", lambda: {**versions(), "orrery": "9.9.9"})
     line = refused(where(three, tmp_path), capsys)
     assert "runs orrery 0.2.0 and not 9.9.9, as the driver does" in line
 
