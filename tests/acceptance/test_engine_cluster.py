@@ -78,8 +78,9 @@ def test_a_node_goes_and_one_comes_and_every_trial_finishes(three, tmp_path, mon
     def meddle(self: Display, trial: Trial) -> None:
         """In the driver's main thread, where a node can be added."""
         changed(self, trial)
-        if trial.status == "running":
-            epochs.append(trial.epoch)
+        if trial.status != "running":
+            return
+        epochs.append(trial.epoch)
         if len(epochs) == 24:
             three.remove_node(victim, allow_graceful=False)
         if len(epochs) == 30:
