@@ -4,7 +4,6 @@ The log and MLflow are read by themselves, without the code that makes one follo
 the project's doctor is asked as well.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -39,7 +38,7 @@ def violations(
         return [f"the log does not fold: {error}"]
     found = [*of_log(events, state, study.seen), *of_trials(state, known or state)]
     found += _of_mlflow(state, MlflowClient(study.uri), deleted)
-    return [*found, *_of_tune(study, state), *filter(None, [study.doctor()])]
+    return [*found, *filter(None, [study.doctor()])]
 
 
 def of_log(events: Sequence[Event], state: StudyState, seen: Sequence[Event]) -> Iterator[str]:
@@ -146,13 +145,3 @@ def _runs(client: MlflowClient) -> list[Run]:
 
 def _number(run: Run) -> int:
     return int(run.data.tags[names.NUMBER])
-
-
-def _of_tune(study: TypedStudy, state: StudyState) -> Iterator[str]:
-    """Trials that Tune's own snapshot of the last session does not have as over."""
-    session = f"{state.session.session}-*"
-    snapshots = sorted(study.paths.sessions.glob(f"{session}/experiment_state-*.json"))
-    for text, _ in json.loads(snapshots[-1].read_text())["trial_data"] if snapshots else ():
-        trial = json.loads(text)
-        if trial["status"] not in ("TERMINATED", "ERROR"):
-            yield f"Tune has {trial['trial_id']} as {trial['status']}"
