@@ -8,6 +8,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from datasets.addresses import shown
 from datasets.errors import InputError
 from engine.command import Command
 from engine.history import utc_now
@@ -54,7 +55,10 @@ def session_of(
 
 def _spec(command: Command, data: StudyData, space: Space) -> Mapping[str, Any]:
     """What never changes of a study, see `record.facts`."""
-    options = asdict(command.data_options)
+    options = {
+        name: shown(value) if isinstance(value, str) else value
+        for name, value in asdict(command.data_options).items()
+    }
     spec = {
         names.STUDY: command.study.key,
         names.OBJECTIVE: command.study.objective,

@@ -119,3 +119,8 @@ def test_other_listed_configurations_are_refused_with_one_of_them_named(
 def test_what_may_change_from_session_to_session_is_no_difference() -> None:
     other = {**began().settings, "orrery.command": "python study.py --trials 99"}
     refuse_another("s", began(), began(2, settings=other))
+
+
+def test_a_password_in_an_address_does_not_stand_in_the_log() -> None:
+    known = spec(data_options=FakeOptions("https://me:s3cret@example.org/data"))
+    assert known["data.dataset"] == "https://***@example.org/data"
