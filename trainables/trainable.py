@@ -16,7 +16,7 @@ class TrialTrainable(tune.Trainable):
     """Trains one trial after the other in the same process.
 
     A step is as many epochs as are reported together. Checkpoints are not Tune's: the trial writes
-    them itself before it reports, so that Tune has half as much to do.
+    them itself before it reports, so that Tune makes one call for each report and not two.
     """
 
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]
