@@ -10,6 +10,7 @@ time is divided by the epochs.
 
 import argparse
 import json
+import logging
 import math
 import os
 import subprocess
@@ -25,8 +26,8 @@ from ray import tune
 
 from benchmarks.driven_study import OBJECTIVE, DrivenStudy
 from benchmarks.rounds import positive
-from benchmarks.scale import StubConfig, no_task
-from benchmarks.stub_trial import StubTrial
+from benchmarks.scale import no_task
+from benchmarks.stub_trial import StubConfig, StubTrial
 from engine import driver
 from engine.on_ray import backend
 from engine.on_ray.backend import RayBackend
@@ -44,7 +45,8 @@ def studied(
 ) -> tuple[float, int]:
     """A study with all that it has; returns its driver's processor seconds, from the first trial
     on, and how many epochs its log has in the end."""
-    space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
+    typed = {"epochs": [epochs], "seconds": [seconds], "effect": [0.0]}
+    space = Space.of(StubConfig, "family", typed)
     study = DrivenStudy(folder, space, trials)
     backend.TrialTrainable = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
     begun = processor_seconds()
@@ -77,6 +79,8 @@ def plain(
         tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=at_once),
         run_config=tune.RunConfig(storage_path=folder, verbose=0),
     )
+    # Tune reads results from files, which nobody writes here, and says so for each trial.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     begun = processor_seconds()
     done = tuner.fit()
     spent = processor_seconds() - begun

@@ -22,17 +22,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import psutil
 import ray
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from benchmarks.driven_study import OBJECTIVE, DrivenStudy
 from benchmarks.rounds import positive
-from benchmarks.stub_trial import StubTrial
+from benchmarks.stub_trial import StubConfig, StubTrial
 from engine.checkpoints import opened
 from engine.on_ray import backend
 from engine.on_ray.backend import RayBackend
@@ -42,7 +41,6 @@ from engine.space import Space
 from record.folder import StudyFolder
 from record.trial import Report, Status, Trial
 from record.values import plain
-from trainables.config import FitConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,24 +53,6 @@ COLUMNS = {
     "report_ms": "driver CPU a report, ms",
     "memory_mib": "driver memory, MiB",
 }
-
-
-@dataclass(frozen=True)
-class StubConfig(FitConfig):
-    """What is searched."""
-
-    family: Annotated[Literal["a", "b", "c"], CategoricalDistribution(("a", "b", "c"))] = "a"
-    """Is compared."""
-
-    level: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.5
-    """What the trial reaches."""
-
-    seconds: float = 2.0
-    """Of each epoch."""
-
-    @property
-    def title(self) -> str:
-        return f"{self.family} {self.level:.3f}"
 
 
 def asked(trials: int, at_once: int) -> Iterator[tuple[int, float]]:

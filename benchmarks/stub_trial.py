@@ -1,16 +1,40 @@
-"""A trial that learns nothing and imports no torch, so that a hundred fit on one machine; a module
-that Ray's workers import."""
+"""A trial that learns nothing. Ray's workers import this module, and a hundred of them fit on one
+machine: it imports neither torch nor what the driver needs."""
 
 import os
 import platform
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from ray import tune
 
+from trainables.config import FitConfig
 from trainables.message import DEPTH, Message
 from trainables.trial_spec import TrialSpec
+
+
+@dataclass(frozen=True)
+class StubConfig(FitConfig):
+    """What is searched."""
+
+    family: Annotated[Literal["a", "b", "c"], CategoricalDistribution(("a", "b", "c"))] = "a"
+    """Is compared."""
+
+    level: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.5
+    """What the trial reaches."""
+
+    effect: float = 1.0
+    """How much the level matters; at 0 all trials are equally good, and none is stopped early."""
+
+    seconds: float = 2.0
+    """Of each epoch."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.family} {self.level:.3f}"
 
 
 class StubTrial(tune.Trainable):
@@ -48,16 +72,15 @@ class StubTrial(tune.Trainable):
         )
 
     def _epoch(self) -> dict[str, Any]:
-        seconds: float = self.spec.config.seconds  # pyright: ignore[reportAttributeAccessIssue]
-        time.sleep(seconds)
+        config: StubConfig = self.spec.config  # pyright: ignore[reportAssignmentType]
+        time.sleep(config.seconds)
         self.epoch += 1
-        level: float = self.spec.config.level  # pyright: ignore[reportAttributeAccessIssue]
         metrics = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
         return {
             **metrics,
-            "validation/r2": level * (1 - 0.5**self.epoch),
+            "validation/r2": config.effect * config.level * (1 - 0.5**self.epoch),
             "train/loss": 0.5**self.epoch,
-            "train/seconds": seconds,
+            "train/seconds": config.seconds,
             "memory_gib": 0.5,
             "epoch": self.epoch,
             "unix_ms": time.time_ns() // 1_000_000,

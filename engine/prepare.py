@@ -19,7 +19,7 @@ from engine.gpu_share import needed_gib
 from engine.lease import check_free, lease
 from engine.opening import OpenStudy, check_place, log_of, open_study
 from engine.provenance import Code, of_this_code
-from engine.resources import Sharing, backend_of, gpus_of_a_trial, mps_of, parallel_map
+from engine.resources import Resources, resources_of
 from engine.session import measured_before, session_of
 from engine.space import Space
 from engine.study import StudyData
@@ -35,8 +35,8 @@ class Prepared:
     Attributes:
         command: As it was typed.
         space: What is searched.
-        backend: What runs the trials.
-        sharing: How they share a GPU.
+        resources: What its trials have.
+        backend: What runs them.
         open: The study's log, and MLflow.
         checkpoints: Of its trials.
         code: With what they are trained.
@@ -45,8 +45,8 @@ class Prepared:
 
     command: Command
     space: Space
+    resources: Resources
     backend: Backend
-    sharing: Sharing
     open: OpenStudy
     checkpoints: Checkpoints
     code: Code
@@ -61,18 +61,16 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
         InputError: If the study cannot be run; nothing of it is written then.
         OSError: If its log cannot be read or written.
     """
-    gpus = gpus_of_a_trial(command)
-    if not command.options.dry_run:  # before anything takes minutes
-        check_place(command.folder)
-        if command.folder.store is not None:
-            check_free(command.folder, command.say)
-    with mps_of(command, gpus):
-        data = _data(command)
+    with resources_of(command) as resources:
+        if not command.options.dry_run:  # before anything takes minutes
+            check_place(command.folder)
+            if command.folder.store is not None:
+                check_free(command.folder, command.say)
+        data = _data(command, resources)
         space = command.space(data.decided)
         _check(data, space)
-        backend = backend_of(command, data.make_task, gpus)
-        sharing = Sharing(command, backend, gpus)
-        needed = _rehearse(command, space, backend, sharing, gpus) if _is_new(command) else None
+        backend = resources.backend(data.make_task)
+        needed = _rehearse(command, space, resources, backend) if _is_new(command) else None
         if command.options.dry_run:
             yield None
             return
@@ -82,16 +80,15 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             begin = partial(_begin, command, data, space, code, needed, checkpoints)
             study = _opened(command, begin)
             try:
-                yield Prepared(command, space, backend, sharing, study, checkpoints, code, begun)
+                yield Prepared(command, space, resources, backend, study, checkpoints, code, begun)
             except BaseException:
                 study.cut_off()
                 raise
 
 
-def _data(command: Command) -> StudyData:
+def _data(command: Command, resources: Resources) -> StudyData:
     cache = Cache(command.options.data_dir, command.folder.prepared_data)
-    parallel = parallel_map(command)
-    open_data = command.study.open_data
+    parallel, open_data = resources.parallel, command.study.open_data
     return open_data(command.data_options, command.seed, cache, parallel, command.say)
 
 
@@ -109,7 +106,7 @@ def _is_new(command: Command) -> bool:
 
 
 def _rehearse(
-    command: Command, space: Space, backend: Backend, sharing: Sharing, gpus: float
+    command: Command, space: Space, resources: Resources, backend: Backend
 ) -> float | None:
     """Tries the corners of the space, and says what the study will take.
 
@@ -122,8 +119,8 @@ def _rehearse(
     begun = time.monotonic()
     configs, options = forecast.corners(space), command.options
     done = backend.rehearse_all(configs, command.say)
-    needed = needed_gib(done) if gpus else None
-    sharing.decide(needed)
+    needed = needed_gib(done) if resources.gpus else None
+    resources.share(backend, needed)
     found = forecast.Forecast(
         space,
         dict(zip(configs, done, strict=True)),

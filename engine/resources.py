@@ -1,6 +1,8 @@
 """What a study's trials run on: this process, Ray on this machine, or a cluster."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 
 from datasets.errors import InputError
 from datasets.machine import cores
@@ -14,14 +16,65 @@ from trainables.stepper import TaskFactory
 NO_USE = "--mps is of no use here: no two trials share a GPU"
 
 
-def gpus_of_a_trial(command: Command) -> float:
-    """GPUs of each trial, as far as they are known now, once it is known that there is room for
-    one.
+class Resources:
+    """Where a study's trials run, and what each of them has.
+
+    Args:
+        command: As it was typed.
+        gpus: Of each trial, as far as they are known now.
+    """
+
+    def __init__(self, command: Command, gpus: float) -> None:
+        self.command = command
+        self.gpus = gpus
+        self.is_open = command.options.gpus_per_trial == "auto" and gpus > 0
+
+    @cached_property
+    def parallel(self) -> ParallelMap:
+        """What prepares the data, with a progress bar."""
+        if self.command.options.local:
+            return with_progress(map, self.command.console)
+        from engine.on_ray.cluster import ray_map
+
+        return with_progress(ray_map(self.command.options.cluster), self.command.console)
+
+    def backend(self, make_task: TaskFactory) -> Backend:
+        """What runs the trials."""
+        if self.command.options.local:
+            from engine.local_backend import LocalBackend as Chosen
+        else:
+            from engine.on_ray.backend import RayBackend as Chosen
+        return Chosen(make_task, self.command.options, self.gpus)
+
+    def share(self, backend: Backend, needed_gib: float | None) -> None:
+        """Decides, once, how many trials share a GPU, if the user did not.
+
+        Args:
+            backend: What runs the trials.
+            needed_gib: What a trial takes of a GPU at most; None: not measured.
+        """
+        if not self.is_open:
+            return
+        self.is_open = False
+        share = backend.share_gpus(needed_gib)
+        if share is None:
+            return
+        self.command.say(share.text())
+        if self.command.options.mps and share.trials == 1:
+            self.command.say(NO_USE)
+
+
+@contextmanager
+def resources_of(command: Command) -> Iterator[Resources]:
+    """What there is for the trials of a study, once it is known that there is room for one; with
+    NVIDIA's MPS for as long as it lasts, where that was asked for.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no room.
     """
-    return _on_a_cluster(command) if command.is_on_cluster else _on_this_machine(command)
+    gpus = _on_a_cluster(command) if command.is_on_cluster else _on_this_machine(command)
+    with _mps_of(command, gpus):
+        yield Resources(command, gpus)
 
 
 def _on_this_machine(command: Command) -> float:
@@ -60,25 +113,7 @@ def _on_a_cluster(command: Command) -> float:
     return gpus
 
 
-def backend_of(command: Command, make_task: TaskFactory, gpus: float) -> Backend:
-    """What runs the trials."""
-    if command.options.local:
-        from engine.local_backend import LocalBackend as Chosen
-    else:
-        from engine.on_ray.backend import RayBackend as Chosen
-    return Chosen(make_task, command.options, gpus)
-
-
-def parallel_map(command: Command) -> ParallelMap:
-    """What prepares the data, with a progress bar."""
-    if command.options.local:
-        return with_progress(map, command.console)
-    from engine.on_ray.cluster import ray_map
-
-    return with_progress(ray_map(command.options.cluster), command.console)
-
-
-def mps_of(command: Command, gpus: float) -> AbstractContextManager[None]:
+def _mps_of(command: Command, gpus: float) -> AbstractContextManager[None]:
     """NVIDIA's MPS, where it was asked for and trials may share a GPU."""
     if not command.options.mps:
         return nullcontext()
@@ -90,34 +125,3 @@ def mps_of(command: Command, gpus: float) -> AbstractContextManager[None]:
     from engine.on_ray.cluster import stop
 
     return mps(command.say, stop)
-
-
-class Sharing:
-    """Decides, once, how many trials share a GPU, if the user did not.
-
-    Args:
-        command: As it was typed.
-        backend: What runs the trials.
-        gpus: See `gpus_of_a_trial`.
-    """
-
-    def __init__(self, command: Command, backend: Backend, gpus: float) -> None:
-        self.command = command
-        self.backend = backend
-        self.is_open = command.options.gpus_per_trial == "auto" and gpus > 0
-
-    def decide(self, needed_gib: float | None) -> None:
-        """Decides it.
-
-        Args:
-            needed_gib: What a trial takes of a GPU at most; None: not measured.
-        """
-        if not self.is_open:
-            return
-        self.is_open = False
-        share = self.backend.share_gpus(needed_gib)
-        if share is None:
-            return
-        self.command.say(share.text())
-        if self.command.options.mps and share.trials == 1:
-            self.command.say(NO_USE)

@@ -128,7 +128,7 @@ def _part(prepared: Prepared, proposer: Proposer, limits: Limits) -> Outcome:
     try:
         retention.sweep()
         if not agenda.is_done() and not agenda.should_stop():
-            prepared.sharing.decide(measured_before(opened.state))
+            prepared.resources.share(prepared.backend, measured_before(opened.state))
             with display, interruptible(agenda, command.say):
                 prepared.backend.run(driver)
     except KeyboardInterrupt:

@@ -27,8 +27,8 @@ class Message:
     """
 
     number: int
-    epochs: tuple[Row, ...] = ()
+    epochs: tuple[Row, ...] = field(default=(), repr=False)
     checkpoint: str = ""
-    where: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Any] = field(default_factory=dict, repr=False)
     failure: str = ""
     out_of_memory: str = ""

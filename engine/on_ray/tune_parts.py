@@ -1,5 +1,6 @@
 """What Tune is given: where its trials come from, who decides of them, and who hears of them."""
 
+import time
 from typing import Any
 
 import ray
@@ -15,6 +16,10 @@ from engine.on_ray.post_mortem import NODE_DIED, Place, error_of, last_line, las
 from engine.on_ray.roll import Roll
 from trainables.device import ran_out_of_memory
 from trainables.trial_spec import trial_folder
+
+LOOK = 0.5
+"""Seconds between two looks at nodes, at trials that are silent, and at what waits to be written:
+Tune takes ten steps a second and more."""
 
 
 def folder_of(trial: TuneTrial) -> str:
@@ -42,10 +47,13 @@ class Proposals(_OfThisDriver, Searcher):
         self.driver = driver
         self.roll = roll
 
-    @undisturbed()
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if len(self.driver.live) >= self.roll.places and not self.driver.agenda.should_stop():
-            return None
+            return None  # there is no room, as after most results
+        return self._next()
+
+    @undisturbed()
+    def _next(self) -> dict[str, Any] | str | None:
         trial = self.driver.next()
         if isinstance(trial, Nothing):
             return None if trial is Nothing.WAIT else Searcher.FINISHED
@@ -91,6 +99,7 @@ class Hearing(_OfThisDriver, tune.Callback):
         self.places: dict[str, Place] = {}
         self.running: dict[str, TuneTrial] = {}
         self.stuck: set[str] = set()
+        self.looked = 0.0
 
     @undisturbed()
     def on_trial_start(
@@ -147,8 +156,14 @@ class Hearing(_OfThisDriver, tune.Callback):
         """What the process wrote last; nobody can be asked where it cannot be reached."""
         return "" if isinstance(error, ActorUnavailableError) else last_log(place, text)
 
-    @undisturbed()
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        if time.monotonic() - self.looked >= LOOK:
+            self.looked = time.monotonic()
+            self._look()
+
+    @undisturbed()
+    def _look(self) -> None:
+        """Looks at what no message tells of."""
         self.roll.look()
         self.driver.look()
         silent = self.driver.silent(self.timeout)
