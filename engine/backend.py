@@ -6,18 +6,18 @@ from typing import Protocol
 
 from engine.driver import Driver
 from engine.gpu_share import GPUShare
-from trainables.config import FitConfig
-from trainables.rehearsal import Rehearsal
+from trainables.config import TrialConfig
+from trainables.profile import ProfileResult
 
 
 class Backend(Protocol):
     """Runs a study's trials. It owns the loop: the driver is asked for trials, and told of what
     becomes of them."""
 
-    def rehearse_all(
-        self, configs: Sequence[FitConfig], say: Callable[[str], None]
-    ) -> list[Rehearsal]:
-        """Rehearses configurations, each with the resources of a trial, or a whole GPU."""
+    def profile_all(
+        self, configs: Sequence[TrialConfig], say: Callable[[str], None]
+    ) -> list[ProfileResult]:
+        """Profiles configurations, each with the resources of a trial, or a whole GPU."""
         ...
 
     def share_gpus(self, needed_gib: float | None) -> GPUShare | None:

@@ -1,7 +1,7 @@
 """A study: a question, a model family, a data set; see `engine.main`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -11,30 +11,25 @@ from datasets.parallel import ParallelMap
 from record.folder import StudyFolder
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
-from trainables.config import FitConfig
-from trainables.stepper import TaskFactory
+from trainables.config import TrialConfig
+from trainables.problem import Problem
 
 DataOptions = TypeVar("DataOptions")
 
 
 @dataclass(frozen=True)
-class StudyData:
-    """A study's data, ready for its trials.
+class Tools:
+    """What opening a problem may use.
 
     Attributes:
-        make_task: See `TaskFactory`.
-        digest: Fingerprint of everything that a fit sees.
-        facts: What else to record of them, such as the unit and the sizes of the split.
-        decided: Config fields that the data leave no choice about -> their only values.
-        check: Raises InputError for a configuration that the data cannot train; None: they can
-            train any.
+        cache: Keeps what was prepared once.
+        parallel: Maps a function over items, on all cores or machines, with a progress bar.
+        say: Prints a line, such as what was left out.
     """
 
-    make_task: TaskFactory
-    digest: str
-    facts: Mapping[str, Any]
-    decided: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    check: Callable[[Any], None] | None = None
+    cache: Cache
+    parallel: ParallelMap = map
+    say: Callable[[str], None] = print
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,7 @@ class Study(Generic[DataOptions]):
         by: The field whose values are compared; each has a baseline, which is tried first.
         objective: The metric that is maximised; no searched field can redefine it.
         data_options: Dataclass of the options that say what to learn from.
-        open_data: Makes the data out of the options, the seed, the cache folder, a parallel map
-            and where to say what was left out.
+        open: Opens what is learned from, given those options, the study's seed, and tools.
         data_title: A short name of the data, for the default name of the study.
         presets: Name -> value of `by` -> fields of a named configuration.
         baseline: Name of the preset that is the baseline; None: the default configuration is.
@@ -63,11 +57,11 @@ class Study(Generic[DataOptions]):
 
     key: str
     question: str
-    config: type[FitConfig]
+    config: type[TrialConfig]
     by: str
     objective: str
     data_options: type[DataOptions]
-    open_data: Callable[[DataOptions, int, Cache, ParallelMap, Callable[[str], None]], StudyData]
+    open: Callable[[DataOptions, int, Tools], Problem[Any]]
     data_title: Callable[[DataOptions], str]
     presets: Mapping[str, Callable[[Any], Mapping[str, Any]]]
     smoke: Mapping[str, Any]

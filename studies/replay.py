@@ -35,7 +35,7 @@ from datasets.typed_paths import typed_address
 from engine.display import with_progress
 from engine.provenance import UNKNOWN, of_this_code
 from engine.replay_comparison import TOLERANCE, Epochs, Numbers
-from engine.study import Study
+from engine.study import Study, Tools
 from record import names, placements, values
 from record.folder import StudyFolder
 from record.mlflow_runs import number_of
@@ -46,9 +46,10 @@ from record.tracker import NotRecorded
 from record.tracking_store import TrackingStore
 from record.trial import Trial
 from studies import gnn_sweep, world_model_sweep
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 from trainables.device import circumstances, pick_device
-from trainables.stepper import Stepper, TaskFactory
+from trainables.problem import Problem
+from trainables.trial_loop import Failed, OutOfMemory, TrialLoop
 from trainables.trial_spec import TrialSpec
 
 STUDIES: tuple[Study[Any], ...] = (gnn_sweep.STUDY, world_model_sweep.STUDY)
@@ -97,14 +98,14 @@ def replay(
         f"{config.epochs} epochs recorded\n\n{_code(trial)}"
     )
     seed, digest = recorded.params[names.SEED], recorded.params[names.DIGEST]
-    parallel = with_progress(map, console)
-    data = study.open_data(options, seed, Cache(data_dir), parallel, console.print)
-    console.print(_compared("data", digest, data.digest, "digest "))
-    if data.digest != digest:
+    tools = Tools(Cache(data_dir), with_progress(map, console), console.print)
+    problem = study.open(options, seed, tools)
+    console.print(_compared("data", digest, problem.digest, "digest "))
+    if problem.digest != digest:
         return None
     console.print(_machine(trial, device))
-    spec = TrialSpec(trial.number, config)
-    numbers = _trained(spec, data.make_task, device, recorded.objective, epochs, console)
+    spec = TrialSpec(trial.number, config, role=trial.role)
+    numbers = _trained(spec, problem, device, recorded.objective, epochs, console)
     return replace(numbers, exact=device.type == "cpu" and not _was_on_a_gpu(trial))
 
 
@@ -184,7 +185,7 @@ def _study(recorded: RecordedStudy) -> Study[Any]:
     return known[key]
 
 
-def _config(study: Study[Any], trial: Trial) -> FitConfig:
+def _config(study: Study[Any], trial: Trial) -> TrialConfig:
     """The trial's configuration.
 
     Raises:
@@ -236,26 +237,28 @@ def _data_options(study: Study[Any], recorded: RecordedStudy, where: str | None)
 
 def _trained(
     spec: TrialSpec,
-    make_task: TaskFactory,
+    problem: Problem[Any],
     device: torch.device,
     objective: str,
     recorded: Epochs,
     console: Console,
 ) -> Numbers:
     """The trial up to its last recorded epoch."""
-    stepper = Stepper(spec, make_task, device)
+    loop = TrialLoop(spec, problem, device)
     now = {}
 
     def training(epoch: int) -> str:
         """An epoch; returns why there is none."""
-        result = stepper.step()
-        metrics = [name for name in result if "/" in name and name != NO_METRIC]
-        now[epoch] = {name: result[name] for name in metrics}
-        return result.get("failure") or result.get("out_of_memory") or ""
+        row = loop.step()
+        if isinstance(row, Failed | OutOfMemory):
+            return row.reason
+        metrics = [name for name in row if "/" in name and name != NO_METRIC]
+        now[epoch] = {name: row[name] for name in metrics}
+        return ""
 
-    for problem in with_progress(map, console)(training, range(1, max(recorded) + 1)):
-        if problem:
-            return Numbers(objective, recorded, {e: now[e] for e in now if now[e]}, problem)
+    for reason in with_progress(map, console)(training, range(1, max(recorded) + 1)):
+        if reason:
+            return Numbers(objective, recorded, now, reason)
     return Numbers(objective, recorded, now)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from trainables.stepper import Stepper, TaskFactory
 
 from datasets.stores import Batch
 from trainables import checkpoint
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import MoleculeTask
-from trainables.stepper import Stepper, TaskFactory
 from trainables.trial_spec import TrialSpec
 
 CPU = torch.device("cpu")

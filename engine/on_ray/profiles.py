@@ -1,4 +1,4 @@
-"""The pre-flight on Ray: configurations are rehearsed in processes like those of trials."""
+"""The pre-flight on Ray: configurations are profiled in processes like those of trials."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,44 +9,44 @@ from ray.exceptions import ActorUnavailableError, LocalRayletDiedError, NodeDied
 from engine.forecast import taken
 from engine.on_ray.cluster import RayDied
 from engine.on_ray.post_mortem import NODE_DIED, last_line
-from trainables.config import FitConfig
-from trainables.rehearsal import Rehearsal, rehearse
-from trainables.stepper import TaskFactory
+from trainables.config import TrialConfig
+from trainables.problem import Problem
+from trainables.profile import ProfileResult, profile
 
 
 def side_by_side(
-    configs: Sequence[FitConfig], make_task: ray.ObjectRef, cpus: int
-) -> list[Rehearsal]:
-    """Rehearses configurations on the CPU, each in a process of its own, as many at once as there
-    is room for; see `rehearse`.
+    configs: Sequence[TrialConfig], problem: ray.ObjectRef, cpus: int
+) -> list[ProfileResult]:
+    """Profiles configurations on the CPU, each in a process of its own, as many at once as there
+    is room for; see `trainables.profile.profile`.
 
     Args:
         configs: What to try.
-        make_task: A `TaskFactory` in the object store.
+        problem: What trials learn from, in the object store.
         cpus: Cores of a trial.
 
     Raises:
         RayDied: If Ray, or a node, does not stay alive.
     """
-    task = ray.remote(num_cpus=cpus, max_retries=0)(rehearse)
-    under_way = [task.remote(config, make_task, cpus, 0) for config in configs]
-    return [_rehearsed(each) for each in under_way]
+    task = ray.remote(num_cpus=cpus, max_retries=0)(profile)
+    under_way = [task.remote(config, problem, cpus, 0) for config in configs]
+    return [_profiled(each) for each in under_way]
 
 
 def one_by_one(
-    configs: Sequence[FitConfig],
-    make_task: ray.ObjectRef,
+    configs: Sequence[TrialConfig],
+    problem: ray.ObjectRef,
     cpus: int,
     gpus: float,
     say: Callable[[str], None],
-) -> list[Rehearsal]:
-    """Rehearses configurations on a GPU, one after the other in one process, as each process
+) -> list[ProfileResult]:
+    """Profiles configurations on a GPU, one after the other in one process, as each process
     takes seconds to begin there. After one that fails, or dies, the next ones have a new process:
     an error of CUDA spoils the one in which it came.
 
     Args:
         configs: What to try.
-        make_task: A `TaskFactory` in the object store.
+        problem: What trials learn from, in the object store.
         cpus: Cores of a trial.
         gpus: GPUs of the process.
         say: Where to say how far it is.
@@ -54,11 +54,11 @@ def one_by_one(
     Raises:
         RayDied: If Ray, or a node, does not stay alive.
     """
-    process: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(_Rehearser)
+    process: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(_Profiler)
     running, done = None, []
     for config in configs:
-        running = running or process.remote(make_task, cpus, gpus)
-        done.append(_rehearsed(running.rehearse.remote(config)))
+        running = running or process.remote(problem, cpus, gpus)
+        done.append(_profiled(running.profile.remote(config)))
         place = f"{len(done)} of {len(configs)}"
         say(f"pre-flight {place}: an epoch of {config.title}: {taken(done[-1])}")
         if done[-1].problem:
@@ -66,17 +66,17 @@ def one_by_one(
     return done
 
 
-class _Rehearser:
-    """A process that rehearses."""
+class _Profiler:
+    """A process that profiles."""
 
-    def __init__(self, make_task: TaskFactory, cpus: int, gpus: float) -> None:
-        self.make_task, self.cpus, self.gpus = make_task, cpus, gpus
+    def __init__(self, problem: Problem[Any], cpus: int, gpus: float) -> None:
+        self.problem, self.cpus, self.gpus = problem, cpus, gpus
 
-    def rehearse(self, config: FitConfig) -> Rehearsal:
-        return rehearse(config, self.make_task, self.cpus, self.gpus)
+    def profile(self, config: TrialConfig) -> ProfileResult:
+        return profile(config, self.problem, self.cpus, self.gpus)
 
 
-def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
+def _profiled(under_way: ray.ObjectRef) -> ProfileResult:
     try:
         return ray.get(under_way)
     except LocalRayletDiedError as error:
@@ -87,4 +87,4 @@ def _rehearsed(under_way: ray.ObjectRef) -> Rehearsal:
         if NODE_DIED in str(error):
             raise RayDied("a node was lost") from error
         no_room = "running low on memory" in str(error)
-        return Rehearsal(problem=last_line(str(error)), no_room=no_room)
+        return ProfileResult(problem=last_line(str(error)), no_room=no_room)
