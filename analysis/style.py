@@ -63,13 +63,6 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def squared(unit: str) -> str:
-    """The square of a unit: ``D`` -> ``D²``, ``Bohr^3`` -> ``(Bohr^3)²``."""
-    if unit == "unit unknown":
-        return unit
-    return f"{unit}²" if unit.isalpha() else f"({unit})²"
-
-
 def draw(
     size: tuple[float, float],
     count: int,

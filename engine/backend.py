@@ -4,8 +4,11 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from analysis.scorecard import Scorecard
 from engine.driver import Driver
 from engine.gpu_share import GPUShare
+from engine.scoring import ToScore
+from record.outcomes import Outcomes
 from trainables.config import TrialConfig
 from trainables.profile import ProfileResult
 
@@ -31,6 +34,10 @@ class Backend(Protocol):
 
     def memory_of_a_trial(self) -> float:
         """GiB that there are for each of them."""
+        ...
+
+    def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
+        """Scores trials on the test split; see `engine.scoring.scored`."""
         ...
 
     def run(self, driver: Driver) -> None:

@@ -59,7 +59,7 @@ def parse(
     description: str,
     data_options: type,
     config: type[TrialConfig],
-    data_file: str = "dataset",
+    data_file: str | None = "dataset",
 ) -> CommandLine:
     """Reads the command line of a study.
 
@@ -68,7 +68,7 @@ def parse(
         description: What ``--help`` says first.
         data_options: Dataclass of the study's data options.
         config: Dataclass of the hyperparameters.
-        data_file: Which of the data options may be a file.
+        data_file: Which of the data options may be a file; None: none.
 
     Raises:
         InputError: If an argument is unknown, of the wrong type, out of range, or no text.

@@ -7,8 +7,11 @@ long, since a breakpoint does.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from analysis.scorecard import Scorecard
 from engine.driver import Driver, Nothing, Verdict
 from engine.options import Options
+from engine.scoring import ToScore, scored
+from record.outcomes import Outcomes
 from trainables.config import TrialConfig
 from trainables.device import give_back_memory, pick_device
 from trainables.problem import Problem
@@ -47,6 +50,10 @@ class LocalBackend:
 
     def share_gpus(self, needed_gib: float | None) -> None:
         """Leaves the GPU to one trial at a time."""
+
+    def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
+        """Scores trials on the test split; see `engine.scoring.scored`."""
+        return [scored(each, scorecard, self.problem, self.cpus) for each in asked]
 
     def run(self, driver: Driver) -> None:
         """Runs trials until none is left or the session is to end."""

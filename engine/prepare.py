@@ -12,6 +12,7 @@ import filelock
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
+from datasets.tools import Tools
 from engine import forecast
 from engine.backend import Backend
 from engine.checkpoints import Checkpoints, opened
@@ -23,7 +24,6 @@ from engine.provenance import Code, of_this_code
 from engine.resources import Resources, resources_of
 from engine.session import measured_before, session_of
 from engine.space import Space
-from engine.study import Tools
 from record.events import SessionBegan
 from record.state import StudyState
 from record.tracker import NotRecorded
@@ -36,6 +36,7 @@ class Prepared:
 
     Attributes:
         command: As it was typed.
+        problem: What is learned from.
         space: What is searched.
         resources: What its trials have.
         backend: What runs them.
@@ -46,6 +47,7 @@ class Prepared:
     """
 
     command: Command
+    problem: Problem[Any]
     space: Space
     resources: Resources
     backend: Backend
@@ -83,7 +85,17 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             begin = partial(_begin, command, problem, space, code, needed, checkpoints)
             study = _opened(command, begin)
             try:
-                yield Prepared(command, space, resources, backend, study, checkpoints, code, begun)
+                yield Prepared(
+                    command,
+                    problem,
+                    space,
+                    resources,
+                    backend,
+                    study,
+                    checkpoints,
+                    code,
+                    begun,
+                )
             except BaseException:
                 study.cut_off()
                 raise

@@ -16,6 +16,7 @@ from engine.provenance import Code
 from engine.rungs import rungs
 from engine.space import Space
 from record import names
+from record.definition import place_of
 from record.events import SessionBegan
 from record.facts import BASELINES, DEFAULTS, FIXED, LISTED
 from record.state import StudyState
@@ -86,6 +87,7 @@ def _settings(
     return {
         names.QUESTION: command.study.question,
         names.DATA_TITLE: command.data_title(),
+        **place_of(command.study.file),
         names.COMMAND: command.text,
         names.KEEP: str(options.keep),
         names.STORAGE: str(folder.sessions) if folder.storage is not None else "",

@@ -1,35 +1,18 @@
 """A study: a question, a model family, a data set; see `engine.main`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from analysis.scorecard import Scorecard
 from analysis.served import Served
-from datasets.cache import Cache
-from datasets.parallel import ParallelMap
-from record.folder import StudyFolder
+from datasets.tools import Tools
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from trainables.config import TrialConfig
 from trainables.problem import Problem
 
 DataOptions = TypeVar("DataOptions")
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What opening a problem may use.
-
-    Attributes:
-        cache: Keeps what was prepared once.
-        parallel: Maps a function over items, on all cores or machines, with a progress bar.
-        say: Prints a line, such as what was left out.
-    """
-
-    cache: Cache
-    parallel: ParallelMap = map
-    say: Callable[[str], None] = print
 
 
 @dataclass(frozen=True)
@@ -47,12 +30,12 @@ class Study(Generic[DataOptions]):
         data_title: A short name of the data, for the default name of the study.
         presets: Name -> value of `by` -> fields of a named configuration.
         baseline: Name of the preset that is the baseline; None: the default configuration is.
-        data_file: Which of the data options may be a file.
+        data_file: Which of the data options may be a file; None: none.
         smoke: Data options of the tiny study.
-        analyses: Run at the end, with the study's folder, MLflow's tracking URI, the cache folder
-            and the folder for figures and tables; each returns what to print.
-        serve: Makes of a trial and its weights the model that is registered, with the study and
-            the cache folder; None: none is.
+        scorecard: Scores trials on the test split, and shows them.
+        file: The file that defines the study: its ``__file__``.
+        package: Makes of a trial and its weights the model that is registered, given the study,
+            the trial, its weights and the problem; None: none is.
     """
 
     key: str
@@ -65,7 +48,8 @@ class Study(Generic[DataOptions]):
     data_title: Callable[[DataOptions], str]
     presets: Mapping[str, Callable[[Any], Mapping[str, Any]]]
     smoke: Mapping[str, Any]
-    analyses: Sequence[Callable[[StudyFolder, str, Path, Path], str]]
+    scorecard: Scorecard
+    file: str
     baseline: str | None = None
-    data_file: str = "dataset"
-    serve: Callable[[RecordedStudy, Trial, dict[str, Any], Path], Served] | None = None
+    data_file: str | None = "dataset"
+    package: Callable[[RecordedStudy, Trial, dict[str, Any], Any], Served] | None = None

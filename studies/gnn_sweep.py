@@ -9,10 +9,12 @@ on the spot.
 import sys
 from pathlib import Path
 
-from analysis import finals, loss_curves, r2_table, report, served
+from analysis import served
+from analysis.molecule_scorecard import MoleculeScorecard
 from datasets.sources import MoleculeOptions, open_molecules
+from datasets.tools import Tools
 from engine.main import main
-from engine.study import Study, Tools
+from engine.study import Study
 from trainables.models.gnn import GNNConfig, homework
 from trainables.molecules import MoleculeProblem
 
@@ -43,8 +45,9 @@ STUDY = Study(
     data_title=data_title,
     presets={"homework": homework},
     smoke={"molecules": 200, "split": "random"},
-    analyses=(loss_curves.analyse, r2_table.analyse, finals.analyse, report.analyse),
-    serve=served.regressor,
+    scorecard=MoleculeScorecard(),
+    file=__file__,
+    package=served.regressor,
 )
 
 if __name__ == "__main__":

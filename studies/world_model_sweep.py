@@ -10,10 +10,12 @@ drives are recorded on the spot.
 import sys
 from pathlib import Path
 
-from analysis import finals, loss_curves, report, rollouts, served
+from analysis import served
+from analysis.driving_scorecard import DrivingScorecard
 from datasets.driving import DrivingOptions, open_drives
+from datasets.tools import Tools
 from engine.main import main
-from engine.study import Study, Tools
+from engine.study import Study
 from trainables.driving import DrivingProblem
 from trainables.models.world_model import WorldModelConfig, homework
 
@@ -44,8 +46,9 @@ STUDY = Study(
     presets={"homework": homework},
     baseline="homework",
     smoke={"episodes": 20, "steps": 80},
-    analyses=(loss_curves.analyse, rollouts.analyse, finals.analyse, report.analyse),
-    serve=served.world_model,
+    scorecard=DrivingScorecard(),
+    file=__file__,
+    package=served.world_model,
 )
 
 if __name__ == "__main__":

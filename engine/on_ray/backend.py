@@ -22,15 +22,18 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")
 import ray
 from ray import tune
 
+from analysis.scorecard import Scorecard
 from engine.budgets import Stop
 from engine.driver import Driver
 from engine.gpu_share import MOST_TRIALS, GPUShare
-from engine.on_ray import nodes, profiles
+from engine.on_ray import answers, nodes, profiles
 from engine.on_ray.cluster import RayDied, start, surviving
 from engine.on_ray.post_mortem import of_the_machine
 from engine.on_ray.roll import Roll
 from engine.on_ray.tune_parts import Hearing, Proposals, SessionEnd, Verdicts, folder_of
 from engine.options import Options
+from engine.scoring import ToScore, scored
+from record.outcomes import Outcomes
 from trainables.config import TrialConfig
 from trainables.problem import Problem
 from trainables.profile import ProfileResult, room_gib
@@ -120,6 +123,22 @@ class RayBackend:
         most = max(node.holds(cpus, 0) for node in nodes.alive())
         together = max(1, min(most, self.concurrent_trials()))
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
+
+    def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
+        """Scores trials on the test split, with the cores of a trial each.
+
+        Raises:
+            RayDied: If Ray does not stay alive.
+        """
+        cpus = self.options.cpus_per_trial
+
+        def all_of_them() -> list[Outcomes | str]:
+            problem = self._data()
+            task = ray.remote(num_cpus=cpus)(scored)
+            under_way = [task.remote(each, scorecard, problem, cpus) for each in asked]
+            return [answers.outcomes(each) for each in under_way]
+
+        return surviving(all_of_them, self.options.cluster, self.options.max_failures, print)
 
     def run(self, driver: Driver) -> None:
         """Runs trials until none is left or the session is to end."""

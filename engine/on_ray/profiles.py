@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, LocalRayletDiedError, NodeDiedError, RayError
+from ray.exceptions import RayError
 
 from engine.forecast import taken
-from engine.on_ray.cluster import RayDied
-from engine.on_ray.post_mortem import NODE_DIED, last_line
+from engine.on_ray.answers import answer
+from engine.on_ray.post_mortem import last_line
 from trainables.config import TrialConfig
 from trainables.problem import Problem
 from trainables.profile import ProfileResult, profile
@@ -78,13 +78,7 @@ class _Profiler:
 
 def _profiled(under_way: ray.ObjectRef) -> ProfileResult:
     try:
-        return ray.get(under_way)
-    except LocalRayletDiedError as error:
-        raise RayDied("Ray died") from error
-    except (NodeDiedError, ActorUnavailableError) as error:
-        raise RayDied("a node was lost") from error
+        return answer(under_way)
     except RayError as error:  # its process died, for want of memory most likely
-        if NODE_DIED in str(error):
-            raise RayDied("a node was lost") from error
         no_room = "running low on memory" in str(error)
         return ProfileResult(problem=last_line(str(error)), no_room=no_room)
