@@ -41,6 +41,7 @@ STUDY = Study(
     by="family",
     objective="validation/r2",
     data_options=MoleculeOptions,
+    data_file="dataset",
     open=open_problem,
     data_title=data_title,
     presets={"homework": homework},
