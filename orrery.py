@@ -3,6 +3,41 @@
 The names here are the project's public face. What they mean stands where they are defined.
 """
 
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+PACKAGES = ("analysis", "datasets", "engine", "record", "studies", "trainables")
+"""The project's own packages: no other module of these names can be used beside them."""
+
+
+def _check_names() -> None:
+    """Has the project's packages found before others of their names.
+
+    Raises:
+        SystemExit: If others are in use already, or are meant to be.
+    """
+    beside = Path(sys.path[0] or ".").resolve()
+    sys.path.insert(0, str(ROOT))
+    for name in PACKAGES:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        is_other = name in sys.modules and (not file or ROOT not in Path(file).resolve().parents)
+        theirs = [beside / f"{name}.py", beside / name / "__init__.py"]
+        found = [path for path in theirs if beside != ROOT and path.is_file()]
+        if is_other or found:
+            where = found[0] if found else file or name
+            print(
+                f"error: {where} has the name of one of orrery's packages: rename it, or, if it is "
+                f"an installed package, import orrery before {name}",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
+
+
+_check_names()
+
+# isort: split
 from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Real
 from optuna.distributions import IntDistribution as Whole

@@ -24,6 +24,8 @@ from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
 from record.tracking import is_server, local_database
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def conclude(prepared: Prepared, outcome: SessionOutcome) -> int:
     """Ends a session.
@@ -159,7 +161,8 @@ class _Conclusion:
         """Where the trials can be looked at: an address, or a command."""
         if is_server(uri):
             return shown(uri)
-        if local_database(uri) == Path("runs").resolve() / "mlflow.db":
+        is_checkout = Path.cwd() == ROOT
+        if is_checkout and local_database(uri) == ROOT / "runs" / "mlflow.db":
             return "make ui"
         return shlex.join(["mlflow", "ui", "--backend-store-uri", shown(uri)])
 

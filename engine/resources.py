@@ -102,9 +102,11 @@ def _on_a_cluster(command: Command) -> float:
         )
     from engine.on_ray import nodes
     from engine.on_ray.cluster import start
+    from engine.on_ray.own_files import travel
     from engine.on_ray.shared_storage import check_nodes
 
     start(options.cluster)
+    travel(command.study.file)
     check_nodes(command.storage)
     most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
     gpus = first_share(options.gpus_per_trial, int(most), "a node has at most")

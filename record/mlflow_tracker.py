@@ -138,7 +138,8 @@ class MLflowTracker:
 
     def _say_what_it_is(self, facts: StudyFacts) -> None:
         name, digest = map(shown, facts.data)
-        entity = Dataset(name=name, digest=digest[:LONGEST_DIGEST], source_type="local", source=name)
+        short = digest[:LONGEST_DIGEST]
+        entity = Dataset(name=name, digest=short, source_type="local", source=name)
         self.client.log_inputs(self.parent, [DatasetInput(entity)])
         self._attach_text(json.dumps(list(facts.space), indent=1), names.SPACE)
         self.client.log_batch(self.parent, params=_params(facts.params))

@@ -11,7 +11,7 @@ a distribution is never searched, only set.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -44,8 +44,12 @@ class TrialConfig:
 
     @property
     def title(self) -> str:
-        """What tells one trial from another at a glance."""
-        return f"seed {self.seed}"
+        """What tells one trial from another at a glance: by default all that is searched."""
+        hints = get_type_hints(type(self), include_extras=True).items()
+        searched = [getattr(self, name) for name, hint in hints if get_origin(hint) is Annotated]
+        return " ".join(
+            f"{each:.3g}" if isinstance(each, float) else str(each) for each in searched
+        )
 
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, 1)
