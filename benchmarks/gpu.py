@@ -45,11 +45,10 @@ from trainables.config import FitConfig
 from trainables.device import give_back_memory, memory_gib, ran_out_of_memory
 from trainables.device import pick_device as trial_device
 from trainables.driving import DrivingTask
-from trainables.fit import _Training, fit
+from trainables.fit import SupervisedLearner, TaskFactory, fit
 from trainables.models.gnn import FAMILIES, Family, GNNConfig
 from trainables.models.world_model import Core, WorldModelConfig
 from trainables.molecules import MoleculeTask
-from trainables.stepper import TaskFactory
 
 OURS = "this project's"
 ONE_BY_ONE = f"{OURS}, one by one"
@@ -101,10 +100,10 @@ class OneByOne:
     make_task: TaskFactory
 
     def __call__(self, device: torch.device) -> Iterator[float]:
-        training = _Training(self.make_task(self.config, device), self.config, device)
-        training.learned.possible = False
+        learner = SupervisedLearner(self.make_task(self.config, device), self.config, device)
+        learner.learned.possible = False
         for number in range(1, self.config.epochs + 1):
-            yield training.train(number)["train/seconds"]
+            yield learner.advance(number)["train/seconds"]
 
 
 @dataclass(frozen=True)

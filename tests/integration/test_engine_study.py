@@ -27,8 +27,8 @@ from datasets.errors import InputError
 from engine import budgets, local_backend
 from engine.main import main
 from engine.on_ray.tune_parts import Proposals, Verdicts
-from engine.study import StudyData
 from studies import replay
+from trainables.fit import SupervisedProblem
 from trainables.trainable import TrialTrainable
 from trainables.trial_spec import TrialSpec
 from trainables.worker import Worker
@@ -139,10 +139,10 @@ def test_facts_of_the_data_stand_beside_what_the_engine_and_the_user_said(
 ) -> None:
     facts = dict.fromkeys(["trial", "kind", "state", "of", "identity", "digest", "dataset"], "9")
 
-    def open_data(options: FakeOptions, *arguments: Any) -> StudyData:
+    def open_with_facts(options: FakeOptions, *arguments: Any) -> SupervisedProblem:
         return replace(open_fake(options, *arguments), facts=facts)
 
-    study = replace(FAKE, open_data=open_data)
+    study = replace(FAKE, open=open_with_facts)
     where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
     only = ("--local", "--ending", "good", "--epochs", "1", "--trials", "1")
     assert main(study, [*only, *where, "--name", "s"]) == 0

@@ -232,7 +232,7 @@ def test_a_changed_data_set_is_named_and_not_trained_on(
     place, field = molecule_rows.schema.get_field_index("mu"), molecule_rows.schema.field("mu")
     write_table(molecule_rows.set_column(place, field, [changed]), molecule_file)
     with monkeypatch.context() as patch:
-        patch.setattr(replay, "Stepper", None)
+        patch.setattr(replay, "TrialLoop", None)
         said = again(1, "s/0")
     assert f"\ndata: recorded digest {digest}, now " in said
     assert numbers(said) == "numbers: not compared, since those of other data are others"

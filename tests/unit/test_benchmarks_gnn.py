@@ -3,6 +3,7 @@
 import argparse
 import re
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,25 +41,25 @@ def typed(molecule_rows: pa.Table, tmp_path: Path) -> argparse.Namespace:
     )
 
 
-def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("done", "then"), [(1, [2]), (2, [2])])
+def test_an_interrupted_fit_goes_on_and_one_that_was_not_yet_scored_does_its_last_epoch_again(
+    done: int, then: list[int], typed, tmp_path, monkeypatch
+) -> None:
     job = Fit("toy", "random", TINY)
     whole = gnn_fits.run(job, typed.dataset, tmp_path / "whole", threads=1)
 
     class Killed(BaseException):
         """As Ctrl-C, which nothing between catches."""
 
-    trained = []
+    def killed_after_some(*args, **named):
+        yield from islice(fit(*args, **named), done)
+        raise Killed
 
-    def killed_after_the_first(*args, **named):
-        for epoch in fit(*args, **named):
-            if trained:
-                raise Killed
-            trained.append(epoch.number)
-            yield epoch
-
-    monkeypatch.setattr(fits, "fit", killed_after_the_first)
+    monkeypatch.setattr(fits, "fit", killed_after_some)
     with pytest.raises(Killed):
         gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
+
+    trained = []
 
     def noted(*args, **named):
         for epoch in fit(*args, **named):
@@ -67,7 +68,7 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkey
 
     monkeypatch.setattr(fits, "fit", noted)
     continued = gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
-    assert trained == [1, 2]
+    assert trained == then
     assert replace(continued, seconds=whole.seconds) == whole
     assert not list((tmp_path / "cut" / "fits").iterdir())
 

@@ -16,9 +16,11 @@ from contracts import (
     here,
     metrics,
     on_a_real_gpu,
+    save,
     tried,
     waits_of_a_step,
     weights,
+    where_it_was_left,
 )
 
 from datasets import stores
@@ -29,7 +31,8 @@ from datasets.splits import Split
 from datasets.stores import DENSE_ATOMS
 from engine.space import parameters_of
 from trainables import checkpoint
-from trainables.fit import Diverged, Epoch, fit
+from trainables.fit import Epoch, fit
+from trainables.learner import Diverged
 from trainables.models.gnn import FAMILIES, Family, GNNConfig
 from trainables.molecules import MoleculeTask, predict
 
@@ -148,10 +151,10 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
         epochs=2,
     )
     whole = epochs_of(config, molecules)
-    checkpoint.save(tmp_path, next(whole).state())
+    save(tmp_path, next(whole), config)
     expected = next(whole)
     torch.rand(3)
-    (resumed,) = epochs_of(config, molecules, resume=checkpoint.load(tmp_path, here()))
+    (resumed,) = epochs_of(config, molecules, **where_it_was_left(tmp_path))
     assert metrics(resumed) == metrics(expected)
     assert_same(resumed.model.state_dict(), expected.model.state_dict())
 
@@ -180,7 +183,7 @@ def test_a_saved_model_gives_equal_predictions(family, normalization, molecules,
     task = MoleculeTask(molecules, config, here())
     epoch = next(fit(task, config, here()))
     expected = predict(epoch.model, task.store, torch.arange(120, device=here()))
-    checkpoint.save(tmp_path, epoch.state())
+    save(tmp_path, epoch, config)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
     state = torch.load(tmp_path / checkpoint.FILE, weights_only=True)
     assert GNNConfig(**state["config"]) == config

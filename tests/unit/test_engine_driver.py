@@ -108,7 +108,7 @@ def test_what_a_trial_is_to_know(one: OneTrial) -> None:
     spec = one.fit.spec
     assert (spec.number, spec.resume, spec.rungs, spec.report_every) == (0, None, (), 0.0)
     assert spec.folder == str(one.study.root / "session-0001" / "trial-00000")
-    assert spec.config == one.study.space.default("gcn")
+    assert (spec.config, spec.role) == (one.study.space.default("gcn"), Baseline(0))
 
 
 def test_trials_that_may_be_stopped_early_know_where(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution
 import engine.space
 from datasets.errors import InputError
 from engine.space import Space, parameters_of
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 from trainables.models.gnn import GNNConfig, homework
 from trainables.models.world_model import WorldModelConfig
 from trainables.models.world_model import homework as lstm_homework
@@ -29,7 +29,7 @@ def suggest(space: Space, **values: object) -> GNNConfig:
     return config
 
 
-def numbered(space: Space, number: int, values: dict[str, object]) -> FitConfig:
+def numbered(space: Space, number: int, values: dict[str, object]) -> TrialConfig:
     """What a trial of this number would be."""
     return space.suggest(optuna.trial.FixedTrial(values, number))  # pyright: ignore[reportArgumentType]
 

@@ -23,12 +23,11 @@ from trainables import captured
 from trainables.captured import Captured
 from trainables.config import FitConfig
 from trainables.driving import DrivingTask, Windows
-from trainables.fit import Epoch, fit
+from trainables.fit import Epoch, TaskFactory, fit
 from trainables.flat import FlatParameters
 from trainables.models.gnn import FAMILIES, Family, GNNConfig
 from trainables.models.world_model import WorldModelConfig
 from trainables.molecules import MoleculeTask
-from trainables.stepper import TaskFactory
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,138 @@
-"""A trial's fit, one epoch at a time, with its results, checkpoints and failures."""
+"""A trial, one epoch at a time, with its results, checkpoints and failures."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from trainables.stepper import Stepper, TaskFactory
+from guessing import Guessing, GuessingProblem
 
 from datasets.stores import Batch
+from record.trial import Replicate
 from trainables import checkpoint
+from trainables.config import TrialConfig
+from trainables.fit import SupervisedProblem
+from trainables.learner import Diverged, Snapshot
 from trainables.models.gnn import GNNConfig
-from trainables.molecules import MoleculeTask
+from trainables.molecules import MoleculeProblem, MoleculeTask
+from trainables.problem import Context
+from trainables.trial_loop import Failed, OutOfMemory, TrialLoop
 from trainables.trial_spec import TrialSpec
 
 CPU = torch.device("cpu")
 CONFIG = GNNConfig(family="gcn", width=8, depth=2, dropout=0.1, batch_size=32, epochs=3)
 SPEC = TrialSpec(number=4, config=CONFIG)
+GUESSED = TrialSpec(number=5, config=TrialConfig(epochs=3, seed=1))
 
-RESULT = {
+ROW = {
     *("validation/loss", "validation/mse", "validation/mae", "validation/r2"),
     *("train/loss", "train/seconds", "train/learning_rate"),
-    *("memory_gib", "epoch", "unix_ms", "done"),
+    *("memory_gib", "epoch", "unix_ms"),
 }
 
 
 @pytest.fixture
-def make_task(molecules) -> TaskFactory:
-    return partial(MoleculeTask, molecules)
+def problem(molecules) -> MoleculeProblem:
+    return MoleculeProblem(molecules)
 
 
-def of_the_fit(result: dict[str, Any]) -> dict[str, Any]:
-    """What the fit alone decides, and no clock or memory."""
+def row_of(loop: TrialLoop) -> Mapping[str, Any]:
+    """Does an epoch, which there is."""
+    row = loop.step()
+    assert not isinstance(row, Failed | OutOfMemory)
+    return row
+
+
+def of_the_learner(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the learner alone decides, and no clock or memory."""
     clocks = ("train/seconds", "memory_gib", "unix_ms")
-    return {key: value for key, value in result.items() if key not in clocks}
+    return {key: value for key, value in row.items() if key not in clocks}
+
+
+def assert_nothing_is_saved(loop: TrialLoop, folder: Path) -> None:
+    loop.save(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_each_step_is_an_epoch(problem):
+    loop = TrialLoop(SPEC, problem, CPU)
+    rows = [row_of(loop) for _ in range(3)]
+    assert [set(row) for row in rows] == [ROW] * 3
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert all(row["memory_gib"] > 0.01 for row in rows)
+    assert loop.history == rows
+    assert loop.epoch == 3
+
+
+def test_a_row_holds_plain_values_only(problem):
+    """It travels through Ray, into MLflow and Optuna."""
+    row = row_of(TrialLoop(SPEC, problem, CPU))
+    assert {type(value) for value in row.values()} == {float, int}
+
+
+def test_the_problem_is_told_what_is_to_be_learned_what_for_and_where():
+    problem, role = GuessingProblem(), Replicate(2, 7)
+    TrialLoop(replace(GUESSED, role=role), problem, CPU)
+    assert problem.begun == [(GUESSED.config, role, Context(CPU, torch.get_num_threads()))]
+
+
+def test_nothing_is_saved_before_the_first_epoch(problem, tmp_path):
+    assert_nothing_is_saved(TrialLoop(SPEC, problem, CPU), tmp_path)
+
+
+# Metrics
+
+
+def saying(*epochs: Any) -> GuessingProblem:
+    """Its learners report these scores, or raise them."""
+
+    class Saying(Guessing):
+        def advance(self, epoch: int) -> dict[str, Any]:
+            super().advance(epoch)
+            if isinstance(epochs[epoch - 1], Exception):
+                raise epochs[epoch - 1]
+            return {"validation/score": epochs[epoch - 1], "train/loss": 0.5}
+
+    return GuessingProblem(Saying)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.25), np.float64(0.25), torch.tensor(0.25), 0.25])
+def test_metrics_become_plain_numbers(value, tmp_path):
+    """Others would travel to MLflow, and be no part of a file that is loaded safely."""
+    loop = TrialLoop(GUESSED, saying(value), CPU)
+    found = row_of(loop)["validation/score"]
+    assert (type(found), found) == (float, 0.25)
+    loop.save(tmp_path)
+    assert checkpoint.load(tmp_path)["history"] == loop.history
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32(math.nan)])
+def test_a_metric_that_is_not_finite_is_a_failure_that_names_it_and_its_epoch(value, tmp_path):
+    loop = TrialLoop(GUESSED, saying(0.25, value), CPU)
+    row_of(loop)
+    failed = Failed(f"validation/score is {float(value)} after epoch 2")
+    assert loop.step() == failed
+    assert [row["epoch"] for row in loop.history] == [1]
+    assert_nothing_is_saved(loop, tmp_path)
+    assert loop.step() == failed, "there is no further epoch"
+
+
+def test_so_is_one_of_a_fit_whose_loss_was_finite(molecules, tmp_path):
+    class Overflows(MoleculeTask):
+        def evaluate(self, model: torch.nn.Module) -> dict[str, float]:
+            return {**super().evaluate(model), "validation/r2": -math.inf}
+
+    loop = TrialLoop(SPEC, SupervisedProblem(partial(Overflows, molecules), ""), CPU)
+    assert loop.step() == Failed("validation/r2 is -inf after epoch 1")
+    assert_nothing_is_saved(loop, tmp_path)
+
+
+# Failures
 
 
 class DivergesInEpoch2(MoleculeTask):
@@ -48,62 +145,26 @@ class DivergesInEpoch2(MoleculeTask):
         return super().loss(model, batch) * (math.nan if self.steps > 3 else 1.0)
 
 
-def test_each_step_is_an_epoch_and_the_last_one_says_that_it_is_done(make_task):
-    stepper = Stepper(SPEC, make_task, CPU)
-    results = [stepper.step() for _ in range(3)]
-    assert [set(result) for result in results] == [RESULT] * 3
-    assert [result["epoch"] for result in results] == [1, 2, 3]
-    assert [result["done"] for result in results] == [False, False, True]
-    assert all(result["memory_gib"] > 0.01 for result in results)
+def test_a_diverged_fit_says_so_and_is_not_saved(molecules, tmp_path):
+    problem = SupervisedProblem(partial(DivergesInEpoch2, molecules), "")
+    loop = TrialLoop(SPEC, problem, CPU)
+    assert row_of(loop)["epoch"] == 1
+    failure = loop.step()
+    assert isinstance(failure, Failed)
+    assert failure.reason.startswith("loss nan in epoch 2, batch 1 of 3; last finite loss")
+    assert_nothing_is_saved(loop, tmp_path)
 
 
-def test_a_result_holds_plain_values_only(make_task):
-    """It travels through Ray, into MLflow and Optuna."""
-    result = Stepper(SPEC, make_task, CPU).step()
-    assert {type(value) for value in result.values()} == {float, int, bool}
+def test_a_learner_may_say_that_there_is_no_sense_in_going_on(tmp_path):
+    loop = TrialLoop(GUESSED, saying(Diverged("the worst of all guesses")), CPU)
+    assert loop.step() == Failed("the worst of all guesses")
+    assert_nothing_is_saved(loop, tmp_path)
 
 
-def test_nothing_is_saved_before_the_first_epoch(make_task, tmp_path):
-    Stepper(SPEC, make_task, CPU).save(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_diverged_fit_reports_its_failure_and_is_not_saved(molecules, tmp_path):
-    stepper = Stepper(SPEC, partial(DivergesInEpoch2, molecules), CPU)
-    assert stepper.step()["epoch"] == 1
-    failure = stepper.step()
-    assert set(failure) == {"failure", "done"}
-    assert failure["done"] is True
-    assert failure["failure"].startswith("loss nan in epoch 2, batch 1 of 3; last finite loss")
-    stepper.save(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("stop", [1, 2])
-def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(make_task, tmp_path, stop):
-    whole = Stepper(SPEC, make_task, CPU)
-    expected = [of_the_fit(whole.step()) for _ in range(3)]
-    begun = Stepper(SPEC, make_task, CPU)
-    for _ in range(stop):
-        begun.step()
-    begun.save(tmp_path)
-    torch.rand(5)
-    resumed = Stepper(replace(SPEC, resume=tmp_path), make_task, CPU)
-    assert [of_the_fit(resumed.step()) for _ in range(3 - stop)] == expected[stop:]
-
-
-def test_a_checkpoint_knows_every_epoch_so_far(make_task, tmp_path):
-    """Whoever waited for the results may have died before the process that made them."""
-    stepper = Stepper(SPEC, make_task, CPU)
-    told = [stepper.step() for _ in range(2)]
-    stepper.save(tmp_path)
-    history = checkpoint.load(tmp_path, CPU)["history"]
-    kept = [{name: row[name] for name in row if name != "done"} for row in told]
-    assert history == kept
-    resumed = Stepper(replace(SPEC, resume=tmp_path), make_task, CPU)
-    resumed.step()
-    assert resumed.history[:2] == kept
-    assert [row["epoch"] for row in resumed.history] == [1, 2, 3]
+@pytest.mark.parametrize("error", [RuntimeError("planted"), ValueError("planted")])
+def test_what_is_no_fault_of_the_numbers_is_raised(error):
+    with pytest.raises(type(error), match="planted"):
+        TrialLoop(GUESSED, saying(error), CPU).step()
 
 
 class NeedsMore(MoleculeTask):
@@ -118,27 +179,99 @@ def no_room_for_the_data(config: Any, device: torch.device) -> MoleculeTask:
 
 
 def test_a_lack_of_memory_is_reported_and_not_raised(molecules, tmp_path):
-    for task in (partial(NeedsMore, molecules), no_room_for_the_data):
-        stepper = Stepper(SPEC, task, CPU)
-        result = stepper.step()
-        assert set(result) == {"out_of_memory", "done"}
-        assert result["done"] is True
-        assert result["out_of_memory"]
-        stepper.save(tmp_path)
-        assert list(tmp_path.iterdir()) == []
+    for make_task in (partial(NeedsMore, molecules), no_room_for_the_data):
+        loop = TrialLoop(SPEC, SupervisedProblem(make_task, ""), CPU)
+        result = loop.step()
+        assert isinstance(result, OutOfMemory)
+        assert result.reason
+        assert_nothing_is_saved(loop, tmp_path)
+        assert loop.step() == result, "there is no further epoch"
 
 
-def test_a_trial_that_had_done_all_its_epochs_is_done_when_it_is_resumed(make_task, tmp_path):
+def restoring(error: Exception) -> GuessingProblem:
+    """Its learners cannot be restored."""
+
+    class Restoring(Guessing):
+        def restore(self, snapshot: Snapshot) -> None:
+            raise error
+
+    return GuessingProblem(Restoring)
+
+
+@pytest.fixture
+def begun(tmp_path) -> TrialSpec:
+    """A trial that goes on after an epoch."""
+    loop = TrialLoop(GUESSED, GuessingProblem(), CPU)
+    loop.step()
+    loop.save(make(tmp_path / "begun"))
+    return replace(GUESSED, resume=str(tmp_path / "begun"))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_lack_of_memory_for_what_was_learned_before_is_one_too(error, begun, tmp_path):
+    loop = TrialLoop(begun, restoring(error), CPU)
+    result = loop.step()
+    assert isinstance(result, OutOfMemory)
+    assert result.reason
+    assert loop.history == [], "or a message would tell of its epochs again"
+    assert_nothing_is_saved(loop, make(tmp_path / "again"))
+
+
+def test_another_error_there_is_raised(begun):
+    with pytest.raises(RuntimeError, match="planted"):
+        TrialLoop(begun, restoring(RuntimeError("planted")), CPU)
+
+
+# Going on
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(problem, tmp_path, stop):
+    whole = TrialLoop(SPEC, problem, CPU)
+    expected = [of_the_learner(row_of(whole)) for _ in range(3)]
+    begun = TrialLoop(SPEC, problem, CPU)
+    for _ in range(stop):
+        begun.step()
+    begun.save(tmp_path)
+    torch.rand(5)
+    resumed = TrialLoop(replace(SPEC, resume=str(tmp_path)), problem, CPU)
+    assert resumed.epoch == stop
+    assert [of_the_learner(row_of(resumed)) for _ in range(3 - stop)] == expected[stop:]
+
+
+def test_a_learner_without_a_network_goes_on_too(begun):
+    whole = TrialLoop(GUESSED, GuessingProblem(), CPU)
+    expected = [of_the_learner(row_of(whole)) for _ in range(3)]
+    resumed = TrialLoop(begun, GuessingProblem(), CPU)
+    assert [of_the_learner(row_of(resumed)) for _ in range(2)] == expected[1:]
+
+
+def test_a_checkpoint_knows_every_epoch_so_far(problem, tmp_path):
+    """Whoever waited for the results may have died before the process that made them."""
+    loop = TrialLoop(SPEC, problem, CPU)
+    told = [row_of(loop) for _ in range(2)]
+    loop.save(tmp_path)
+    state = checkpoint.load(tmp_path)
+    assert (state["epoch"], state["history"]) == (2, told)
+    assert GNNConfig(**state["config"]) == CONFIG
+    resumed = TrialLoop(replace(SPEC, resume=str(tmp_path)), problem, CPU)
+    resumed.step()
+    assert resumed.history[:2] == told
+    assert [row["epoch"] for row in resumed.history] == [1, 2, 3]
+
+
+def test_a_trial_that_had_done_all_its_epochs_knows_them_when_it_is_resumed(problem, tmp_path):
     """The session died between its last checkpoint and the word that it had finished."""
-    stepper = Stepper(SPEC, make_task, CPU)
-    last = [of_the_fit(stepper.step()) for _ in range(3)][-1]
-    stepper.save(tmp_path)
-    resumed = Stepper(replace(SPEC, resume=tmp_path), make_task, CPU)
-    result = resumed.step()
-    assert (result["done"], result["epoch"]) == (True, 3)
-    assert result["validation/r2"] == last["validation/r2"]
+    loop = TrialLoop(SPEC, problem, CPU)
+    told = [row_of(loop) for _ in range(3)]
+    loop.save(tmp_path)
+    resumed = TrialLoop(replace(SPEC, resume=str(tmp_path)), problem, CPU)
+    assert (resumed.epoch, resumed.history) == (3, told)
     resumed.save(make(tmp_path / "again"))
-    assert checkpoint.load(tmp_path / "again", CPU)["epoch"] == 3
+    first, again = checkpoint.load(tmp_path), checkpoint.load(tmp_path / "again")
+    assert (again["epoch"], again["history"]) == (3, told)
+    for name, tensor in first["model"].items():
+        assert torch.equal(again["model"][name], tensor), name
 
 
 def make(folder: Path) -> Path:
@@ -146,15 +279,15 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def test_a_saved_model_predicts_what_the_trial_measured(make_task, tmp_path):
-    stepper = Stepper(SPEC, make_task, CPU)
-    result = stepper.step()
-    stepper.save(tmp_path)
+def test_a_saved_model_predicts_what_the_trial_measured(problem, molecules, tmp_path):
+    loop = TrialLoop(SPEC, problem, CPU)
+    row = row_of(loop)
+    loop.save(tmp_path)
     checkpoint.export_weights(tmp_path, tmp_path)
     weights = checkpoint.load_weights(tmp_path)
     assert GNNConfig(**weights["config"]) == CONFIG
-    task = make_task(GNNConfig(**weights["config"]), CPU)
+    task = MoleculeTask(molecules, GNNConfig(**weights["config"]), CPU)
     model = task.model().eval()
     model.load_state_dict(weights["model"])
     with torch.no_grad():
-        assert task.evaluate(model)["validation/r2"] == result["validation/r2"]
+        assert task.evaluate(model)["validation/r2"] == row["validation/r2"]
