@@ -28,8 +28,8 @@ def _check_names() -> None:
         if is_other or found:
             where = found[0] if found else file or name
             print(
-                f"error: {where} has the name of one of orrery's packages: rename it, or, if it is "
-                f"an installed package, import orrery before {name}",
+                f"error: {where} has the name of one of orrery's packages: rename it, or, where "
+                f"it is an installed package, import orrery before {name}",
                 file=sys.stderr,
             )
             raise SystemExit(2)

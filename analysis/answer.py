@@ -38,7 +38,7 @@ def _of_finals(study: RecordedStudy, outcome: Outcome) -> str:
     champion = outcome.champion
     test, name = champion.test, quantity(study)
     seeds = len(champion.finals)
-    unit = study.definition.scorecard.unit
+    unit = study.scorecard.unit
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
     against = _against_default(study, outcome) if seeds > 1 else ""
     found = (

@@ -280,7 +280,7 @@ def _over_seeds(found: Outcome, finalist: Finalist) -> str:
 def _caption(found: Outcome, study: RecordedStudy) -> str:
     seeds = sorted({len(finalist.finals) for finalist in found.finalists})
     pairs = len(found.comparisons)
-    scorecard = study.definition.scorecard
+    scorecard = study.scorecard
     remark = f" {scorecard.remark}" if scorecard.remark else ""
     luck = "the training and " if seeds[-1] > 1 else ""
     return (

@@ -69,7 +69,7 @@ def make(study: RecordedStudy) -> Card:
     Raises:
         InputError: If no trial finished.
     """
-    learning = study.definition.scorecard.learning(study)
+    learning = study.scorecard.learning(study)
     panels = [_panel(study, group, trials, learning) for group, trials in study.groups.items()]
     return Card(
         title="loss curves",

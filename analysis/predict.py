@@ -44,7 +44,7 @@ def analyse(typed: argparse.Namespace, tracking_uri: str) -> str:
         OSError: If a file cannot be written.
     """
     study = command_line.named_study(typed, tracking_uri)
-    unit = study.definition.scorecard.unit
+    unit = study.scorecard.unit
     if unit == "molecules":
         return _molecules(typed, study)
     if unit == "episodes":

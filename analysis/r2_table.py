@@ -79,7 +79,7 @@ def make(study: RecordedStudy) -> Card:
         InputError: If it is not one of molecules, has not ended or has no finished trial, or none
             was scored.
     """
-    if study.definition.scorecard.unit != "molecules":
+    if study.scorecard.unit != "molecules":
         raise InputError(
             f"{study.name} predicts no property of molecules: there is no R² to table"
         )

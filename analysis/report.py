@@ -121,9 +121,20 @@ class Analysed:
         return answer(self.study, self.outcome, escaped(self.finals.missing))
 
     def description(self) -> str:
-        """What the study's run opens on in MLflow: question, answer, finalists."""
-        table = self.finals.cards[0].text if self.outcome else ""
-        return f"{question(self.study)}\n\n{self.answer}\n\n{table}".strip()
+        """What the study's run opens on in MLflow."""
+        return description(self.study, self.outcome, self.finals.missing)
+
+
+def description(study: RecordedStudy, outcome: Outcome | None, reason: str) -> str:
+    """What a study's run opens on in MLflow: question, answer, finalists.
+
+    Args:
+        study: The study.
+        outcome: What `scored` gives of its finals.
+        reason: And why they say nothing.
+    """
+    table = finals.markdown(outcome, study) if outcome else ""
+    return f"{question(study)}\n\n{answer(study, outcome, escaped(reason))}\n\n{table}".strip()
 
 
 def analysed(study: RecordedStudy) -> Analysed:
@@ -134,7 +145,7 @@ def analysed(study: RecordedStudy) -> Analysed:
     """
     outcome, reason = scored(study)
     cards = (finals.card_of(outcome, study),) if outcome else ()
-    scorecard = study.definition.scorecard
+    scorecard = study.scorecard
     return Analysed(
         study,
         outcome,
@@ -162,7 +173,7 @@ def write(found: Analysed) -> Report:
     report.section(found.finals)
     if found.own.cards or found.own.missing:
         report.section(found.own)
-    if published := study.definition.scorecard.published(study):
+    if published := study.scorecard.published(study):
         report.add("### Published figures")
         report.add(published)
     report.section(found.learning)

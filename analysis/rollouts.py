@@ -69,7 +69,7 @@ def make(study: RecordedStudy) -> Card:
         InputError: If it is not one of drives, has not ended or has no finished trial, or the best
             one was not scored.
     """
-    if study.definition.scorecard.unit != "episodes":
+    if study.scorecard.unit != "episodes":
         raise InputError(f"{study.name} is no study of drives: there is nothing to roll out")
     study.check_ended()
     entries = _entries(study)

@@ -128,21 +128,34 @@ class _Conclusion:
         return False
 
     def _analyse(self) -> None:
-        command, folder = self.command, self.command.folder
-        study = replace(self._recorded().in_mlflow(), artifacts=self.study.artifacts)
+        command = self.command
         with not_recorded(network=False):
-            found = report.analysed(study)
-            command.say(cards.published(found.cards, study, folder.report))
-            for reason in found.missing:
-                command.say(f"not made: {reason}")
-            command.say(report.publish(found, folder.report))
-            self.open.tracker.describe({names.NOTE: found.description()}, {})
-        if said := self._registered(study):
-            command.say(f"\n{said}")
-        uri = command.options.tracking_uri
-        command.say(
-            f"\nfigures and tables: {folder.report}\nbrowse the trials: {self._browse(uri)}"
-        )
+            study = replace(self._recorded().in_mlflow(), artifacts=self.study.artifacts)
+            try:
+                self._show(study)
+            except InputError as error:
+                command.say(f"not made: {error}")
+            if said := self._registered(study):
+                command.say(f"\n{said}")
+        command.say(f"\nbrowse the trials: {self._browse(command.options.tracking_uri)}")
+
+    def _show(self, study: RecordedStudy) -> None:
+        """Makes everything that there is to show, once.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        command, folder = self.command, self.command.folder.report
+        if command.study.scorecard is None:
+            self._describe()
+            return
+        found = report.analysed(study)
+        command.say(cards.published(found.cards, study, folder))
+        for reason in found.missing:
+            command.say(f"not made: {reason}")
+        command.say(report.publish(found, folder))
+        self.open.tracker.describe({names.NOTE: found.description()}, {})
+        command.say(f"\nfigures and tables: {folder}")
 
     def _recorded(self) -> RecordedStudy:
         command = self.command
@@ -169,5 +182,6 @@ class _Conclusion:
     def _describe(self) -> None:
         """Says on the study's page in MLflow what it has come to."""
         with not_recorded(network=False):
-            described = report.analysed(self._recorded().in_mlflow()).description()
+            study = self._recorded().in_mlflow()
+            described = report.description(study, *report.scored(study))
         self.open.tracker.describe({names.NOTE: described}, {})

@@ -73,9 +73,10 @@ class _Keeper:
             trials = [t for t in self.study.every if t.number in self.shown]
             asked = [self._to_score(t) for t in trials if self._outcomes(t) is None]
         asked = [each for each in asked if each is not None]
-        if asked:
+        scorecard = self.command.study.scorecard
+        if asked and scorecard is not None:
             self.command.say(f"scoring {len(asked)} trials on the test split")
-            found = self.backend.score_all(asked, self.command.study.scorecard)
+            found = self.backend.score_all(asked, scorecard)
             for each, outcomes in zip(asked, found, strict=True):
                 self._take(each.trial, outcomes)
 

@@ -37,7 +37,8 @@ class Study(Generic[DataOptions]):
         by: The field whose values are compared; each has a baseline, which is tried first.
         objective: The metric that is maximised; no searched field can redefine it.
         open: Opens what is learned from, given the data options, the study's seed, and tools.
-        scorecard: Scores trials on the test split, and shows them.
+        scorecard: Scores trials on the test split, and shows them; None: the study has no test
+            split, and ends with its search and its finals.
         data_options: Dataclass of the options that say what to learn from.
         data_title: A short name of the data, for the default name of the study; empty: none.
         data_file: Which of the data options may be a file; None: none.
@@ -55,7 +56,7 @@ class Study(Generic[DataOptions]):
     by: str
     objective: str
     open: Callable[[DataOptions, int, Tools], Problem[Any]]
-    scorecard: Scorecard
+    scorecard: Scorecard | None = None
     data_options: type[DataOptions] = NoOptions  # pyright: ignore[reportAssignmentType]
     data_title: Callable[[DataOptions], str] = _untitled
     data_file: str | None = None

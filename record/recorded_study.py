@@ -83,6 +83,17 @@ class RecordedStudy:
         return found
 
     @property
+    def scorecard(self) -> Any:
+        """What scores and shows its trials.
+
+        Raises:
+            InputError: If the study has none.
+        """
+        if (found := self.definition.scorecard) is None:
+            raise InputError(f"{self.name} has no scorecard: nothing of it is scored or drawn")
+        return found
+
+    @property
     def unit(self) -> str:
         """Of the target."""
         return self.fact("unit", "unit unknown")

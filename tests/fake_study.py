@@ -24,6 +24,7 @@ def open_fake(options: FakeOptions, *arguments: Any) -> SupervisedProblem:
 
 FAKE = Study(
     key="fake",
+    file=__file__,
     question="Does the engine tell what happened?",
     config=FakeConfig,
     by="ending",
@@ -33,5 +34,4 @@ FAKE = Study(
     data_title=lambda options: options.dataset,
     presets={"named": lambda ending: {"ending": ending, "level": 0.25}},
     smoke={"dataset": "little"},
-    analyses=(),
 )

@@ -22,6 +22,7 @@ from record.recorded_study import RecordedStudy
 from record.state import StudyState
 from record.tracker import StudyStatus, bring_up
 from record.trial import ENDED, Baseline, Placement, Report, Role, Searched, Status, Trial
+from studies import gnn_sweep
 from trainables.config import FitConfig
 from trainables.models.gnn import Family, GNNConfig
 
@@ -277,4 +278,5 @@ def study_of(
         tuple(finals),
         artifacts=cast(Artifacts, None),
         read_space=lambda: None,
+        define=lambda: gnn_sweep.STUDY,
     )

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from analysis.findings import opener
 from trained_studies import DRIVES, MOLECULES, known, tracking
 
 from analysis import dreams, finals, predictions
 from analysis.answer import answer
-from analysis.findings import opener
 from datasets.errors import InputError
 from record.folder import StudyFolder
 from record.names import DEFAULTS

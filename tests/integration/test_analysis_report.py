@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from analysis.findings import opener
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
@@ -18,7 +19,6 @@ from analysis import predictions, report
 from analysis.answer import answer
 from analysis.comparison import Finalists
 from analysis.finals import outcome, role_of
-from analysis.findings import opener
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
 from engine.main import main
