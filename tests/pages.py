@@ -63,6 +63,7 @@ STUDIES = [
 ]
 ANALYSES = beginning("python analysis/")
 MAKE = beginning("make ")
+OWN = commands(PAGES["docs/your-own-study.md"])
 CLUSTERS = [line for line in commands(PAGES["README.md"]) if line.startswith("ray ")]
 
 EXECUTED = {
@@ -71,6 +72,7 @@ EXECUTED = {
     "acceptance/test_page_commands.py": [
         *(*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS, *STUDIES, *ANALYSES, *MAKE)
     ],
+    "acceptance/test_your_own_study.py": OWN,
 }
 """Test file -> the commands that it executes."""
 

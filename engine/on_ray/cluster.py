@@ -124,9 +124,9 @@ def _start_here() -> None:
 
 @contextmanager
 def _given_up_after(seconds: float) -> Iterator[None]:
-    """Ends Ray where it does not start: on a machine under load it may happen that its raylet never
-    answers, and the call would wait for ever. Ray ends this process with its raylet; the next
-    command starts it anew.
+    """Ends Ray where it does not start: on a machine under load it may happen that its raylet
+    never answers, and the call would wait for ever. Ray ends this process with its raylet; the
+    next command starts it anew.
     """
     over = threading.Event()
 

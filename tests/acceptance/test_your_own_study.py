@@ -1,19 +1,17 @@
 """docs/your-own-study.md: its code is the example, and its commands run in an empty folder."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import OWN, PAGES, blocks
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs/your-own-study.md").read_text(encoding="utf-8")
-
-
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, flags=re.DOTALL)
+CODE = [
+    text for marked, text in blocks(PAGES["docs/your-own-study.md"]) if marked == "python"
+]
 
 
 def without_blank_lines(text: str) -> list[str]:
@@ -22,21 +20,18 @@ def without_blank_lines(text: str) -> list[str]:
 
 def test_the_code_of_the_page_is_the_example() -> None:
     example = (ROOT / "studies/example.py").read_text(encoding="utf-8")
-    assert without_blank_lines("\n".join(blocks("python"))) == without_blank_lines(example)
-
-
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+    assert without_blank_lines("\n".join(CODE)) == without_blank_lines(example)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds the file that the page makes, and nothing else."""
     made = tmp_path_factory.mktemp("own")
-    (made / "digits.py").write_text("\n".join(blocks("python")), encoding="utf-8")
+    (made / "digits.py").write_text("\n".join(CODE), encoding="utf-8")
     return made
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", OWN)
 def test_the_commands_of_the_page_run_one_after_the_other(command: str, folder: Path) -> None:
     program, *arguments = command.split()
     assert program == "python"
@@ -44,10 +39,10 @@ def test_the_commands_of_the_page_run_one_after_the_other(command: str, folder: 
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**kept, "OMP_NUM_THREADS": "1"},
+        env=kept,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -41,7 +41,7 @@ def test_a_command_is_executed_or_listed_with_the_reason_why_not(command: str) -
 def test_a_command_that_nobody_accounts_for_is_noticed() -> None:
     page = "text\n\n   ```sh\n   make study # now\n   python new.py \\\n     --all\n   ```\n"
     assert commands(page) == ["make study", "python new.py --all"]
-    assert [accounts(command) for command in commands(page)] == [[*EXECUTED][-1:], []]
+    assert [*map(accounts, commands(page))] == [["acceptance/test_page_commands.py"], []]
 
 
 def test_the_list_of_what_is_not_executed_names_commands_of_the_pages() -> None:
