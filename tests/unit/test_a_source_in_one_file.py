@@ -23,7 +23,6 @@ from datasets.molecules import molecule_table, read_table, target_unit, unit_nam
 from datasets.parallel import ParallelMap
 from datasets.source import Source, Wanted
 from datasets.sources import SOURCES, MoleculeOptions, MoleculeSet, open_molecules, source_of
-from studies import gnn_sweep
 
 SMILES = [end + "C" * carbons for carbons in range(2, 12) for end in ("", "O")]
 
@@ -106,14 +105,6 @@ def test_it_is_opened_split_and_featurised(tmp_path: Path) -> None:
     assert np.diff(found.graphs.node_offsets).tolist() == atoms
     assert found.graphs.node_features.shape == (sum(atoms), NODE_FEATURES)
     assert (found.dropped, found.lists_bonds) == (0, False)
-
-
-def test_a_study_takes_it_by_its_name(tmp_path: Path) -> None:
-    options = MoleculeOptions(dataset="alkanes", target="carbons", split=SPLIT)
-    said: list[str] = []
-    data = gnn_sweep.open_data(options, 0, Cache(tmp_path), map, said.append)
-    assert (data.facts["unit"], data.facts["molecules"]) == ("atoms", 20)
-    assert said[0] == "made the alkanes"
 
 
 def test_what_it_keeps_is_made_once(tmp_path: Path) -> None:
