@@ -6,8 +6,9 @@ searched, checked, shown and compared of a family is read off that.
 Shapes below: nodes N, edges E, pairs P, width W.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import get_annotations
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from optuna.distributions import (
@@ -42,7 +43,7 @@ class PublishedR2:
 
 @dataclass(frozen=True)
 class Stock:
-    """A family written as PyTorch Geometric's documentation teaches to: what ours is compared with.
+    """A family as PyTorch Geometric's documentation teaches to write it, to compare ours with.
 
     Attributes:
         body: Makes a body of PyG's layers, which takes (N, features), edges (2, E) and their
@@ -66,7 +67,8 @@ class Family:
             the pairs (P, 24) or None, and gives (N, W). The module's ``last``, W -> W, is left to
             the head: a linear layer that may come after a mean over the nodes, or nothing.
         depth: Where the number of convolutions is searched; fewer are not allowed.
-        deepest: Most convolutions that are allowed.
+        deepest: Most convolutions that are allowed: without residual connections more than a few
+            smooth everything out.
         homework: The published homework's configuration, see `trainables.models.homework`.
         further: Field of `BodyConfig` that means something to this family, but not to every
             one -> where it is searched.
@@ -83,6 +85,15 @@ class Family:
     further: Mapping[str, BaseDistribution] = field(default_factory=dict)
     published: PublishedR2 | None = None
     stock: Stock | None = None
+
+
+def named(families: Sequence[Family], key: str) -> Family:
+    """The family of a key.
+
+    Raises:
+        KeyError: If there is none.
+    """
+    return {family.key: family for family in families}[key]
 
 
 @dataclass(frozen=True)
@@ -119,12 +130,12 @@ class BodyConfig(FitConfig):
     def __init_subclass__(cls, families: tuple[Family, ...]) -> None:
         super().__init_subclass__()
         cls.families, cls.family = families, families[0].key
-        cls.__annotations__ = {**searched(families), **cls.__dict__.get("__annotations__", {})}
+        cls.__annotations__ = {**get_annotations(cls), **searched(families)}
 
     @property
     def chosen(self) -> Family:
         """The family whose key is `family`."""
-        return next(each for each in self.families if each.key == self.family)
+        return named(self.families, self.family)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,20 +159,18 @@ def searched(families: tuple[Family, ...]) -> dict[str, Any]:
         Field -> its type, with where it is searched.
     """
     keys = tuple(each.key for each in families)
-    ranges = {"depth": {each.key: each.depth for each in families}}
+    kinds = get_annotations(BodyConfig)
+    ranges: dict[str, dict[BaseDistribution, tuple[str, ...]]] = {}
     for family in families:
-        for name, distribution in family.further.items():
-            ranges.setdefault(name, {})[family.key] = distribution
-    kinds = BodyConfig.__annotations__
+        for name, distribution in {"depth": family.depth, **family.further}.items():
+            shared = ranges.setdefault(name, {})
+            shared[distribution] = (*shared.get(distribution, ()), family.key)
     return {
         "family": Annotated[Literal[keys], CategoricalDistribution(keys)],
-        **{name: Annotated[kinds[name], *_marks(where)] for name, where in ranges.items()},
+        **{name: Annotated[kinds[name], *_marks(shared)] for name, shared in ranges.items()},
     }
 
 
-def _marks(where: Mapping[str, BaseDistribution]) -> list[BaseDistribution | When]:
-    """Each range, and after it the keys of the families whose range it is."""
-    shared: dict[BaseDistribution, tuple[str, ...]] = {}
-    for key, distribution in where.items():
-        shared[distribution] = (*shared.get(distribution, ()), key)
+def _marks(shared: Mapping[BaseDistribution, tuple[str, ...]]) -> list[BaseDistribution | When]:
+    """Each range, and after it the families that share it."""
     return [mark for range_, keys in shared.items() for mark in (range_, When("family", keys))]

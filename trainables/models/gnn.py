@@ -20,10 +20,10 @@ from datasets.graphs import NODE_FEATURES
 from datasets.standardize import Standardizer
 from datasets.stores import Batch
 from trainables.config import When, at_least, one_of
+from trainables.models import families
 from trainables.models.adjacency import Adjacency
 from trainables.models.dense_neighbours import DenseNeighbours
-from trainables.models.families import FAMILIES
-from trainables.models.family import BodyConfig
+from trainables.models.family import BodyConfig, named
 from trainables.models.heads import DipoleHead, MeanHead
 from trainables.models.neighbours import Neighbours
 from trainables.models.pair_features import PAIR_FEATURES, PairFeatures
@@ -36,7 +36,7 @@ HYBRIDIZATION = slice(6, 10)
 
 
 @dataclass(frozen=True)
-class GNNConfig(BodyConfig, families=FAMILIES):
+class GNNConfig(BodyConfig, families=families.FAMILIES):
     """Hyperparameters of a graph neural network regressor."""
 
     edges: Annotated[Edges, CategoricalDistribution(("bonds", "distances"))] = "distances"
@@ -79,8 +79,7 @@ class GNNConfig(BodyConfig, families=FAMILIES):
 
 def homework(family: str) -> Mapping[str, Any]:
     """The published homework's configuration of a family, as fields of `GNNConfig`."""
-    (chosen,) = (each for each in FAMILIES if each.key == family)
-    return {"family": family, **chosen.homework}
+    return {"family": family, **named(families.FAMILIES, family).homework}
 
 
 class GNN(nn.Module):

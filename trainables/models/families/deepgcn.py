@@ -69,7 +69,8 @@ class StockDeepBody(nn.Module):
     def __init__(self, config: BodyConfig, features: int, edge_features: int | None) -> None:
         super().__init__()
         self.encode = nn.Linear(features, config.width)
-        self.blocks = nn.ModuleList(stock_block(config, edge_features) for _ in range(config.depth))
+        blocks = (stock_block(config, edge_features) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
         """(N, features), (2, E), (E, 24) or None -> (N, W)."""
