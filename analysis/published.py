@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from analysis.markdown import table
-from analysis.style import FAMILIES
 from record.recorded_study import RecordedStudy
-
-HOMEWORK = "public solution repository liblaf/84100343-Deep-Learning, hw2"
-
-R2 = {"gcn": 0.451, "gat": 0.428, "sage": 0.459, "gin": 0.541}
-"""Family -> test R² of the dipole moment on the homework's split of QM9; `HOMEWORK`."""
+from trainables.models import families
+from trainables.models.homework import SOURCE as HOMEWORK
 
 MAE = {"SchNet": 0.033, "DimeNet++": 0.0297, "PaiNN": 0.012}
 """In D, trained on about `MAE_SIZE` molecules of QM9; sources in `MAE_SOURCES`."""
@@ -53,7 +49,11 @@ def of_dipoles(study: RecordedStudy) -> Published:
     """Published scores of QM9's dipole moment, beside a study of dipole moments."""
     homework = "QM9, rows 1 to 10,000 to train, 11,001 to 12,000 to test"
     full = f"QM9, about {MAE_SIZE:,} molecules to train"
-    rows = [(FAMILIES[f], f"R² {value:.3f}", homework, HOMEWORK) for f, value in R2.items()]
+    rows = [
+        (family.title, f"R² {family.published.value:.3f}", homework, family.published.source)
+        for family in families.FAMILIES
+        if family.published is not None
+    ]
     rows += [
         (model, f"MAE {value:.4g} D", full, MAE_SOURCES[model]) for model, value in MAE.items()
     ]

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from datasets.files import write_whole
+from trainables.models import families
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -46,16 +47,18 @@ LOOK: dict[Any, Any] = {
     "pdf.fonttype": 42,  # letters stay letters: searchable, editable
 }
 
-FAMILIES = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN", "deepgcn": "DeepGCN"}
-"""Families of graph neural networks as their papers write them."""
-
 CORES = {"builtin": "torch.nn.LSTM", "scratch": "LSTM from scratch"}
 """Recurrent cores of the world models."""
 
 
+def family_titles() -> dict[str, str]:
+    """Key of each family of graph neural networks -> its name as papers write it."""
+    return {family.key: family.title for family in families.FAMILIES}
+
+
 def title(value: str) -> str:
     """The name under which a compared value, such as a family, is shown."""
-    return {**FAMILIES, **CORES}.get(value, value)
+    return {**family_titles(), **CORES}.get(value, value)
 
 
 def plain(text: str) -> str:

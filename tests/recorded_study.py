@@ -24,7 +24,7 @@ from record.tracker import StudyStatus, bring_up
 from record.trial import ENDED, Baseline, Placement, Report, Role, Searched, Status, Trial
 from studies import gnn_sweep
 from trainables.config import FitConfig
-from trainables.models.gnn import Family, GNNConfig
+from trainables.models.gnn import GNNConfig
 
 VALIDATION_VARIANCE = 4.0
 """Of the invented validation targets; D²."""
@@ -78,7 +78,7 @@ class Told:
         placements: Where it ran.
     """
 
-    family: Family
+    family: str
     r2: Sequence[float]
     state: Status = "finished"
     baseline: bool = False

@@ -9,9 +9,7 @@ import pytest
 from pages import OWN, PAGES, blocks
 from places import ROOT
 
-CODE = [
-    text for marked, text in blocks(PAGES["docs/your-own-study.md"]) if marked == "python"
-]
+CODE = [text for marked, text in blocks(PAGES["docs/your-own-study.md"]) if marked == "python"]
 
 
 def without_blank_lines(text: str) -> list[str]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from family_contracts import KEYS
 from recorded_study import study_of, trial
 
 from benchmarks import fits, gnn_figures, gnn_fits
@@ -20,7 +21,7 @@ from benchmarks.gnn_fits import best_of, planned
 from benchmarks.gnn_results import Row, read_rows
 from benchmarks.gnn_results import table as table_of
 from trainables.fit import fit
-from trainables.models.gnn import FAMILIES, GNNConfig
+from trainables.models.gnn import GNNConfig
 
 CPU = torch.device("cpu")
 TINY = GNNConfig(width=8, depth=2, epochs=2, batch_size=32)
@@ -76,7 +77,7 @@ def test_an_interrupted_fit_goes_on_and_one_that_was_not_yet_scored_does_its_las
 def rows_of(experiment: str, seeds: int = 1) -> list[Row]:
     """Made-up results."""
     rows = []
-    for number, family in enumerate(FAMILIES):
+    for number, family in enumerate(KEYS):
         for seed in range(seeds):
             config = GNNConfig(family=family, depth=2 + number, seed=seed)
             job = Fit(experiment, "homework", config)
@@ -127,7 +128,7 @@ def test_fits_use_seeds_that_the_search_did_not(typed) -> None:
     typed.experiment = "presets"
     jobs = planned(typed)
     assert {(job.config.family, job.config.seed) for job in jobs} == {
-        (family, seed) for family in FAMILIES for seed in (1, 2)
+        (family, seed) for family in KEYS for seed in (1, 2)
     }
     assert all(job.config.raw_positions for job in jobs)
 

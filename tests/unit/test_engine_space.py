@@ -130,7 +130,7 @@ def test_a_preset_decides_everything_but_the_family_and_what_the_user_gave() -> 
     space = Space.of(GNNConfig, "family", {"epochs": [3]}, homework)
     assert keys(space) == ["family"]
     config = suggest(space, family="gin")
-    assert config == GNNConfig(**{**homework("gin"), "epochs": 3})  # pyright: ignore[reportArgumentType]
+    assert config == GNNConfig(**{**homework("gin"), "epochs": 3})
     assert space.epochs == 3
 
 

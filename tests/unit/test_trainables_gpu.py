@@ -11,6 +11,7 @@ from typing import Any, ClassVar, get_args
 import pytest
 import torch
 from contracts import SomeGPU, metrics, save, waits_of_a_step, where_it_was_left
+from family_contracts import KEYS
 from moving_stripes import striped_drives
 from pretended_gpu import CPU, GPU
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from trainables import checkpoint, driving
 from trainables.config import FitConfig
 from trainables.driving import DrivingTask
 from trainables.fit import Epoch, SupervisedLearner, TaskFactory, fit
-from trainables.models.gnn import FAMILIES, Family, GNNConfig
+from trainables.models.gnn import GNNConfig
 from trainables.models.world_model import Core, WarpDecoder, WorldModelConfig
 from trainables.molecules import MoleculeTask
 
@@ -46,7 +47,7 @@ def drives() -> Drives:
     return striped_drives(length=45)
 
 
-def gnn(family: Family, **changes: Any) -> GNNConfig:
+def gnn(family: str, **changes: Any) -> GNNConfig:
     return replace(GNNConfig(family=family, width=8, batch_size=32, epochs=3), **changes)
 
 
@@ -149,7 +150,7 @@ def epochs(
 @pytest.mark.parametrize(
     "config",
     [replace(WORLD_MODEL, core=core, layers=2, noise=0.0, sampling_rate=0.0) for core in CORES]
-    + [gnn(family, averaging=0.5, normalization="batch") for family in FAMILIES],
+    + [gnn(family, averaging=0.5, normalization="batch") for family in KEYS],
     ids=lambda config: config.title,
 )
 def test_a_fit_goes_on_where_another_device_left_it(

@@ -13,7 +13,8 @@ from datasets.driving import Drives
 from datasets.sources import MoleculeSet
 from record.trial import Searched
 from trainables.driving import DrivingProblem
-from trainables.models.gnn import FAMILIES, GNNConfig
+from trainables.models.families import FAMILIES
+from trainables.models.gnn import GNNConfig
 from trainables.models.world_model import Core, WorldModelConfig
 from trainables.molecules import MoleculeProblem
 from trainables.problem import Context
@@ -29,7 +30,7 @@ class TestGuessing(LearnerContract):
 class TestLearnersOfMolecules(LearnerContract):
     """With dropout, statistics of batches, and averaged weights."""
 
-    @pytest.fixture(params=FAMILIES)
+    @pytest.fixture(params=[family.key for family in FAMILIES])
     def begin(self, request: pytest.FixtureRequest, molecules: MoleculeSet) -> Begin:
         problem = MoleculeProblem(molecules)
         config = GNNConfig(
