@@ -1,9 +1,9 @@
 """Published figures that a study's scores are set beside, each with its source."""
 
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from analysis.markdown import table
+from datasets.sources import source_of
 from record.recorded_study import RecordedStudy
 from trainables.models import families
 from trainables.models.homework import SOURCE as HOMEWORK
@@ -57,34 +57,8 @@ def of_dipoles(study: RecordedStudy) -> Published:
     rows += [
         (model, f"MAE {value:.4g} D", full, MAE_SOURCES[model]) for model, value in MAE.items()
     ]
-    return Published(tuple(rows), _relation(study))
-
-
-def _relation(study: RecordedStudy) -> str:
-    dataset = PurePath(study.params["data.dataset"]).stem.lower()
-    from_qm9 = dataset == "qm9"
-    if from_qm9 and study.params["data.split"] == "homework":
-        same = "its R² is the same quantity on the same molecules."
-        if study.params["data.dataset"] != "qm9":
-            same = f"where the rows of its file are QM9's, in their order, {same}"
-        return (
-            f"This study has the homework's split: {same} The MAE of the others comes from ten "
-            "times as many molecules to train."
-        )
-    if from_qm9:
-        return (
-            "The same property of molecules of the same origin; the molecules to train and to "
-            "test are others, and so may be their number."
-        )
-    if dataset == "gfn2":
-        return (
-            "Published are moments of QM9's molecules (B3LYP). Those of this study are others, "
-            "with labels of another method: the figures give the scale, they are no comparison."
-        )
-    return (
-        "Published are moments of QM9's molecules (B3LYP). Whether this study's may be compared "
-        "with them depends on where they come from, which their file does not say."
-    )
+    source = source_of(study.params["data.dataset"])
+    return Published(tuple(rows), source.relation_to_published(study.params["data.split"]))
 
 
 def of_drives() -> Published:

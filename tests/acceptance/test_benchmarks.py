@@ -89,6 +89,20 @@ def has_a_row_for_each_size(printed: str) -> None:
         assert 100 < memory < 4000
 
 
+def compares_the_ways_on_the_same_epochs(printed: str) -> None:
+    rows = [cells_of(line) for line in printed.splitlines() if line.startswith("| ")][1:]
+    assert [row[1] for row in rows] == [
+        "plain Tune",
+        "an epoch a message",
+        "five epochs a message",
+    ]
+    assert {(row[2], row[3]) for row in rows} == {("3", "12")}
+    costs = [float(row[5]) for row in rows]
+    assert all(cost > 0 for cost in costs)
+    for row, cost in zip(rows, costs, strict=True):
+        assert float(row[6]) == pytest.approx(cost / costs[0], rel=0.05, abs=0.01)
+
+
 def tells_what_asking_takes(printed: str) -> None:
     head, _, *rows = printed.splitlines()
     assert head == "| trials so far | asking Optuna, ms |"
@@ -136,6 +150,10 @@ SHORT = {
             *("--epochs", "2", "--seconds", str(SECONDS)),
         ),
         has_a_row_for_each_size,
+    ),
+    "driver_cost.py": Short(
+        ("--trials", "3", "--at-once", "3", "--epochs", "4", "--seconds", "0.2"),
+        compares_the_ways_on_the_same_epochs,
     ),
     "scale.py --asking": Short(("--asking", "20", "--at-once", "4"), tells_what_asking_takes),
 }
