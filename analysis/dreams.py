@@ -13,6 +13,7 @@ from analysis import kept_weights
 from datasets.driving import Drives
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
+from record.values import made_of
 from trainables import rollout
 from trainables.driving import TOGETHER, DrivingTask, judged_horizon
 from trainables.models.world_model import WorldModel, WorldModelConfig
@@ -84,10 +85,10 @@ def of_trial(study: RecordedStudy, trial: Trial) -> Dreams | None:
     """What a trial dreams of the test episodes; None where it was not scored.
 
     Raises:
-        InputError: If the file that says so is damaged.
+        InputError: If the file that says so is damaged, or another version of the code wrote it.
     """
     outcomes = study.artifacts.outcomes(trial)
-    return None if outcomes is None else Dreams(**outcomes.more)
+    return None if outcomes is None else made_of(Dreams, outcomes.more)
 
 
 def restore(trial: Trial, weights: dict[str, Any], size: int) -> WorldModel:

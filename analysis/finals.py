@@ -135,8 +135,8 @@ def outcome(study: RecordedStudy) -> Outcome | None:
         return None
     _, first = next(iter(found.values()))[0]
     reference = first.reference
-    errors = {str(n): np.stack([each.errors for _, each in made]) for n, made in found.items()}
     try:
+        errors = {str(n): np.stack([each.errors for _, each in made]) for n, made in found.items()}
         scored = Finalists(errors, reference)
     except ValueError as error:
         raise InputError(f"the finals of {study.name} cannot be compared: {error}") from error

@@ -11,6 +11,7 @@ from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
+from record.values import made_of
 from trainables.models.gnn import GNN, GNNConfig
 from trainables.molecules import MoleculeTask
 
@@ -42,10 +43,10 @@ def of_trial(study: RecordedStudy, trial: Trial) -> Predictions | None:
     """What a trial predicts for the test split; None where it was not scored.
 
     Raises:
-        InputError: If the file that says so is damaged.
+        InputError: If the file that says so is damaged, or another version of the code wrote it.
     """
     outcomes = study.artifacts.outcomes(trial)
-    return None if outcomes is None else Predictions(**outcomes.more)
+    return None if outcomes is None else made_of(Predictions, outcomes.more)
 
 
 def restore(trial: Trial, weights: dict[str, Any]) -> GNN:

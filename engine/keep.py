@@ -69,13 +69,18 @@ class _Keeper:
 
     def score(self) -> None:
         """Scores what was not scored before, and says in the log that it was."""
+        if (scorecard := self.command.study.scorecard) is None:
+            return
         with not_recorded(network=False):
-            trials = [t for t in self.study.every if t.number in self.shown]
-            asked = [self._to_score(t) for t in trials if self._outcomes(t) is None]
-        asked = [each for each in asked if each is not None]
-        scorecard = self.command.study.scorecard
-        if asked and scorecard is not None:
-            self.command.say(f"scoring {len(asked)} trials on the test split")
+            shown = [t for t in self.study.every if t.number in self.shown]
+            known = [(trial, self._outcomes(trial)) for trial in shown]
+        for trial, outcomes in known:
+            if outcomes is not None:  # a session that was killed may have left it at that
+                self._log(trial, outcomes)
+        asked = [self._to_score(trial) for trial, outcomes in known if outcomes is None]
+        if asked := [each for each in asked if each is not None]:
+            trials = f"{len(asked)} trial{'s' * (len(asked) > 1)}"
+            self.command.say(f"scoring {trials} on the test split")
             found = self.backend.score_all(asked, scorecard)
             for each, outcomes in zip(asked, found, strict=True):
                 self._take(each.trial, outcomes)
@@ -98,6 +103,9 @@ class _Keeper:
             return
         with not_recorded(network=False):
             self.study.artifacts.keep_outcomes(trial, outcomes)
+        self._log(trial, outcomes)
+
+    def _log(self, trial: Trial, outcomes: Outcomes) -> None:
         if trial.number not in self.state.scores:
             score, now = {SCORE: outcomes.score}, self.open.history.now()
             self.open.history.add(Scored(trial.number, score, FILE, now))

@@ -61,13 +61,14 @@ def definition(study: str, tags: Mapping[str, str], *, is_of_this_folder: bool) 
     """
     place = tags.get(names.FILE, "")
     path = Path(place)
-    if place.startswith(f"{OWN}/") and (ROOT / OWN / path.name).is_file():
-        return importlib.import_module(f"{OWN}.{path.stem}").STUDY
+    if place == f"{OWN}/{path.name}" and (own := ROOT / OWN / path.name).is_file():
+        return _study_of(importlib.import_module(f"{OWN}.{path.stem}"), own)
     named = f"give it with --study {path.name or 'FILE.py'}"
     if not is_of_this_folder:
         raise InputError(f"{study} is defined in {place or 'a file'}, on another machine: {named}")
-    if not path.is_file():
-        raise InputError(f"{study} is defined in {place}, which is not there: {named}")
+    if not (path.is_absolute() and path.is_file()):
+        where = f"{place}, which is not there" if place else "a file that was not recorded"
+        raise InputError(f"{study} is defined in {where}: {named}")
     if _digest(path) != tags.get(names.FILE_DIGEST):
         raise InputError(
             f"{place}, which defines {study}, has changed since the study was run: {named}, if it "
@@ -83,16 +84,21 @@ def defined_in(path: Path) -> Any:
         InputError: If it cannot be imported, or defines none.
     """
     path = path.resolve()
-    known = (m for m in list(sys.modules.values()) if _file_of(m) == path)
+    known = (m for m in list(sys.modules.values()) if _is_of(m, path))
     module = next((m for m in known if hasattr(m, "STUDY")), None) or _imported(path)
+    return _study_of(module, path)
+
+
+def _study_of(module: ModuleType, path: Path) -> Any:
     if not hasattr(module, "STUDY"):
         raise InputError(f"{path} defines no STUDY: expected STUDY = Study(...) in it")
     return module.STUDY
 
 
-def _file_of(module: ModuleType) -> Path | None:
-    file = getattr(module, "__file__", None)
-    return Path(file).resolve() if file else None
+def _is_of(module: ModuleType, path: Path) -> bool:
+    file = getattr(module, "__file__", None) or ""
+    # There are thousands, each of which would be looked up on the disk.
+    return file.endswith(path.name) and Path(file).resolve() == path
 
 
 @cache
@@ -106,7 +112,7 @@ def _imported(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"{path} cannot be imported: {described(error)}") from error
     finally:

@@ -2,13 +2,14 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from datasets.errors import InputError
+from datasets.errors import InputError, described
 from datasets.files import write_whole
 
 FILE = "outcomes.npz"
@@ -16,6 +17,12 @@ FILE = "outcomes.npz"
 
 LARGEST = 2**31
 """Bytes of a file, unpacked: ample for a million units, or 10,000 frames of 64 pixels."""
+
+DAMAGE = (
+    *(ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a file raises that is none, or was changed."""
 
 MORE = "more/"
 """Begins the names of the arrays that only the study itself understands."""
@@ -29,11 +36,21 @@ class Outcomes:
         errors: (units,) float64, not negative: the error on each unit.
         reference: (units,) float64: that of a constant reference, the same for every trial.
         more: Name -> array that a figure or table of the study shows.
+
+    Raises:
+        ValueError: If errors and reference are something else.
     """
 
     errors: np.ndarray
     reference: np.ndarray
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shapes = f"{self.errors.shape} and {self.reference.shape}"
+        if self.errors.ndim != 1 or self.errors.shape != self.reference.shape:
+            raise ValueError(f"expected an error and a reference a unit, got shapes {shapes}")
+        if not (np.isfinite([self.errors, self.reference]).all() and (self.errors >= 0).all()):
+            raise ValueError("expected errors from 0 on and references, got some that are none")
 
     @property
     def score(self) -> float:
@@ -59,10 +76,14 @@ def read_outcomes(path: Path) -> Outcomes:
 
     Raises:
         InputError: If it is something else.
+        OSError: If it cannot be read.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        with np.load(path) as file:
-            _check_size(file.zip)
+        with zipfile.ZipFile(content) as archive:
+            _check_size(archive)
+        content.seek(0)
+        with np.load(content) as file:
             arrays = {name: file[name] for name in file.files}
         more = {
             name.removeprefix(MORE): array
@@ -70,10 +91,10 @@ def read_outcomes(path: Path) -> Outcomes:
             if name.startswith(MORE)
         }
         return Outcomes(arrays["errors"], arrays["reference"], more)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(
-            f"{path} is no file of outcomes, or damaged ({error}): the study's own command makes "
-            "it again once it is removed"
+            f"{path.name} is no file of outcomes, or damaged ({described(error)}): the study's "
+            "own command makes it again"
         ) from error
 
 

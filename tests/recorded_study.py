@@ -10,6 +10,7 @@ from typing import Any, cast
 from engine.space import Space
 from record import names
 from record.artifacts import Artifacts
+from record.definition import place_of
 from record.events import Ended, Event, Placed, Proposed, Reported, SessionBegan, SessionEnded
 from record.facts import facts_of
 from record.folder import StudyFolder
@@ -59,6 +60,7 @@ SETTINGS = {
     names.RUNGS: "1, 2",
     names.SCHEDULER: "asha",
     names.DATA_TITLE: "gfn2-mu",
+    **place_of(str(gnn_sweep.__file__)),
 }
 
 
