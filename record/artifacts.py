@@ -87,7 +87,8 @@ class Artifacts:
         if trial.number not in self.known:
             with tempfile.TemporaryDirectory() as scratch:
                 file = self.fetch(trial, FILE, Path(scratch))
-                self.known[trial.number] = None if file is None else read_outcomes(file)
+                whose = f"trial {trial.number} of {self.study}"
+                self.known[trial.number] = None if file is None else read_outcomes(file, whose)
         return self.known[trial.number]
 
     def keep_outcomes(self, trial: Trial, found: Outcomes) -> None:
