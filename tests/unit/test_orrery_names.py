@@ -56,7 +56,7 @@ def test_nothing_public_is_imported_that_is_not_named() -> None:
     assert public == {name for name in orrery.__all__ if is_ours(getattr(orrery, name))}
 
 
-@pytest.mark.parametrize("name", filter(is_class_of_ours, orrery.__all__))
+@pytest.mark.parametrize("name", [*filter(is_class_of_ours, orrery.__all__)])
 def test_methods_that_a_study_calls_or_writes_say_what_they_do(name: str) -> None:
     value = getattr(orrery, name)
     methods = [
