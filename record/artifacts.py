@@ -87,14 +87,9 @@ class Artifacts:
         if trial.number not in self.known:
             with tempfile.TemporaryDirectory() as scratch:
                 file = self.fetch(trial, FILE, Path(scratch))
-                self.known[trial.number] = None if file is None else self._read(trial, file)
+                whose = f"trial {trial.number} of {self.study}"
+                self.known[trial.number] = None if file is None else read_outcomes(file, whose)
         return self.known[trial.number]
-
-    def _read(self, trial: Trial, file: Path) -> Outcomes:
-        try:
-            return read_outcomes(file)
-        except InputError as error:
-            raise InputError(f"trial {trial.number} of {self.study}: {error}") from error
 
     def keep_outcomes(self, trial: Trial, found: Outcomes) -> None:
         """Puts what a trial came to on the test split among the artifacts of its run."""

@@ -71,8 +71,12 @@ class Outcomes:
         write_whole(path, written.getbuffer())
 
 
-def read_outcomes(path: Path) -> Outcomes:
+def read_outcomes(path: Path, whose: str = "") -> Outcomes:
     """Reads what `Outcomes.write` wrote.
+
+    Args:
+        path: The file.
+        whose: For messages, where the path means nothing to the user; empty: the path does.
 
     Raises:
         InputError: If it is something else.
@@ -92,9 +96,10 @@ def read_outcomes(path: Path) -> Outcomes:
         }
         return Outcomes(arrays["errors"], arrays["reference"], more)
     except DAMAGE as error:
+        file = f"{path.name} of {whose}" if whose else path
         raise InputError(
-            f"{path.name} is no file of outcomes, or damaged ({described(error)}): the study's "
-            "own command makes it again"
+            f"{file} is no file of outcomes, or damaged ({described(error)}): the study's own "
+            "command makes it again"
         ) from error
 
 
