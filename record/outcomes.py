@@ -96,7 +96,7 @@ def read_outcomes(path: Path, whose: str = "") -> Outcomes:
         }
         return Outcomes(arrays["errors"], arrays["reference"], more)
     except DAMAGE as error:
-        file = f"{path.name} of {whose}" if whose else path
+        file = f"{whose}: {path.name}" if whose else path.name
         raise InputError(
             f"{file} is no file of outcomes, or damaged ({described(error)}): the study's own "
             "command makes it again"

@@ -240,7 +240,7 @@ def test_rollouts_that_would_fill_the_memory_are_not_unpacked(
     kept = read()
     assert kept is not None and kept.mse.shape == (5, 2, 3)
     monkeypatch.setattr(outcomes, "LARGEST", 1000)
-    with pytest.raises(InputError, match=r"outcomes.npz of trial 3 of drives .* claim 2,"):
+    with pytest.raises(InputError, match=r"trial 3 of drives: outcomes.npz .* claim 2,"):
         read()
 
 

@@ -114,7 +114,7 @@ class BodyConfig(FitConfig):
     """Number of convolutions, at least 2; how many there may be depends on the family."""
 
     width: Annotated[int, IntDistribution(32, 128, log=True)] = 64
-    """Features of a node between the convolutions (GAT: of each head)."""
+    """Features of a node between the convolutions (with attention: of each head)."""
 
     heads: int = 2
     """Attention heads, concatenated; the last convolution has one."""
