@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PACKAGES = ("analysis", "datasets", "engine", "record", "studies", "trainables")
+CODE = ("analysis", "datasets", "engine", "orrery.py", "record", "studies", "trainables")
 """What a trial may import of this project."""
 
 LOOKS_A_SECOND = 2
@@ -120,7 +120,7 @@ def _start_here() -> None:
 
 def _join(address: str) -> None:
     """The trials run this very code, whatever is installed on their nodes."""
-    code = {"py_modules": [str(ROOT / package) for package in PACKAGES]}
+    code = {"py_modules": [str(ROOT / each) for each in CODE]}
     try:
         if address != "auto":
             host, _, port = address.rpartition(":")
