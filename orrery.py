@@ -18,6 +18,8 @@ def _check_names() -> None:
     Raises:
         SystemExit: If others are in use already, or are meant to be.
     """
+    if not (ROOT / PACKAGES[0]).is_dir():  # a worker of a cluster gets each of them by itself
+        return
     beside = Path(sys.path[0] or ".").resolve()
     sys.path.insert(0, str(ROOT))
     for name in PACKAGES:

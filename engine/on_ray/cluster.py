@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PACKAGES = ("analysis", "datasets", "engine", "record", "studies", "trainables")
+CODE = ("analysis", "datasets", "engine", "orrery.py", "record", "studies", "trainables")
 """What a trial may import of this project."""
 
 LONGEST_START = 180.0
@@ -147,7 +147,7 @@ def _given_up_after(seconds: float) -> Iterator[None]:
 
 def _join(address: str) -> None:
     """The trials run this very code, whatever is installed on their nodes."""
-    code = {"py_modules": [str(ROOT / package) for package in PACKAGES]}
+    code = {"py_modules": [str(ROOT / each) for each in CODE]}
     try:
         if address != "auto":
             host, _, port = address.rpartition(":")

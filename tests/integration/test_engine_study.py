@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fake_study
 import pytest
 from asked import (
     Ask,
@@ -154,7 +155,7 @@ def test_facts_of_the_data_stand_beside_what_the_engine_and_the_user_said(
     assert recorded.data_options(FakeOptions) == FakeOptions("nothing")
     assert recorded.params["data.digest"] == "digest of nothing"
     assert {name: recorded.fact(name) for name in facts} == facts
-    monkeypatch.setattr(replay, "STUDIES", (study,))
+    monkeypatch.setattr(fake_study, "STUDY", study, raising=False)
     assert replay.main(["s/0", *where]) == 0
 
 
