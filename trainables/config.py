@@ -64,7 +64,7 @@ class FitConfig(TrialConfig):
     """Peak step size of AdamW."""
 
     schedule: Annotated[Schedule, CategoricalDistribution(("constant", "cosine"))] = "cosine"
-    """Course of the learning rate after the warm-up: constant, or half a cosine down to 0."""
+    """Learning-rate schedule after the warm-up: constant, or half a cosine down to 0."""
 
     warmup: float = 0.1
     """Share of all steps over which the learning rate first rises linearly to its peak."""
