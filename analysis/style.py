@@ -6,6 +6,7 @@ panel differ in their dashes too.
 
 import io
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,14 @@ def picture(figure: Figure, path: Path) -> Path:
     return file
 
 
+def copied(figure: Figure) -> Figure:
+    """A copy to be saved: that moves what is in a figure, by as little as its resolution, and what
+    is saved next would be another one."""
+    return pickle.loads(pickle.dumps(figure))
+
+
 def _write(figure: Figure, path: Path, **options: Any) -> None:
     content = io.BytesIO()
     with matplotlib.rc_context(LOOK):
-        figure.savefig(content, format=path.suffix[1:], **options)
+        copied(figure).savefig(content, format=path.suffix[1:], **options)
     write_whole(path, content.getbuffer())

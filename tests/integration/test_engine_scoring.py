@@ -30,6 +30,7 @@ from record.trial import Trial
 from studies import gnn_sweep
 from trainables import checkpoint
 from trainables.molecules import MoleculeProblem
+from trainables.trial_spec import trial_folder
 
 ASKED = (
     *("--local", "--ending", "good", "bad", "--sampler", "random", "--trials", "5"),
@@ -121,7 +122,7 @@ def outcomes_file(folder: Path, number: int) -> Path:
 
 
 def checkpoints(folder: Path, number: int) -> list[Path]:
-    return sorted((folder / "runs" / "s" / "sessions").glob(f"*/trial-{number:05d}*"))
+    return sorted((folder / "runs" / "s" / "trials").glob(f"*/{trial_folder(number)}"))
 
 
 def weight_of(folder: Path, number: int) -> float:
@@ -163,11 +164,11 @@ def test_a_score_is_logged_as_it_is_kept(asked: Path) -> None:
 
 def test_the_same_command_scores_nothing_again(asked: Path, again: Path) -> None:
     files = {number: outcomes_file(again, number) for number in first_scored(asked)}
-    before = {number: file.stat() for number, file in files.items()}
+    before = {number: file.stat().st_mtime_ns for number, file in files.items()}
     assert ask(again, Weighing()) == 0
     assert scored == []
     assert in_log(again) == in_log(asked)
-    assert {number: file.stat() for number, file in files.items()} == before
+    assert {number: file.stat().st_mtime_ns for number, file in files.items()} == before
 
 
 def test_more_trials_are_scored_beside_those_that_were(asked: Path, again: Path) -> None:
@@ -277,31 +278,32 @@ def test_a_study_without_a_scorecard_ends_unscored(
     assert all(study_in(tmp_path).artifacts.outcomes(t) is None for t in study_in(tmp_path).every)
 
 
-def die_with(owner: Any, name: str, call: int, folder: Path) -> None:
-    """Runs the command, and dies when a function is called for the so-manieth time."""
+OWNERS = {"keep_outcomes": Artifacts, "Scored": keep}
+
+
+def die_in_second(name: str, folder: Path) -> None:
+    """Runs the command, and dies when a function is called for the second time."""
+    owner = OWNERS[name]
     real, calls = getattr(owner, name), 0
 
     def trapped(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
-        return dies() if calls == call else real(*arguments)
+        return dies() if calls == 2 else real(*arguments)
 
     setattr(owner, name, trapped)
     ask(folder, Weighing())
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "kept", "logged"),
-    [
-        (Artifacts, "keep_outcomes", 1, 1),
-        (keep, "Scored", 2, 1),
-    ],
+    ("name", "kept", "logged"),
+    [("keep_outcomes", 1, 1), ("Scored", 2, 1)],
     ids=["before a file is kept", "between the file and the log"],
 )
 def test_a_command_that_was_killed_while_it_scored_goes_on(
-    owner: Any, name: str, kept: int, logged: int, asked: Path, tmp_path: Path
+    name: str, kept: int, logged: int, asked: Path, tmp_path: Path
 ) -> None:
-    assert killed_in(die_with, owner, name, 2, tmp_path)
+    assert killed_in(die_in_second, name, tmp_path)
     study = study_in(tmp_path)
     there = [t.number for t in study.every if study.artifacts.outcomes(t) is not None]
     assert (len(there), len(in_log(tmp_path))) == (kept, logged)
@@ -342,7 +344,9 @@ def forgotten(runs: Path, trial: Trial) -> Path:
     artifacts = known(runs).artifacts
     uri = str(artifacts.store.client.get_run(artifacts.run_id(trial)).info.artifact_uri)
     (Path(uri.removeprefix("file://")) / FILE).unlink()
-    (file,) = (runs / MOLECULES / "sessions").rglob(f"trial-{trial.number:05d}*/*/state.pt")
+    (file,) = (runs / MOLECULES / "trials").glob(
+        f"*/{trial_folder(trial.number)}/*/{checkpoint.FILE}"
+    )
     return file.parent
 
 
