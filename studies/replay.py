@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 
 from analysis import command_line
-from analysis.opening import problem_of
+from analysis.opening import data_options, problem_of
 from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.terminal import replace_what_cannot_be_shown
@@ -93,6 +93,7 @@ def replay(
     """
     recorded, trial, epochs = _found(named, runs_dir, define)
     config = _config(recorded.definition, trial)
+    data_options(recorded, where)  # if the data are not there, nothing else is said
     device = _device(trial)
     console.print(
         f"{recorded.name}/{trial.number}, {trial.title}: {trial.status}, {trial.epoch} of "

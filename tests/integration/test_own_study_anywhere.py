@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray.cloudpickle
 from places import ROOT
+from ray import cloudpickle
 
 from analysis import report
 from engine.main import main
+from engine.on_ray.own_files import travel
 from record.definition import defined_in
 from record.folder import StudyFolder
 from record.known_log import known_state
@@ -72,7 +73,7 @@ def own(ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def changed(ran: Path, own: Path) -> Iterator[Path]:
     """Where the study's file has been changed since; gives a copy of what it was."""
     before = (ran / "digits.py").read_bytes()
-    (ran / "digits.py").write_bytes(before.replace(b"activation", b"function"))
+    (ran / "digits.py").write_bytes(before + b"raise SystemExit('it was imported')\n")
     yield own
     (ran / "digits.py").write_bytes(before)
 
@@ -123,8 +124,8 @@ def test_after_a_change_of_its_file_it_is_refused(
 ) -> None:
     """By whoever needs what the file defines; the file is not imported."""
     expected = f"{ran / 'digits.py'}, which defines digits, has changed since the study was run"
-    for code in (replay.main(["digits/1"]), report.main(["digits"])):
-        said = refused(capsys, code)
+    for ask, named in ((replay.main, "digits/1"), (report.main, "digits")):
+        said = refused(capsys, ask([named]))
         assert expected in said
         assert "give it with --study digits.py" in said
 
@@ -203,11 +204,13 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return in_two_files(tmp_path)
 
 
+@pytest.mark.ray
 def test_a_module_beside_the_file_is_found(
     beside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the study's own command, and by who finds the study again."""
-    command(beside.parent, "digits.py", "--local", *LITTLE)
+    """By the workers of the study's own command, on a Ray of its own, and by who finds the study
+    again."""
+    assert "scoring" in command(beside.parent, "digits.py", *LITTLE)
     assert "networks_of_digits" not in sys.modules
     assert replay.main(["digits/1"]) == 0
     assert "numbers: bit for bit the same" in capsys.readouterr().out
@@ -215,17 +218,18 @@ def test_a_module_beside_the_file_is_found(
 
 
 @pytest.mark.ray
-def test_ray_s_workers_need_neither_of_the_files(
+def test_nodes_of_a_cluster_need_neither_of_the_files(
     beside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They get what is in both with the problem: the workers of the one Ray of the tests, which
-    was there before the files were, have no path to them."""
+    """They get what is in both with the problem. The workers of the one Ray of the tests stand for
+    them, which was there before the files were, and has no path to them."""
     study = defined_in(beside)
     try:
+        travel(study.file)
         assert main(study, [*LITTLE, "--max-concurrent", "1"]) == 0
         assert "scoring" in capsys.readouterr().out
         assert replay.main(["digits/1"]) == 0
         assert "numbers: bit for bit the same" in capsys.readouterr().out
     finally:
         for name in ("study_digits", "networks_of_digits"):
-            ray.cloudpickle.unregister_pickle_by_value(sys.modules[name])
+            cloudpickle.unregister_pickle_by_value(sys.modules[name])

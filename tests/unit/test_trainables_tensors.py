@@ -1,15 +1,16 @@
 """Networks that are fitted to tensors: the split, what is recorded of it, and the score."""
 
+import pickle
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pytest
-import ray.cloudpickle
 import torch
 from contracts import here
 from learner_contract import Begin, LearnerContract, advanced, assert_same, read_again
+from ray.cloudpickle.cloudpickle import dumps
 from recorded_study import trial
 from torch import Tensor, nn
 
@@ -237,7 +238,7 @@ def test_a_problem_that_was_pickled_is_the_same_one() -> None:
         return nn.Sequential(nn.Linear(width, 1), nn.Flatten(0))
 
     made = problem(network=local, error=lambda said, target: (said - target).abs())
-    copy = ray.cloudpickle.loads(ray.cloudpickle.dumps(made))  # pyright: ignore[reportPrivateImportUsage]
+    copy = pickle.loads(dumps(made))
     assert copy.digest == made.digest
     assert splits(copy) == splits(made)
     config = LineConfig(epochs=2)
