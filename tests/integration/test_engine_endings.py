@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -196,10 +196,15 @@ def test_a_study_without_a_finished_trial_says_why(
     assert "The most frequent reason, of 1: loss nan in epoch 2" in said_in_mlflow(tmp_path)
 
 
-def asked_with(scorecard: Scorecard | None, tmp_path: Path, *arguments: str) -> int:
+LOCAL = ("--local",)
+
+
+def asked_with(
+    scorecard: Scorecard, folder: Path, *arguments: str, place: Sequence[str] = LOCAL
+) -> int:
     """Asks a study of one trial that ends with what this scorecard shows."""
-    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
-    typed = ["--local", "--ending", "good", "--epochs", "2", "--trials", "1", "--name", "s"]
+    where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+    typed = [*place, "--ending", "good", "--epochs", "2", "--trials", "1", "--name", "s"]
     return main(replace(FAKE, scorecard=scorecard), [*typed, *arguments, *where])
 
 
@@ -306,6 +311,18 @@ def test_each_trial_is_scored_once_whoever_asks_again(
     assert "scoring" not in capsys.readouterr().out
     assert asked_with(FakeScorecard(), tmp_path, *FINALS, "--seeds", "3") == 0
     assert "scoring 1 trials on the test split" in capsys.readouterr().out
+
+
+@pytest.mark.ray
+def test_trials_are_scored_on_ray_as_they_are_in_this_process(tmp_path: Path) -> None:
+    here, ray = tmp_path / "here", tmp_path / "ray"
+    assert asked_with(FakeScorecard(), here, *FINALS) == 0
+    assert asked_with(FakeScorecard(), ray, *FINALS, place=()) == 0
+    scored, expected = state_in_log(ray).scores, state_in_log(here).scores
+    assert scored.keys() == {0, 1, 2}
+    assert {n: each.scores for n, each in scored.items()} == {
+        n: each.scores for n, each in expected.items()
+    }
 
 
 def test_an_error_that_nobody_foresaw_leaves_no_run_open(ask: Ask, tmp_path: Path) -> None:

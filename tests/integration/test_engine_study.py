@@ -1,5 +1,6 @@
 """Whole studies, on Ray and without: what reaches the log and MLflow."""
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import replace
@@ -129,6 +130,10 @@ def test_params_epochs_and_tags_are_all_recorded(ask: Ask, tmp_path: Path) -> No
     parent = runs_in_mlflow(tmp_path)[-1]
     assert parent.data.params["data.digest"] == "digest of nothing"
     assert "--trials 1" in parent.data.tags["orrery.command"]
+    file = Path(fake_study.__file__)
+    assert parent.data.tags["orrery.file"] == str(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert parent.data.tags["orrery.file_sha256"] == digest
     assert run.data.tags["orrery.data"] == "digest of nothing", "with every trial"
     assert parent.inputs is not None
     assert parent.inputs.dataset_inputs[0].dataset.digest == "digest of nothing"
