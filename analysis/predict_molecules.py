@@ -20,7 +20,7 @@ from datasets.files import write_whole
 from datasets.graphs import GraphStore
 from datasets.molecules import read_table
 from datasets.new_molecules import from_smiles, graphs_as_learned
-from datasets.sources import source_of
+from datasets.sources import recorded_source
 from record.recorded_study import RecordedStudy
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import predict
@@ -102,7 +102,7 @@ def _predicted(
 
 def geometry(study: RecordedStudy) -> str:
     """Where the positions of a SMILES come from, and whether the model knows such."""
-    note = source_of(study.params["data.dataset"]).geometry_note
+    note = recorded_source(study.params["data.dataset"]).geometry_note
     return f"Geometries: one conformer each, by ETKDG and MMFF94{note}."
 
 

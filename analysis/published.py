@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.markdown import table
-from datasets.sources import source_of
+from datasets.sources import recorded_source
 from record.recorded_study import RecordedStudy
 from trainables.models import families
 from trainables.models.homework import SOURCE as HOMEWORK
@@ -57,7 +57,7 @@ def of_dipoles(study: RecordedStudy) -> Published:
     rows += [
         (model, f"MAE {value:.4g} D", full, MAE_SOURCES[model]) for model, value in MAE.items()
     ]
-    source = source_of(study.params["data.dataset"])
+    source = recorded_source(study.params["data.dataset"])
     return Published(tuple(rows), source.relation_to_published(study.params["data.split"]))
 
 

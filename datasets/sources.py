@@ -31,15 +31,19 @@ def source_of(dataset: str) -> Source:
     Raises:
         InputError: If it names none.
     """
-    keys = {source.key: source for source in SOURCES}
-    if dataset in keys:
-        return keys[dataset]
-    if Path(dataset).suffix != SUFFIX:
+    keys = [source.key for source in SOURCES]
+    if dataset not in keys and Path(dataset).suffix != SUFFIX:
         raise InputError(
             f"unknown --dataset {dataset}: expected {', '.join(keys)} or the path of a {SUFFIX} "
             "file"
         )
-    return file_source(dataset, keys.get(Path(dataset).stem.lower()))
+    return recorded_source(dataset)
+
+
+def recorded_source(dataset: str) -> Source:
+    """The source that a recorded study had; one that there is no more counts as a file."""
+    keys = {source.key: source for source in SOURCES}
+    return keys.get(dataset) or file_source(dataset, keys.get(Path(dataset).stem.lower()))
 
 
 def described(sources: Sequence[Source]) -> str:

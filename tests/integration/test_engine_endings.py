@@ -310,7 +310,7 @@ def test_each_trial_is_scored_once_whoever_asks_again(
     assert asked_with(FakeScorecard(), tmp_path, *FINALS) == 0
     assert "scoring" not in capsys.readouterr().out
     assert asked_with(FakeScorecard(), tmp_path, *FINALS, "--seeds", "3") == 0
-    assert "scoring 1 trials on the test split" in capsys.readouterr().out
+    assert "scoring 1 trial on the test split" in capsys.readouterr().out
 
 
 @pytest.mark.ray
