@@ -3,7 +3,6 @@
 from collections import Counter
 
 from analysis.finals import Outcome, quantity
-from analysis.kinds import KINDS
 from analysis.markdown import escaped
 from record.recorded_study import RecordedStudy
 from record.trial import WITHOUT_RESULT, Trial
@@ -39,7 +38,7 @@ def _of_finals(study: RecordedStudy, outcome: Outcome) -> str:
     champion = outcome.champion
     test, name = champion.test, quantity(study)
     seeds = len(champion.finals)
-    unit = KINDS[study.kind].units
+    unit = study.scorecard.unit
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
     against = _against_default(study, outcome) if seeds > 1 else ""
     found = (

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,8 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.terminal import replace_what_cannot_be_shown
-from datasets.typed_paths import typed_path
+from datasets.typed_paths import typed_address, typed_path
+from record.definition import defined_in
 from record.folder import StudyFolder
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +34,39 @@ def parser(description: str) -> Parser:
     made = Parser(description=description, allow_abbrev=False)
     made.add_argument("study", metavar="NAME", help="name of the study")
     add_runs_dir(made, ", and where the results go: PATH/NAME/report")
+    add_study_file(made)
     return made
+
+
+def add_study_file(line: argparse.ArgumentParser) -> None:
+    """The option that says which file defines a study that is none of the project's own."""
+    line.add_argument(
+        "--study",
+        dest="study_file",
+        type=typed_path,
+        metavar="FILE.py",
+        help="the file that defines the study, where it is none of this project's, and not where "
+        "it was when the study was run, or not as it was",
+    )
+
+
+def named_study(typed: argparse.Namespace, uri: str) -> RecordedStudy:
+    """The study that was typed, without the trials whose runs were deleted in MLflow.
+
+    Raises:
+        InputError: If there is no such study.
+    """
+    return study_of(typed, typed.study, uri).in_mlflow()
+
+
+def study_of(typed: argparse.Namespace, name: str, uri: str) -> RecordedStudy:
+    """A study by its name; what was typed says where it is, and which file defines it.
+
+    Raises:
+        InputError: If there is no such study.
+    """
+    define = None if typed.study_file is None else partial(defined_in, typed.study_file)
+    return recorded_study(StudyFolder(typed.runs_dir, name), uri, define)
 
 
 def add_runs_dir(line: argparse.ArgumentParser, also: str = "") -> None:
@@ -56,17 +92,49 @@ def add_data_dir(line: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data(line: argparse.ArgumentParser) -> None:
+    """The option that says where a study's data are on this machine."""
+    line.add_argument(
+        "--data",
+        type=typed_address,
+        metavar="FILE",
+        help="where the study's data are on this machine, if not where they were",
+    )
+
+
 def answer(
     line: argparse.ArgumentParser,
     argv: Sequence[str] | None,
-    analyse: Callable[[argparse.Namespace, str, Path], str],
+    analyse: Callable[[RecordedStudy, Path], str],
 ) -> int:
-    """Reads a command line, analyses and prints what came of it.
+    """Reads a command line, analyses the study and prints what came of it.
 
     Args:
         line: The command line, made by `parser`.
         argv: The arguments; None: those of this process.
-        analyse: Gets what was typed, MLflow's tracking URI and the folder for the results.
+        analyse: Gets the study and the folder for the results.
+
+    Returns:
+        The exit code: 0, or 2 for bad input, a full disk or a storage that is away.
+    """
+
+    def analysed(typed: argparse.Namespace, uri: str) -> str:
+        return analyse(named_study(typed, uri), folder_of(typed).report)
+
+    return answered(line, argv, analysed)
+
+
+def answered(
+    line: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    act: Callable[[argparse.Namespace, str], str],
+) -> int:
+    """Reads a command line, acts and prints what came of it.
+
+    Args:
+        line: The command line, made by `parser`.
+        argv: The arguments; None: those of this process.
+        act: Gets what was typed and MLflow's tracking URI.
 
     Returns:
         The exit code: 0, or 2 for bad input, a full disk or a storage that is away.
@@ -75,7 +143,7 @@ def answer(
     typed = line.parse_args(argv)
 
     def show() -> int:
-        print(analyse(typed, tracking_uri(typed.runs_dir), folder_of(typed).report))
+        print(act(typed, tracking_uri(typed.runs_dir)))
         return 0
 
     return exit_code(show)

@@ -1,15 +1,8 @@
-"""Test rollouts of a trial: made once, kept with its run, read from there ever after.
-
-Each trial that is compared gets `FILE` among the artifacts of its run: the errors of every test
-episode at every horizon, of the model and of the baselines, and the frames of one episode.
-"""
+"""Test rollouts of a trial of drives: the errors of every test episode at
+every horizon, of the model and of the baselines, and the frames of one episode."""
 
 import math
-import tempfile
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,19 +10,14 @@ import torch
 from torch import Tensor
 
 from analysis import kept_weights
-from datasets.driving import Drives, DrivingOptions, open_drives
-from datasets.errors import InputError
+from datasets.driving import Drives
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
+from record.values import made_of
 from trainables import rollout
 from trainables.driving import TOGETHER, DrivingTask, judged_horizon
 from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT
-
-FILE = "test_rollouts.npz"
-
-LARGEST = 2**31
-"""Bytes of `FILE`, unpacked: ample for 10,000 frames of 64 pixels."""
 
 PICTURES = ("teacher_forced", "autoregressive", "persistence", "freeze", "climatology")
 """Who predicts: the model, in two ways, and the baselines."""
@@ -93,84 +81,14 @@ def _share(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.divide(found, reference, out=nothing, where=reference > 0)
 
 
-def of_trial(study: RecordedStudy, trial: Trial, data: Callable[[], Drives]) -> Dreams | None:
-    """What a trial dreams: as made earlier, or made now and kept with its run.
-
-    Args:
-        trial: The trial.
-        data: Opens the study's drives; not called if they are not needed.
-
-    Returns:
-        None if neither rollouts nor weights were kept.
+def of_trial(study: RecordedStudy, trial: Trial) -> Dreams | None:
+    """What a trial dreams of the test episodes; None where it was not scored.
 
     Raises:
-        InputError: See `make`, and what `data` raises.
+        InputError: If the file that says so is damaged, or another version of the code wrote it.
     """
-    made = recorded(study, trial)
-    if made is None and (weights := kept_weights.weights(study, trial)) is not None:
-        made = make(trial, weights, data())
-        record(study, trial, made)
-    return made
-
-
-def recorded(study: RecordedStudy, trial: Trial) -> Dreams | None:
-    """The rollouts made earlier; None if there are none."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = study.artifacts.fetch(trial, FILE, Path(scratch))
-        if file is None:
-            return None
-        with np.load(file) as arrays:
-            _check_size(arrays.zip, trial)
-            return Dreams(*(arrays[field.name] for field in fields(Dreams)))
-
-
-def _check_size(archive: zipfile.ZipFile, trial: Trial) -> None:
-    """
-    Raises:
-        InputError: If the arrays of an archive would take more memory than any rollouts do.
-    """
-    claimed = sum(member.file_size for member in archive.infolist())
-    if claimed > LARGEST:
-        raise InputError(
-            f"{FILE} of trial {trial.number} would unpack to {claimed:,} bytes, expected at most "
-            f"{LARGEST:,}: it is not what was recorded; remove it from the run"
-        )
-
-
-def record(study: RecordedStudy, trial: Trial, made: Dreams) -> None:
-    """Keeps rollouts with the run of their trial."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / FILE
-        np.savez_compressed(file, **{f.name: getattr(made, f.name) for f in fields(Dreams)})
-        study.artifacts.publish(trial, [file])
-
-
-def open_data(study: RecordedStudy, cache: Path, recordings: str | None) -> Drives:
-    """The drives that a study learned from.
-
-    Args:
-        study: The study.
-        cache: Folder of recordings.
-        recordings: Where they are on this machine; None: where they were when the study was run.
-
-    Raises:
-        InputError: If they are not there, or are others than those of the study.
-    """
-    options = study.data_options(DrivingOptions)
-    if recordings is not None:
-        options = replace(options, recordings=recordings)
-    elif options.recordings is not None and not Path(options.recordings).is_file():
-        raise InputError(
-            f"the drives of {study.name} are not at {options.recordings}: give their path with "
-            "--recordings"
-        )
-    data = open_drives(options, study.params["seed"], cache)
-    if data.digest != study.params["data.digest"]:
-        raise InputError(
-            f"these are not the drives of {study.name}: their digest is {data.digest}, recorded "
-            f"is {study.params['data.digest']}; give the original with --recordings"
-        )
-    return data
+    outcomes = study.artifacts.outcomes(trial)
+    return None if outcomes is None else made_of(Dreams, outcomes.more)
 
 
 def restore(trial: Trial, weights: dict[str, Any], size: int) -> WorldModel:
@@ -191,15 +109,6 @@ def checked(trial: Trial, weights: dict[str, Any], data: Drives) -> WorldModel:
     task = DrivingTask(data, WorldModelConfig(**weights["config"]), torch.device("cpu"))
     kept_weights.check_unchanged(trial, task.evaluate(model))
     return model
-
-
-def make(trial: Trial, weights: dict[str, Any], data: Drives) -> Dreams:
-    """Rolls the test episodes out.
-
-    Raises:
-        InputError: See `checked`.
-    """
-    return dream(checked(trial, weights, data), data)
 
 
 @torch.no_grad()

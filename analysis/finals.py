@@ -6,14 +6,13 @@ writes runs/NAME/report/finals.md and .csv, finals.png and .pdf. The finalists a
 configurations of the search and its default one, each trained again on fresh seeds. The champion
 is the one with the highest mean of the objective on the validation split over these seeds; by how
 much the search promised too much stands beside it (the selection gap). Only then is the test split
-looked at, which neither the search nor the choice of the champion saw: every final is scored on it
-once, its predictions are kept in MLflow, and read from there the next time.
+looked at, which neither the search nor the choice of the champion saw: the study's own command
+scores every final on it, once, at its end.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
 
@@ -24,20 +23,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import command_line, findings, style
+from analysis import cards, style
+from analysis.cards import Card
 from analysis.comparison import LEVEL, Comparison, Finalists
-from analysis.findings import Findings
-from analysis.kinds import KINDS, Errors, OpenData, kind_of
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
 from analysis.scores import Score
 from datasets.errors import InputError
-from datasets.typed_paths import typed_address
 from record.names import PRESET
+from record.outcomes import Outcomes
 from record.recorded_study import RecordedStudy
 from record.trial import WITHOUT_RESULT, Trial
 
-NONE = "no finals: `--finalists` says of how many configurations there are some"
+NONE = "no finals: --finalists says of how many configurations there are some"
 
 ROW = 0.42
 """Height of a finalist in the figure, in inches."""
@@ -53,7 +51,7 @@ class Finalist:
         role: What else it is, such as the default of its family; empty: nothing.
         promised: The objective that the search saw.
         validation: (seeds,) float64, the objective with the fresh ones.
-        errors: (seeds, units) float64, on each test unit, see `Errors`.
+        errors: (seeds, units) float64, on each test unit.
         scores: (seeds,) float64, the same quantity on the test split.
         test: Their mean, with its 95 % interval.
     """
@@ -120,24 +118,25 @@ class Outcome:
         return [other for other in self.finalists if str(other.trial.number) in alike]
 
 
-def outcome(study: RecordedStudy, data: OpenData) -> Outcome | None:
+def outcome(study: RecordedStudy) -> Outcome | None:
     """Scores the finals of a study.
 
     Returns:
-        None if there are no finals, or nothing of them was kept.
+        None if there are no finals, or none of them was scored.
 
     Raises:
-        InputError: If the study has not ended, or the scores do not exist; or see `OpenData`.
+        InputError: If the study has not ended, or its finals cannot be compared.
     """
     if not study.finals:
         return None
     study.check_ended()
-    found = _errors(study, data)
+    found = _scored(study)
     if not found:
         return None
-    _, (_, reference) = next(iter(found.values()))[0]
-    errors = {str(n): np.stack([error for _, (error, _) in made]) for n, made in found.items()}
+    _, first = next(iter(found.values()))[0]
+    reference = first.reference
     try:
+        errors = {str(n): np.stack([each.errors for _, each in made]) for n, made in found.items()}
         scored = Finalists(errors, reference)
     except ValueError as error:
         raise InputError(f"the finals of {study.name} cannot be compared: {error}") from error
@@ -162,14 +161,13 @@ def outcome(study: RecordedStudy, data: OpenData) -> Outcome | None:
     return Outcome(tuple(finalists), tuple(scored.compare()), reference)
 
 
-def _errors(study: RecordedStudy, data: OpenData) -> dict[int, list[tuple[Trial, Errors]]]:
-    """Number of a finalist -> its finals of which something was kept, and their errors."""
-    errors_of = kind_of(study).errors
+def _scored(study: RecordedStudy) -> dict[int, list[tuple[Trial, Outcomes]]]:
+    """Number of a finalist -> its finals that were scored, and what they came to."""
     found = {
         number: [
-            (final, made)
+            (final, outcomes)
             for final in finals
-            if (made := errors_of(study, final, data)) is not None
+            if (outcomes := study.artifacts.outcomes(final)) is not None
         ]
         for number, finals in study.finalists.items()
     }
@@ -188,29 +186,30 @@ def role_of(study: RecordedStudy, number: int) -> str:
     return f"{role} of {style.title(study.group(trial))}"
 
 
-def find(study: RecordedStudy, data: OpenData) -> Findings:
-    """The finals of a study.
+def make(study: RecordedStudy) -> Card:
+    """Makes the card of a study's finals.
 
     Raises:
         InputError: See `outcome`.
     """
-    return findings_of(outcome(study, data), study)
+    return card_of(outcome(study), study)
 
 
-def findings_of(found: Outcome | None, study: RecordedStudy) -> Findings:
+def card_of(found: Outcome | None, study: RecordedStudy) -> Card:
     """An outcome as text, table and figure."""
     if found is None:
-        return Findings(title="finals", name="finals", text=NONE)
-    return Findings(
+        return Card(title="finals", name="finals", text=NONE)
+    return Card(
         title="finals",
         name="finals",
         text=markdown(found, study),
         table=frame(found, study),
         figures={"finals": draw(found, study)},
+        captions={
+            "finals": "Each finalist: what the search promised on the validation split, what each "
+            "fresh seed gave there, and on the test split."
+        },
     )
-
-
-analyse = partial(findings.analyse, find)
 
 
 def quantity(study: RecordedStudy) -> str:
@@ -281,8 +280,8 @@ def _over_seeds(found: Outcome, finalist: Finalist) -> str:
 def _caption(found: Outcome, study: RecordedStudy) -> str:
     seeds = sorted({len(finalist.finals) for finalist in found.finalists})
     pairs = len(found.comparisons)
-    kind = KINDS[study.kind]
-    remark = f" {kind.remark}" if kind.remark else ""
+    scorecard = study.scorecard
+    remark = f" {scorecard.remark}" if scorecard.remark else ""
     luck = "the training and " if seeds[-1] > 1 else ""
     return (
         f"{escaped(study.name)}: the finalists, each trained again with "
@@ -290,7 +289,7 @@ def _caption(found: Outcome, study: RecordedStudy) -> str:
         f"mean of {study.objective} over them. Selection gap: what the search promised, less that "
         "mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
-        f"{found.units:,} test {kind.units}. Two are told apart where their difference "
+        f"{found.units:,} test {scorecard.unit}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
         f"pairs (Holm).{_lost(found, study)}{remark}"
     )
@@ -392,21 +391,7 @@ def paint_test(axis: Axes, place: float, finalist: Finalist) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    line = command_line.parser("Scores the finalists of a study on the test split.")
-    command_line.add_data_dir(line)
-    line.add_argument(
-        "--data",
-        type=typed_address,
-        metavar="FILE",
-        help="where the study's molecules or drives are on this machine, if not where they were",
-    )
-    return command_line.answer(
-        line,
-        argv,
-        lambda typed, uri, report: analyse(
-            command_line.folder_of(typed), uri, typed.data_dir, report, typed.data
-        ),
-    )
+    return cards.main("Compares the finalists of a study on the test split.", make, argv)
 
 
 if __name__ == "__main__":

@@ -22,20 +22,18 @@ from analysis import command_line
 from analysis.champion import champion_of
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
-from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 
 TABLES = (".csv", ".parquet")
 """Suffixes of what --output writes of molecules."""
 
 
-def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
+def analyse(typed: argparse.Namespace, tracking_uri: str) -> str:
     """Predicts what was typed, see `main`.
 
     Args:
         typed: The command line.
         tracking_uri: MLflow's.
-        report: Folder for what is dreamt, where none was typed.
 
     Returns:
         A table as Markdown, with what it means, and where the files are.
@@ -45,11 +43,12 @@ def analyse(typed: argparse.Namespace, tracking_uri: str, report: Path) -> str:
             such a study, or what is to be predicted cannot be.
         OSError: If a file cannot be written.
     """
-    study = recorded_study(command_line.folder_of(typed), tracking_uri).in_mlflow()
-    if study.kind == "molecules":
+    study = command_line.named_study(typed, tracking_uri)
+    unit = study.scorecard.unit
+    if unit == "molecules":
         return _molecules(typed, study)
-    if study.kind == "drives":
-        return _drives(typed, study, report)
+    if unit == "episodes":
+        return _drives(typed, study, command_line.folder_of(typed).report)
     raise InputError(f"{study.name} is neither of molecules nor of drives: nothing is predicted")
 
 
@@ -90,7 +89,7 @@ def _drives(typed: argparse.Namespace, study: RecordedStudy, report: Path) -> st
     if typed.recordings is not None:
         drive = predict_drives.of_file(study, typed.recordings, episode)
     else:
-        drive = predict_drives.of_study(study, typed.data_dir, episode)
+        drive = predict_drives.of_study(study, typed.data_dir, typed.data, episode)
     found = predict_drives.dream(champion, drive)
     command_line.make_folder(folder)
     files = predict_drives.write(found, drive, champion, folder)
@@ -134,7 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "drives (default: that of the report)",
     )
     command_line.add_data_dir(line)
-    return command_line.answer(line, argv, analyse)
+    command_line.add_data(line)
+    return command_line.answered(line, argv, analyse)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch import Tensor
 from analysis import dreams, film
 from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
+from analysis.opening import opened
 from analysis.rollouts import HORIZONS
 from datasets.driving import read_drives
 from datasets.errors import InputError
@@ -66,13 +67,13 @@ def of_file(study: RecordedStudy, path: Path, episode: int) -> Drive:
     return _drive(recordings, np.arange(len(recordings)), episode, f"episodes in {path}")
 
 
-def of_study(study: RecordedStudy, data_dir: Path, episode: int) -> Drive:
+def of_study(study: RecordedStudy, data_dir: Path, where: str | None, episode: int) -> Drive:
     """One of the study's own test episodes.
 
     Raises:
         InputError: If the study's drives are not there, or see `_drive`.
     """
-    data = dreams.open_data(study, data_dir, None)
+    data = opened(study, data_dir, where).drives
     return _drive(data.recordings, data.split.test, episode, f"test episodes of {study.name}")
 
 

@@ -20,6 +20,7 @@ from datasets.files import write_whole
 from datasets.graphs import GraphStore
 from datasets.molecules import read_table
 from datasets.new_molecules import from_smiles, graphs_as_learned
+from datasets.sources import recorded_source
 from record.recorded_study import RecordedStudy
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import predict
@@ -101,12 +102,8 @@ def _predicted(
 
 def geometry(study: RecordedStudy) -> str:
     """Where the positions of a SMILES come from, and whether the model knows such."""
-    dataset = study.params["data.dataset"]
-    learned = {
-        "gfn2": ", as those that the model was trained on",
-        "qm9": "; the model was trained on those of qm9, which are B3LYP's",
-    }.get(dataset, f"; the model was trained on those of {dataset}")
-    return f"Geometries: one conformer each, by ETKDG and MMFF94{learned}."
+    note = recorded_source(study.params["data.dataset"]).geometry_note
+    return f"Geometries: one conformer each, by ETKDG and MMFF94{note}."
 
 
 def left_out(found: Predicted) -> str:

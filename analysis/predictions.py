@@ -1,30 +1,19 @@
-"""Test predictions of a trial: made once, kept with its run, read from there ever after.
+"""Test predictions of a trial of molecules."""
 
-Each trial that is compared gets `FILE` among the artifacts of its run, with the columns ``row``
-(of the molecule table), ``target`` and ``prediction`` (both in the target's unit).
-"""
-
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from analysis import kept_weights
-from datasets.errors import InputError
-from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
+from record.values import made_of
 from trainables.models.gnn import GNN, GNNConfig
-from trainables.molecules import MoleculeTask, predict
-
-FILE = "test_predictions.parquet"
+from trainables.molecules import MoleculeTask
 
 
 @dataclass(frozen=True)
@@ -50,80 +39,14 @@ class Predictions:
         return (self.target - self.target.mean(axis=0)) ** 2
 
 
-def of_trial(
-    study: RecordedStudy, trial: Trial, data: Callable[[], MoleculeSet]
-) -> Predictions | None:
-    """What a trial predicts: as made earlier, or made now and kept with its run.
-
-    Args:
-        trial: The trial.
-        data: Opens the study's data; not called if they are not needed.
-
-    Returns:
-        None if neither predictions nor weights were kept.
+def of_trial(study: RecordedStudy, trial: Trial) -> Predictions | None:
+    """What a trial predicts for the test split; None where it was not scored.
 
     Raises:
-        InputError: See `make`, and what `data` raises.
+        InputError: If the file that says so is damaged, or another version of the code wrote it.
     """
-    made = recorded(study, trial)
-    if made is None and (weights := kept_weights.weights(study, trial)) is not None:
-        made = make(trial, weights, data())
-        record(study, trial, made, data().unit)
-    return made
-
-
-def recorded(study: RecordedStudy, trial: Trial) -> Predictions | None:
-    """The predictions made earlier; None if there are none."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = study.artifacts.fetch(trial, FILE, Path(scratch))
-        if file is None:
-            return None
-        table = pq.read_table(file)
-        return Predictions(*(table[field.name].to_numpy() for field in fields(Predictions)))
-
-
-def record(study: RecordedStudy, trial: Trial, made: Predictions, unit: str) -> None:
-    """Keeps predictions with the run of their trial."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / FILE
-        schema = pa.schema(
-            [
-                pa.field("row", pa.int64()),
-                pa.field("target", pa.float64(), metadata={"unit": unit}),
-                pa.field("prediction", pa.float64(), metadata={"unit": unit}),
-            ]
-        )
-        arrays = [pa.array(getattr(made, field.name)) for field in schema]
-        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file)
-        study.artifacts.publish(trial, [file])
-
-
-def open_data(study: RecordedStudy, cache: Path, dataset: str | None) -> MoleculeSet:
-    """The molecules that a study learned from.
-
-    Args:
-        study: The study.
-        cache: Folder of generated tables and graphs.
-        dataset: Where they are on this machine; None: where they were when the study was run.
-
-    Raises:
-        InputError: If they are not there, or are others than those of the study.
-    """
-    options = study.data_options(MoleculeOptions)
-    if dataset is not None:
-        options = replace(options, dataset=dataset)
-    elif options.dataset.endswith(".parquet") and not Path(options.dataset).exists():
-        raise InputError(
-            f"the data set of {study.name} is not at {options.dataset}: "
-            "give its path with --dataset"
-        )
-    data = open_molecules(options, study.params["seed"], cache, say=lambda _: None)
-    if data.digest != study.params["data.digest"]:
-        raise InputError(
-            f"{options.dataset} is not the data set of {study.name}: its digest is {data.digest}, "
-            f"recorded is {study.params['data.digest']}; give the original with --dataset"
-        )
-    return data
+    outcomes = study.artifacts.outcomes(trial)
+    return None if outcomes is None else made_of(Predictions, outcomes.more)
 
 
 def restore(trial: Trial, weights: dict[str, Any]) -> GNN:
@@ -143,18 +66,3 @@ def checked(trial: Trial, weights: dict[str, Any], data: MoleculeSet) -> tuple[G
     task = MoleculeTask(data, GNNConfig(**weights["config"]), torch.device("cpu"))
     kept_weights.check_unchanged(trial, task.evaluate(model))
     return model, task
-
-
-def make(trial: Trial, weights: dict[str, Any], data: MoleculeSet) -> Predictions:
-    """Predicts the test split.
-
-    Raises:
-        InputError: See `checked`.
-    """
-    model, task = checked(trial, weights, data)
-    test = data.split.test
-    return Predictions(
-        row=np.array(data.graphs.rows[test]),
-        target=np.array(data.graphs.targets[test]),
-        prediction=predict(model, task.store, torch.from_numpy(test)).numpy(),
-    )

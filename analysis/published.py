@@ -1,16 +1,12 @@
 """Published figures that a study's scores are set beside, each with its source."""
 
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from analysis.markdown import table
-from analysis.style import FAMILIES
+from datasets.sources import recorded_source
 from record.recorded_study import RecordedStudy
-
-HOMEWORK = "public solution repository liblaf/84100343-Deep-Learning, hw2"
-
-R2 = {"gcn": 0.451, "gat": 0.428, "sage": 0.459, "gin": 0.541}
-"""Family -> test R² of the dipole moment on the homework's split of QM9; `HOMEWORK`."""
+from trainables.models import families
+from trainables.models.homework import SOURCE as HOMEWORK
 
 MAE = {"SchNet": 0.033, "DimeNet++": 0.0297, "PaiNN": 0.012}
 """In D, trained on about `MAE_SIZE` molecules of QM9; sources in `MAE_SOURCES`."""
@@ -49,53 +45,24 @@ class Published:
         return f"{table(header, self.rows)}\n\n{self.relation}"
 
 
-def beside(study: RecordedStudy) -> Published | None:
-    """The published figures that belong beside a study's; None: there are none."""
-    if study.kind == "drives":
-        return _of_drives()
-    if study.kind == "molecules" and study.params["data.target"] == "mu":
-        return _of_dipoles(study)
-    return None
-
-
-def _of_dipoles(study: RecordedStudy) -> Published:
+def of_dipoles(study: RecordedStudy) -> Published:
+    """Published scores of QM9's dipole moment, beside a study of dipole moments."""
     homework = "QM9, rows 1 to 10,000 to train, 11,001 to 12,000 to test"
     full = f"QM9, about {MAE_SIZE:,} molecules to train"
-    rows = [(FAMILIES[f], f"R² {value:.3f}", homework, HOMEWORK) for f, value in R2.items()]
+    rows = [
+        (family.title, f"R² {family.published.value:.3f}", homework, family.published.source)
+        for family in families.FAMILIES
+        if family.published is not None
+    ]
     rows += [
         (model, f"MAE {value:.4g} D", full, MAE_SOURCES[model]) for model, value in MAE.items()
     ]
-    return Published(tuple(rows), _relation(study))
+    source = recorded_source(study.params["data.dataset"])
+    return Published(tuple(rows), source.relation_to_published(study.params["data.split"]))
 
 
-def _relation(study: RecordedStudy) -> str:
-    dataset = PurePath(study.params["data.dataset"]).stem.lower()
-    from_qm9 = dataset == "qm9"
-    if from_qm9 and study.params["data.split"] == "homework":
-        same = "its R² is the same quantity on the same molecules."
-        if study.params["data.dataset"] != "qm9":
-            same = f"where the rows of its file are QM9's, in their order, {same}"
-        return (
-            f"This study has the homework's split: {same} The MAE of the others comes from ten "
-            "times as many molecules to train."
-        )
-    if from_qm9:
-        return (
-            "The same property of molecules of the same origin; the molecules to train and to "
-            "test are others, and so may be their number."
-        )
-    if dataset == "gfn2":
-        return (
-            "Published are moments of QM9's molecules (B3LYP). Those of this study are others, "
-            "with labels of another method: the figures give the scale, they are no comparison."
-        )
-    return (
-        "Published are moments of QM9's molecules (B3LYP). Whether this study's may be compared "
-        "with them depends on where they come from, which their file does not say."
-    )
-
-
-def _of_drives() -> Published:
+def of_drives() -> Published:
+    """The published homework's one-step errors on drives."""
     own = "CarRacing, 32x32 pixels, recordings of its own"
     shown = "one test sequence of these, steps 6 to 149"
     rows = [(core, f"one-step MSE {value:.3g}", own, HOMEWORK) for core, value in MSE.items()]

@@ -4,15 +4,14 @@
 
 writes runs/NAME/report/r2_table.md and .csv, and predicted_against_true.png and .pdf. The trial
 that stands for a family is chosen by the objective on the validation split, among those that
-finished. It and the family's baseline are the only ones that ever see the test split, and see it
-once: their predictions are kept in MLflow, and read from there the next time.
+finished. It and the family's baseline are the only ones of the search that ever see the test
+split, and see it once, at the end of the study's own command.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
 
@@ -22,15 +21,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import command_line, findings, kept_weights, predictions, style
+from analysis import cards, kept_weights, predictions, style
+from analysis.cards import Card
 from analysis.curves import training_seconds
-from analysis.findings import Findings, OpenData
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
 from analysis.predictions import Predictions
 from analysis.scores import RESAMPLES, Score, Scores, bootstrap
+from analysis.units import squared
 from datasets.errors import InputError
-from datasets.typed_paths import typed_address
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 
@@ -73,50 +72,45 @@ class Row:
     note: str
 
 
-def find(study: RecordedStudy, data: OpenData) -> Findings:
-    """The test scores of a study.
+def make(study: RecordedStudy) -> Card:
+    """Makes the card of a study's test scores.
 
     Raises:
-        InputError: If it is not one of molecules, has not ended or has no finished trial or no
-            weights; or see `OpenData`.
+        InputError: If it is not one of molecules, has not ended or has no finished trial, or none
+            was scored.
     """
-    _check_is_scored(study)
-    entries = _entries(study, data)
+    if study.scorecard.unit != "molecules":
+        raise InputError(
+            f"{study.name} predicts no property of molecules: there is no R² to table"
+        )
+    study.check_ended()
+    entries = _entries(study)
     rows = [_row(study, family, trials, entries) for family, trials in study.groups.items()]
     if all(row.best is None for row in rows):
         raise InputError(
-            f"{study.name} has kept no weights of its best trials: nothing can be scored"
+            f"no trial of {study.name} was scored on the test split: {cards.UNSCORED}"
         )
-    return Findings(
+    return Card(
         title="test scores",
         name="r2_table",
         text=markdown(rows, study),
         table=frame(rows, study),
         figures={"predicted_against_true": _draw(rows, study)},
+        captions={
+            "predicted_against_true": "Predicted against true on the test split, the best trial "
+            "of each family; on the line the prediction is right."
+        },
     )
 
 
-analyse = partial(findings.analyse, find)
-
-
-def _check_is_scored(study: RecordedStudy) -> None:
-    if study.kind != "molecules":
-        raise InputError(
-            f"{study.name} predicts no property of molecules: there is no R² to table"
-        )
-    study.check_ended()
-
-
-def _entries(study: RecordedStudy, data: OpenData) -> dict[int, Entry]:
-    """The compared trials on the test split, by number; without those whose weights were not
-    kept."""
+def _entries(study: RecordedStudy) -> dict[int, Entry]:
+    """The compared trials on the test split, by number; without those that were not scored, or
+    whose weights were not kept."""
     entries = {}
     for trial in _compared(study):
-        weights = kept_weights.weights(study, trial)
-        if weights is None:
+        weights, made = kept_weights.weights(study, trial), predictions.of_trial(study, trial)
+        if weights is None or made is None:
             continue
-        made = predictions.of_trial(study, trial, data)
-        assert made is not None
         model = predictions.restore(trial, weights)
         entries[trial.number] = Entry(
             trial=trial,
@@ -149,7 +143,7 @@ def _row(
         counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         note = f"no finished trial ({counts})"
     elif best.number not in entries:
-        note = f"the weights of trial {best.number} were not kept"
+        note = f"trial {best.number} was not scored"
     return Row(
         family=family,
         best=entries.get(best.number) if best else None,
@@ -184,7 +178,7 @@ def _columns(row: Row, study: RecordedStudy) -> dict[str, object]:
 
 def _score_columns(prefix: str, entry: Entry | None, unit: str) -> dict[str, float | None]:
     columns = {}
-    for name, written in (("r2", ""), ("mse", f" ({style.squared(unit)})"), ("mae", f" ({unit})")):
+    for name, written in (("r2", ""), ("mse", f" ({squared(unit)})"), ("mae", f" ({unit})")):
         for part, end in (("value", ""), ("low", " low"), ("high", " high")):
             value = getattr(getattr(entry.scores, name), part) if entry else None
             columns[f"{prefix}{name}{end}{written}"] = value
@@ -198,7 +192,7 @@ def markdown(rows: Sequence[Row], study: RecordedStudy) -> str:
         study.by,
         "trial",
         "R²",
-        f"MSE ({escaped(style.squared(study.unit))})",
+        f"MSE ({escaped(squared(study.unit))})",
         f"MAE ({unit})",
         "baseline R²",
         f"baseline MAE ({unit})",
@@ -315,21 +309,7 @@ def _density(points: int) -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    line = command_line.parser("Tabulates the test scores of the best trial of each family.")
-    command_line.add_data_dir(line)
-    line.add_argument(
-        "--dataset",
-        type=typed_address,
-        metavar="FILE.parquet",
-        help="where the study's molecules are on this machine, if not where they were",
-    )
-    return command_line.answer(
-        line,
-        argv,
-        lambda typed, uri, report: analyse(
-            command_line.folder_of(typed), uri, typed.data_dir, report, typed.dataset
-        ),
-    )
+    return cards.main("Tabulates the test scores of the best trial of each family.", make, argv)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@
 writes runs/NAME/report/report.html, which needs nothing beside it, and report.md with figures/.
 With several names the studies are set side by side, see analysis/side_by_side.py.
 
-Nothing is scored here: the test split was, by the analyses at the end of the study, and their
-predictions are read.
+Nothing is scored here: the test split was, at the end of the study, and its outcomes are read.
 """
 
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,52 +22,37 @@ import analysis  # noqa: F401 - finds folders for Matplotlib where the user has 
 # isort: split
 from matplotlib.figure import Figure
 
-from analysis import (
-    command_line,
-    finals,
-    loss_curves,
-    r2_table,
-    rollouts,
-    style,
-    web_page,
-)
+from analysis import command_line, finals, loss_curves, style, web_page
 from analysis.answer import answer, question
+from analysis.cards import FOLDER, Card
 from analysis.curves import training_seconds
 from analysis.finals import Outcome
-from analysis.findings import FOLDER, Find
 from analysis.markdown import block, code, escaped
-from analysis.published import beside
 from analysis.search_report import Chapter, search, use
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
 from datasets.files import write_whole
 from record import names
-from record.folder import StudyFolder
-from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 from record.trial import Placement, Trial
 
-CAPTIONS = {
-    "finals": "Each finalist: what the search promised on the validation split, what each fresh "
-    "seed gave there, and on the test split.",
-    "predicted_against_true": "Predicted against true on the test split, the best trial of each "
-    "family; on the line the prediction is right.",
-    "loss_curves": "Mean squared error over the epochs, of the best trial and of the baseline.",
-    "error_against_horizon": "Error against horizon on the test episodes: fed with the true frame "
-    "before (teacher-forced), and with its own predictions (autoregressive).",
-    "film_strip": "The first test episode: the truth and what the models dream, every frame "
-    "under its horizon.",
-    "rollouts": "The same, played.",
-}
-
-SCORES = {
-    "molecules": ("The test split, by family", r2_table.find),
-    "drives": ("Rollouts of the test episodes", rollouts.find),
-}
-"""What the winner of the search is set beside, by what the study learned from."""
-
 TOOLS = {names.VERSION + name: name for name in ("ray", "optuna")}
 """Tags of the versions that the study itself ran with."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What an analysis found, in the report.
+
+    Attributes:
+        heading: Its title there.
+        cards: What was found.
+        missing: Why nothing was.
+    """
+
+    heading: str
+    cards: Sequence[Card] = ()
+    missing: str = ""
 
 
 @dataclass
@@ -90,45 +74,109 @@ class Report(Chapter):
         self.text += chapter.text
         self.figures |= chapter.figures
 
-    def found(self, find: Find, study: RecordedStudy) -> None:
+    def section(self, section: Section) -> None:
         """Takes up what an analysis found, or why it found nothing."""
-        try:
-            findings = find(study, _unscored)
-        except InputError as error:
-            self.add(f"Not there: {escaped(str(error))}.")
-            return
-        if findings.text:
-            self.add(findings.text)
-        for name, figure in findings.figures.items():
-            self.show(name, figure, CAPTIONS[name])
+        self.head(section.heading)
+        if section.missing:
+            self.add(f"Not there: {escaped(section.missing)}.")
+        for card in section.cards:
+            if card.text:
+                self.add(card.text)
+            for name, figure in card.figures.items():
+                self.show(name, figure, card.captions[name])
 
 
-def _unscored() -> Any:
-    raise InputError(
-        "the test split has not been scored yet; the study's own command does it at its end"
-    )
+@dataclass(frozen=True)
+class Analysed:
+    """Everything that was found of a study, made once.
+
+    Attributes:
+        study: The study.
+        outcome: Of its finals; None: there is none.
+        finals: What they say.
+        own: What the study itself shows.
+        learning: How its trials learned.
+    """
+
+    study: RecordedStudy
+    outcome: Outcome | None
+    finals: Section
+    own: Section
+    learning: Section
+
+    @property
+    def cards(self) -> Sequence[Card]:
+        """All of them, in the order in which they are printed."""
+        return (*self.learning.cards, *self.own.cards, *self.finals.cards)
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Why some of them are not there."""
+        sections = (self.learning, self.own, self.finals)
+        return tuple(section.missing for section in sections if section.missing)
+
+    @property
+    def answer(self) -> str:
+        """What the study has come to; Markdown."""
+        return answer(self.study, self.outcome, escaped(self.finals.missing))
+
+    def description(self) -> str:
+        """What the study's run opens on in MLflow."""
+        return description(self.study, self.outcome, self.finals.missing)
 
 
-def write(study: RecordedStudy) -> Report:
-    """Writes the report of a study.
+def description(study: RecordedStudy, outcome: Outcome | None, reason: str) -> str:
+    """What a study's run opens on in MLflow: question, answer, finalists.
 
     Args:
         study: The study.
+        outcome: What `scored` gives of its finals.
+        reason: And why they say nothing.
+    """
+    table = finals.markdown(outcome, study) if outcome else ""
+    return f"{question(study)}\n\n{answer(study, outcome, escaped(reason))}\n\n{table}".strip()
+
+
+def analysed(study: RecordedStudy) -> Analysed:
+    """Makes everything that there is to show of a study.
+
+    Raises:
+        InputError: If it is not known what defines the study.
     """
     outcome, reason = scored(study)
+    cards = (finals.card_of(outcome, study),) if outcome else ()
+    scorecard = study.scorecard
+    return Analysed(
+        study,
+        outcome,
+        finals=Section("The finalists", cards, reason),
+        own=_section(scorecard.heading, lambda: tuple(scorecard.cards(study))),
+        learning=_section("Loss curves", lambda: (loss_curves.make(study),)),
+    )
+
+
+def _section(heading: str, make: Callable[[], Sequence[Card]]) -> Section:
+    try:
+        return Section(heading, make())
+    except InputError as error:
+        return Section(heading, missing=str(error))
+
+
+def write(found: Analysed) -> Report:
+    """Writes the report of a study."""
+    study, outcome = found.study, found.outcome
     winner = outcome.champion.trial if outcome else study.best(study.trials)
-    report = Report(answer=answer(study, outcome, reason))
+    report = Report(answer=found.answer)
     report.add(f"# {escaped(study.name)}")
     report.add(question(study))
     report.add(f"> {report.answer}")
-    report.head("The finalists")
-    if outcome is None:
-        report.add(f"Not there: {reason}.")
-    else:
-        report.found(lambda *_: finals.findings_of(outcome, study), study)
-    _scores(report, study)
-    report.head("Loss curves")
-    report.found(loss_curves.find, study)
+    report.section(found.finals)
+    if found.own.cards or found.own.missing:
+        report.section(found.own)
+    if published := study.scorecard.published(study):
+        report.add("### Published figures")
+        report.add(published)
+    report.section(found.learning)
     report.head("The search")
     report.join(search(study, winner))
     report.head("Time and devices")
@@ -139,36 +187,14 @@ def write(study: RecordedStudy) -> Report:
 
 
 def scored(study: RecordedStudy) -> tuple[Outcome | None, str]:
-    """What the finals of a study say; or None, and as Markdown why they say nothing."""
+    """What the finals of a study say; or None, and why they say nothing."""
     if not study.finals:
         return None, finals.NONE
     try:
-        outcome = finals.outcome(study, _unscored)
+        outcome = finals.outcome(study)
     except InputError as error:
-        return None, escaped(str(error))
-    return outcome, "" if outcome else "none of them finished, or no weights of them were kept"
-
-
-def description(folder: StudyFolder, tracking_uri: str) -> str:
-    """What the study's run opens on in MLflow: question, answer, finalists.
-
-    Raises:
-        InputError: If there is no such study.
-    """
-    study = recorded_study(folder, tracking_uri).in_mlflow()
-    outcome, reason = scored(study)
-    table = finals.markdown(outcome, study) if outcome else ""
-    return f"{question(study)}\n\n{answer(study, outcome, reason)}\n\n{table}".strip()
-
-
-def _scores(report: Report, study: RecordedStudy) -> None:
-    if study.kind in SCORES:
-        title, find = SCORES[study.kind]
-        report.head(title)
-        report.found(find, study)
-    if (published := beside(study)) is not None:
-        report.add("### Published figures")
-        report.add(published.markdown())
+        return None, str(error)
+    return outcome, "" if outcome else "none of them finished, or none was scored"
 
 
 def _again(study: RecordedStudy, winner: Trial | None) -> str:
@@ -256,56 +282,48 @@ def save(report: Chapter, title: str, folder: Path) -> list[Path]:
     return [page, text, *files]
 
 
-def beside_each_other(folders: Sequence[StudyFolder], tracking_uri: str, report: Path) -> str:
+def beside_each_other(studies: Sequence[RecordedStudy], report: Path) -> str:
     """Writes several studies' report, into the folder of the first.
 
     Args:
-        folders: Theirs.
-        tracking_uri: MLflow's.
+        studies: The studies.
         report: Folder for the files; made if it is not there.
 
     Returns:
         Where the report is.
 
     Raises:
-        InputError: If there is no such study, or they do not measure the same quantity.
+        InputError: If they do not measure the same quantity.
     """
-    called = [folder.name for folder in folders]
+    called = [study.name for study in studies]
     if len(set(called)) < len(called):
         raise InputError(f"{' '.join(called)}: expected different studies to set side by side")
-    known = [recorded_study(folder, tracking_uri).in_mlflow() for folder in folders]
-    told = compared([_side(study) for study in known])
+    told = compared([_side(study) for study in studies])
     beside = f"beside-{'-'.join(called[1:])}"
     page, text, *_ = save(told, " beside ".join(called), report / beside)
     return f"{told.text}\nreport: {page}, {text}"
 
 
 def _side(study: RecordedStudy) -> Side:
+    outcome, reason = scored(study)
     hours = sum(map(training_seconds, study.every)) / 3600
-    return Side(study, *scored(study), hours)
+    return Side(study, outcome, escaped(reason), hours)
 
 
-def analyse(folder: StudyFolder, tracking_uri: str, data_dir: Path, report: Path) -> str:
-    """Writes the report of a study, and publishes it with its run.
+def publish(found: Analysed, report: Path) -> str:
+    """Writes the report of a study, and puts it beside the study's run in MLflow.
 
     Args:
-        folder: Of the study.
-        tracking_uri: MLflow's.
-        data_dir: Not needed: all that is told is recorded.
+        found: What there is to show.
         report: Folder for the files; made if it is not there.
 
     Returns:
         The answer, and where the report is.
-
-    Raises:
-        InputError: If there is no such study.
     """
-    del data_dir
-    study = recorded_study(folder, tracking_uri).in_mlflow()
-    written = write(study)
-    page, text, *figures = save(written, study.name, report)
-    study.artifacts.publish(None, [page, text], FOLDER)
-    study.artifacts.publish(None, figures, f"{FOLDER}/figures")
+    written = write(found)
+    page, text, *figures = save(written, found.study.name, report)
+    found.study.artifacts.publish(None, [page, text], FOLDER)
+    found.study.artifacts.publish(None, figures, f"{FOLDER}/figures")
     return f"{written.answer}\n\nreport: {page}, {text}"
 
 
@@ -314,13 +332,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     line = command_line.parser("Writes the report of a study, or sets several side by side.")
     line.add_argument("others", metavar="OTHER", nargs="*", help="studies to set beside it")
 
-    def written(typed: Namespace, uri: str, report: Path) -> str:
-        folders = [StudyFolder(typed.runs_dir, name) for name in (typed.study, *typed.others)]
-        if typed.others:
-            return beside_each_other(folders, uri, report)
-        return analyse(folders[0], uri, Path(), report)
+    def written(typed: Namespace, uri: str) -> str:
+        folder = command_line.folder_of(typed).report
+        study = command_line.named_study(typed, uri)
+        if not typed.others:
+            return publish(analysed(study), folder)
+        others = [command_line.study_of(typed, name, uri).in_mlflow() for name in typed.others]
+        return beside_each_other([study, *others], folder)
 
-    return command_line.answer(line, argv, written)
+    return command_line.answered(line, argv, written)
 
 
 if __name__ == "__main__":

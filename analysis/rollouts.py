@@ -4,15 +4,14 @@
 
 writes runs/NAME/report/rollouts.md and .csv, error_against_horizon.png and .pdf,
 film_strip.png and .pdf, and rollouts.gif. The best trial is the one that finished with the highest
-objective on the validation split; it and the baselines are the only ones that ever see the test
-episodes, and see them once: their rollouts are kept in MLflow, and read from there the next time.
+objective on the validation split; it and the baselines are the only ones of the search that ever
+see the test episodes, and see them once, at the end of the study's own command.
 """
 
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
 
@@ -23,13 +22,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import command_line, dreams, film, findings, style
+from analysis import cards, dreams, film, style
+from analysis.cards import Card
 from analysis.dreams import PICTURES, Dreams
-from analysis.findings import Findings, OpenData
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
 from datasets.errors import InputError
-from datasets.typed_paths import typed_address
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from trainables.rollout import CONTEXT, psnr
@@ -64,18 +62,20 @@ class Entry:
     dreams: Dreams
 
 
-def find(study: RecordedStudy, data: OpenData) -> Findings:
-    """The rollouts of a study.
+def make(study: RecordedStudy) -> Card:
+    """Makes the card of a study's rollouts.
 
     Raises:
-        InputError: If it is not one of drives, has not ended or has no finished trial or no
-            weights; or see `OpenData`.
+        InputError: If it is not one of drives, has not ended or has no finished trial, or the best
+            one was not scored.
     """
-    _check_can_be_rolled_out(study)
-    entries = _entries(study, data)
+    if study.scorecard.unit != "episodes":
+        raise InputError(f"{study.name} is no study of drives: there is nothing to roll out")
+    study.check_ended()
+    entries = _entries(study)
     shown = _shown(entries)
     films = [(entry.title, entry.dreams) for entry in shown]
-    return Findings(
+    return Card(
         title="rollouts",
         name="rollouts",
         text=markdown(entries, study),
@@ -85,29 +85,27 @@ def find(study: RecordedStudy, data: OpenData) -> Findings:
             "film_strip": film.strip(films),
             "rollouts": film.animation(films),
         },
+        captions={
+            "error_against_horizon": "Error against horizon on the test episodes: fed with the "
+            "true frame before (teacher-forced), and with its own predictions (autoregressive).",
+            "film_strip": "The first test episode: the truth and what the models dream, every "
+            "frame under its horizon.",
+            "rollouts": "The same, played.",
+        },
     )
 
 
-analyse = partial(findings.analyse, find)
-
-
-def _check_can_be_rolled_out(study: RecordedStudy) -> None:
-    if study.kind != "drives":
-        raise InputError(f"{study.name} is no study of drives: there is nothing to roll out")
-    study.check_ended()
-
-
-def _entries(study: RecordedStudy, data: OpenData) -> list[Entry]:
-    """The best trial, and the baselines whose weights were kept."""
+def _entries(study: RecordedStudy) -> list[Entry]:
+    """The best trial, and the baselines that were scored."""
     entries = []
     for title, trial in _compared(study).items():
-        made = dreams.of_trial(study, trial, data)
+        made = dreams.of_trial(study, trial)
         if made is not None:
             entries.append(Entry(title, trial, made))
         elif not entries:
             raise InputError(
-                f"the weights of trial {trial.number}, the best of {study.name}, were not kept: "
-                "nothing can be rolled out"
+                f"trial {trial.number}, the best of {study.name}, was not scored on the test "
+                f"split: {cards.UNSCORED}"
             )
     return entries
 
@@ -232,21 +230,7 @@ def _paint_panel(axis: Axes, entry: Entry, way: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    line = command_line.parser("Rolls the best world model of a study out on the test episodes.")
-    command_line.add_data_dir(line)
-    line.add_argument(
-        "--recordings",
-        type=typed_address,
-        metavar="FILE",
-        help="where the study's drives are on this machine, if not where they were",
-    )
-    return command_line.answer(
-        line,
-        argv,
-        lambda typed, uri, report: analyse(
-            command_line.folder_of(typed), uri, typed.data_dir, report, typed.recordings
-        ),
-    )
+    return cards.main("Shows what the best world model dreams of the test episodes.", make, argv)
 
 
 if __name__ == "__main__":

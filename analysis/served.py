@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,9 @@ from analysis import dreams, predictions
 from datasets.graphs import GraphStore
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
+from trainables.driving import DrivingProblem
 from trainables.models.gnn import GNNConfig
+from trainables.molecules import MoleculeProblem
 from trainables.packed import PackedGNN, PackedWorldModel, pack, pack_drives
 from trainables.rollout import CONTEXT
 
@@ -41,20 +42,20 @@ class Served:
 
 
 def regressor(
-    study: RecordedStudy, trial: Trial, weights: dict[str, Any], data_dir: Path
+    study: RecordedStudy, trial: Trial, weights: dict[str, Any], problem: MoleculeProblem
 ) -> Served:
-    """A graph neural network, see `trainables.packed.PackedGNN`.
+    """Packages a graph neural network, see `trainables.packed.PackedGNN`.
 
     Args:
         study: The study.
         trial: Of it.
         weights: What `kept_weights.weights` gives of the trial.
-        data_dir: Folder of generated tables and graphs.
+        problem: What the study learned from.
 
     Raises:
-        InputError: If the study's molecules are not there, or see `predictions.checked`.
+        InputError: See `predictions.checked`.
     """
-    data = predictions.open_data(study, data_dir, None)
+    data = problem.molecules
     model, _ = predictions.checked(trial, weights, data)
     module = PackedGNN(model, GNNConfig(**weights["config"])).eval()
     some = torch.from_numpy(data.split.validation[:MOLECULES])
@@ -74,10 +75,11 @@ def regressor(
 
 
 def world_model(
-    study: RecordedStudy, trial: Trial, weights: dict[str, Any], data_dir: Path
+    study: RecordedStudy, trial: Trial, weights: dict[str, Any], problem: DrivingProblem
 ) -> Served:
-    """A world model, see `trainables.packed.PackedWorldModel`; else as `regressor`."""
-    data = dreams.open_data(study, data_dir, None)
+    """Packages a world model, see `trainables.packed.PackedWorldModel`; else as `regressor`."""
+    del study
+    data = problem.drives
     size = data.recordings.size
     module = PackedWorldModel(dreams.checked(trial, weights, data), size).eval()
     begin = data.recordings.offsets[data.split.validation[0]]

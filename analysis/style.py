@@ -6,6 +6,7 @@ panel differ in their dashes too.
 
 import io
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from datasets.files import write_whole
+from trainables.models import families
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -46,28 +48,23 @@ LOOK: dict[Any, Any] = {
     "pdf.fonttype": 42,  # letters stay letters: searchable, editable
 }
 
-FAMILIES = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN", "deepgcn": "DeepGCN"}
-"""Families of graph neural networks as their papers write them."""
-
 CORES = {"builtin": "torch.nn.LSTM", "scratch": "LSTM from scratch"}
 """Recurrent cores of the world models."""
 
 
+def family_titles() -> dict[str, str]:
+    """Key of each family of graph neural networks -> its name as papers write it."""
+    return {family.key: family.title for family in families.FAMILIES}
+
+
 def title(value: str) -> str:
     """The name under which a compared value, such as a family, is shown."""
-    return {**FAMILIES, **CORES}.get(value, value)
+    return {**family_titles(), **CORES}.get(value, value)
 
 
 def plain(text: str) -> str:
     """A user's text for a figure, where what stands between two ``$`` would be a formula."""
     return text.replace("$", r"\$")
-
-
-def squared(unit: str) -> str:
-    """The square of a unit: ``D`` -> ``D²``, ``Bohr^3`` -> ``(Bohr^3)²``."""
-    if unit == "unit unknown":
-        return unit
-    return f"{unit}²" if unit.isalpha() else f"({unit})²"
 
 
 def draw(
@@ -141,8 +138,14 @@ def picture(figure: Figure, path: Path) -> Path:
     return file
 
 
+def copied(figure: Figure) -> Figure:
+    """A copy to be saved: that moves what is in a figure, by as little as its resolution, and what
+    is saved next would be another one."""
+    return pickle.loads(pickle.dumps(figure))
+
+
 def _write(figure: Figure, path: Path, **options: Any) -> None:
     content = io.BytesIO()
     with matplotlib.rc_context(LOOK):
-        figure.savefig(content, format=path.suffix[1:], **options)
+        copied(figure).savefig(content, format=path.suffix[1:], **options)
     write_whole(path, content.getbuffer())

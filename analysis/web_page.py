@@ -156,7 +156,7 @@ def svg(name: str, figure: Figure) -> str:
     """
     file = io.StringIO()
     with matplotlib.rc_context({**style.LOOK, "svg.hashsalt": name, "svg.fonttype": "path"}):
-        figure.savefig(
+        style.copied(figure).savefig(
             file, format="svg", transparent=True, dpi=style.RESOLUTION, metadata={"Date": None}
         )
     drawn = file.getvalue()

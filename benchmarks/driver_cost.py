@@ -26,7 +26,7 @@ from ray import tune
 
 from benchmarks.driven_study import OBJECTIVE, DrivenStudy
 from benchmarks.rounds import positive
-from benchmarks.scale import no_task
+from benchmarks.scale import NO_PROBLEM
 from benchmarks.stub_trial import StubConfig, StubTrial
 from engine import driver
 from engine.on_ray import backend
@@ -50,7 +50,7 @@ def studied(
     study = DrivenStudy(folder, space, trials)
     backend.TrialTrainable = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
     begun = processor_seconds()
-    RayBackend(no_task, Options(max_concurrent=at_once), 0).run(study.driver)
+    RayBackend(NO_PROBLEM, Options(max_concurrent=at_once), 0).run(study.driver)
     study.close()
     spent = processor_seconds() - begun
     assert study.state.count("finished", "pruned") == trials, study.driver.agenda.stop

@@ -26,6 +26,7 @@ from datasets.typed_paths import typed_path
 from trainables.checkpoint import FILE, load, save
 from trainables.config import FitConfig
 from trainables.fit import Epoch, Task, fit
+from trainables.learner import Snapshot
 
 Key = tuple[str, str, str]
 Config = TypeVar("Config", bound=FitConfig)
@@ -121,27 +122,32 @@ def trained(
     digest = hashlib.sha256(repr((job.key, fingerprint)).encode()).hexdigest()[:16]
     folder = cache_folder / "fits" / digest
     folder.mkdir(parents=True, exist_ok=True)
-    state = load(folder, device) if (folder / FILE).is_file() else None
-    *_, last = _timed_epochs(task, job.config, device, folder, state)
+    *_, last = _timed_epochs(task, job.config, device, folder)
     shutil.rmtree(folder)
     return last
 
 
 def _timed_epochs(
-    task: Task[Any],
-    config: FitConfig,
-    device: torch.device,
-    folder: Path,
-    state: dict[str, Any] | None,
+    task: Task[Any], config: FitConfig, device: torch.device, folder: Path
 ) -> Iterator[tuple[Epoch, float]]:
-    """The epochs from a state on, each with the seconds so far; leaves in the folder what it takes
-    to go on."""
-    before = 0.0 if state is None else state["seconds"]
+    """The epochs that are left, the last one at least, each with the seconds so far; leaves in the
+    folder what it takes to go on."""
+    done, before, snapshot = _left_in(folder)
     started = time.perf_counter()
-    for epoch in fit(task, config, device, resume=state):
+    for epoch in fit(task, config, device, done, snapshot):
         seconds = before + time.perf_counter() - started
-        save(folder, {**epoch.state(), "seconds": seconds})
+        if epoch.number < config.epochs:
+            state = {"epoch": epoch.number, "seconds": seconds, **vars(epoch.snapshot())}
+            save(folder, state)
         yield epoch, seconds
+
+
+def _left_in(folder: Path) -> tuple[int, float, Snapshot | None]:
+    """What an interrupted run left in a folder: epochs, their seconds, and what to go on from."""
+    if not (folder / FILE).is_file():
+        return 0, 0.0, None
+    state = load(folder)
+    return state["epoch"], state["seconds"], Snapshot(state["model"], state["training"])
 
 
 def run_all(

@@ -37,7 +37,9 @@ from record.recorded_study import RecordedStudy
 from record.values import made_of
 from trainables.device import device_name, pick_device
 from trainables.metrics import mae, mse, r2
-from trainables.models.gnn import FAMILIES, GNNConfig, homework
+from trainables.models import families
+from trainables.models.family import Family
+from trainables.models.gnn import GNNConfig, homework
 from trainables.molecules import MoleculeTask, predict
 
 SPLIT_SEED = 0
@@ -51,6 +53,8 @@ STEPS = 8_000
 
 DEPTHS = (2, 3, 4, 6, 8)
 DEEP_DEPTHS = (2, 4, 7, 14, 28)
+"""For families that may be deeper than the last of `DEPTHS`."""
+
 DEPTH_EPOCHS = 8
 
 ABLATIONS: tuple[dict[str, Any], ...] = (
@@ -75,10 +79,16 @@ ABLATIONS: tuple[dict[str, Any], ...] = (
 def presets(seeds: Sequence[int]) -> list[Fit[GNNConfig]]:
     """The homework's configuration of each family."""
     return [
-        Fit("presets", HOMEWORK, GNNConfig(**homework(family), seed=seed))  # pyright: ignore[reportArgumentType]
-        for family in FAMILIES
+        Fit("presets", HOMEWORK, GNNConfig(**homework(family.key), seed=seed))
+        for family in families.FAMILIES
         for seed in seeds
     ]
+
+
+def depths(family: Family) -> list[int]:
+    """The depths at which a family is tried."""
+    tried = DEEP_DEPTHS if family.deepest > DEPTHS[-1] else DEPTHS
+    return [depth for depth in tried if family.depth.low <= depth <= family.deepest]
 
 
 def best_of(study: RecordedStudy) -> dict[str, GNNConfig]:
@@ -100,9 +110,9 @@ def planned(typed: argparse.Namespace) -> list[Fit[GNNConfig]]:
         return presets(seeds)
     if typed.experiment == "depths":
         return [
-            Fit("depths", HOMEWORK, GNNConfig(family=family, depth=depth, epochs=DEPTH_EPOCHS))
-            for family in FAMILIES
-            for depth in (DEEP_DEPTHS if family == "deepgcn" else DEPTHS)
+            Fit("depths", HOMEWORK, GNNConfig(family=family.key, depth=depth, epochs=DEPTH_EPOCHS))
+            for family in families.FAMILIES
+            for depth in depths(family)
         ]
     if typed.experiment == "ablations":
         return [
@@ -194,11 +204,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="qm9",
         help="qm9 or FILE.parquet (default: %(default)s)",
     )
-    line.add_argument("--family", nargs="+", choices=FAMILIES, help="only these (default: all)")
+    keys = [family.key for family in families.FAMILIES]
+    line.add_argument("--family", nargs="+", choices=keys, help="only these (default: all)")
     add_options(line, RESULTS)
     try:
         typed = line.parse_args(argv)
-        jobs = [job for job in planned(typed) if job.config.family in (typed.family or FAMILIES)]
+        jobs = [job for job in planned(typed) if job.config.family in (typed.family or keys)]
         score = partial(
             run, dataset=typed.dataset, cache_folder=typed.data_dir, threads=typed.threads
         )

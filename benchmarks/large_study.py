@@ -104,7 +104,7 @@ def main() -> int:
     LocalBackend.run = untrained
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        study = replace(STUDY, analyses=())
+        study = replace(STUDY, scorecard=None)
         begun = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             code = study_main(study, command(folder, typed.trials))

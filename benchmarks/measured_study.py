@@ -23,7 +23,7 @@ def instrument() -> None:
     """Notes what the driver and the trials do; changes nothing of it."""
     timed(backend, "start", "ray")
     timed(RayBackend, "run", "trials")
-    timed(prepare, "_rehearse", "preflight")
+    timed(prepare, "_profile", "preflight")
     timed(conclude._Conclusion, "_analyse", "analysis")
     for name in ("ask", "tell"):
         timed(SearchMemory, name, "search")

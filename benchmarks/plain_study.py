@@ -52,13 +52,13 @@ from benchmarks.rounds import (
     spread,
     verdict,
 )
+from benchmarks.stock import mirrored, mirrored_space
 from benchmarks.stock_data import as_data
 from benchmarks.training_step import sides
 from datasets.errors import InputError
 from datasets.machine import cores
 from datasets.splits import Split
 from engine.search_memory import SearchMemory
-from engine.space import Space
 from trainables.models.gnn import GNNConfig
 
 WANTED = 2.0
@@ -91,7 +91,7 @@ class Plan:
     @classmethod
     def of(cls, arguments: Namespace) -> "Plan":
         """Draws what the study will, with its own search: equal seeds give equal draws."""
-        space = Space.of(GNNConfig, "family", {"epochs": [arguments.epochs]})
+        space = mirrored_space(arguments.epochs)
         number = arguments.trials
         if arguments.configurations == "searched":
             number = min(number, len(space.compared))
@@ -119,7 +119,7 @@ def ours(arguments: Namespace, folder: Path) -> list[str]:
         data += ["--molecules", str(arguments.molecules)]
     sampler = "random" if arguments.configurations == "same" else "tpe"
     how = ["--split", "random", "--sampler", sampler, "--name", "benchmark"]
-    how += ["--finalists", "0"]  # the other side has none
+    how += ["--family", *mirrored(), "--finalists", "0"]  # of the others the other side has none
     return ["measured_study.py", *data, *_common(arguments), *how, "--runs-dir", str(folder)]
 
 

@@ -35,7 +35,7 @@ from torch_geometric.loader import DataLoader
 
 from benchmarks.rounds import Parser, exit_code, not_negative, positive
 from benchmarks.spans import span, timed
-from benchmarks.stock import StockGNN, prepared
+from benchmarks.stock import StockGNN, mirrored_space, prepared
 from benchmarks.stock_loop import EVALUATION_BATCH, StockFit
 from datasets.typed_paths import typed_path
 from engine.space import Space
@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> None:
         arguments = _parsed(argv)
         data = torch.load(arguments.data, weights_only=False)
         points = json.loads(arguments.points.read_text(encoding="utf-8"))
-        space = Space.of(GNNConfig, "family", {"epochs": [arguments.epochs]})
+        space = mirrored_space(arguments.epochs)
         with span("ray"):
             ray.init(address="local", include_dashboard=False)
         with span("trials"):

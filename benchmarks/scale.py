@@ -41,6 +41,7 @@ from engine.space import Space
 from record.folder import StudyFolder
 from record.trial import Report, Status, Trial
 from record.values import plain
+from trainables.fit import SupervisedProblem
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,7 +93,7 @@ def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str
         backend.TrialTrainable = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
         process = psutil.Process()
         begun, cpu = time.perf_counter(), sum(process.cpu_times()[:2])
-        RayBackend(no_task, Options(max_concurrent=at_once), 0).run(study.driver)
+        RayBackend(NO_PROBLEM, Options(max_concurrent=at_once), 0).run(study.driver)
         study.close()
         cpu = sum(process.cpu_times()[:2]) - cpu
         wall = time.perf_counter() - begun
@@ -111,7 +112,11 @@ def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str
 
 
 def no_task(*_: Any) -> Any:
-    """Stands for the study's data: a stub has none."""
+    """Makes nothing of a configuration."""
+
+
+NO_PROBLEM = SupervisedProblem(no_task, digest="")
+"""Stands for what is learned from: a stub learns nothing."""
 
 
 def timed_asking(memory: SearchMemory) -> list[float]:

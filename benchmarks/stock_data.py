@@ -75,7 +75,7 @@ class Pairs(BaseTransform):
 class GaussianDistances(BaseTransform):
     """Puts 20 Gaussians of the edge's length before its bond type: ``edge_attr`` (E, 24).
 
-    Those of `trainables.models.convolutions.PairFeatures`, here for both directions and computed
+    Those of `trainables.models.pair_features.PairFeatures`, here for both directions and computed
     once a molecule.
 
     Args:

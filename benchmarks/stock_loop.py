@@ -8,7 +8,7 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from trainables.fit import Course
+from trainables.fit import LearningRateSchedule
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import GNNConfig
 
@@ -41,7 +41,8 @@ class StockFit:
         self.device = device
         steps = config.epochs * steps_per_epoch
         self.optimizer = _optimizer(model, config)
-        self.schedule = LambdaLR(self.optimizer, Course(config.schedule, config.warmup, steps))
+        factor = LearningRateSchedule(config.schedule, config.warmup, steps)
+        self.schedule = LambdaLR(self.optimizer, factor)
         self.average = _average(model, config.averaging * steps) if config.averaging else None
 
     def train_epoch(self, loader: DataLoader) -> float:

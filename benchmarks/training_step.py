@@ -53,6 +53,7 @@ from benchmarks.stock import (
     HomeworkGIN,
     StockGNN,
     copy_weights,
+    mirrored,
     prepared,
     under_stock_names,
 )
@@ -61,7 +62,7 @@ from benchmarks.stock_loop import StockFit
 from datasets.sources import MoleculeSet
 from trainables.device import pick_device as trial_device
 from trainables.fit import fit
-from trainables.models.gnn import FAMILIES, GNNConfig, homework
+from trainables.models.gnn import GNNConfig, homework
 from trainables.molecules import MoleculeTask
 
 _rates: Iterator[float]
@@ -73,9 +74,9 @@ WANTED = 1.5
 """Times the molecules a second of the plain loop that the project asks of itself."""
 
 CONFIGURATIONS = {
-    "gin": GNNConfig(**homework("gin")),  # pyright: ignore[reportArgumentType]
+    "gin": GNNConfig(**homework("gin")),
     "best": champion(read_rows()),
-    **{f"default-{family}": GNNConfig(family=family) for family in FAMILIES},
+    **{f"default-{family}": GNNConfig(family=family) for family in mirrored()},
 }
 
 PREDICTION_TOLERANCE = 1e-9

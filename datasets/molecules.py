@@ -308,7 +308,12 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def target_unit(table: pa.Table, name: str) -> str:
-    """The unit of a target as its field's metadata record it, else the table's; else `UNKNOWN`."""
+    """The unit of a target as its field's metadata record it, else the table's; else `UNKNOWN`.
+
+    Raises:
+        InputError: If the table has no such target.
+    """
+    _check_target(table.schema, name)
     metadata = table.schema.field(name).metadata or {}
     return unit_name(_text(metadata, b"unit") or _listed_unit(table.schema, name)) or UNKNOWN
 

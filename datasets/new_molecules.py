@@ -8,6 +8,7 @@ import pyarrow as pa
 from rdkit import Chem, rdBase
 
 from datasets.atom_order import in_order_of
+from datasets.conformers import conformer
 from datasets.errors import InputError
 from datasets.features import (
     ATOMS,
@@ -18,15 +19,14 @@ from datasets.features import (
     molecule_of,
     strange_bonds,
 )
-from datasets.gfn2 import conformer
+from datasets.gfn2 import SEED
 from datasets.graphs import Graphs
 from datasets.molecules import BONDS, molecule_table, ragged
-from datasets.sources import GFN2_SEED
 
 
 def from_smiles(smiles: Sequence[str]) -> pa.Table:
     """A molecule table without targets, with the geometries of the generated data set: one
-    conformer each by ETKDG, relaxed with MMFF94, see `datasets.gfn2.conformer`.
+    conformer each by ETKDG, relaxed with MMFF94, see `datasets.conformers`.
 
     The conformer depends on how a SMILES is written, so RDKit's canonical one stands in the table.
 
@@ -35,7 +35,7 @@ def from_smiles(smiles: Sequence[str]) -> pa.Table:
             `MOST_ATOMS`, or no conformer of it is found.
     """
     written = [_canonical(each) for each in smiles]
-    shapes = [conformer(each, GFN2_SEED) for each in written]
+    shapes = [conformer(each, SEED) for each in written]
     return molecule_table(
         written, [numbers for numbers, _ in shapes], [xyz for _, xyz in shapes], targets={}
     )

@@ -3,47 +3,79 @@
 Tables are generated or read once and kept in a cache, as are their graphs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from datasets import gfn2, qm9
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.features import NEAREST, digest_of, molecule_graphs
 from datasets.graphs import Graphs
-from datasets.molecules import (
-    BONDS,
-    UNKNOWN,
-    read_table,
-    target_unit,
-    target_values,
-    unit_name,
-    write_table,
-)
+from datasets.molecule_file import DESCRIPTION, SUFFIX, file_source
+from datasets.molecules import BONDS, UNKNOWN, target_values, unit_name
 from datasets.parallel import ParallelMap
 from datasets.same_molecule import first_writings, text_keys
+from datasets.source import Source
 from datasets.splits import HOMEWORK, Split, split_rows, split_sizes
 
-GFN2_SEED = 0
-"""The embedded molecules are the same for every study, whatever the study's own seed."""
+SOURCES = (gfn2.SOURCE, qm9.SOURCE)
+"""Every source that ``--dataset`` names by its key; beside them a path names a file."""
+
+
+def source_of(dataset: str) -> Source:
+    """The source that a ``--dataset`` names, by its key or as the path of a file.
+
+    Raises:
+        InputError: If it names none.
+    """
+    keys = [source.key for source in SOURCES]
+    if dataset not in keys and Path(dataset).suffix != SUFFIX:
+        raise InputError(
+            f"unknown --dataset {dataset}: expected {', '.join(keys)} or the path of a {SUFFIX} "
+            "file"
+        )
+    return recorded_source(dataset)
+
+
+def recorded_source(dataset: str) -> Source:
+    """The source that a recorded study had; one that there is no more counts as a file."""
+    keys = {source.key: source for source in SOURCES}
+    return keys.get(dataset) or file_source(dataset, keys.get(Path(dataset).stem.lower()))
+
+
+def described(sources: Sequence[Source]) -> str:
+    """What ``--help`` says of ``--dataset``."""
+    named = [f"{source.key}: {source.description}" for source in sources]
+    return f"{'; '.join(named)}; or {DESCRIPTION}."
+
+
+def sizes_described(sources: Sequence[Source]) -> str:
+    """What ``--help`` says of ``--molecules``."""
+    sizes = [f"{source.size:,} of {source.key}" for source in sources if source.size]
+    return (
+        "How many: the first rows of a table, or as many as are generated; by default "
+        f"{', '.join(sizes)}, all of a file."
+    )
 
 
 @dataclass(frozen=True)
 class MoleculeOptions:
-    """Which molecules, and what of them."""
+    # Made of the sources, so that --help names each of them.
+    __doc__ = f"""Which molecules, and what of them.
+
+    Attributes:
+        dataset: {described(SOURCES)}
+        molecules: {sizes_described(SOURCES)}
+    """
 
     dataset: str = "gfn2"
-    """gfn2: molecules generated here and labelled with GFN2-xTB dipoles; qm9: the 130,831 of QM9,
-    downloaded, with features, targets and units of PyTorch Geometric; or the path of a molecule
-    table, FILE.parquet (schema: datasets/molecules.py), also a folder of such files."""
 
     target: str = "mu"
-    """Column to predict; mu is the dipole moment in D. qm9 has 19, see datasets/qm9.py."""
+    """Column to predict; mu is the dipole moment in D. A name that is not there is answered with
+    those that are."""
 
     unit: str | None = None
     """Unit of the target, such as D or eV, where FILE.parquet does not record it; by default it is
@@ -54,30 +86,15 @@ class MoleculeOptions:
     first 10,000 / 1,000 / 1,000 rows."""
 
     molecules: int | None = None
-    """How many: gfn2 generates 4,096 by default, of qm9 or a file the first rows are taken, by
-    default all."""
 
     def __post_init__(self) -> None:
         if self.molecules is not None and self.molecules < 1:
             raise InputError(f"--molecules is {self.molecules}: expected at least 1")
         # Before minutes go into making or downloading molecules that cannot be used.
-        if self.dataset == "gfn2":
-            split_sizes(self.split, self.molecules or gfn2.DEFAULT_SIZE)
-            if self.target != "mu":
-                raise InputError(f"no target {self.target}: gfn2 has mu only")
-            agreed_unit(self.unit, "D", self.target)
-        elif self.dataset == "qm9":
-            split_sizes(self.split, min(self.molecules or qm9.SIZE, qm9.SIZE))
-            if self.target not in qm9.TARGETS:
-                raise InputError(f"no target {self.target}: qm9 has {', '.join(qm9.TARGETS)}")
-            agreed_unit(self.unit, qm9.TARGETS[self.target][0], self.target)
-        elif Path(self.dataset).suffix != ".parquet":
-            raise InputError(
-                f"unknown --dataset {self.dataset}: expected gfn2, qm9 or the path of a .parquet "
-                "file"
-            )
-        else:
-            agreed_unit(self.unit, UNKNOWN, self.target)
+        source = source_of(self.dataset)
+        if (rows := source.rows(self.molecules)) is not None:
+            split_sizes(self.split, rows)
+        agreed_unit(self.unit, source.unit(self.target), self.target)
 
 
 def agreed_unit(said: str | None, recorded: str, target: str) -> str:
@@ -137,17 +154,15 @@ def open_molecules(
         InputError: If they cannot be used; the message says why.
     """
     cache = Cache.of(cache)
-    table = _table(options, cache, parallel, say)
-    unit = agreed_unit(options.unit, target_unit(table, options.target), options.target)
+    source = source_of(options.dataset)
+    table = source.load(options, cache, parallel, say).slice(0, options.molecules)
+    unit = agreed_unit(options.unit, source.unit_in(table, options.target), options.target)
     if options.split == "homework":
         table = table.slice(0, sum(HOMEWORK))  # the other rows are in no part of it
     target_values(table, options.target)
     split_sizes(options.split, table.num_rows)  # before minutes go into what cannot be split
     smiles = table.column("smiles").to_pylist()
-    # The splits of the data sets that are known by name stay what they are: gfn2 has each molecule
-    # once; of qm9 some 75 are there twice, by both structures of an aromatic ring.
-    named = options.dataset in ("gfn2", "qm9")
-    molecules = None if named else first_writings(smiles, cache, parallel)
+    molecules = None if source.one_row_a_molecule else first_writings(smiles, cache, parallel)
     split = split_rows(text_keys(smiles), options.split, seed, molecules)
     if molecules is not None and (shared := _shared(molecules, split)):
         say(shared)
@@ -187,30 +202,3 @@ def _shared(molecules: np.ndarray, split: Split) -> str:
         f"{int(rows[apart].sum()):,} of them in two parts" if len(apart) else "each in one part"
     )
     return f"{shared:,} of {len(molecules):,} rows share a molecule with other rows, {where}"
-
-
-def _table(
-    options: MoleculeOptions, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
-) -> pa.Table:
-    if options.dataset == "gfn2":
-        path = _generated(options.molecules or gfn2.DEFAULT_SIZE, cache, parallel, say)
-    elif options.dataset == "qm9":
-        table = partial(qm9.table_file, cache.folder / "qm9", qm9.PUBLISHED, parallel, say)
-        cache.get(f"qm9/{qm9.table_name(qm9.PUBLISHED)}", lambda _: table())
-        path = table()  # checks the raw files as well, where they are
-    else:
-        path = Path(options.dataset)
-    return read_table(path, options.target).slice(0, options.molecules)
-
-
-def _generated(
-    molecules: int, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
-) -> Path:
-    def make(path: Path) -> None:
-        generated = gfn2.generate(molecules, GFN2_SEED, parallel)
-        if generated.failures:
-            causes = ", ".join(f"{count} {kind}" for kind, count in generated.failures.items())
-            say(f"replaced molecules that could not be labelled: {causes}")
-        write_table(generated.table, path)
-
-    return cache.get(f"gfn2-{molecules}-v{gfn2.VERSION}.parquet", make)

@@ -4,20 +4,23 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from analysis.scorecard import Scorecard
 from engine.driver import Driver
 from engine.gpu_share import GPUShare
-from trainables.config import FitConfig
-from trainables.rehearsal import Rehearsal
+from engine.scoring import ToScore
+from record.outcomes import Outcomes
+from trainables.config import TrialConfig
+from trainables.profile import ProfileResult
 
 
 class Backend(Protocol):
     """Runs a study's trials. It owns the loop: the driver is asked for trials, and told of what
     becomes of them."""
 
-    def rehearse_all(
-        self, configs: Sequence[FitConfig], say: Callable[[str], None]
-    ) -> list[Rehearsal]:
-        """Rehearses configurations, each with the resources of a trial, or a whole GPU."""
+    def profile_all(
+        self, configs: Sequence[TrialConfig], say: Callable[[str], None]
+    ) -> list[ProfileResult]:
+        """Profiles configurations, each with the resources of a trial, or a whole GPU."""
         ...
 
     def share_gpus(self, needed_gib: float | None) -> GPUShare | None:
@@ -31,6 +34,10 @@ class Backend(Protocol):
 
     def memory_of_a_trial(self) -> float:
         """GiB that there are for each of them."""
+        ...
+
+    def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
+        """Scores trials on the test split; see `engine.scoring.scored`."""
         ...
 
     def run(self, driver: Driver) -> None:

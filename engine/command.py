@@ -71,8 +71,8 @@ class Command:
             return self.options.name
         parts = [self.options.preset or "", "smoke" * self.options.smoke]
         after = "".join(f"-{part}" for part in parts if part)
-        room = LONGEST_NAME - len(f"{self.study.key}-{after}")
-        return f"{self.study.key}-{self.data_title(room)}{after}"
+        title = self.data_title(LONGEST_NAME - len(f"{self.study.key}-{after}"))
+        return f"{self.study.key}{f'-{title}' if title else ''}{after}"
 
     def data_title(self, longest: int = LONGEST_NAME) -> str:
         """What is learned from, as a part of a name: without passwords of an address."""

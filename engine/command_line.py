@@ -24,7 +24,7 @@ from datasets.errors import InputError
 from datasets.typed_paths import typed_address, typed_path
 from engine.options import Options
 from engine.space import parameters_of
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 
 DataOptions = TypeVar("DataOptions")
 
@@ -58,8 +58,8 @@ def parse(
     argv: Sequence[str],
     description: str,
     data_options: type,
-    config: type[FitConfig],
-    data_file: str = "dataset",
+    config: type[TrialConfig],
+    data_file: str | None = "dataset",
 ) -> CommandLine:
     """Reads the command line of a study.
 
@@ -68,7 +68,7 @@ def parse(
         description: What ``--help`` says first.
         data_options: Dataclass of the study's data options.
         config: Dataclass of the hyperparameters.
-        data_file: Which of the data options may be a file.
+        data_file: Which of the data options may be a file; None: none.
 
     Raises:
         InputError: If an argument is unknown, of the wrong type, out of range, or no text.
@@ -161,7 +161,7 @@ def _default(field: Field[Any], choices: Sequence[Any] | None) -> Any:
 
 
 def _add_config_field(
-    group: argparse._ArgumentGroup, field: Field[Any], config: type[FitConfig], searched: bool
+    group: argparse._ArgumentGroup, field: Field[Any], config: type[TrialConfig], searched: bool
 ) -> None:
     hint, choices = _plain_type(get_type_hints(config)[field.name])
     kept = "searched" if searched else f"not searched; default: {field.default}"

@@ -3,28 +3,31 @@ analysed, and its champion registered."""
 
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-from analysis.report import description
+from analysis import cards, report
 from datasets.addresses import shown
 from datasets.errors import InputError
 from engine.budgets import Stop
+from engine.keep import keep
 from engine.prepare import Prepared
 from engine.registry import register_champion
-from engine.retention import kept
-from engine.run import Outcome
+from engine.run import Outcome as SessionOutcome
 from record import names
 from record.events import EndStatus
 from record.mlflow_tracker import not_recorded
+from record.reading import recorded_study
+from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
 from record.tracking import is_server, local_database
-from trainables import checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def conclude(prepared: Prepared, outcome: Outcome) -> int:
+def conclude(prepared: Prepared, outcome: SessionOutcome) -> int:
     """Ends a session.
 
     Returns:
@@ -38,18 +41,23 @@ class _Conclusion:
     """The end of a session of a study that is open."""
 
     def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
         self.command = prepared.command
         self.open = prepared.open
         self.state = prepared.open.state
-        self.checkpoints = prepared.checkpoints
 
-    def end(self, outcome: Outcome) -> int:
+    @cached_property
+    def study(self) -> RecordedStudy:
+        """The study as it stands when its trials are done."""
+        return self._recorded()
+
+    def end(self, outcome: SessionOutcome) -> int:
         """See `conclude`."""
         if outcome.stop is not None and not outcome.is_answer:
             return self._stopped(outcome.stop, outcome)
         if self.state.best() is None:
             return self._without_result(outcome.undelivered)
-        if not self._tell(self._keep_weights, outcome.undelivered):
+        if not self._tell(lambda: keep(self.prepared, self.study), outcome.undelivered):
             return 1
         self.open.end("FINISHED", "it has its answer")
         told = self._tell(lambda: self._close("FINISHED")) and self._tell(self._analyse)
@@ -62,7 +70,7 @@ class _Conclusion:
         print(f"no trial of {self.command.name} finished: {reasons}", file=sys.stderr)
         return 1
 
-    def _stopped(self, stop: Stop, outcome: Outcome) -> int:
+    def _stopped(self, stop: Stop, outcome: SessionOutcome) -> int:
         """The session ended before the study did."""
         if self.open.history.is_superseded:
             print(f"error: {stop.text}", file=sys.stderr)
@@ -121,68 +129,59 @@ class _Conclusion:
 
     def _analyse(self) -> None:
         command = self.command
-        report, uri = command.folder.report, command.options.tracking_uri
-        for analyse in command.study.analyses:
-            data_dir = command.options.data_dir
-            command.say(self._said(partial(analyse, command.folder, uri, data_dir, report)))
-        self._describe()
-        if (said := self._said(self._register)) != "":
-            command.say(f"\n{said}")
-        command.say(f"\nfigures and tables: {report}\nbrowse the trials: {self._browse(uri)}")
+        with not_recorded(network=False):
+            study = replace(self._recorded().in_mlflow(), artifacts=self.study.artifacts)
+            try:
+                self._show(study)
+            except InputError as error:
+                command.say(f"not made: {error}")
+            if said := self._registered(study):
+                command.say(f"\n{said}")
+        command.say(f"\nbrowse the trials: {self._browse(command.options.tracking_uri)}")
 
-    def _register(self) -> str:
+    def _show(self, study: RecordedStudy) -> None:
+        """Makes everything that there is to show, once.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        command, folder = self.command, self.command.folder.report
+        if command.study.scorecard is None:
+            self._describe()
+            return
+        found = report.analysed(study)
+        command.say(cards.published(found.cards, study, folder))
+        for reason in found.missing:
+            command.say(f"not made: {reason}")
+        command.say(report.publish(found, folder))
+        self.open.tracker.describe({names.NOTE: found.description()}, {})
+        command.say(f"\nfigures and tables: {folder}")
+
+    def _recorded(self) -> RecordedStudy:
+        command = self.command
+        return recorded_study(command.folder, command.options.tracking_uri, lambda: command.study)
+
+    def _registered(self, study: RecordedStudy) -> str:
         """Registers the champion, where the study has a model of it; returns what to say."""
-        command, serve = self.command, self.command.study.serve
-        if serve is None:
+        if (package := self.command.study.package) is None:
             return ""
-        options = command.options
-        return (
-            register_champion(command.folder, options.tracking_uri, options.data_dir, serve) or ""
-        )
+        try:
+            return register_champion(study, self.prepared.problem, package) or ""
+        except InputError as error:
+            return f"not registered: {error}"
 
     def _browse(self, uri: str) -> str:
         """Where the trials can be looked at: an address, or a command."""
         if is_server(uri):
             return shown(uri)
-        if local_database(uri) == Path("runs").resolve() / "mlflow.db":
+        is_checkout = Path.cwd() == ROOT
+        if is_checkout and local_database(uri) == ROOT / "runs" / "mlflow.db":
             return "make ui"
         return shlex.join(["mlflow", "ui", "--backend-store-uri", shown(uri)])
-
-    def _said(self, act: Callable[[], str]) -> str:
-        """What an analysis says, or why it cannot be made, which does not keep the others from
-        being made.
-
-        Raises:
-            NotRecorded: If MLflow is away.
-        """
-        try:
-            with not_recorded(network=False):
-                return act()
-        except NotRecorded:
-            raise
-        except InputError as error:
-            return f"not made: {error}"
 
     def _describe(self) -> None:
         """Says on the study's page in MLflow what it has come to."""
         with not_recorded(network=False):
-            described = description(self.command.folder, self.command.options.tracking_uri)
+            study = self._recorded().in_mlflow()
+            described = report.description(study, *report.scored(study))
         self.open.tracker.describe({names.NOTE: described}, {})
-
-    def _keep_weights(self) -> None:
-        """Puts the weights that the analyses look at into MLflow: per value of `by` the best
-        finished trial's and the baseline's, and those of all finals."""
-        there = self.open.tracker.numbers() - self.state.discarded
-        for number in sorted(kept(self.state, self.command.study.by, count=0) & there):
-            folder = self.checkpoints.latest(number)
-            if folder is None:
-                self.command.say(f"trial {number}: its checkpoint is gone")
-                continue
-            with tempfile.TemporaryDirectory() as scratch:
-                weights = Path(scratch) / "weights"
-                checkpoint.export_weights(folder, weights)
-                epochs = self.state.trial(number).config["epochs"]
-                if checkpoint.load_weights(weights)["epoch"] != epochs:
-                    self.command.say(f"trial {number}: the checkpoint of its last epoch is gone")
-                    continue
-                self.open.tracker.attach(number, weights)

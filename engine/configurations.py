@@ -10,12 +10,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from datasets.errors import InputError, described
 from engine.space import Fields, Space, distinct
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 
 EXAMPLE = '[{"depth": 3}, {"depth": 4}]'
 
 
-def read_configurations(file: Path, config: type[FitConfig]) -> list[dict[str, Any]]:
+def read_configurations(file: Path, config: type[TrialConfig]) -> list[dict[str, Any]]:
     """The fields that each configuration of a file sets.
 
     Raises:
@@ -35,7 +35,7 @@ def read_configurations(file: Path, config: type[FitConfig]) -> list[dict[str, A
 
 
 def listed_space(
-    config: type[FitConfig],
+    config: type[TrialConfig],
     by: str,
     listed: Sequence[Mapping[str, Any]],
     given: Mapping[str, Sequence[Any]],
@@ -104,8 +104,8 @@ def _expected(value: Any, hint: Any) -> str:
 
 
 def _made(
-    config: type[FitConfig], place: int, values: Mapping[str, Any], fixed: Mapping[str, Any]
-) -> FitConfig:
+    config: type[TrialConfig], place: int, values: Mapping[str, Any], fixed: Mapping[str, Any]
+) -> TrialConfig:
     if clash := values.keys() & {"epochs", "seed", *fixed}:
         raise InputError(
             f"--configurations: the configuration {place} sets {min(clash)}, which is the same "

@@ -146,6 +146,7 @@ class Driver:
             resume=str(resume) if resume else None,
             rungs=self.halving.rungs if self.halving else (),
             report_every=at_once / MESSAGES_A_SECOND,
+            role=trial.role,
         )
 
     def _newest(self, trial: Trial) -> tuple[UPath | None, Sequence[Row]]:

@@ -18,8 +18,8 @@ from datasets.errors import InputError
 from datasets.files import AnyPath
 from engine.space import Space
 from trainables import checkpoint
-from trainables.config import FitConfig
-from trainables.rehearsal import Rehearsal
+from trainables.config import TrialConfig
+from trainables.profile import ProfileResult
 
 CORNERS = ("smallest", "default", "largest")
 
@@ -27,23 +27,23 @@ ROW_BYTES = 3_000
 """An epoch of a trial in the log and MLflow's database; measured: 2,900, of trials of 15."""
 
 
-def corners(space: Space) -> list[FitConfig]:
+def corners(space: Space) -> list[TrialConfig]:
     """What is tried, in the order in which the corners need memory."""
     by_corner = [[_corner(space, value, corner) for value in space.compared] for corner in CORNERS]
     return list(dict.fromkeys(config for each in by_corner for config in each))
 
 
-def _corner(space: Space, value: Any, corner: str) -> FitConfig:
+def _corner(space: Space, value: Any, corner: str) -> TrialConfig:
     if corner == "default":
         return space.default(value)
     return space.corner(value, min if corner == "smallest" else max)
 
 
-def taken(rehearsal: Rehearsal) -> str:
+def taken(profile: ProfileResult) -> str:
     """Time of an epoch and memory, or that there are none."""
-    if rehearsal.problem:
-        return "no memory" if rehearsal.no_room else "fails"
-    return f"{_duration(rehearsal.epoch_seconds)}, {rehearsal.memory_gib:.1f} GiB"
+    if profile.problem:
+        return "no memory" if profile.no_room else "fails"
+    return f"{_duration(profile.epoch_seconds)}, {profile.memory_gib:.1f} GiB"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Forecast:
 
     Attributes:
         space: What is searched.
-        rehearsed: What each configuration of `corners` took.
+        profiled: What each configuration of `corners` took.
         trials: Of the search.
         finals: Trainings after it.
         concurrent: At once.
@@ -61,16 +61,16 @@ class Forecast:
     """
 
     space: Space
-    rehearsed: Mapping[FitConfig, Rehearsal]
+    profiled: Mapping[TrialConfig, ProfileResult]
     trials: int
     finals: int
     concurrent: int
     keep: int
     memory: float
 
-    def of(self, value: Any, corner: str) -> Rehearsal:
-        """The rehearsal of a corner."""
-        return self.rehearsed[_corner(self.space, value, corner)]
+    def of(self, value: Any, corner: str) -> ProfileResult:
+        """The profile of a corner."""
+        return self.profiled[_corner(self.space, value, corner)]
 
     def table(self) -> Table:
         """Time and memory of each corner."""
@@ -91,7 +91,7 @@ class Forecast:
 
     def bytes(self) -> int:
         """Disk that the study takes at most, figures aside."""
-        largest = max(each.checkpoint_bytes for each in self.rehearsed.values())
+        largest = max(each.checkpoint_bytes for each in self.profiled.values())
         groups = len(self.space.compared)
         kept = self.keep + 2 * groups + self.finals + (checkpoint.KEPT + 1) * self.concurrent
         return kept * largest + ROW_BYTES * (self.trials + self.finals) * self.space.epochs
@@ -128,7 +128,7 @@ class Forecast:
         Raises:
             InputError: If no corner can be trained, or the disk is too small.
         """
-        problems = [each.problem for each in self.rehearsed.values()]
+        problems = [each.problem for each in self.profiled.values()]
         if all(problems):
             raise InputError(f"no corner of the space can be trained: {problems[0]}")
         free = shutil.disk_usage(runs).free if isinstance(runs, Path) else math.inf

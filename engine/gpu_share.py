@@ -13,7 +13,7 @@ import torch
 
 from datasets.errors import InputError
 from engine.options import Share
-from trainables.rehearsal import Rehearsal
+from trainables.profile import ProfileResult
 
 MOST_TRIALS = 16
 """Trials that share a GPU at most. Each has a CUDA context of some 0.5 GiB, and of what a GPU does
@@ -75,10 +75,10 @@ class GPUShare:
         return f"{shared}: {self.needed_gib:.1f} of {self.card_gib:.1f} GiB each at most, {cores}"
 
 
-def needed_gib(rehearsed: Iterable[Rehearsal]) -> float | None:
+def needed_gib(profiled: Iterable[ProfileResult]) -> float | None:
     """GiB that the largest configuration takes of those that one GPU can train; None if there is
     none."""
-    return max((each.memory_gib for each in rehearsed if not each.problem), default=None)
+    return max((each.memory_gib for each in profiled if not each.problem), default=None)
 
 
 def usable_gpus(say: Callable[[str], None]) -> int:

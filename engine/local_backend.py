@@ -1,17 +1,21 @@
 """Runs trials one after the other in this process, without Ray: for a debugger.
 
-The same fits, records and checkpoints as on Ray; no trial is stopped early, and none for taking
+Trials, records and checkpoints are those of Ray; no trial is stopped early, and none for taking
 long, since a breakpoint does.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from analysis.scorecard import Scorecard
 from engine.driver import Driver, Nothing, Verdict
 from engine.options import Options
-from trainables.config import FitConfig
+from engine.scoring import ToScore, scored
+from record.outcomes import Outcomes
+from trainables.config import TrialConfig
 from trainables.device import give_back_memory, pick_device
-from trainables.rehearsal import Rehearsal, rehearse, room_gib
-from trainables.stepper import TaskFactory
+from trainables.problem import Problem
+from trainables.profile import ProfileResult, profile, room_gib
 from trainables.worker import Worker
 
 
@@ -19,22 +23,22 @@ class LocalBackend:
     """Runs a study's trials in this process; see `engine.backend.Backend`.
 
     Args:
-        make_task: See `TaskFactory`.
+        problem: What trials learn from.
         options: Resources.
         gpus: Share of a GPU; above 0 trains on the first one.
     """
 
-    def __init__(self, make_task: TaskFactory, options: Options, gpus: float) -> None:
-        self.make_task = make_task
+    def __init__(self, problem: Problem[Any], options: Options, gpus: float) -> None:
+        self.problem = problem
         self.cpus = options.cpus_per_trial
         self.gpus = gpus
 
-    def rehearse_all(
-        self, configs: Sequence[FitConfig], say: Callable[[str], None]
-    ) -> list[Rehearsal]:
-        """Rehearses configurations; see `rehearse`."""
+    def profile_all(
+        self, configs: Sequence[TrialConfig], say: Callable[[str], None]
+    ) -> list[ProfileResult]:
+        """Profiles configurations; see `trainables.profile.profile`."""
         del say
-        return [rehearse(config, self.make_task, self.cpus, self.gpus) for config in configs]
+        return [profile(config, self.problem, self.cpus, self.gpus) for config in configs]
 
     def concurrent_trials(self) -> int:
         """How many trials run at once."""
@@ -47,12 +51,16 @@ class LocalBackend:
     def share_gpus(self, needed_gib: float | None) -> None:
         """Leaves the GPU to one trial at a time."""
 
+    def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
+        """Scores trials on the test split; see `engine.scoring.scored`."""
+        return [scored(each, scorecard, self.problem, self.cpus) for each in asked]
+
     def run(self, driver: Driver) -> None:
         """Runs trials until none is left or the session is to end."""
         device = pick_device(self.gpus, self.cpus)
         driver.agenda.begin_alone()  # as each of them is
         while not isinstance(trial := driver.next(), Nothing):
-            worker = Worker(driver.begin(trial), self.make_task, device)
+            worker = Worker(driver.begin(trial), self.problem, device)
             driver.placed(trial.number)
             while driver.heard(worker.work()) is Verdict.GO_ON:
                 pass

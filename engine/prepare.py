@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import filelock
 
 from datasets.addresses import shown
 from datasets.cache import Cache
 from datasets.errors import InputError
+from datasets.tools import Tools
 from engine import forecast
 from engine.backend import Backend
 from engine.checkpoints import Checkpoints, opened
@@ -22,10 +24,10 @@ from engine.provenance import Code, of_this_code
 from engine.resources import Resources, resources_of
 from engine.session import measured_before, session_of
 from engine.space import Space
-from engine.study import StudyData
 from record.events import SessionBegan
 from record.state import StudyState
 from record.tracker import NotRecorded
+from trainables.problem import Problem
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Prepared:
 
     Attributes:
         command: As it was typed.
+        problem: What is learned from.
         space: What is searched.
         resources: What its trials have.
         backend: What runs them.
@@ -44,6 +47,7 @@ class Prepared:
     """
 
     command: Command
+    problem: Problem[Any]
     space: Space
     resources: Resources
     backend: Backend
@@ -66,36 +70,41 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             check_place(command.folder)
             if command.folder.store is not None:
                 check_free(command.folder, command.say)
-        data = _data(command, resources)
-        space = command.space(data.decided)
-        _check(data, space)
-        backend = resources.backend(data.make_task)
-        needed = _rehearse(command, space, resources, backend) if _is_new(command) else None
+        problem = _problem(command, resources)
+        space = command.space(problem.decided)
+        for config in space.listed or [space.corner(value, max) for value in space.compared]:
+            problem.check(config)
+        backend = resources.backend(problem)
+        needed = _profile(command, space, resources, backend) if _is_new(command) else None
         if command.options.dry_run:
             yield None
             return
         begun = time.monotonic()
         with _locked(command):
             checkpoints, code = Checkpoints(opened(str(command.folder.sessions))), of_this_code()
-            begin = partial(_begin, command, data, space, code, needed, checkpoints)
+            begin = partial(_begin, command, problem, space, code, needed, checkpoints)
             study = _opened(command, begin)
             try:
-                yield Prepared(command, space, resources, backend, study, checkpoints, code, begun)
+                yield Prepared(
+                    command,
+                    problem,
+                    space,
+                    resources,
+                    backend,
+                    study,
+                    checkpoints,
+                    code,
+                    begun,
+                )
             except BaseException:
                 study.cut_off()
                 raise
 
 
-def _data(command: Command, resources: Resources) -> StudyData:
+def _problem(command: Command, resources: Resources) -> Problem[Any]:
     cache = Cache(command.options.data_dir, command.folder.prepared_data)
-    parallel, open_data = resources.parallel, command.study.open_data
-    return open_data(command.data_options, command.seed, cache, parallel, command.say)
-
-
-def _check(data: StudyData, space: Space) -> None:
-    if data.check is not None:
-        for config in space.listed or [space.corner(value, max) for value in space.compared]:
-            data.check(config)
+    tools = Tools(cache, resources.parallel, command.say)
+    return command.study.open(command.data_options, command.seed, tools)
 
 
 def _is_new(command: Command) -> bool:
@@ -105,7 +114,7 @@ def _is_new(command: Command) -> bool:
     return command.options.dry_run or not (quick or log_of(command.folder).is_there())
 
 
-def _rehearse(
+def _profile(
     command: Command, space: Space, resources: Resources, backend: Backend
 ) -> float | None:
     """Tries the corners of the space, and says what the study will take.
@@ -118,7 +127,7 @@ def _rehearse(
     """
     begun = time.monotonic()
     configs, options = forecast.corners(space), command.options
-    done = backend.rehearse_all(configs, command.say)
+    done = backend.profile_all(configs, command.say)
     needed = needed_gib(done) if resources.gpus else None
     resources.share(backend, needed)
     found = forecast.Forecast(
@@ -159,7 +168,7 @@ def _leased(command: Command) -> AbstractContextManager[None]:
 
 def _begin(
     command: Command,
-    data: StudyData,
+    problem: Problem[Any],
     space: Space,
     code: Code,
     needed: float | None,
@@ -171,7 +180,7 @@ def _begin(
             f"{checkpoints.root} has checkpoints of a study whose log is gone: bring the log "
             "back, move the checkpoints away, or choose another --name"
         )
-    return session_of(command, data, space, code, needed or measured_before(state), state)
+    return session_of(command, problem, space, code, needed or measured_before(state), state)
 
 
 def _opened(command: Command, begin: partial[SessionBegan]) -> OpenStudy:

@@ -18,12 +18,11 @@ from mlflow.entities.model_registry import ModelVersion
 
 from analysis.kept_weights import weights
 from analysis.served import Served
-from record.folder import StudyFolder
 from record.mlflow_tracker import not_recorded
-from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 from record.tracking import check_artifacts
 from record.trial import Trial
+from trainables.problem import Problem
 
 ALIAS = "champion"
 
@@ -49,34 +48,30 @@ REQUIREMENTS = (
 """What these need to predict. MLflow would find out by loading the model in another process, which
 takes longer than all the rest."""
 
-Serve = Callable[[RecordedStudy, Trial, dict[str, Any], Path], Served]
-"""See `Study.serve`."""
+Package = Callable[[RecordedStudy, Trial, dict[str, Any], Any], Served]
+"""See `engine.study.Study.package`."""
 
 
-def register_champion(
-    folder: StudyFolder, tracking_uri: str, data_dir: Path, serve: Serve
-) -> str | None:
+def register_champion(study: RecordedStudy, problem: Problem[Any], package: Package) -> str | None:
     """Gives the alias to the champion's final of the highest validation objective, which is
     logged and registered unless it was before.
 
     The runs stay as they are: neither their ends nor their states change.
 
     Args:
-        folder: Of the study, whose name the registered model gets.
-        tracking_uri: MLflow's.
-        data_dir: Folder of prepared data.
-        serve: Makes the model.
+        study: The study, whose name the registered model gets.
+        problem: What it learned from.
+        package: Makes the model.
 
     Returns:
         What to say of it; None without finals.
 
     Raises:
-        InputError: What `serve` raises.
+        InputError: What `package` raises.
         NotRecorded: If the store does not answer, or does not take it.
     """
-    name = folder.name
+    name = study.name
     with not_recorded():
-        study = recorded_study(folder, tracking_uri).in_mlflow()
         final = study.champion_final
         if final is None:
             return None
@@ -88,7 +83,7 @@ def register_champion(
     elif kept is None:
         return f"the weights of trial {final.number}, the champion's best, were not kept"
     else:
-        registered = _register(study, final, serve(study, final, kept, data_dir))
+        registered = _register(study, final, package(study, final, kept, problem))
     with not_recorded():
         client.set_registered_model_alias(name, ALIAS, registered.version)
     return (

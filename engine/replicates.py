@@ -10,7 +10,7 @@ from engine.space import Space
 from record.events import Proposed
 from record.state import StudyState
 from record.trial import Baseline, Replicate, Searched, Trial
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 
 
 def finalists(state: StudyState, space: Space, count: int) -> list[Trial]:
@@ -38,7 +38,7 @@ def _better(state: StudyState, trial: Trial) -> float:
     return state.standing(trial)[0]
 
 
-def _config(space: Space, trial: Trial) -> FitConfig:
+def _config(space: Space, trial: Trial) -> TrialConfig:
     return space.config(**trial.config)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
+from typing import Any
 
 from datasets.errors import InputError
 from datasets.machine import cores
@@ -11,7 +12,7 @@ from engine.backend import Backend
 from engine.command import Command
 from engine.display import with_progress
 from engine.gpu_share import first_share, trials_a_gpu, usable_gpus
-from trainables.stepper import TaskFactory
+from trainables.problem import Problem
 
 NO_USE = "--mps is of no use here: no two trials share a GPU"
 
@@ -38,13 +39,13 @@ class Resources:
 
         return with_progress(ray_map(self.command.options.cluster), self.command.console)
 
-    def backend(self, make_task: TaskFactory) -> Backend:
+    def backend(self, problem: Problem[Any]) -> Backend:
         """What runs the trials."""
         if self.command.options.local:
             from engine.local_backend import LocalBackend as Chosen
         else:
             from engine.on_ray.backend import RayBackend as Chosen
-        return Chosen(make_task, self.command.options, self.gpus)
+        return Chosen(problem, self.command.options, self.gpus)
 
     def share(self, backend: Backend, needed_gib: float | None) -> None:
         """Decides, once, how many trials share a GPU, if the user did not.
@@ -101,9 +102,11 @@ def _on_a_cluster(command: Command) -> float:
         )
     from engine.on_ray import nodes
     from engine.on_ray.cluster import start
+    from engine.on_ray.own_files import travel
     from engine.on_ray.shared_storage import check_nodes
 
     start(options.cluster)
+    travel(command.study.file)
     check_nodes(command.storage)
     most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
     gpus = first_share(options.gpus_per_trial, int(most), "a node has at most")

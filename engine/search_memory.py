@@ -24,7 +24,7 @@ from engine.space import Space
 from record.events import Direction
 from record.trial import WITH_RESULT, Baseline, Searched, Trial
 from record.values import plain
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 
 SamplerName = Literal["tpe", "random", "gp"]
 
@@ -57,7 +57,7 @@ class Draw:
         inactive: Parameter -> value drawn in the same go, of those that do not apply.
     """
 
-    config: FitConfig
+    config: TrialConfig
     role: Searched | Baseline
     drawn: Mapping[str, Any]
     inactive: Mapping[str, Any]

@@ -15,17 +15,18 @@ from engine.history import utc_now
 from engine.provenance import Code
 from engine.rungs import rungs
 from engine.space import Space
-from engine.study import StudyData
 from record import names
+from record.definition import place_of
 from record.events import SessionBegan
 from record.facts import BASELINES, DEFAULTS, FIXED, LISTED
 from record.state import StudyState
 from record.values import plain
+from trainables.problem import Problem
 
 
 def session_of(
     command: Command,
-    data: StudyData,
+    problem: Problem[Any],
     space: Space,
     code: Code,
     needed_gib: float | None,
@@ -35,7 +36,7 @@ def session_of(
 
     Args:
         command: As it was typed.
-        data: What is learned from.
+        problem: What is learned from.
         space: What is searched.
         code: With what trials are trained.
         needed_gib: What a trial takes of a GPU at most; None: not measured.
@@ -46,14 +47,14 @@ def session_of(
         identity=state.session.identity if state.sessions else uuid.uuid4().hex,
         objective=command.study.objective,
         direction="maximize",
-        spec=_spec(command, data, space),
+        spec=_spec(command, problem, space),
         space=plain(space.searched()),
         settings=_settings(command, space, code, needed_gib),
         at=utc_now(),
     )
 
 
-def _spec(command: Command, data: StudyData, space: Space) -> Mapping[str, Any]:
+def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str, Any]:
     """What never changes of a study, see `record.facts`."""
     options = {
         name: shown(value) if isinstance(value, str) else value
@@ -68,8 +69,8 @@ def _spec(command: Command, data: StudyData, space: Space) -> Mapping[str, Any]:
         names.SAMPLER: "listed" if command.options.configurations else command.options.sampler,
         "version": version("orrery"),
         **{names.OPTIONS + name: value for name, value in options.items()},
-        names.DIGEST: data.digest,
-        **{names.FACTS + name: value for name, value in data.facts.items()},
+        names.DIGEST: problem.digest,
+        **{names.FACTS + name: value for name, value in problem.facts.items()},
         FIXED: dict(space.fixed),
         DEFAULTS: {str(value): asdict(space.default(value)) for value in space.compared},
         **({} if space.listed is None else {LISTED: [asdict(config) for config in space.listed]}),
@@ -86,6 +87,7 @@ def _settings(
     return {
         names.QUESTION: command.study.question,
         names.DATA_TITLE: command.data_title(),
+        **place_of(command.study.file),
         names.COMMAND: command.text,
         names.KEEP: str(options.keep),
         names.STORAGE: str(folder.sessions) if folder.storage is not None else "",

@@ -17,7 +17,7 @@ from optuna.distributions import (
 )
 
 from datasets.errors import InputError
-from trainables.config import FitConfig, When
+from trainables.config import TrialConfig, When
 
 Fields = Callable[[Any], Mapping[str, Any]]
 """Value of `Space.by` -> fields of a configuration; the others have their defaults."""
@@ -62,7 +62,7 @@ class Parameter:
         raise TypeError(f"{self.key}: no way to suggest from {self.distribution}")
 
 
-def parameters_of(config: type[FitConfig]) -> list[Parameter]:
+def parameters_of(config: type[TrialConfig]) -> list[Parameter]:
     """All parameters of a config; those with a condition come after those without."""
     found = []
     for field, hint in get_type_hints(config, include_extras=True).items():
@@ -76,7 +76,7 @@ def parameters_of(config: type[FitConfig]) -> list[Parameter]:
     return sorted(found, key=lambda parameter: parameter.when is not None)
 
 
-def _parameters_of(config: type[FitConfig], several: Collection[str]) -> list[Parameter]:
+def _parameters_of(config: type[TrialConfig], several: Collection[str]) -> list[Parameter]:
     """The parameters of a config, and the other fields of which the user gave several values."""
     known = parameters_of(config)
     others = [name for name in several if all(each.field != name for each in known)]
@@ -102,18 +102,18 @@ class Space:
             the others; None: any may be.
     """
 
-    config: type[FitConfig]
+    config: type[TrialConfig]
     by: str
     parameters: tuple[Parameter, ...]
     fixed: Mapping[str, Any]
     preset: Fields | None = None
     reference: Fields | None = None
-    listed: tuple[FitConfig, ...] | None = None
+    listed: tuple[TrialConfig, ...] | None = None
 
     @classmethod
     def of(
         cls,
-        config: type[FitConfig],
+        config: type[TrialConfig],
         by: str,
         given: Mapping[str, Sequence[Any]],
         preset: Fields | None = None,
@@ -195,7 +195,7 @@ class Space:
         """What every trial's budget is; it is never searched."""
         return self.default(self.compared[0]).epochs
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> FitConfig:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> TrialConfig:
         """Draws a configuration, asking Optuna only for the parameters that apply.
 
         The first trials are the baselines, which may set fields that are not searched.
@@ -209,7 +209,7 @@ class Space:
             values = self._base(values[self.by])
         return self.config(**values)
 
-    def default(self, value: Any) -> FitConfig:
+    def default(self, value: Any) -> TrialConfig:
         """The default configuration, or the preset, for a value of `by`; a field whose default the
         user left out has the first of the values that were given.
 
@@ -222,7 +222,7 @@ class Space:
                 values[parameter.field] = _inside(parameter.distribution, values[parameter.field])
         return self.config(**values)
 
-    def baseline(self, value: Any) -> FitConfig:
+    def baseline(self, value: Any) -> TrialConfig:
         """What every configuration of a value of `by` is compared with.
 
         Raises:
@@ -232,7 +232,7 @@ class Space:
             return self.default(value)
         return replace(self, preset=self.reference).default(value)
 
-    def corner(self, value: Any, end: End) -> FitConfig:
+    def corner(self, value: Any, end: End) -> TrialConfig:
         """For a value of `by` the configuration whose searched whole numbers are all the greatest
         (`max`) or the least (`min`): of what the greatest takes, no other takes more. Of listed
         configurations the one whose whole numbers have the greatest, or least, product.
@@ -246,7 +246,7 @@ class Space:
 
     def _corner(
         self, values: Mapping[str, Any], end: End, parameters: Iterable[Parameter]
-    ) -> FitConfig:
+    ) -> TrialConfig:
         values = dict(values)
         for parameter in parameters:
             if parameter.applies(values):
@@ -267,12 +267,12 @@ class Space:
         default configuration, if that is another one."""
         return [self.drawn(config) for config in self._first()]
 
-    def _first(self) -> list[FitConfig]:
+    def _first(self) -> list[TrialConfig]:
         baselines = [self.baseline(value) for value in self.compared]
         defaults = [self.default(value) for value in self.compared]
         return [*baselines, *(config for config in defaults if config not in baselines)]
 
-    def listing(self, configs: Iterable[FitConfig]) -> "Space":
+    def listing(self, configs: Iterable[TrialConfig]) -> "Space":
         """The same space, of which only these configurations are tried, after the first ones."""
         first = self._first()
         others = dict.fromkeys(config for config in configs if config not in first)
@@ -301,7 +301,7 @@ class Space:
         first = self.first()
         return [first.index(self.drawn(self.default(value))) for value in self.compared]
 
-    def drawn(self, config: FitConfig) -> dict[str, Any]:
+    def drawn(self, config: TrialConfig) -> dict[str, Any]:
         """What would have to be drawn for a configuration: the parameters that apply."""
         values = asdict(config)
         return {
@@ -352,7 +352,7 @@ def _combinations(
         yield from _combinations(others, {**values, parameter.field: choice})
 
 
-def _size(config: FitConfig) -> int:
+def _size(config: TrialConfig) -> int:
     """Product of a configuration's whole numbers: what it takes grows with each of them."""
     numbers = (value for name, value in asdict(config).items() if name not in ("epochs", "seed"))
     return math.prod(max(1, value) for value in numbers if type(value) is int)

@@ -3,6 +3,7 @@
 MLflow is connected to when it is first needed, and asked once for the study's runs.
 """
 
+import tempfile
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from datasets.addresses import shown
 from datasets.errors import InputError
 from record import names
+from record.outcomes import FILE, Outcomes, read_outcomes
 from record.tracking_store import StudyRuns, TrackingStore
 from record.trial import Trial
 
@@ -27,6 +29,7 @@ class Artifacts:
         self.uri = uri
         self.study = study
         self.identity = identity
+        self.known: dict[int, Outcomes | None] = {}
 
     @cached_property
     def store(self) -> TrackingStore:
@@ -74,6 +77,27 @@ class Artifacts:
     def fetch(self, trial: Trial | None, artifact: str, folder: Path) -> Path | None:
         """Copies a file that is kept with a run into a folder; see `TrackingStore.fetch`."""
         return self.store.fetch(self.run_id(trial), artifact, folder)
+
+    def outcomes(self, trial: Trial) -> Outcomes | None:
+        """What a trial came to on the test split; None where it was not scored.
+
+        Raises:
+            InputError: If the file that says so is damaged.
+        """
+        if trial.number not in self.known:
+            with tempfile.TemporaryDirectory() as scratch:
+                file = self.fetch(trial, FILE, Path(scratch))
+                whose = f"trial {trial.number} of {self.study}"
+                self.known[trial.number] = None if file is None else read_outcomes(file, whose)
+        return self.known[trial.number]
+
+    def keep_outcomes(self, trial: Trial, found: Outcomes) -> None:
+        """Puts what a trial came to on the test split among the artifacts of its run."""
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / FILE
+            found.write(file)
+            self.publish(trial, [file])
+        self.known[trial.number] = found
 
     def publish(
         self, trial: Trial | None, files: Iterable[Path], folder: str | None = None

@@ -36,6 +36,9 @@ LONGEST_TAG = 8_000
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+LONGEST_DIGEST = 36
+"""Characters; MLflow takes no longer digest of a data set. Among the params it is whole."""
+
 LONGEST_SHOWN = 60
 """Characters of a tag that are told of what is wrong with it."""
 
@@ -135,7 +138,8 @@ class MLflowTracker:
 
     def _say_what_it_is(self, facts: StudyFacts) -> None:
         name, digest = map(shown, facts.data)
-        entity = Dataset(name=name, digest=digest, source_type="local", source=name)
+        short = digest[:LONGEST_DIGEST]
+        entity = Dataset(name=name, digest=short, source_type="local", source=name)
         self.client.log_inputs(self.parent, [DatasetInput(entity)])
         self._attach_text(json.dumps(list(facts.space), indent=1), names.SPACE)
         self.client.log_batch(self.parent, params=_params(facts.params))

@@ -49,6 +49,10 @@ BEST_TRIAL = "orrery.best_trial"
 ENDED_BY = "orrery.ended_by"
 TRIALS = "orrery.trials"
 DATA_TITLE = "orrery.data_title"
+FILE = "orrery.file"
+FILE_DIGEST = "orrery.file_sha256"
+"""Tags with the file that defines a study; see `record.definition`."""
+
 SPEC = "orrery.spec"
 """Tag with all params of a study, typed, as JSON."""
 

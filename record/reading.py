@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
@@ -14,6 +15,7 @@ from datasets.addresses import shown
 from datasets.errors import InputError
 from record import names, placements, proposal, values
 from record.artifacts import Artifacts
+from record.definition import definition
 from record.facts import facts_of
 from record.folder import StudyFolder
 from record.known_log import OLDEST, check_not_old, has_log, known_state, without_log
@@ -27,22 +29,30 @@ from record.trial import OPEN, Status, Trial
 Value = TypeVar("Value")
 
 
-def recorded_study(folder: StudyFolder, uri: str) -> RecordedStudy:
+def recorded_study(
+    folder: StudyFolder, uri: str, define: Callable[[], Any] | None = None
+) -> RecordedStudy:
     """What is known of a study.
 
     Args:
         folder: The study's.
         uri: MLflow's tracking URI; not asked where there is a log.
+        define: Gives the ``STUDY`` that it is a record of; None: that is looked for, see
+            `record.definition`.
 
     Raises:
         InputError: If there is no such study, it was recorded by a version before there were logs,
             or its log is damaged.
         OSError: If its log cannot be read.
     """
-    if has_log(folder):
-        return from_log(folder.name, known_state(folder), uri)
-    check_not_old(folder)
-    return from_mlflow(folder.name, uri)
+    is_here = has_log(folder)
+    if is_here:
+        found = from_log(folder.name, known_state(folder), uri)
+    else:
+        check_not_old(folder)
+        found = from_mlflow(folder.name, uri)
+    look = partial(definition, folder.name, found.tags, is_of_this_folder=is_here)
+    return replace(found, define=define or look)
 
 
 def from_log(study: str, state: StudyState, uri: str) -> RecordedStudy:
@@ -107,10 +117,11 @@ def _study(
 ) -> RecordedStudy:
     every = tuple(trials)
     return RecordedStudy(
-        study,
-        status,
-        params,
-        tags,
+        define=partial(definition, study, tags, is_of_this_folder=False),
+        name=study,
+        status=status,
+        params=params,
+        tags=tags,
         trials=tuple(trial for trial in every if trial.replicate_of is None),
         finals=tuple(trial for trial in every if trial.replicate_of is not None),
         artifacts=artifacts,

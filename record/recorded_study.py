@@ -8,20 +8,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from datasets.errors import InputError
 from record import names, values
 from record.artifacts import Artifacts
+from record.definition import Definition
 from record.tracker import StudyStatus
 from record.trial import WITHOUT_RESULT, Placement, Replicate, Trial
 
 DataOptions = TypeVar("DataOptions")
-
-Kind = Literal["molecules", "drives", "unknown"]
-
-KINDS: Mapping[str, Kind] = {"data.target": "molecules", "data.driver": "drives"}
-"""Param that only studies of one kind of data have -> that kind."""
 
 Space = Sequence[Mapping[str, Any]]
 """What is searched, as `record.events.SessionBegan` has it."""
@@ -44,6 +40,7 @@ class RecordedStudy:
         finals: Those that train finalists again, by number.
         artifacts: What is kept with its runs in MLflow.
         read_space: Gives what was searched; None where that is not known.
+        define: Gives the ``STUDY`` that it is a record of; see `record.definition`.
     """
 
     name: str
@@ -54,6 +51,7 @@ class RecordedStudy:
     finals: tuple[Trial, ...]
     artifacts: Artifacts = field(compare=False, repr=False)
     read_space: Callable[[], Space | None] = field(compare=False, repr=False)
+    define: Callable[[], Any] = field(compare=False, repr=False)
 
     # What it is
 
@@ -72,11 +70,28 @@ class RecordedStudy:
         """The hyperparameter whose values are compared, such as the family."""
         return self.params[names.BY]
 
+    @cached_property
+    def definition(self) -> Definition:
+        """The ``STUDY`` that it is a record of.
+
+        Raises:
+            InputError: If that is not to be had; the message says how it is.
+        """
+        found = self.define()
+        if found.key != (key := self.params[names.STUDY]):
+            raise InputError(f"{self.name} is a study of {key}, that file defines {found.key}")
+        return found
+
     @property
-    def kind(self) -> Kind:
-        """What it learned from."""
-        known: list[Kind] = [kind for param, kind in KINDS.items() if param in self.params]
-        return known[0] if known else "unknown"
+    def scorecard(self) -> Any:
+        """What scores and shows its trials.
+
+        Raises:
+            InputError: If the study has none.
+        """
+        if (found := self.definition.scorecard) is None:
+            raise InputError(f"{self.name} has no scorecard: nothing of it is scored or drawn")
+        return found
 
     @property
     def unit(self) -> str:
@@ -189,6 +204,17 @@ class RecordedStudy:
         """
         finished = [trial for trial in trials if trial.status == "finished"]
         return max(finished, key=lambda trial: (self.value(trial), trial.number), default=None)
+
+    def best_or_refuse(self) -> Trial:
+        """The best trial of the search.
+
+        Raises:
+            InputError: If no trial finished.
+        """
+        best = self.best(self.trials)
+        if best is None:
+            raise InputError(f"no trial of {self.name} finished, so there is nothing to compare")
+        return best
 
     # Its finals
 

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import filelock
 from rich.console import Console
 from rich.table import Table
 
-from analysis.command_line import answer
+from analysis.command_line import answered
 from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.machine import file_system, is_shared
@@ -49,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     agreed = False
 
-    def look(typed: Namespace, uri: str, report: Path) -> str:
+    def look(typed: Namespace, uri: str) -> str:
         nonlocal agreed
-        folder = StudyFolder(report.parents[1], typed.study, typed.storage)
+        folder = StudyFolder(typed.runs_dir, typed.study, typed.storage)
         console = Console(soft_wrap=True, emoji=False)
         agreed = examined(folder, uri, typed.repair, console)
         return ""
 
-    code = answer(line, argv, look)
+    code = answered(line, argv, look)
     return code or (0 if agreed else 1)
 
 

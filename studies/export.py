@@ -20,7 +20,7 @@ from pathlib import Path
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.command_line import answer
+from analysis.command_line import answered
 from datasets.errors import InputError
 from datasets.files import write_new
 from datasets.typed_paths import typed_path
@@ -72,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the file that is made: a journal of Optuna's, or by sqlite:///FILE a database",
     )
 
-    def act(typed: Namespace, uri: str, report: Path) -> str:
+    def act(typed: Namespace, uri: str) -> str:
         del uri
-        folder = StudyFolder(report.parents[1], typed.study, typed.storage)
+        folder = StudyFolder(typed.runs_dir, typed.study, typed.storage)
         return exported(folder, typed.optuna)
 
-    return answer(line, argv, act)
+    return answered(line, argv, act)
 
 
 def exported(folder: StudyFolder, target: Target) -> str:

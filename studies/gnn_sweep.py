@@ -7,52 +7,26 @@ on the spot.
 """
 
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from analysis import finals, loss_curves, r2_table, report, served
-from datasets.cache import Cache
-from datasets.molecules import UNKNOWN
-from datasets.parallel import ParallelMap
+from analysis import served
+from analysis.molecule_scorecard import MoleculeScorecard
 from datasets.sources import MoleculeOptions, open_molecules
+from datasets.tools import Tools
 from engine.main import main
-from engine.study import Study, StudyData
+from engine.study import Study
 from trainables.models.gnn import GNNConfig, homework
-from trainables.molecules import MoleculeTask
+from trainables.molecules import MoleculeProblem
 
 
-def open_data(
-    options: MoleculeOptions,
-    seed: int,
-    cache: Cache,
-    parallel: ParallelMap,
-    say: Callable[[str], None],
-) -> StudyData:
-    """The molecules as a study's data. Only a dipole moment can come out of the dipole head."""
-    molecules = open_molecules(options, seed, cache, parallel, say)
-    split = molecules.split
-    if molecules.unit == UNKNOWN:
-        say(
-            f"the unit of {options.target} is not recorded: no dipole head, only the mean; say "
-            "--unit D if it is a dipole moment in D"
-        )
-    elif molecules.unit != "D":
-        say(f"{options.target} is in {molecules.unit}, not D: no dipole head, only the mean")
-    return StudyData(
-        make_task=partial(MoleculeTask, molecules),
-        digest=molecules.digest,
-        facts={
-            "unit": molecules.unit,
-            "molecules": len(molecules.graphs) + molecules.dropped,
-            "left_out": molecules.dropped,
-            "bonds": "listed" if molecules.lists_bonds else "of the SMILES",
-            "train": len(split.train),
-            "validation": len(split.validation),
-            "test": len(split.test),
-        },
-        decided={} if molecules.unit == "D" else {"head": ["mean"]},
+def open_problem(options: MoleculeOptions, seed: int, tools: Tools) -> MoleculeProblem:
+    """Opens the molecules."""
+    problem = MoleculeProblem(
+        open_molecules(options, seed, tools.cache, tools.parallel, tools.say)
     )
+    if remark := problem.remark(options.target):
+        tools.say(remark)
+    return problem
 
 
 def data_title(options: MoleculeOptions) -> str:
@@ -67,12 +41,14 @@ STUDY = Study(
     by="family",
     objective="validation/r2",
     data_options=MoleculeOptions,
-    open_data=open_data,
+    data_file="dataset",
+    open=open_problem,
     data_title=data_title,
     presets={"homework": homework},
     smoke={"molecules": 200, "split": "random"},
-    analyses=(loss_curves.analyse, r2_table.analyse, finals.analyse, report.analyse),
-    serve=served.regressor,
+    scorecard=MoleculeScorecard(),
+    file=__file__,
+    package=served.regressor,
 )
 
 if __name__ == "__main__":

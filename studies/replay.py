@@ -18,8 +18,9 @@ others, which then cannot be compared; 2 for bad input; 130 after Ctrl-C.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,15 @@ import torch
 from rich.console import Console
 
 from analysis import command_line
+from analysis.opening import data_options, problem_of
 from datasets.addresses import shown
-from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.terminal import replace_what_cannot_be_shown
-from datasets.typed_paths import typed_address
 from engine.display import with_progress
 from engine.provenance import UNKNOWN, of_this_code
 from engine.replay_comparison import TOLERANCE, Epochs, Numbers
-from engine.study import Study
 from record import names, placements, values
+from record.definition import Definition, defined_in
 from record.folder import StudyFolder
 from record.mlflow_runs import number_of
 from record.mlflow_tracker import not_recorded
@@ -45,13 +45,11 @@ from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
 from record.tracking_store import TrackingStore
 from record.trial import Trial
-from studies import gnn_sweep, world_model_sweep
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 from trainables.device import circumstances, pick_device
-from trainables.stepper import Stepper, TaskFactory
+from trainables.problem import Problem
+from trainables.trial_loop import Failed, OutOfMemory, TrialLoop
 from trainables.trial_spec import TrialSpec
-
-STUDIES: tuple[Study[Any], ...] = (gnn_sweep.STUDY, world_model_sweep.STUDY)
 
 NO_METRIC = "train/seconds"
 """A metric of every epoch, and no result of the fit."""
@@ -69,7 +67,12 @@ HELP = (
 
 
 def replay(
-    named: str, runs_dir: Path, data_dir: Path, where: str | None, console: Console
+    named: str,
+    runs_dir: Path,
+    data_dir: Path,
+    where: str | None,
+    console: Console,
+    define: Callable[[], Definition] | None = None,
 ) -> Numbers | None:
     """Trains a recorded trial again.
 
@@ -80,6 +83,7 @@ def replay(
         data_dir: Folder of prepared data.
         where: The file of the study's data on this machine; None: where it was for the study.
         console: Told of code and data first, then of the progress.
+        define: Gives the ``STUDY``; None: it is looked for, see `record.definition`.
 
     Returns:
         None if the data are not those that it was trained on.
@@ -87,28 +91,29 @@ def replay(
     Raises:
         InputError: If the trial, or what it learned from, is not to be had.
     """
-    recorded, trial, epochs = _found(named, runs_dir)
-    study = _study(recorded)
-    config = _config(study, trial)
-    options = _data_options(study, recorded, where)
+    recorded, trial, epochs = _found(named, runs_dir, define)
+    config = _config(recorded.definition, trial)
+    data_options(recorded, where)  # if the data are not there, nothing else is said
     device = _device(trial)
     console.print(
         f"{recorded.name}/{trial.number}, {trial.title}: {trial.status}, {trial.epoch} of "
         f"{config.epochs} epochs recorded\n\n{_code(trial)}"
     )
-    seed, digest = recorded.params[names.SEED], recorded.params[names.DIGEST]
+    digest = recorded.params[names.DIGEST]
     parallel = with_progress(map, console)
-    data = study.open_data(options, seed, Cache(data_dir), parallel, console.print)
-    console.print(_compared("data", digest, data.digest, "digest "))
-    if data.digest != digest:
+    problem = problem_of(recorded, data_dir, where, parallel, console.print)
+    console.print(_compared("data", digest, problem.digest, "digest "))
+    if problem.digest != digest:
         return None
     console.print(_machine(trial, device))
-    spec = TrialSpec(trial.number, config)
-    numbers = _trained(spec, data.make_task, device, recorded.objective, epochs, console)
+    spec = TrialSpec(trial.number, config, role=trial.role)
+    numbers = _trained(spec, problem, device, recorded.objective, epochs, console)
     return replace(numbers, exact=device.type == "cpu" and not _was_on_a_gpu(trial))
 
 
-def _found(named: str, runs_dir: Path) -> tuple[RecordedStudy, Trial, Epochs]:
+def _found(
+    named: str, runs_dir: Path, define: Callable[[], Definition] | None
+) -> tuple[RecordedStudy, Trial, Epochs]:
     """The study, the trial and what was recorded of it.
 
     Raises:
@@ -118,7 +123,7 @@ def _found(named: str, runs_dir: Path) -> tuple[RecordedStudy, Trial, Epochs]:
     try:
         with not_recorded(network=False):
             name, number = _resolved(named, uri)
-            study = recorded_study(StudyFolder(runs_dir, name), uri)
+            study = recorded_study(StudyFolder(runs_dir, name), uri, define)
             study = study if "/" in named else study.in_mlflow()
             trial = _trial(study, number)
             epochs = _epochs(trial)
@@ -174,17 +179,7 @@ def _epochs(trial: Trial) -> Epochs:
     }
 
 
-def _study(recorded: RecordedStudy) -> Study[Any]:
-    key = recorded.params.get(names.STUDY, "an unknown one")
-    known = {study.key: study for study in STUDIES}
-    if key not in known:
-        raise InputError(
-            f"{recorded.name} is a study of {key}: expected one of {', '.join(known)}"
-        )
-    return known[key]
-
-
-def _config(study: Study[Any], trial: Trial) -> FitConfig:
+def _config(study: Definition, trial: Trial) -> TrialConfig:
     """The trial's configuration.
 
     Raises:
@@ -217,45 +212,30 @@ def _device(trial: Trial) -> torch.device:
     return pick_device(float(gpu), last.threads)
 
 
-def _data_options(study: Study[Any], recorded: RecordedStudy, where: str | None) -> Any:
-    """What it learned from.
-
-    Raises:
-        InputError: If that is a file, and not there.
-    """
-    options = recorded.data_options(study.data_options)
-    if where is not None:
-        options = replace(options, **{study.data_file: where})
-    file = getattr(options, study.data_file)
-    if file is not None and Path(file).suffix and not Path(file).exists():
-        raise InputError(
-            f"the data of {recorded.name} are not at {file}: give their path with --data"
-        )
-    return options
-
-
 def _trained(
     spec: TrialSpec,
-    make_task: TaskFactory,
+    problem: Problem[Any],
     device: torch.device,
     objective: str,
     recorded: Epochs,
     console: Console,
 ) -> Numbers:
     """The trial up to its last recorded epoch."""
-    stepper = Stepper(spec, make_task, device)
+    loop = TrialLoop(spec, problem, device)
     now = {}
 
     def training(epoch: int) -> str:
         """An epoch; returns why there is none."""
-        result = stepper.step()
-        metrics = [name for name in result if "/" in name and name != NO_METRIC]
-        now[epoch] = {name: result[name] for name in metrics}
-        return result.get("failure") or result.get("out_of_memory") or ""
+        row = loop.step()
+        if isinstance(row, Failed | OutOfMemory):
+            return row.reason
+        metrics = [name for name in row if "/" in name and name != NO_METRIC]
+        now[epoch] = {name: row[name] for name in metrics}
+        return ""
 
-    for problem in with_progress(map, console)(training, range(1, max(recorded) + 1)):
-        if problem:
-            return Numbers(objective, recorded, {e: now[e] for e in now if now[e]}, problem)
+    for reason in with_progress(map, console)(training, range(1, max(recorded) + 1)):
+        if reason:
+            return Numbers(objective, recorded, now, reason)
     return Numbers(objective, recorded, now)
 
 
@@ -305,12 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command_line.add_runs_dir(line)
     command_line.add_data_dir(line)
-    line.add_argument(
-        "--data",
-        type=typed_address,
-        metavar="FILE",
-        help="where the study's molecules or drives are on this machine, if not where they were",
-    )
+    command_line.add_data(line)
+    command_line.add_study_file(line)
     typed = line.parse_args(argv)
     try:
         return command_line.exit_code(lambda: _answered(typed))
@@ -321,7 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answered(typed: argparse.Namespace) -> int:
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    numbers = replay(typed.trial, typed.runs_dir, typed.data_dir, typed.data, console)
+    define = None if typed.study_file is None else partial(defined_in, typed.study_file)
+    numbers = replay(typed.trial, typed.runs_dir, typed.data_dir, typed.data, console, define)
     if numbers is None:
         console.print("\nnumbers: not compared, since those of other data are others")
         return 1

@@ -6,9 +6,11 @@ database of MLflow's, generated molecules, two studies that were really trained,
 
 import os
 import shutil
+from collections import OrderedDict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,6 +18,7 @@ import ray
 import torch
 import trained_studies
 from asked import Ask, ask_in
+from mlflow.tracking._tracking_service import utils as mlflow_utils
 from places import SHARED_DATA, TESTS
 
 from datasets.molecules import read_table
@@ -78,6 +81,21 @@ def _new_databases_are_copies(run_folder: Path) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlflow_store, "make_database", copy)
+        yield
+
+
+class _Forgetful(OrderedDict[str, Any]):
+    """Keeps nothing."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        del key, value
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_of_a_copied_run_are_those_of_the_copy() -> Iterator[None]:
+    """MLflow remembers where the files of a run are by the run's id alone, which copies share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow_utils, "_artifact_repos_cache", _Forgetful())
         yield
 
 

@@ -3,7 +3,9 @@ real one where there is one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +16,10 @@ from real_gpu import RealGPU, real_gpu, skip_without_one
 from torch import Tensor, nn
 
 from engine.space import Parameter
+from trainables import checkpoint
 from trainables.config import FitConfig
-from trainables.fit import Epoch, _Training
-from trainables.stepper import TaskFactory
+from trainables.fit import Epoch, SupervisedLearner, TaskFactory
+from trainables.learner import Snapshot
 
 SomeGPU = Callable[[], AbstractContextManager[PretendedGPU | RealGPU]]
 """Opens a GPU for a test."""
@@ -67,13 +70,13 @@ def waits_of_a_step(
     """
     with some_gpu(monkeypatch, real=_real)() as gpu:
         task = make_task(config, GPU)
-        training = _Training(task, config, GPU)
-        training.model.train()
-        batches = task.training_batches(training.order, 1)
+        learner = SupervisedLearner(task, config, GPU)
+        learner.model.train()
+        batches = task.training_batches(learner.order, 1)
         for _ in range(2):  # a real GPU's second step may be captured
-            training._step(next(batches))
+            learner._step(next(batches))
         before = len(gpu.waits)
-        training._step(next(batches))
+        learner._step(next(batches))
         waits = gpu.waits[before:]
     assert not gpu.mixed, gpu.mixed
     return waits
@@ -90,6 +93,18 @@ def metrics(epoch: Epoch, without: tuple[str, ...] = BY_A_CLOCK) -> dict[str, fl
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def save(folder: Path, epoch: Epoch, config: FitConfig) -> None:
+    """Saves what a trial saves after an epoch."""
+    rows = [{"epoch": number} for number in range(1, epoch.number + 1)]
+    checkpoint.save(folder, checkpoint.state_of(epoch.snapshot(), asdict(config), rows))
+
+
+def where_it_was_left(folder: Path) -> dict[str, Any]:
+    """What `fit` is told to go on from there."""
+    state = checkpoint.load(folder)
+    return {"done": state["epoch"], "snapshot": Snapshot(state["model"], state["training"])}
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import alembic.op
 import mlflow
 import pytest
 import torch
+from fake_scorecard import FakeScorecard
 from fake_study import FAKE
 
 from engine.driver import Driver
@@ -23,8 +24,9 @@ from engine.space import Parameter, Space
 from record.log import FileLog
 
 
-def dies() -> None:
+def dies() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("it was killed")
 
 
 def before(owner: Any, name: str, call: int = 1) -> None:
@@ -132,8 +134,8 @@ AT_EACH_CHANGE = (
 def run(moment: str, arguments: Sequence[str]) -> None:
     """Asks the fake study, and dies."""
     MOMENTS[moment]()
-    analyses = (lambda *_: dies(),) if moment == "during the final analysis" else ()
-    main(replace(FAKE, analyses=analyses), arguments)  # pyright: ignore[reportArgumentType]
+    is_last = moment == "during the final analysis"
+    main(replace(FAKE, scorecard=FakeScorecard(lambda _: dies()) if is_last else None), arguments)
 
 
 def killed(moment: str, arguments: Sequence[str]) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 
 from fake_task import FakeConfig, FakeTask
 
-from engine.study import Study, StudyData
+from engine.study import Study
+from trainables.fit import SupervisedProblem
 
 
 @dataclass(frozen=True)
@@ -16,21 +17,21 @@ class FakeOptions:
     """Goes into the digest."""
 
 
-def open_fake(options: FakeOptions, *arguments: Any) -> StudyData:
+def open_fake(options: FakeOptions, *arguments: Any) -> SupervisedProblem:
     del arguments
-    return StudyData(make_task=FakeTask, digest=f"digest of {options.dataset}", facts={"train": 1})
+    return SupervisedProblem(FakeTask, f"digest of {options.dataset}", facts={"train": 1})
 
 
 FAKE = Study(
     key="fake",
+    file=__file__,
     question="Does the engine tell what happened?",
     config=FakeConfig,
     by="ending",
     objective="validation/score",
     data_options=FakeOptions,
-    open_data=open_fake,
+    open=open_fake,
     data_title=lambda options: options.dataset,
     presets={"named": lambda ending: {"ending": ending, "level": 0.25}},
     smoke={"dataset": "little"},
-    analyses=(),
 )

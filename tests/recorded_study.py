@@ -10,6 +10,7 @@ from typing import Any, cast
 from engine.space import Space
 from record import names
 from record.artifacts import Artifacts
+from record.definition import place_of
 from record.events import Ended, Event, Placed, Proposed, Reported, SessionBegan, SessionEnded
 from record.facts import facts_of
 from record.folder import StudyFolder
@@ -22,8 +23,9 @@ from record.recorded_study import RecordedStudy
 from record.state import StudyState
 from record.tracker import StudyStatus, bring_up
 from record.trial import ENDED, Baseline, Placement, Report, Role, Searched, Status, Trial
+from studies import gnn_sweep
 from trainables.config import FitConfig
-from trainables.models.gnn import Family, GNNConfig
+from trainables.models.gnn import GNNConfig
 
 VALIDATION_VARIANCE = 4.0
 """Of the invented validation targets; D²."""
@@ -58,6 +60,7 @@ SETTINGS = {
     names.RUNGS: "1, 2",
     names.SCHEDULER: "asha",
     names.DATA_TITLE: "gfn2-mu",
+    **place_of(str(gnn_sweep.__file__)),
 }
 
 
@@ -77,7 +80,7 @@ class Told:
         placements: Where it ran.
     """
 
-    family: Family
+    family: str
     r2: Sequence[float]
     state: Status = "finished"
     baseline: bool = False
@@ -277,4 +280,5 @@ def study_of(
         tuple(finals),
         artifacts=cast(Artifacts, None),
         read_space=lambda: None,
+        define=lambda: gnn_sweep.STUDY,
     )

@@ -11,7 +11,7 @@ import torch
 from fake_study import FAKE
 from fake_task import FakeConfig, FakeTask
 
-from engine.study import StudyData
+from trainables.fit import SupervisedProblem
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,16 @@ def _place(numbers: np.ndarray) -> str:
     raise AssertionError("every address is mapped")
 
 
-def open_spread(options: SpreadOptions, *arguments: Any) -> StudyData:
+def open_spread(options: SpreadOptions, *arguments: Any) -> SupervisedProblem:
     del arguments
     data = Data(np.arange(1_000_000, dtype=np.float64), Path(options.marks))
-    return StudyData(make_task=partial(SpreadTask, data), digest="spread", facts={"train": 1})
+    return SupervisedProblem(partial(SpreadTask, data), "spread", facts={"train": 1})
 
 
 SPREAD = replace(
     FAKE,
     key="spread",
     data_options=SpreadOptions,
-    open_data=open_spread,
+    open=open_spread,
     data_title=lambda _: "nodes",
 )

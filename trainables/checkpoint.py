@@ -1,4 +1,4 @@
-"""The state of a fit <-> one file, whole or absent, on a disk or in an object store.
+"""The state of a trial <-> one file, whole or absent, on a disk or in an object store.
 
 The file is torch's zip archive, which holds a CRC-32 of each of its records: one that was cut off
 or changed since is told by it, and counts as absent.
@@ -6,13 +6,18 @@ or changed since is told by it, and counts as absent.
 
 import io
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from datasets.files import AnyPath, away_is_an_oserror, write_whole
-from trainables.fit import State
+from trainables.learner import Snapshot
+
+State = dict[str, Any]
+"""What a checkpoint holds: ``epoch``; the trial's ``config``; ``history``, a row for each epoch;
+``model`` and ``training``, the two parts of a `trainables.learner.Snapshot`."""
 
 FILE = "state.pt"
 WEIGHTS = "weights.pt"
@@ -25,15 +30,26 @@ class Damaged(ValueError):
     """A checkpoint is not what was written."""
 
 
+def state_of(
+    snapshot: Snapshot, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> State:
+    """The state of a trial after the last epoch of its history."""
+    return {
+        "epoch": len(history),
+        "config": dict(config),
+        "history": list(history),
+        "model": snapshot.model,
+        "training": snapshot.training,
+    }
+
+
 def save(folder: AnyPath, state: State) -> None:
     """Writes ``state.pt`` into a folder, whole or not at all."""
     _write(folder / FILE, state)
 
 
-def load(folder: AnyPath, device: torch.device) -> State:
-    """Reads what `save` wrote; nothing but tensors and plain values is unpickled.
-
-    Random states stay on the CPU, where torch wants them.
+def load(folder: AnyPath) -> State:
+    """Reads what `save` wrote, on the CPU; nothing but tensors and plain values is unpickled.
 
     Raises:
         Damaged: If the file is not there, was cut off or changed since.
@@ -41,12 +57,11 @@ def load(folder: AnyPath, device: torch.device) -> State:
     state = read(folder)
     if state is None:
         raise Damaged(f"the checkpoint {folder} is damaged: it was cut off or changed")
-    state["model"] = {name: tensor.to(device) for name, tensor in state["model"].items()}
     return state
 
 
 def read(folder: AnyPath) -> State | None:
-    """The same, all of it on the CPU; None if it is not what was written.
+    """Reads what `save` wrote, on the CPU; None if it is missing or damaged.
 
     Raises:
         OSError: If it cannot be read.
@@ -82,7 +97,7 @@ def _content(folder: AnyPath) -> io.BytesIO | None:
 
 def export_weights(checkpoint: AnyPath, folder: AnyPath) -> None:
     """Writes ``weights.pt``, a checkpoint without what only training needs."""
-    state = load(checkpoint, torch.device("cpu"))
+    state = load(checkpoint)
     _write(folder / WEIGHTS, {key: state[key] for key in ("epoch", "config", "model")})
 
 

@@ -11,7 +11,7 @@ a distribution is never searched, only set.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -33,14 +33,38 @@ class When:
 
 
 @dataclass(frozen=True)
-class FitConfig:
-    """Hyperparameters that every fit has, whatever its model."""
+class TrialConfig:
+    """Hyperparameters that every trial has, whatever it does; all that the engine asks of one."""
+
+    epochs: int = 15
+    """How many epochs a trial has; what an epoch is, the study says."""
+
+    seed: int = 0
+    """Seeds everything that a trial draws."""
+
+    @property
+    def title(self) -> str:
+        """What tells one trial from another at a glance: by default all that is searched."""
+        hints = get_type_hints(type(self), include_extras=True).items()
+        searched = [getattr(self, name) for name, hint in hints if get_origin(hint) is Annotated]
+        return " ".join(
+            f"{each:.3g}" if isinstance(each, float) else str(each) for each in searched
+        )
+
+    def __post_init__(self) -> None:
+        at_least("epochs", self.epochs, 1)
+        at_least("seed", self.seed, 0)
+
+
+@dataclass(frozen=True)
+class FitConfig(TrialConfig):
+    """Hyperparameters of every fit of a network by AdamW, whatever the network."""
 
     learning_rate: Annotated[float, FloatDistribution(3e-4, 1e-2, log=True)] = 2e-3
     """Peak step size of AdamW."""
 
     schedule: Annotated[Schedule, CategoricalDistribution(("constant", "cosine"))] = "cosine"
-    """Course of the learning rate after the warm-up: constant, or half a cosine down to 0."""
+    """Learning-rate schedule after the warm-up: constant, or half a cosine down to 0."""
 
     warmup: float = 0.1
     """Share of all steps over which the learning rate first rises linearly to its peak."""
@@ -70,10 +94,10 @@ class FitConfig:
 
     @property
     def title(self) -> str:
-        """What tells one trial from another at a glance."""
         return f"{self.learning_rate:.1e}"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("schedule", self.schedule, get_args(Schedule))
         one_of("precision", self.precision, get_args(Precision))
         for share in ("warmup", "averaging"):
@@ -83,8 +107,6 @@ class FitConfig:
         at_least("learning_rate", self.learning_rate, 0, open_end=True)
         at_least("weight_decay", self.weight_decay, 0)
         at_least("batch_size", self.batch_size, 1)
-        at_least("epochs", self.epochs, 1)
-        at_least("seed", self.seed, 0)
 
 
 def at_least(name: str, value: float, least: float, *, open_end: bool = False) -> None:

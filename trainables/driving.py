@@ -1,8 +1,9 @@
-"""The task of the world-model study: predict the frames of a drive from those before and the
+"""The problem of the world-model study: predict the frames of a drive from those before and the
 actions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from datasets.driving import Drives
 from datasets.errors import InputError
 from datasets.recordings import Recordings
 from datasets.tensors import as_tensor
+from record.trial import Role
+from trainables.fit import SupervisedLearner
 from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.problem import Context
 from trainables.rollout import (
     CONTEXT,
     autoregressive,
@@ -51,6 +55,65 @@ class Windows:
     frames: Tensor
     actions: Tensor
     rate: Tensor | None = None
+
+
+class DrivingProblem:
+    """Recorded drives, whose frames are to be predicted; see `trainables.problem.Problem`.
+
+    Args:
+        drives: The recordings and their split.
+
+    Raises:
+        InputError: If nothing moves in them.
+    """
+
+    def __init__(self, drives: Drives) -> None:
+        check_movement(drives)
+        self.drives = drives
+        self.digest = drives.digest
+        self.horizon = judged_horizon(drives)
+        self.decided: Mapping[str, Sequence[Any]] = {}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See `trainables.problem.Problem`."""
+        return {
+            "frames": len(self.drives.recordings.frames),
+            "horizon": self.horizon,
+            "pixels": self.drives.recordings.size,
+            **{name: len(part) for name, part in vars(self.drives.split).items()},
+        }
+
+    def remarks(self) -> Iterator[str]:
+        """What to say of episodes that are too short."""
+        for part in ("validation", "test"):
+            lengths = self.drives.recordings.lengths[getattr(self.drives.split, part)]
+            short = int((lengths < CONTEXT + self.horizon).sum())
+            if short:
+                yield (
+                    f"{short} of {len(lengths)} {part} episodes are left out: they have less than "
+                    f"{CONTEXT + self.horizon} frames"
+                )
+        if self.horizon < HORIZON:
+            yield (
+                f"trials are compared over {self.horizon} frames after the context, not {HORIZON}"
+            )
+
+    def check(self, config: WorldModelConfig) -> None:
+        """Checks that drives are long enough for the windows of a configuration.
+
+        Raises:
+            InputError: If no training episode is as long as one.
+        """
+        check_windows(self.drives, config)
+
+    def learner(
+        self, config: WorldModelConfig, role: Role, context: Context
+    ) -> SupervisedLearner[Windows]:
+        """See `trainables.problem.Problem`; every role learns from the same split."""
+        del role
+        task = DrivingTask(self.drives, config, context.device)
+        return SupervisedLearner(task, config, context.device)
 
 
 class DrivingTask:

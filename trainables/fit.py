@@ -1,4 +1,4 @@
-"""The one training loop: a generator of epochs that knows neither Ray nor the model family.
+"""A fit of a network by AdamW: a learner that knows neither Ray nor the model family.
 
     for epoch in fit(task, config, device):
         print(epoch.number, epoch.metrics)
@@ -8,9 +8,9 @@ Trials, unit tests, benchmarks and a debugger all drive this loop.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,18 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from record.trial import Role
 from trainables.captured import Captured
 from trainables.config import FitConfig
 from trainables.flat import FlatParameters
+from trainables.learner import Diverged, Probe, Snapshot
+from trainables.problem import Context
 
 Batch = TypeVar("Batch")
-State = dict[str, Any]
-"""Everything a fit needs to go on: tensors, numbers and strings only, so that it loads with
-``torch.load(weights_only=True)``."""
 
 
 class Task(Protocol[Batch]):
-    """What one model family learns from one data set: all that `fit` has to know of either."""
+    """What one model family learns from one data set: all that a fit has to know of either."""
 
     def model(self) -> nn.Module:
         """A fresh model; draws its weights from torch's global generator."""
@@ -58,6 +58,10 @@ class Task(Protocol[Batch]):
         ...
 
 
+TaskFactory = Callable[[Any, torch.device], Task[Any]]
+"""Brings a configuration and the data together on a device; picklable, data and all."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """What one pass over the train split gave.
@@ -67,21 +71,21 @@ class Epoch:
         metrics: Name (``split/metric``) -> value.
         model: The model that predicts after this epoch, in evaluation mode; the next epoch
             changes it.
-        state: Takes a snapshot to go on from; call it before asking for the next epoch.
+        snapshot: Takes a snapshot to go on from; call it before asking for the next epoch.
     """
 
     number: int
     metrics: dict[str, float]
     model: nn.Module
-    state: Callable[[], State]
-
-
-class Diverged(ArithmeticError):
-    """The loss became infinite or not a number."""
+    snapshot: Callable[[], Snapshot]
 
 
 def fit(
-    task: Task[Batch], config: FitConfig, device: torch.device, resume: State | None = None
+    task: Task[Batch],
+    config: FitConfig,
+    device: torch.device,
+    done: int = 0,
+    snapshot: Snapshot | None = None,
 ) -> Iterator[Epoch]:
     """Trains a model, epoch by epoch.
 
@@ -89,68 +93,53 @@ def fit(
         task: The model family and its data.
         config: Optimiser, schedule, epochs and seed.
         device: Where the model lives; the task's batches must be there too.
-        resume: What `Epoch.state` returned; on the CPU the epochs that follow are bit-identical to
-            those of the fit that was not interrupted.
+        done: Epochs that were done before.
+        snapshot: What `Epoch.snapshot` gave after them; on the CPU the epochs that follow are
+            bit-identical to those of the fit that was not interrupted.
 
     Raises:
         Diverged: In the epoch whose loss is not finite.
     """
-    training = _Training(task, config, device)
-    done = 0
-    if resume is not None:
-        training.restore(resume)
-        done = resume["epoch"]
-        if done >= config.epochs:
-            # Nothing is left but to say again what the last epoch gave: whoever trained it may
-            # have died before it was heard.
-            yield training.epoch(done, resume["metrics"])
+    learner = SupervisedLearner(task, config, device)
+    if snapshot is not None:
+        learner.restore(snapshot)
     for number in range(done + 1, config.epochs + 1):
-        yield training.epoch(number, training.train(number))
+        yield Epoch(number, learner.advance(number), learner.evaluator, learner.snapshot)
 
 
 @dataclass(frozen=True)
-class FirstSteps:
-    """How a fit begins.
+class SupervisedProblem:
+    """Data that networks are fitted to; see `trainables.problem.Problem`.
 
     Attributes:
-        step_seconds: A step of the optimiser, after others that warm up.
-        evaluation_seconds: The evaluation at the end of an epoch.
-        state: What `Epoch.state` would give.
+        make_task: See `TaskFactory`.
+        digest: Fingerprint of everything that a fit sees.
+        facts: What else to record of the data.
+        decided: Config field -> the only values that the data allow.
     """
 
-    step_seconds: float
-    evaluation_seconds: float
-    state: State
+    make_task: TaskFactory
+    digest: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    decided: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def check(self, config: FitConfig) -> None:
+        """Takes any configuration."""
+
+    def learner(self, config: FitConfig, role: Role, context: Context) -> "SupervisedLearner[Any]":
+        """See `trainables.problem.Problem`; every role learns from the same split."""
+        del role
+        return SupervisedLearner(self.make_task(config, context.device), config, context.device)
 
 
-def first_steps(task: Task[Batch], config: FitConfig, device: torch.device) -> FirstSteps:
-    """Takes a few steps and evaluates, to see what a fit will take; what is learned is of no use.
+class SupervisedLearner(Generic[Batch]):
+    """A network, its optimiser and the order of its samples; see `trainables.learner.Learner`.
 
-    The first step is on the heaviest batch. Where a GPU is used, its kernels are loaded when they
-    are first called, and a step is captured when the next is like it: a later step and the second
-    evaluation are timed.
+    Args:
+        task: The model family and its data.
+        config: Optimiser, schedule, epochs and seed.
+        device: Where the model lives; the task's batches must be there too.
     """
-    training = _Training(task, config, device)
-    training.model.train()
-    float(training._step(task.heaviest_batch()))  # waits for a GPU
-    moments = [time.perf_counter()]
-    steps = 4 if device.type == "cuda" else 2
-    passes = (task.training_batches(training.order, 1) for _ in range(steps))
-    for batch in islice(chain.from_iterable(passes), steps):
-        float(training._step(batch))
-        moments.append(time.perf_counter())
-    training.predictor.eval()
-    step_seconds = moments[-1] - moments[-2]
-    with torch.no_grad():
-        if device.type == "cuda":
-            task.evaluate(training.predictor)
-        begun = time.perf_counter()
-        task.evaluate(training.predictor)
-    return FirstSteps(step_seconds, time.perf_counter() - begun, training.state(0, {}))
-
-
-class _Training(Generic[Batch]):
-    """All that changes while a model is fitted."""
 
     def __init__(self, task: Task[Batch], config: FitConfig, device: torch.device) -> None:
         torch.manual_seed(config.seed)
@@ -167,42 +156,73 @@ class _Training(Generic[Batch]):
             fused=True,
         )
         steps = config.epochs * task.steps_per_epoch()
-        self.schedule = LambdaLR(self.optimizer, Course(config.schedule, config.warmup, steps))
+        self.schedule = LambdaLR(
+            self.optimizer, LearningRateSchedule(config.schedule, config.warmup, steps)
+        )
         self.average = Average(self.model, config.averaging * steps) if config.averaging else None
         learned = partial(_learned, task, self.model, self.weights, config, device)
         self.learned = Captured(learned, self.weights, device)
         self.last_loss: float | None = None
 
     @property
-    def predictor(self) -> nn.Module:
+    def evaluator(self) -> nn.Module:
         """The model that predicts: the averaged one, if weights are averaged."""
         return self.model if self.average is None else self.average.model
 
-    def restore(self, state: State) -> None:
-        self.last_loss = state["metrics"]["train/loss"]
-        self.model.load_state_dict(state["trained"] or state["model"])
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `trainables.learner.Learner`."""
+        training = snapshot.training
+        self.last_loss = training["last_loss"]
+        self.model.load_state_dict(training["trained"] or snapshot.model)
         if self.average is not None:
-            self.average.model.load_state_dict(state["model"])
-        self.predictor.eval()
-        self.optimizer.load_state_dict(self._optimizer_state(state["optimizer"], load=True))
-        self.schedule.load_state_dict(state["schedule"])
-        self.order.set_state(state["order"])
-        _set_random_state(state["random"], self.device)
+            self.average.model.load_state_dict(snapshot.model)
+        self.evaluator.eval()
+        self.optimizer.load_state_dict(self._optimizer_state(training["optimizer"], load=True))
+        self.schedule.load_state_dict(training["schedule"])
+        self.order.set_state(training["order"])
+        _set_random_state(training["random"], self.device)
 
-    def state(self, epoch: int, metrics: dict[str, float]) -> State:
-        return {
-            "epoch": epoch,
-            "metrics": metrics,
-            "config": asdict(self.config),
-            "model": deepcopy(self.predictor.state_dict()),
+    def snapshot(self) -> Snapshot:
+        """See `trainables.learner.Learner`."""
+        training = {
+            "last_loss": self.last_loss,
             "trained": None if self.average is None else deepcopy(self.model.state_dict()),
             "optimizer": self._optimizer_state(self.optimizer.state_dict(), load=False),
             "schedule": self.schedule.state_dict(),
             "order": self.order.get_state(),
             "random": _random_state(self.device),
         }
+        return Snapshot(deepcopy(self.evaluator.state_dict()), training)
 
-    def _optimizer_state(self, state: State, *, load: bool) -> State:
+    def probe(self) -> Probe:
+        """Takes a few steps and evaluates.
+
+        The first step is on the heaviest batch. Where a GPU is used, its kernels are loaded when
+        they are first called, and a step is captured when the next is like it: a later step and
+        the second evaluation are timed.
+        """
+        self.model.train()
+        float(self._step(self.task.heaviest_batch()))  # waits for a GPU
+        moments = [time.perf_counter()]
+        steps = 4 if self.device.type == "cuda" else 2
+        passes = (self.task.training_batches(self.order, 1) for _ in range(steps))
+        for batch in islice(chain.from_iterable(passes), steps):
+            float(self._step(batch))
+            moments.append(time.perf_counter())
+        step_seconds = moments[-1] - moments[-2]
+        seconds = self.task.steps_per_epoch() * step_seconds + self._evaluation_seconds()
+        return Probe(seconds, self.snapshot())
+
+    def _evaluation_seconds(self) -> float:
+        self.evaluator.eval()
+        with torch.no_grad():
+            if self.device.type == "cuda":
+                self.task.evaluate(self.evaluator)
+            begun = time.perf_counter()
+            self.task.evaluate(self.evaluator)
+        return time.perf_counter() - begun
+
+    def _optimizer_state(self, state: dict[str, Any], *, load: bool) -> dict[str, Any]:
         """A copy of the optimiser's state with its vectors in the vector's order, to load it, or
         in the model's, in which checkpoints of all devices have them."""
         ordered = self.weights.from_model_order if load else self.weights.in_model_order
@@ -212,11 +232,12 @@ class _Training(Generic[Batch]):
                 moments[name] = ordered(value) if value.ndim else value
         return state
 
-    def epoch(self, number: int, metrics: dict[str, float]) -> Epoch:
-        return Epoch(number, metrics, self.predictor, partial(self.state, number, metrics))
+    def advance(self, epoch: int) -> dict[str, float]:
+        """Makes one pass over the train split, and evaluates; see `trainables.learner.Learner`.
 
-    def train(self, epoch: int) -> dict[str, float]:
-        """One pass over the train split and its metrics."""
+        Raises:
+            Diverged: If the loss of a batch is not finite.
+        """
         started = time.perf_counter()
         self.weights.check_in_place()
         self.model.train()
@@ -226,10 +247,9 @@ class _Training(Generic[Batch]):
         seconds = time.perf_counter() - started
         if self.average is not None:
             self.average.copy_buffers(self.model)
-        self.predictor.eval()
+        self.evaluator.eval()
         with torch.no_grad():
-            metrics = self.task.evaluate(self.predictor)
-        _refuse_not_finite(metrics, epoch)
+            metrics = self.task.evaluate(self.evaluator)
         return {
             **metrics,
             "train/loss": train_loss,
@@ -266,7 +286,7 @@ def _learned(
 
 
 @dataclass(frozen=True)
-class Course:
+class LearningRateSchedule:
     """The learning rate as a share of its peak, by step.
 
     Attributes:
@@ -280,8 +300,8 @@ class Course:
     steps: int
 
     def __call__(self, step: int) -> float:
-        """Of a step, counting from 0: above 0 from the first one on; 0 after the last, in a fit
-        that falls off."""
+        """The factor at a step counted from 0: positive from the first one on; 0 after the last
+        one of a cosine."""
         rise = self.warmup * self.steps
         if step < rise:
             return (step + 1) / (rise + 1)
@@ -337,12 +357,6 @@ def _mean_finite_loss(losses: Tensor, epoch: int, before: float | None) -> float
             f"last finite loss: {last}"
         )
     return float(losses.double().mean(dim=0))  # large ones overflow a sum of floats
-
-
-def _refuse_not_finite(metrics: dict[str, float], epoch: int) -> None:
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise Diverged(f"{name} is {value} after epoch {epoch}, though the loss was finite")
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

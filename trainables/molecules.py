@@ -1,20 +1,76 @@
-"""The task of the GNN study: regress one target of a molecule from its graph."""
+"""The problem of the GNN study: regress one target of a molecule from its graph."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from datasets.graphs import Selection
+from datasets.molecules import UNKNOWN
 from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
 from datasets.stores import Batch, Store, store_of
+from record.trial import Role
+from trainables.fit import SupervisedLearner
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import GNN, GNNConfig
+from trainables.problem import Context
 
 EVALUATION_BATCH = 256
 """Graphs predicted together; does not change the prediction."""
+
+
+class MoleculeProblem:
+    """Molecules with one target each; see `trainables.problem.Problem`.
+
+    Only of a dipole moment in Debye is it known that the dipole head can give it.
+
+    Args:
+        molecules: The molecules, their split, and the unit of the target.
+    """
+
+    def __init__(self, molecules: MoleculeSet) -> None:
+        self.molecules = molecules
+        self.digest = molecules.digest
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See `trainables.problem.Problem`."""
+        data = self.molecules
+        return {
+            "unit": data.unit,
+            "molecules": len(data.graphs) + data.dropped,
+            "left_out": data.dropped,
+            "bonds": "listed" if data.lists_bonds else "of the SMILES",
+            **{name: len(part) for name, part in vars(data.split).items()},
+        }
+
+    @property
+    def decided(self) -> Mapping[str, Sequence[Any]]:
+        """See `trainables.problem.Problem`."""
+        return {} if self.molecules.unit == "D" else {"head": ["mean"]}
+
+    def remark(self, target: str) -> str:
+        """What to say of the unit of a target; empty where it is Debye."""
+        if self.molecules.unit == "D":
+            return ""
+        if self.molecules.unit == UNKNOWN:
+            return (
+                f"the unit of {target} is not recorded: no dipole head, only the mean; say "
+                "--unit D if it is a dipole moment in D"
+            )
+        return f"{target} is in {self.molecules.unit}, not D: no dipole head, only the mean"
+
+    def check(self, config: GNNConfig) -> None:
+        """Takes any configuration."""
+
+    def learner(self, config: GNNConfig, role: Role, context: Context) -> SupervisedLearner[Batch]:
+        """See `trainables.problem.Problem`; every role learns from the same split."""
+        del role
+        task = MoleculeTask(self.molecules, config, context.device)
+        return SupervisedLearner(task, config, context.device)
 
 
 class MoleculeTask:

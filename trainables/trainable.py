@@ -6,7 +6,7 @@ import ray
 from ray import tune
 
 from trainables.device import give_back_memory, pick_device
-from trainables.stepper import TaskFactory
+from trainables.problem import Problem
 from trainables.trial_spec import TrialSpec
 from trainables.versions import check_versions
 from trainables.worker import Worker
@@ -22,7 +22,7 @@ class TrialTrainable(tune.Trainable):
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         config: dict[str, Any],
-        make_task: list[ray.ObjectRef],
+        problem: list[ray.ObjectRef],
         cpus: int,
         gpus: float,
         versions: dict[str, str],
@@ -31,12 +31,12 @@ class TrialTrainable(tune.Trainable):
 
         Args:
             config: ``{"trial": TrialSpec}``.
-            make_task: Holds a `TaskFactory`, in the object store that the trials of a node share.
+            problem: Holds what is learned from, in the object store that a node's trials share.
             cpus: Cores of this trial.
             gpus: Its share of a GPU.
             versions: What the driver runs with.
         """
-        self.make_task: TaskFactory = ray.get(make_task[0])
+        self.problem: Problem[Any] = ray.get(problem[0])
         self.versions = versions
         self.device = pick_device(gpus, cpus)
         self.reset_config(config)
@@ -50,8 +50,8 @@ class TrialTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Trains until it is time to report. A diverged fit reports its failure and does not
-        raise: Tune would try the same numbers again.
+        """Trains until it is time to report. A learner that diverged reports its failure, and does
+        not raise: Tune would try the same numbers again.
 
         Raises:
             OSError: If this node runs with other versions than the driver, or the checkpoint
@@ -59,5 +59,5 @@ class TrialTrainable(tune.Trainable):
         """
         if self.worker is None:
             check_versions(self.versions)
-            self.worker = Worker(self.spec, self.make_task, self.device)
+            self.worker = Worker(self.spec, self.problem, self.device)
         return {"message": self.worker.work()}

@@ -1,8 +1,10 @@
 """What a trial's process needs to know. Imports no torch: who only passes it on need not wait."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from trainables.config import FitConfig
+from record.trial import Role, Searched
+from trainables.config import TrialConfig
 
 
 @dataclass(frozen=True)
@@ -11,20 +13,22 @@ class TrialSpec:
 
     Attributes:
         number: Its number in the study.
-        config: What to fit.
+        config: Its hyperparameters.
         folder: Where its checkpoints go: a path, or the address of an object store's.
         resume: Folder of the checkpoint to go on from, if the trial was begun before.
         rungs: Epochs after which it reports at once: there it may be stopped early.
         report_every: Seconds after which it reports elsewhere, at the end of the epoch; 0: after
             each epoch.
+        role: What it is there for.
     """
 
     number: int
-    config: FitConfig
+    config: TrialConfig
     folder: str = ""
     resume: str | None = None
     rungs: tuple[int, ...] = ()
     report_every: float = 0.0
+    role: Role = field(default_factory=partial(Searched, 0))
 
     def is_time(self, epoch: int, seconds: float) -> bool:
         """Whether a trial reports now.
@@ -33,8 +37,11 @@ class TrialSpec:
             epoch: The one that has just ended.
             seconds: Since it reported last.
         """
-        is_rung = epoch in self.rungs or epoch == self.config.epochs
-        return is_rung or seconds >= self.report_every
+        return self.is_rung(epoch) or seconds >= self.report_every
+
+    def is_rung(self, epoch: int) -> bool:
+        """Whether a verdict is due after an epoch: it may be the trial's last one."""
+        return epoch in self.rungs or epoch == self.config.epochs
 
 
 def trial_folder(number: int, attempt: int = 0) -> str:

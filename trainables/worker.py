@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from contextlib import suppress
+from typing import Any
 
 import torch
 from upath import UPath
@@ -12,7 +13,8 @@ from datasets.files import away_is_an_oserror
 from trainables import checkpoint
 from trainables.device import circumstances
 from trainables.message import DEPTH, Message
-from trainables.stepper import Stepper, TaskFactory
+from trainables.problem import Problem
+from trainables.trial_loop import Failed, OutOfMemory, TrialLoop
 from trainables.trial_spec import TrialSpec
 
 
@@ -20,25 +22,26 @@ class Worker:
     """Trains one trial.
 
     An epoch is reported once a checkpoint holds it: what was reported is never lost. A trial that
-    goes on from the checkpoint of a rung first reports that one: whoever saved it may have died
-    before the verdict was heard.
+    goes on from the checkpoint of a rung, or of the last epoch, first reports that one: whoever
+    saved it may have died before the verdict was heard.
 
     Args:
         spec: The trial.
-        make_task: See `TaskFactory`.
+        problem: What it learns from.
         device: Where it trains.
 
     Raises:
         Damaged: If the checkpoint to go on from is.
     """
 
-    def __init__(self, spec: TrialSpec, make_task: TaskFactory, device: torch.device) -> None:
+    def __init__(self, spec: TrialSpec, problem: Problem[Any], device: torch.device) -> None:
         self.spec = spec
         self.device = device
-        self.stepper = Stepper(spec, make_task, device)
+        self.loop = TrialLoop(spec, problem, device)
         self.saved: list[UPath] = []
-        self.told = len(self.stepper.history)
-        self.unheard = UPath(spec.resume) if spec.resume and self.told in spec.rungs else None
+        self.told = self.loop.epoch
+        is_due = spec.is_rung(self.told)
+        self.unheard = UPath(spec.resume) if spec.resume and is_due else None
 
     def work(self) -> Message:
         """Trains until it is time to report; see `TrialSpec`.
@@ -51,16 +54,18 @@ class Worker:
             return self._message(checkpoint=_name(resumed))
         begun = time.monotonic()
         while True:
-            result = self.stepper.step()
-            for reason in ("failure", "out_of_memory"):
-                if reason in result:
-                    return self._message(**{reason: result[reason]})
-            if self.spec.is_time(result["epoch"], time.monotonic() - begun):
-                return self._message(checkpoint=self._save(result["epoch"]))
+            match self.loop.step():
+                case Failed(reason):
+                    return self._message(failure=reason)
+                case OutOfMemory(reason):
+                    return self._message(out_of_memory=reason)
+            epoch = self.loop.epoch
+            if self.spec.is_time(epoch, time.monotonic() - begun):
+                return self._message(checkpoint=self._save(epoch))
 
     def _message(self, **more: str) -> Message:
         """What is news since the message before."""
-        epochs = tuple(self.stepper.history[self.told :])
+        epochs = tuple(self.loop.history[self.told :])
         self.told += len(epochs)
         where = {"node": platform.node(), "process": os.getpid(), **circumstances(self.device)}
         return Message(self.spec.number, epochs, where=where, **more)
@@ -68,7 +73,7 @@ class Worker:
     def _save(self, epoch: int) -> str:
         """Writes a checkpoint, and removes one that is too old to be needed; returns its name."""
         folder = UPath(self.spec.folder) / f"checkpoint_{epoch:06d}"
-        self.stepper.save(folder)
+        self.loop.save(folder)
         self.saved.append(folder)
         if len(self.saved) > checkpoint.KEPT:
             _remove(self.saved.pop(0))

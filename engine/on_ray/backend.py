@@ -9,6 +9,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 # Read when Tune is imported: no loggers and no display of Tune's own beside ours, no complaint
 # about a result without a metric, no handler of Ctrl-C before ours, no snapshots.
@@ -21,18 +22,21 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")
 import ray
 from ray import tune
 
+from analysis.scorecard import Scorecard
 from engine.budgets import Stop
 from engine.driver import Driver
 from engine.gpu_share import MOST_TRIALS, GPUShare
-from engine.on_ray import nodes, rehearsals
+from engine.on_ray import answers, nodes, profiles
 from engine.on_ray.cluster import RayDied, start, surviving
 from engine.on_ray.post_mortem import of_the_machine
 from engine.on_ray.roll import Roll
 from engine.on_ray.tune_parts import Hearing, Proposals, SessionEnd, Verdicts, folder_of
 from engine.options import Options
-from trainables.config import FitConfig
-from trainables.rehearsal import Rehearsal, room_gib
-from trainables.stepper import TaskFactory
+from engine.scoring import ToScore, scored
+from record.outcomes import Outcomes
+from trainables.config import TrialConfig
+from trainables.problem import Problem
+from trainables.profile import ProfileResult, room_gib
 from trainables.trainable import TrialTrainable
 from trainables.versions import versions
 
@@ -44,41 +48,41 @@ class RayBackend:
     """Runs a study's trials on Ray; see `engine.backend.Backend`.
 
     Args:
-        make_task: See `TaskFactory`.
+        problem: What trials learn from.
         options: Scheduler and resources; which cluster.
         gpus: Share of a GPU that each trial has.
     """
 
-    def __init__(self, make_task: TaskFactory, options: Options, gpus: float) -> None:
-        self.make_task = make_task
+    def __init__(self, problem: Problem[Any], options: Options, gpus: float) -> None:
+        self.problem = problem
         self.options = options
         self.gpus = gpus
         self.shared: tuple[str, ray.ObjectRef] | None = None
         self.card_gib = 0.0
 
     def _data(self) -> ray.ObjectRef:
-        """`make_task`, data and all, put once into the object store, of which each node that runs
+        """The problem, data and all, put once into the object store, of which each node that runs
         trials takes one copy; put again where Ray was started again."""
         driver = ray.get_runtime_context().get_worker_id()
         if self.shared is None or self.shared[0] != driver:
-            self.shared = (driver, ray.put(self.make_task))
+            self.shared = (driver, ray.put(self.problem))
         return self.shared[1]
 
-    def rehearse_all(
-        self, configs: Sequence[FitConfig], say: Callable[[str], None]
-    ) -> list[Rehearsal]:
-        """Rehearses configurations, on a whole GPU where trials have a share of one; see
-        `rehearsals`.
+    def profile_all(
+        self, configs: Sequence[TrialConfig], say: Callable[[str], None]
+    ) -> list[ProfileResult]:
+        """Profiles configurations, on a whole GPU where trials have a share of one; see
+        `engine.on_ray.profiles`.
 
         Raises:
             RayDied: If Ray does not stay alive.
         """
 
-        def all_of_them() -> list[Rehearsal]:
+        def all_of_them() -> list[ProfileResult]:
             data, cpus = self._data(), self.options.cpus_per_trial
             if self.gpus == 0:
-                return rehearsals.side_by_side(configs, data, cpus)
-            return rehearsals.one_by_one(configs, data, cpus, 1.0, say)
+                return profiles.side_by_side(configs, data, cpus)
+            return profiles.one_by_one(configs, data, cpus, 1.0, say)
 
         done = surviving(all_of_them, self.options.cluster, self.options.max_failures, say)
         self.card_gib = min((each.card_gib for each in done if each.card_gib), default=0.0)
@@ -120,6 +124,22 @@ class RayBackend:
         together = max(1, min(most, self.concurrent_trials()))
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
+    def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
+        """Scores trials on the test split, with the cores of a trial each.
+
+        Raises:
+            RayDied: If Ray does not stay alive.
+        """
+        cpus = self.options.cpus_per_trial
+
+        def all_of_them() -> list[Outcomes | str]:
+            problem = self._data()
+            task = ray.remote(num_cpus=cpus)(scored)
+            under_way = [task.remote(each, scorecard, problem, cpus) for each in asked]
+            return [answers.outcomes(each) for each in under_way]
+
+        return surviving(all_of_them, self.options.cluster, self.options.max_failures, print)
+
     def run(self, driver: Driver) -> None:
         """Runs trials until none is left or the session is to end."""
         # What went wrong in a trial is shown in a line.
@@ -152,7 +172,7 @@ class RayBackend:
         cpus = self.options.cpus_per_trial
         gpus = 1.0 if alone and self.gpus else self.gpus
         trainable = tune.with_parameters(
-            TrialTrainable, make_task=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
+            TrialTrainable, problem=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
         )
         resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
         if alone:

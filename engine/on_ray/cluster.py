@@ -29,8 +29,11 @@ Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PACKAGES = ("analysis", "datasets", "engine", "record", "studies", "trainables")
+CODE = ("analysis", "datasets", "engine", "orrery.py", "record", "studies", "trainables")
 """What a trial may import of this project."""
+
+LONGEST_START = 180.0
+"""Seconds that Ray may take to start here; it takes some three, and thirty under heavy load."""
 
 LOOKS_A_SECOND = 2
 """At whether the raylet lives."""
@@ -105,22 +108,46 @@ def _start_here() -> None:
     # Ray would otherwise write a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
     try:
-        ray.init(
-            address="local",
-            num_cpus=cores(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
+        with _given_up_after(LONGEST_START):
+            ray.init(
+                address="local",
+                num_cpus=cores(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
     except Exception as error:  # it raises this very class
         reason = str(error).splitlines()[0]
         raise RayDied(f"Ray does not start ({reason})") from error
 
 
+@contextmanager
+def _given_up_after(seconds: float) -> Iterator[None]:
+    """Ends Ray where it does not start: on a machine under load it may happen that its raylet
+    never answers, and the call would wait for ever. Ray ends this process with its raylet; the
+    next command starts it anew.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        if over.wait(seconds):
+            return
+        print(f"Ray has not started for {seconds:.0f} s, and is ended", file=sys.stderr)
+        for child in psutil.Process().children():
+            if child.name() == "raylet":
+                child.kill()
+
+    threading.Thread(target=watch, name="Ray's start", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
 def _join(address: str) -> None:
     """The trials run this very code, whatever is installed on their nodes."""
-    code = {"py_modules": [str(ROOT / package) for package in PACKAGES]}
+    code = {"py_modules": [str(ROOT / each) for each in CODE]}
     try:
         if address != "auto":
             host, _, port = address.rpartition(":")

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 from cluster.machines import TOOLS
+from pages import CLUSTERS
 from places import TESTS
-from readme import beginning
 
 MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 
@@ -34,4 +34,4 @@ def test_a_cluster_runs_a_study_and_outlives_its_losses(script: str) -> None:
     print(done.stdout)
     assert done.returncode == 0
     assert "`ray down` has left nothing" in done.stdout
-    assert {*re.findall(r"runs the README's `(.+)`", done.stdout)} == {*beginning("ray ")}
+    assert {*re.findall(r"runs the README's `(.+)`", done.stdout)} == {*CLUSTERS}

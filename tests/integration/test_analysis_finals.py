@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from trained_studies import DRIVES, MOLECULES, known, tracking
+from trained_studies import DRIVES, MOLECULES, known
 
-from analysis import dreams, finals, predictions
+from analysis import cards, dreams, finals, predictions, report
 from analysis.answer import answer
-from analysis.findings import opener
+from analysis.driving_scorecard import DrivingScorecard
+from analysis.molecule_scorecard import MoleculeScorecard
 from datasets.errors import InputError
-from record.folder import StudyFolder
+from record.artifacts import Artifacts
 from record.names import DEFAULTS
+from record.outcomes import Outcomes
 from record.recorded_study import RecordedStudy
 from record.trial import Replicate
+from studies import gnn_sweep, world_model_sweep
 
 
 @pytest.fixture
@@ -32,18 +35,25 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def never() -> Any:
-    raise AssertionError("the data are not needed")
+def analyse(folder: Path, name: str = MOLECULES) -> str:
+    study = known(folder, name)
+    return cards.published([finals.make(study)], study, folder / "report")
 
 
-def analyse(folder: Path, cache: Path, name: str = MOLECULES) -> str:
-    return finals.analyse(StudyFolder(folder, name), tracking(folder), cache, folder / "report")
+@pytest.fixture
+def nothing_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is anything that was learned from opened."""
+    monkeypatch.setattr(MoleculeScorecard, "outcomes", None)
+    monkeypatch.setattr(DrivingScorecard, "outcomes", None)
+    monkeypatch.setattr(gnn_sweep, "open_molecules", None)
+    monkeypatch.setattr(world_model_sweep, "open_drives", None)
+    monkeypatch.setattr(Artifacts, "keep_outcomes", None)
 
 
 def test_the_champion_is_the_best_on_fresh_seeds_and_leads_the_table(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
+    trained_copy: Path, studied: RecordedStudy
 ) -> None:
-    said = analyse(trained_copy, cache)
+    said = analyse(trained_copy)
     means = {
         number: np.mean([studied.value(final) for final in of])
         for number, of in studied.finalists.items()
@@ -64,12 +74,12 @@ def test_the_champion_is_the_best_on_fresh_seeds_and_leads_the_table(
 
 
 def test_a_score_is_r2_of_the_predictions_that_are_kept(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
+    trained_copy: Path, studied: RecordedStudy
 ) -> None:
-    analyse(trained_copy, cache)
+    analyse(trained_copy)
     scores = {row["run_id"]: row["test R²"] for row in rows(trained_copy)}
     for final in studied.finals:
-        made = predictions.recorded(studied, final)
+        made = predictions.of_trial(studied, final)
         assert made is not None
         r2 = 1 - np.var(made.target - made.prediction) / np.var(made.target)
         bias = np.mean(made.target - made.prediction) ** 2 / np.var(made.target)
@@ -81,46 +91,41 @@ def test_a_score_is_r2_of_the_predictions_that_are_kept(
         assert row["low"] < row["mean test R²"] < row["high"]
 
 
-def test_the_test_split_is_looked_at_once(
-    trained_copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = analyse(trained_copy, cache)
-    monkeypatch.setattr(predictions, "make", None)
-    monkeypatch.setattr(predictions, "open_data", None)
-    assert analyse(trained_copy, cache) == first
+@pytest.mark.usefixtures("nothing_is_scored")
+@pytest.mark.parametrize("name", [MOLECULES, DRIVES])
+def test_an_analysis_scores_nothing(trained_copy: Path, name: str) -> None:
+    first = analyse(trained_copy, name)
+    assert analyse(trained_copy, name) == first
+    assert "**" in first
 
 
-def test_the_figure_is_drawn_and_published(trained_copy: Path, cache: Path) -> None:
-    analyse(trained_copy, cache)
+def test_the_figure_is_drawn_and_published(trained_copy: Path) -> None:
+    analyse(trained_copy)
     artifacts = known(trained_copy).artifacts
     there = artifacts.store.client.list_artifacts(artifacts.run_id(None), "report")
     assert {Path(file.path).name for file in there} >= {"finals.png", "finals.pdf", "finals.md"}
     assert (trained_copy / "report" / "finals.png").stat().st_size > 10_000
 
 
-def test_a_study_that_has_not_ended_is_not_scored(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
-) -> None:
+def test_a_study_that_has_not_ended_is_not_scored(studied: RecordedStudy) -> None:
     stopped = replace(studied, status="KILLED")
     with pytest.raises(InputError, match="scored at the end only"):
-        finals.outcome(stopped, never)
+        finals.outcome(stopped)
 
 
-def test_a_study_without_finals_says_so(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
-) -> None:
-    assert finals.outcome(replace(studied, finals=()), never) is None
+def test_a_study_without_finals_says_so(studied: RecordedStudy) -> None:
+    assert finals.outcome(replace(studied, finals=())) is None
 
 
 def test_a_finalist_with_a_single_training_among_several_is_left_out(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
+    studied: RecordedStudy,
 ) -> None:
     lonely = studied.finals_of(0)[1:]
     fewer = tuple(
         replace(final, status="failed") if final in lonely else final for final in studied.finals
     )
     lost = replace(studied, finals=fewer)
-    found = finals.outcome(lost, opener(studied, cache))
+    found = finals.outcome(lost)
     assert found is not None
     assert 0 not in {finalist.trial.number for finalist in found.finalists}
     said = finals.markdown(found, lost)
@@ -129,7 +134,7 @@ def test_a_finalist_with_a_single_training_among_several_is_left_out(
 
 
 def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
+    studied: RecordedStudy,
 ) -> None:
     first = studied.finals[0]
     cut = [
@@ -138,30 +143,26 @@ def test_finals_that_were_cut_short_are_compared_on_the_seeds_that_all_have_had(
     lost = replace(first, number=100, role=Replicate(99, 1), status="stopped")
     short = replace(studied, finals=(*cut, lost))
     assert {*short.finalists} == {*studied.finalists}
-    found = finals.outcome(short, opener(studied, cache))
+    found = finals.outcome(short)
     assert found is not None
     assert [len(finalist.finals) for finalist in found.finalists] == [1] * len(studied.finalists)
     assert "were kept: trials 99." in finals.markdown(found, short)
     assert "One training each cannot tell finalists apart" in answer(short, found)
 
 
-def test_finals_of_a_trial_that_was_deleted_are_left_out(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
-) -> None:
+def test_finals_of_a_trial_that_was_deleted_are_left_out(studied: RecordedStudy) -> None:
     champion = studied.champion
     assert champion is not None
     without = replace(studied, trials=tuple(t for t in studied.trials if t != champion))
-    found = finals.outcome(without, opener(studied, cache))
+    found = finals.outcome(without)
     assert found is not None
     assert {each.trial.number for each in found.finalists} == {*studied.finalists} - {
         champion.number
     }
 
 
-def test_the_answer_tells_what_the_search_promised_of_its_best(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
-) -> None:
-    found = finals.outcome(studied, opener(studied, cache))
+def test_the_answer_tells_what_the_search_promised_of_its_best(studied: RecordedStudy) -> None:
+    found = finals.outcome(studied)
     assert found is not None
     best = studied.best(studied.trials)
     assert best is not None
@@ -176,10 +177,8 @@ def test_the_answer_tells_what_the_search_promised_of_its_best(
     assert f"and {others[0].validation.mean():.4f} of the champion." in said
 
 
-def test_a_default_that_is_not_there_is_missed(
-    trained_copy: Path, cache: Path, studied: RecordedStudy
-) -> None:
-    found = finals.outcome(studied, opener(studied, cache))
+def test_a_default_that_is_not_there_is_missed(studied: RecordedStudy) -> None:
+    found = finals.outcome(studied)
     assert found is not None
     champion = replace(found.champion, role="")
     bare = replace(found, finalists=(champion, *found.finalists[1:]))
@@ -188,18 +187,13 @@ def test_a_default_that_is_not_there_is_missed(
 
 
 def test_a_final_that_was_lost_is_left_out_of_every_number(
-    trained_copy: Path, cache: Path, studied: RecordedStudy, monkeypatch: pytest.MonkeyPatch
+    trained_copy: Path, studied: RecordedStudy
 ) -> None:
-    analyse(trained_copy, cache)
+    analyse(trained_copy)
     assert studied.champion is not None
     lost = studied.finalists[studied.champion.number][1]
-    of_trial = predictions.of_trial
-    monkeypatch.setattr(
-        predictions,
-        "of_trial",
-        lambda study, trial, data: None if trial == lost else of_trial(study, trial, data),
-    )
-    found = finals.outcome(studied, never)
+    studied.artifacts.known[lost.number] = None
+    found = finals.outcome(studied)
     assert found is not None
     champion = next(f for f in found.finalists if f.trial == studied.champion)
     assert [final.config["seed"] for final in champion.finals] == [1, 3]
@@ -223,20 +217,18 @@ def test_a_configuration_of_which_a_training_failed_comes_after_those_of_which_n
 
 
 def test_world_models_are_judged_by_the_skill_of_their_rollouts(
-    trained_copy: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    trained_copy: Path,
 ) -> None:
-    said = analyse(trained_copy, cache, DRIVES)
+    said = analyse(trained_copy, DRIVES)
     assert "test skill" in said
     study = known(trained_copy, DRIVES)
     scores = {row["run_id"]: row["test skill"] for row in rows(trained_copy)}
     horizon = study.fact("horizon")
     for final in study.finals:
-        made = dreams.recorded(study, final)
+        made = dreams.of_trial(study, final)
         assert made is not None
         share = made.share("autoregressive", "freeze", horizon)
         assert scores[study.artifacts.run_id(final)] == pytest.approx(1 - share)
-    monkeypatch.setattr(dreams, "make", None)
-    assert analyse(trained_copy, cache, DRIVES) == said
     assert "the two skills are not of windows alike" in said
     report = (trained_copy / DRIVES / "report" / "report.html").read_text()
     assert said.splitlines()[2].split("|")[1].strip("* ") in report
@@ -244,3 +236,24 @@ def test_world_models_are_judged_by_the_skill_of_their_rollouts(
         assert f">{heading}</h" in report
     assert report.count("<svg") >= 4
     assert report.count("data:image/gif;base64") == 1
+
+
+def test_finals_that_were_not_scored_have_no_outcome(
+    trained_copy: Path, studied: RecordedStudy
+) -> None:
+    studied.artifacts.known |= dict.fromkeys((final.number for final in studied.finals), None)
+    assert finals.outcome(studied) is None
+    assert finals.make(studied).table is None
+    reason = "none of them finished, or none was scored"
+    assert report.scored(studied) == (None, reason)
+    assert f"which are not scored ({reason})" in answer(studied, *report.scored(studied))
+
+
+def test_finals_on_other_test_units_are_not_compared(studied: RecordedStudy) -> None:
+    final = studied.finals[0]
+    made = studied.artifacts.outcomes(final)
+    assert made is not None
+    fewer = Outcomes(made.errors[1:], made.reference[1:])
+    studied.artifacts.known[final.number] = fewer
+    with pytest.raises(InputError, match="the finals of molecules cannot be compared"):
+        finals.outcome(studied)

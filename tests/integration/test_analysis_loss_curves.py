@@ -1,17 +1,25 @@
 """Loss curves of invented studies: which trials are drawn, and in which unit."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from recorded_study import VALIDATION_VARIANCE, Told, record
 
-from analysis import loss_curves
+from analysis import cards, loss_curves
+from analysis.scorecard import Scorecard
 from datasets.errors import InputError
 from record.folder import StudyFolder
+from record.outcomes import Outcomes
 from record.reading import recorded_study
+from record.trial import Trial
+from studies.gnn_sweep import STUDY
 
 R2 = [-0.5, 0.2, 0.6]
 """``validation/r2`` of a trial that is drawn."""
@@ -37,8 +45,13 @@ def uri(folder: Path) -> str:
     return record(folder, "four", told).uri
 
 
+def published(folder: StudyFolder, uri: str, report: Path) -> str:
+    study = recorded_study(folder, uri)
+    return cards.published([loss_curves.make(study)], study, report)
+
+
 def analyse(study: StudyFolder, uri: str, report: Path) -> pd.DataFrame:
-    loss_curves.analyse(study, uri, Path("nowhere"), report)
+    published(study, uri, report)
     return pd.read_csv(report / "loss_curves.csv")
 
 
@@ -56,7 +69,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def said(four: StudyFolder, uri: str, report: Path) -> str:
     """What the analysis of that study says."""
-    return loss_curves.analyse(four, uri, Path("nowhere"), report)
+    return published(four, uri, report)
 
 
 @pytest.fixture
@@ -158,3 +171,30 @@ def test_the_command_line_asks_the_server_in_the_environment(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'elsewhere.db'}")
     assert loss_curves.main(["four"]) == 2
     assert "there is no elsewhere.db" in capsys.readouterr().err
+
+
+class Plain(Scorecard):
+    """Says nothing of how trials learned."""
+
+    unit = "units"
+
+    def outcomes(self, problem: Any, trial: Trial, model: Mapping[str, Any]) -> Outcomes:
+        raise NotImplementedError
+
+
+def test_a_study_that_says_nothing_of_it_shows_its_objective(
+    four: StudyFolder, uri: str, tmp_path: Path
+) -> None:
+    plain = replace(STUDY, scorecard=Plain())
+    study = replace(recorded_study(four, uri), define=lambda: plain)
+    card = loss_curves.make(study)
+    assert card.table is not None
+    assert list(card.table) == ["family", "role", "trial", "epoch", "validation r2"]
+    best = card.table[(card.table["family"] == "gcn") & (card.table["role"] == "best")]
+    assert best["validation r2"].tolist() == R2
+    assert card.captions["loss_curves"].startswith("validation/r2 over the epochs")
+    figure = card.figures["loss_curves"]
+    assert isinstance(figure, Figure)
+    assert {axis.get_yscale() for axis in figure.axes} == {"linear"}, "it may be negative"
+    cards.write(card, tmp_path)
+    assert len(np.unique(imread(tmp_path / "loss_curves.png").reshape(-1, 4), axis=0)) > 50

@@ -16,7 +16,16 @@ from moving_stripes import stripes
 from PIL import Image
 from trained_studies import DRIVES, FRAMES, MOLECULES, known, recordings
 
-from analysis import champion, dreams, kept_weights, predict, predict_molecules, predictions
+from analysis import (
+    champion,
+    command_line,
+    dreams,
+    kept_weights,
+    predict,
+    predict_molecules,
+    predictions,
+)
+from analysis.opening import opened
 from datasets.molecules import molecule_table, write_table
 from datasets.recordings import Recordings, write_recordings
 from record.recorded_study import RecordedStudy
@@ -33,14 +42,18 @@ def champions(study: RecordedStudy) -> Sequence[Trial]:
 
 def change(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Has studies read otherwise than they were recorded."""
-    read = predict.recorded_study
-    monkeypatch.setattr(predict, "recorded_study", lambda *where: replace(read(*where), **changes))
+    read = command_line.recorded_study
+
+    def changed(*where: Any) -> RecordedStudy:
+        return replace(read(*where), **changes)
+
+    monkeypatch.setattr(command_line, "recorded_study", changed)
 
 
 def recorded(trained_copy: Path) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the test split, and what each final of the champion was recorded to predict."""
     study = known(trained_copy)
-    made = [predictions.recorded(study, final) for final in champions(study)]
+    made = [predictions.of_trial(study, final) for final in champions(study)]
     there = [each for each in made if each is not None]
     assert len(there) == 3
     return there[0].row, np.stack([each.prediction for each in there])
@@ -183,7 +196,7 @@ def test_without_finals_the_best_trial_predicts_and_is_said_to_be_one_training(
     study = known(trained_copy)
     best = study.best(study.trials)
     assert best is not None
-    made = predictions.recorded(study, best)
+    made = predictions.of_trial(study, best)
     assert made is not None
     smiles = molecule_rows.take(made.row).column("smiles").to_pylist()
     output = tmp_path / "p.csv"
@@ -203,7 +216,7 @@ def test_without_finals_the_best_trial_dreams(
     study = known(trained_copy, DRIVES)
     best = study.best(study.trials)
     assert best is not None
-    made = dreams.recorded(study, best)
+    made = dreams.of_trial(study, best)
     assert made is not None
     assert told(trained_copy, cache, DRIVES, "--output", str(tmp_path / "dream")) == 0
     table = pd.read_csv(tmp_path / "dream" / "dream.csv")
@@ -219,7 +232,7 @@ def test_the_test_episode_is_dreamt_as_recorded(
     assert told(trained_copy, cache, DRIVES) == 0
     report = trained_copy / DRIVES / "report"
     study = known(trained_copy, DRIVES)
-    made = [dreams.recorded(study, final) for final in champions(study)]
+    made = [dreams.of_trial(study, final) for final in champions(study)]
     expected = np.stack([each.error("autoregressive")[0] for each in made if each is not None])
     table = pd.read_csv(report / "dream.csv")
     assert table["horizon"].tolist() == list(range(1, FRAMES - CONTEXT + 1))
@@ -245,7 +258,7 @@ def test_an_episode_of_a_recording_is_dreamt_into_a_folder(
     trained_copy: Path, cache: Path, tmp_path: Path
 ) -> None:
     """The study's second test episode by its place in the file, and by its place in the split."""
-    episode = dreams.open_data(known(trained_copy, DRIVES), cache, None).split.test[1]
+    episode = opened(known(trained_copy, DRIVES), cache, None).drives.split.test[1]
     given = ["--recordings", str(recordings(trained_copy)), "--episode", str(episode)]
     assert told(trained_copy, cache, DRIVES, *given, "--output", str(tmp_path / "file")) == 0
     assert (
@@ -319,6 +332,18 @@ def test_a_table_with_another_element_is_refused(refused: Refused, tmp_path: Pat
     write_table(methanethiol, tmp_path / "sulphur.parquet")
     said = refused(MOLECULES, "--molecules", str(tmp_path / "sulphur.parquet"))
     assert "row 0 (CS) has atomic number(s) [16]: expected H, C, N, O, F" in said
+
+
+def test_other_drives_than_the_study_s_are_refused(
+    trained_copy: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_recordings(stripes(20, FRAMES, seed=1), tmp_path / "other.arrow")
+    given = ["--data", str(tmp_path / "other.arrow"), "--output", str(tmp_path / "out")]
+    assert told(trained_copy, cache, DRIVES, *given) == 2
+    error = capsys.readouterr().err
+    assert "error: these are not the data of drives: their digest is" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def shortened(frames: int) -> Recordings:

@@ -1,6 +1,6 @@
-"""The R² table of a real, tiny study: who is in it, and that the test split is scored once."""
+"""The R² table of a real, tiny study: who is in it, by the outcomes that are kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,31 +8,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from recorded_study import SPEC, Invented, Told, record
-from trained_studies import LITTLE, MOLECULES, known, tracking
+from trained_studies import MOLECULES, copied_runs, known, tracking
 
-from analysis import kept_weights, predictions, r2_table, style
+from analysis import cards, kept_weights, predictions, r2_table, style
 from analysis.curves import training_seconds
+from analysis.molecule_scorecard import MoleculeScorecard
 from analysis.predictions import Predictions
+from analysis.units import squared
 from datasets.errors import InputError
 from datasets.sources import MoleculeSet
-from engine.main import main
+from record.definition import place_of
 from record.folder import StudyFolder
+from record.outcomes import FILE, Outcomes
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
-from studies.gnn_sweep import STUDY
+from studies import gnn_sweep, world_model_sweep
 from trainables.models.gnn import GNN, GNNConfig
 from trainables.molecules import MoleculeTask
-
-ARGUMENTS = (
-    *("--local", "--sampler", "random", "--trials", "5", "--family", "gcn", "sage"),
-    *LITTLE,
-)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,6 @@ class Studied:
 
     name: str
     folder: Path
-    cache: Path
 
     @property
     def uri(self) -> str:
@@ -63,9 +59,18 @@ class Studied:
             row["family"]: {str(k): v for k, v in row.items() if k != "family"} for row in rows
         }
 
-    def analyse(self, dataset: str | None = None) -> dict[str, dict[str, Any]]:
-        folder = StudyFolder(self.folder, self.name)
-        r2_table.analyse(folder, self.uri, self.cache, self.report, dataset)
+    def file_of(self, trial: Trial) -> Path:
+        """Where MLflow keeps the outcomes of a trial."""
+        artifacts = self.study.artifacts
+        run = artifacts.store.client.get_run(artifacts.run_id(trial))
+        return Path(str(run.info.artifact_uri).removeprefix("file://")) / FILE
+
+    def publish(self) -> str:
+        study = self.study
+        return cards.published([r2_table.make(study)], study, self.report)
+
+    def analyse(self) -> dict[str, dict[str, Any]]:
+        self.publish()
         return self.table
 
     def go_on(self, *told: Told) -> None:
@@ -73,38 +78,22 @@ class Studied:
         Invented(StudyFolder(self.folder, self.name), self.uri).go_on(told)
 
 
-Study = Callable[..., Studied]
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Studied:
+    """A copy of the study, for a test that changes what is recorded."""
+    return Studied(MOLECULES, copied_runs(trained, tmp_path / "runs"))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def study(folder: Path, cache: Path, molecules: MoleculeSet) -> Study:
-    """Runs a study of its own for a test that changes what is recorded; takes a second."""
-    del molecules  # now the cache has them
-
-    def run(name: str, *arguments: str) -> Studied:
-        where = ["--name", name, "--runs-dir", str(folder), "--data-dir", str(cache)]
-        assert main(replace(STUDY, analyses=()), [*ARGUMENTS, *where, *arguments]) == 0
-        return Studied(name, folder, cache)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def studied(trained_copy: Path, cache: Path) -> Studied:
+def studied(trained_copy: Path) -> Studied:
     """A study that the tests only read; those of another name are recorded beside it."""
-    return Studied(MOLECULES, trained_copy, cache)
+    return Studied(MOLECULES, trained_copy)
 
 
 @pytest.fixture(scope="module")
 def said(studied: Studied) -> str:
     """What the analysis of that study says."""
-    folder = StudyFolder(studied.folder, studied.name)
-    return r2_table.analyse(folder, studied.uri, studied.cache, studied.report)
+    return studied.publish()
 
 
 @pytest.fixture
@@ -122,9 +111,11 @@ def best_of(study: RecordedStudy, family: str) -> Trial:
 
 def plant(study: RecordedStudy, trial: Trial, error: float) -> None:
     """Puts predictions that are off by so many Debye in the place of a trial's own."""
-    made = predictions.recorded(study, trial)
+    made = predictions.of_trial(study, trial)
     target = made.target if made else np.arange(12.0)
-    predictions.record(study, trial, Predictions(np.arange(12), target, target + error), "D")
+    planted = Predictions(np.arange(12), target, target + error)
+    outcomes = Outcomes(planted.errors(), planted.reference(), vars(planted))
+    study.artifacts.keep_outcomes(trial, outcomes)
 
 
 def test_the_table_repeats_what_weights_and_molecules_give(
@@ -163,7 +154,7 @@ def test_the_baseline_stands_beside_the_best(analysed: Studied) -> None:
     for row in analysed.table.values():
         baseline = study.trial(row["baseline trial"])
         assert baseline.is_baseline
-        made = predictions.recorded(study, baseline)
+        made = predictions.of_trial(study, baseline)
         assert made is not None
         assert row["baseline mae (D)"] == np.abs(made.prediction - made.target).mean()
 
@@ -174,87 +165,103 @@ def test_only_finalists_see_the_test_split(analysed: Studied) -> None:
     study = analysed.study
     assert len(finalists) < len(study.trials)
     for trial in study.trials:
-        there = predictions.recorded(study, trial) is not None
+        there = study.artifacts.outcomes(trial) is not None
         assert there == (trial.number in finalists)
 
 
-def test_predictions_are_kept_with_row_target_and_unit(
-    analysed: Studied, molecules: MoleculeSet, molecule_rows: pa.Table, tmp_path: Path
+def test_predictions_are_kept_with_row_and_target(
+    analysed: Studied, molecules: MoleculeSet, molecule_rows: pa.Table
 ) -> None:
     study = analysed.study
-    best = best_of(study, "gcn")
-    file = study.artifacts.fetch(best, "test_predictions.parquet", tmp_path)
-    assert file is not None
-    table = pq.read_table(file)
-    assert table.column_names == ["row", "target", "prediction"]
-    assert table.schema.field("prediction").metadata == {b"unit": b"D"}
-    assert table["row"].to_pylist() == molecules.graphs.rows[molecules.split.test].tolist()
-    targets = molecule_rows["mu"].to_numpy()[table["row"].to_numpy()]
-    assert table["target"].to_pylist() == targets.tolist()
+    outcomes = study.artifacts.outcomes(best_of(study, "gcn"))
+    assert outcomes is not None
+    assert {name: array.dtype for name, array in outcomes.more.items()} == {
+        "row": np.int64,
+        "target": np.float64,
+        "prediction": np.float64,
+    }
+    kept = outcomes.more
+    assert kept["row"].tolist() == molecules.graphs.rows[molecules.split.test].tolist()
+    targets = molecule_rows["mu"].to_numpy()[kept["row"]]
+    assert kept["target"].tolist() == targets.tolist()
+    assert outcomes.errors.tolist() == ((kept["prediction"] - targets) ** 2).tolist()
+    assert outcomes.reference.tolist() == ((targets - targets.mean()) ** 2).tolist()
 
 
-def test_the_test_split_is_scored_once(
-    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_table_is_of_what_is_kept_and_scores_nothing(
+    copied: Studied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studied = study("once")
-    studied.analyse()
-    best = best_of(studied.study, "gcn")
-    plant(studied.study, best, error=0.5)
-
-    def make(*arguments: Any) -> Predictions:
-        raise AssertionError(f"scored again: {arguments}")
-
-    monkeypatch.setattr(predictions, "make", make)
-    without_data = replace(studied, cache=tmp_path / "empty")
-    row = without_data.analyse()["gcn"]
+    best = best_of(copied.study, "gcn")
+    plant(copied.study, best, error=0.5)
+    monkeypatch.setattr(MoleculeScorecard, "outcomes", None)
+    monkeypatch.setattr(gnn_sweep, "open_molecules", None)
+    row = copied.analyse()["gcn"]
     assert row["trial"] == best.number
     assert row["mae (D)"] == pytest.approx(0.5, abs=1e-12)
     assert row["mse (D²)"] == pytest.approx(0.25, abs=1e-12)
-    assert not (tmp_path / "empty").exists()
 
 
-def test_the_best_is_chosen_on_the_validation_split_whatever_the_test_says(study: Study) -> None:
-    studied = study("chosen")
-    known_of = studied.study
-    best = best_of(known_of, "sage")
-    for trial in known_of.trials:
-        plant(known_of, trial, error=3.0 if trial.number == best.number else 0.0)
-    row = studied.analyse()["sage"]
+def test_the_best_is_chosen_on_the_validation_split_whatever_the_test_says(
+    copied: Studied,
+) -> None:
+    study = copied.study
+    best = best_of(study, "sage")
+    for trial in study.trials:
+        plant(study, trial, error=3.0 if trial.number == best.number else 0.0)
+    row = copied.analyse()["sage"]
     assert row["trial"] == best.number
     assert row["mae (D)"] == pytest.approx(3.0)
 
 
-def test_pruned_and_failed_trials_never_stand_for_a_family(study: Study) -> None:
-    studied = study("pruned")
-    studied.go_on(
+def test_pruned_and_failed_trials_never_stand_for_a_family(copied: Studied) -> None:
+    best = best_of(copied.study, "gcn")
+    copied.go_on(
         Told("gcn", [0.99], "pruned"),
         Told("gat", [0.99], "pruned", baseline=True),
         Told("gat", [0.99], "failed"),
     )
-    table = studied.analyse()
-    assert table["gcn"]["trial"] < 5
+    table = copied.analyse()
+    assert table["gcn"]["trial"] == best.number
     assert list(table) == ["gcn", "sage", "gat"]
     assert table["gat"].pop("note") == "no finished trial (1 failed, 1 pruned)"
     assert np.isnan(list(table["gat"].values())).all()
-    text = (studied.report / "r2_table.md").read_text()
+    text = (copied.report / "r2_table.md").read_text()
     assert "| GAT " in text and "no finished trial (1 failed, 1 pruned)" in text
 
 
-def test_a_best_trial_without_weights_is_said_to_have_none(study: Study) -> None:
-    studied = study("lost")
-    runs = studied.study
-    studied.go_on(Told("gcn", [0.99]))
-    row = studied.analyse()["gcn"]
-    assert row["note"] == "the weights of trial 5 were not kept"
+def test_a_best_trial_that_was_not_scored_is_said_not_to_be(copied: Studied) -> None:
+    runs = copied.study
+    copied.go_on(Told("gcn", [0.99]))
+    best = best_of(copied.study, "gcn")
+    assert best not in runs.trials
+    row = copied.analyse()["gcn"]
+    assert row["note"] == f"trial {best.number} was not scored"
     assert np.isnan(row["r2"])
     baseline = next(t for t in runs.groups["gcn"] if t.is_baseline)
     assert row["baseline trial"] == baseline.number and np.isfinite(row["baseline r2"])
 
 
-def test_a_study_that_kept_no_weights_is_refused(studied: Studied) -> None:
-    record(studied.folder, "weightless", [Told("gcn", [0.5], baseline=True)])
-    with pytest.raises(InputError, match="weightless has kept no weights"):
-        replace(studied, name="weightless").analyse()
+def test_a_study_of_which_nothing_was_scored_is_refused(studied: Studied) -> None:
+    record(studied.folder, "unscored", [Told("gcn", [0.5], baseline=True)])
+    with pytest.raises(InputError, match="no trial of unscored was scored on the test split: the"):
+        replace(studied, name="unscored").analyse()
+
+
+@pytest.mark.parametrize("how", ["cut off", "another version's"])
+def test_a_file_of_outcomes_that_cannot_be_used_is_named(copied: Studied, how: str) -> None:
+    study = copied.study
+    best = best_of(study, "gcn")
+    made = study.artifacts.outcomes(best)
+    assert made is not None
+    if how == "cut off":
+        file = copied.file_of(best)
+        file.write_bytes(file.read_bytes()[:-100])
+        said = f"trial {best.number} of molecules: outcomes.npz is no file of outcomes, or damaged"
+    else:
+        study.artifacts.keep_outcomes(best, Outcomes(made.errors, made.reference))
+        said = "row, target, prediction: expected with what was recorded, but an older or a newer"
+    with pytest.raises(InputError, match=said):
+        copied.analyse()
 
 
 def test_the_markdown_is_aligned_and_has_units(studied: Studied, said: str) -> None:
@@ -293,79 +300,17 @@ def test_the_files_are_published_with_the_parent_run(
         assert fetched.read_bytes() == (studied.report / name).read_bytes()
 
 
-def test_a_prediction_off_the_axes_is_marked_at_their_edge(study: Study) -> None:
-    studied = study("off")
-    best = best_of(studied.study, "gcn")
+def test_a_prediction_off_the_axes_is_marked_at_their_edge(copied: Studied) -> None:
+    study = copied.study
+    best = best_of(study, "gcn")
+    plant(study, best_of(study, "sage"), error=0.0)
     marked = []
     for error in (0.0, 1e6):
-        plant(studied.study, best, error)
-        studied.analyse()
-        image = imread(studied.report / "predicted_against_true.png")[..., :3]
+        plant(study, best, error)
+        copied.analyse()
+        image = imread(copied.report / "predicted_against_true.png")[..., :3]
         marked.append((np.abs(image - to_rgb(style.VERMILLION)).max(axis=2) < 0.01).any())
     assert marked == [False, True]
-
-
-def changed(table: pa.Table, path: Path) -> Path:
-    """A table of the same molecules with another dipole moment in one row."""
-    values = table["mu"].to_numpy().copy()
-    values[7] += 0.001
-    place = table.column_names.index("mu")
-    pq.write_table(table.set_column(place, table.schema.field("mu"), pa.array(values)), path)
-    return path
-
-
-def test_another_data_set_is_refused_even_if_nothing_is_left_to_score(
-    analysed: Studied, molecule_rows: pa.Table, tmp_path: Path
-) -> None:
-    path = changed(molecule_rows, tmp_path / "other.parquet")
-    digest = analysed.study.params["data.digest"]
-    with pytest.raises(InputError, match=f"{path} is not the data set of molecules") as refusal:
-        analysed.analyse(str(path))
-    assert f"recorded is {digest}" in str(refusal.value)
-
-
-def test_a_data_set_may_lie_elsewhere_but_must_be_the_same(
-    study: Study, molecule_rows: pa.Table, tmp_path: Path
-) -> None:
-    path = tmp_path / "molecules.parquet"
-    pq.write_table(molecule_rows, path)
-    studied = study("moved", "--dataset", str(path))
-    moved = path.rename(tmp_path / "moved.parquet")
-    with pytest.raises(InputError, match=f"not at {path}: give its path with --dataset"):
-        studied.analyse()
-    changed(molecule_rows, path)
-    with pytest.raises(InputError, match="is not the data set of moved"):
-        studied.analyse()
-    assert all(predictions.recorded(studied.study, t) is None for t in studied.study.trials)
-    assert len(studied.analyse(str(moved))) == 2
-
-
-def test_a_file_of_which_no_number_of_molecules_was_asked_is_read_whole(
-    studied: Studied, molecule_rows: pa.Table, tmp_path: Path
-) -> None:
-    path = tmp_path / "molecules.parquet"
-    pq.write_table(molecule_rows, path)
-    runs = studied.study
-    given = {"data.dataset": str(path), "data.molecules": None}
-    data = predictions.open_data(replace(runs, params={**runs.params, **given}), tmp_path, None)
-    assert len(data.graphs) == molecule_rows.num_rows == 120
-
-
-def test_weights_that_do_not_give_the_recorded_validation_error_are_refused(
-    study: Study, tmp_path: Path
-) -> None:
-    studied = study("mixed", "--normalization", "none")
-    study_of = studied.study
-    best = best_of(study_of, "gcn")
-    file = study_of.artifacts.fetch(best, "weights/weights.pt", tmp_path)
-    assert file is not None
-    weights = torch.load(file, weights_only=True)
-    weights["model"]["shift"] += 5.0  # D, on every prediction, whichever the head
-    torch.save(weights, file)
-    study_of.artifacts.publish(best, [file], "weights")
-    with pytest.raises(InputError, match=rf"weights of trial {best.number} give a validation/mse"):
-        studied.analyse()
-    assert predictions.recorded(study_of, best) is None
 
 
 @pytest.mark.parametrize(
@@ -399,14 +344,23 @@ def test_a_study_without_a_finished_trial_is_refused(studied: Studied) -> None:
 
 
 def test_a_study_of_something_else_is_refused(studied: Studied) -> None:
-    spec = {name: value for name, value in SPEC.items() if name != "data.target"}
-    record(studied.folder, "driving", [], spec=spec)
+    drives = place_of(str(world_model_sweep.__file__))
+    spec = {**SPEC, "study": "world-model"}
+    record(studied.folder, "driving", [], spec=spec, settings=drives)
     with pytest.raises(InputError, match="driving predicts no property of molecules"):
         replace(studied, name="driving").analyse()
 
 
 @pytest.mark.parametrize(
-    ("more", "code"), [([], 0), (["--dataset", "nowhere.parquet"], 2), (["--seed", "1"], 2)]
+    ("more", "code"),
+    [
+        ([], 0),
+        (["--study", str(gnn_sweep.__file__)], 0),
+        (["--study", str(world_model_sweep.__file__)], 2),
+        (["--study", "nowhere.py"], 2),
+        (["--data", "nowhere.parquet"], 2),
+        (["--seed", "1"], 2),
+    ],
 )
 def test_the_command_line_exits_as_it_should(
     more: Sequence[str],
@@ -416,7 +370,7 @@ def test_the_command_line_exits_as_it_should(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    where = ["--runs-dir", str(studied.folder), "--data-dir", str(studied.cache)]
+    where = ["--runs-dir", str(studied.folder)]
     try:
         got = r2_table.main([studied.name, *where, *more])
     except SystemExit as exit_of_argparse:
@@ -432,7 +386,7 @@ def test_the_command_line_exits_as_it_should(
     [("D", "D²"), ("Bohr^3", "(Bohr^3)²"), ("unit unknown", "unit unknown")],
 )
 def test_a_squared_unit_can_be_read(unit: str, square: str) -> None:
-    assert style.squared(unit) == square
+    assert squared(unit) == square
 
 
 def test_a_study_without_a_recorded_unit_says_so(studied: Studied) -> None:

@@ -5,6 +5,8 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +16,18 @@ from PIL import Image
 from recorded_study import HERE, SPEC, Invented, Told, record
 from trained_studies import LITTLE, MOLECULES, known, tracking
 
-from analysis import predictions, report
+from analysis import cards, finals, loss_curves, r2_table, report
 from analysis.answer import answer
 from analysis.comparison import Finalists
 from analysis.finals import outcome, role_of
-from analysis.findings import opener
+from analysis.molecule_scorecard import MoleculeScorecard
 from analysis.side_by_side import Side, compared
-from datasets.errors import InputError
 from engine.main import main
+from record import names
 from record.folder import StudyFolder
 from record.reading import recorded_study
 from record.tracker import StudyStatus
-from studies.gnn_sweep import STUDY
+from studies import gnn_sweep
 
 RISING = [
     Told("gcn", (0.5, 0.6, 0.70), baseline=True),
@@ -52,7 +54,7 @@ SECTIONS = [
 def analysed(invented: Invented) -> str:
     """The Markdown of the report of an invented study."""
     runs = invented.folder.runs_dir
-    report.analyse(invented.folder, invented.uri, Path("nowhere"), runs / "report")
+    report.publish(report.analysed(invented.study), runs / "report")
     return (runs / "report" / "report.md").read_text(encoding="utf-8")
 
 
@@ -204,8 +206,7 @@ def test_a_preset_is_not_called_a_default(tmp_path: Path) -> None:
 
 def test_studies_of_one_quantity_are_set_side_by_side(tmp_path: Path) -> None:
     one, other = record(tmp_path, "a", RISING), record(tmp_path, "b", RISING[:2])
-    folders = [one.folder, other.folder]
-    said = report.beside_each_other(folders, one.uri, tmp_path / "report")
+    said = report.beside_each_other([one.study, other.study], tmp_path / "report")
     assert "| a " in said and "| b " in said
     assert "Without finals of two studies at least" in said
     assert (tmp_path / "report" / "beside-b" / "figures" / "searches.png").is_file()
@@ -276,7 +277,7 @@ def test_what_others_wrote_is_shown_as_it_is(tmp_path: Path) -> None:
     settings = {"orrery.host": odd, "orrery.command": f"python '{odd}'"}
     invented = record(tmp_path, "s", told, settings=settings, spec=unit)
     report_folder = tmp_path / "report"
-    said = report.analyse(invented.folder, invented.uri, Path("nowhere"), report_folder)
+    said = report.publish(report.analysed(invented.study), report_folder)
     page = (report_folder / "report.html").read_text(encoding="utf-8")
     assert "example.org" in said
     assert 'href="http' not in page
@@ -296,11 +297,61 @@ def test_what_was_found_in_the_data_stands_in_place_of_the_option(tmp_path: Path
     assert line.count("unit ") == line.count("unit D") == 1
 
 
-def test_an_unknown_study_is_named(tmp_path: Path) -> None:
-    one = record(tmp_path, "a", RISING[:2])
-    folders = [one.folder, replace(one.folder, name="c")]
-    with pytest.raises(InputError, match=r"no study c in .*; there: a"):
-        report.beside_each_other(folders, one.uri, tmp_path / "report")
+def test_everything_is_made_once(trained_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For files, MLflow, the page and the study's description alike."""
+    made: list[str] = []
+
+    def counted(owner: ModuleType, name: str) -> None:
+        make = getattr(owner, name)
+
+        def count(*arguments: Any) -> Any:
+            made.append(f"{owner.__name__}.{name}")
+            return make(*arguments)
+
+        monkeypatch.setattr(owner, name, count)
+
+    counted(finals, "outcome")
+    counted(finals, "draw")
+    counted(r2_table, "_draw")
+    counted(loss_curves, "_draw")
+    counted(finals, "card_of")
+    counted(r2_table, "make")
+    counted(loss_curves, "make")
+    study = known(trained_copy)
+    found = report.analysed(study)
+    assert [card.name for card in found.cards] == ["loss_curves", "r2_table", "finals"]
+    told = cards.published(found.cards, study, trained_copy / MOLECULES / "report")
+    for card in found.cards:
+        assert card.text in told
+    report.publish(found, trained_copy / MOLECULES / "report")
+    assert found.answer in found.description()
+    assert len(set(made)) == len(made) == 7
+
+
+def test_a_study_whose_file_is_not_to_be_had_has_no_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = {names.FILE: "/elsewhere/mine.py", names.FILE_DIGEST: "0" * 64}
+    record(tmp_path, "a", RISING[:2], settings=elsewhere)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert report.main(["a", "--runs-dir", str(tmp_path)]) == 2
+    said = "a is defined in /elsewhere/mine.py, which is not there: give it with --study mine.py"
+    assert capsys.readouterr().err == f"error: {said}\n"
+    assert not (tmp_path / "a" / "report").exists()
+    named = ["--study", str(gnn_sweep.__file__)]
+    assert report.main(["a", "--runs-dir", str(tmp_path), *named]) == 0
+    assert (tmp_path / "a" / "report" / "report.html").is_file()
+
+
+def test_an_unknown_study_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path, "a", RISING[:2])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert report.main(["a", "c", "--runs-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: no study c in .*; there: a\n", error)
+    assert not (tmp_path / "a" / "report").exists()
 
 
 @pytest.fixture(scope="module")
@@ -310,13 +361,13 @@ def two_studies(trained_copy: Path, cache: Path) -> Path:
     where = ["--runs-dir", str(trained_copy), "--data-dir", str(cache), "--name", "gin"]
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert main(STUDY, [*typed, "--seeds", "3", *where]) == 0
+        assert main(gnn_sweep.STUDY, [*typed, "--seeds", "3", *where]) == 0
     return trained_copy
 
 
 def test_the_answer_is_that_of_the_finals_and_heads_report_and_run(trained_copy: Path) -> None:
     study = known(trained_copy)
-    found = outcome(study, opener(study, Path("nowhere")))
+    found = outcome(study)
     assert found is not None
     said = answer(study, found)
     test = found.champion.test
@@ -336,7 +387,7 @@ def test_one_training_each_tells_no_finalists_apart(trained_copy: Path) -> None:
     study = known(trained_copy)
     first = tuple(final for final in study.finals if final.config["seed"] == 1)
     once = replace(study, finals=first)
-    found = outcome(once, opener(once, Path("nowhere")))
+    found = outcome(once)
     assert found is not None
     said = answer(once, found)
     assert "which leaves the luck of the training out) over 1 fresh seed, on" in said
@@ -353,11 +404,12 @@ def test_finals_that_are_not_scored_are_not_denied(trained_copy: Path) -> None:
 def test_a_report_is_made_from_the_tracking_server_alone(
     trained_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictions, "make", None)
-    monkeypatch.setattr(predictions, "open_data", None)
+    monkeypatch.setattr(MoleculeScorecard, "outcomes", None)
+    monkeypatch.setattr(gnn_sweep, "open_molecules", None)
     nowhere = StudyFolder(tmp_path / "runs", MOLECULES)
-    assert recorded_study(nowhere, tracking(trained_copy)).finals, "without a log"
-    report.analyse(nowhere, tracking(trained_copy), Path("nowhere"), tmp_path)
+    study = recorded_study(nowhere, tracking(trained_copy))
+    assert study.finals, "without a log"
+    report.publish(report.analysed(study), tmp_path)
     for name in ("report.md", "report.html"):
         assert (tmp_path / name).read_bytes() == (
             trained_copy / MOLECULES / "report" / name
@@ -370,7 +422,7 @@ def test_studies_on_another_split_stand_apart_and_the_others_are_compared(
     sides = []
     for name in (MOLECULES, "gin"):
         study = known(two_studies, name)
-        found = outcome(study, opener(study, Path("nowhere")))
+        found = outcome(study)
         assert found is not None
         # Other machines sum up in another order.
         nearly = replace(found, reference=found.reference * (1 + 1e-7 * (name == "gin")))
@@ -385,13 +437,13 @@ def test_studies_on_another_split_stand_apart_and_the_others_are_compared(
 def test_champions_on_the_same_test_molecules_are_compared(
     two_studies: Path, tmp_path: Path
 ) -> None:
-    folders = [StudyFolder(two_studies, name) for name in (MOLECULES, "gin")]
-    said = report.beside_each_other(folders, tracking(two_studies), tmp_path)
+    studies = [known(two_studies, name) for name in (MOLECULES, "gin")]
+    said = report.beside_each_other(studies, tmp_path)
     (verdict,) = [line for line in said.splitlines() if line.startswith("- ")]
     champions = {}
     for name in (MOLECULES, "gin"):
         study = known(two_studies, name)
-        found = outcome(study, opener(study, Path("nowhere")))
+        found = outcome(study)
         assert found is not None
         champions[name], reference = found.champion.errors, found.reference
     (pair,) = Finalists(champions, reference).compare()

@@ -11,33 +11,43 @@ import pytest
 import torch
 from moving_stripes import striped_drives, stripes
 from PIL import Image
-from trained_studies import DRIVES, FRAMES, MOLECULES, known, recordings, tracking
+from trained_studies import DRIVES, FRAMES, MOLECULES, command, known, recordings
 
-from analysis import dreams, film, loss_curves, rollouts
+from analysis import cards, dreams, driving_scorecard, film, loss_curves, opening, rollouts
 from analysis.curves import last_metrics
 from analysis.dreams import PICTURES, Dreams, dream
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
+from engine.main import main
+from record import outcomes
+from record.artifacts import Artifacts
 from record.folder import StudyFolder
+from record.known_log import known_state
+from record.outcomes import Outcomes
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from studies import world_model_sweep
 from trainables.driving import judged_horizon
 from trainables.rollout import CONTEXT
 
 
-@pytest.fixture(scope="module")
-def uri(trained_copy: Path) -> str:
-    return tracking(trained_copy)
+def shown(study: RecordedStudy, folder: Path) -> Path:
+    """Writes the card of a study's rollouts into a folder, which it returns."""
+    cards.published([rollouts.make(study)], study, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def folder(trained_copy: Path) -> StudyFolder:
-    return StudyFolder(trained_copy, DRIVES)
+def report(trained_copy: Path) -> Path:
+    return shown(known(trained_copy, DRIVES), trained_copy / "report")
 
 
-@pytest.fixture(scope="module")
-def report(trained_copy: Path, folder: StudyFolder, uri: str, cache: Path) -> Path:
-    rollouts.analyse(folder, uri, cache, trained_copy / "report")
-    return trained_copy / "report"
+def rolled_out(runs: Path) -> list[Trial]:
+    """The best trial, the baselines and the finals."""
+    study = known(runs, DRIVES)
+    baselines = [trial for trial in study.trials if trial.is_baseline]
+    return [study.best_or_refuse(), *baselines, *study.finals]
 
 
 def made(runs: Path) -> Dreams:
@@ -45,7 +55,7 @@ def made(runs: Path) -> Dreams:
     study = known(runs, DRIVES)
     best = study.best(study.trials)
     assert best is not None
-    kept = dreams.recorded(study, best)
+    kept = dreams.of_trial(study, best)
     assert kept is not None
     return kept
 
@@ -101,19 +111,28 @@ def test_the_baselines_are_measured_on_the_test_episodes(trained_copy: Path, cac
 
 def test_the_test_episodes_are_rolled_out_once(
     report: Path,
-    folder: StudyFolder,
-    uri: str,
+    trained_copy: Path,
+    cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The second time neither the drives nor a model are looked at, and all is the same."""
+    """At the end of the study. Afterwards neither the drives nor a model are looked at, whether
+    it is analysed or its command repeated, and all is the same."""
 
     def never(*arguments: Any) -> Any:
         raise AssertionError("rolled out again")
 
-    monkeypatch.setattr(dreams, "make", never)
-    monkeypatch.setattr(dreams, "open_data", never)
-    rollouts.analyse(folder, uri, tmp_path / "nowhere", tmp_path / "report")
+    before = known_state(StudyFolder(trained_copy, DRIVES)).scores
+    assert {trial.number for trial in rolled_out(trained_copy)} <= before.keys()
+    for module, name in ((dreams, "dream"), (driving_scorecard, "dream")):
+        monkeypatch.setattr(module, name, never)
+    asked = command(DRIVES, trained_copy, cache)
+    original = known(trained_copy, DRIVES).params["data.recordings"]
+    asked[asked.index(str(recordings(trained_copy)))] = original
+    assert main(world_model_sweep.STUDY, asked) == 0
+    assert known_state(StudyFolder(trained_copy, DRIVES)).scores == before
+    monkeypatch.setattr(opening, "problem_of", never)
+    shown(known(trained_copy, DRIVES), tmp_path / "report")
     for path in sorted(report.iterdir()):
         assert (tmp_path / "report" / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -210,15 +229,19 @@ def test_rollouts_that_would_fill_the_memory_are_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays: dict[str, Any] = {field.name: np.zeros((5, 2, 3)) for field in fields(Dreams)}
-    np.savez_compressed(tmp_path / dreams.FILE, **arrays)
-    artifacts = SimpleNamespace(fetch=lambda *_: tmp_path / dreams.FILE)
-    study = cast(Any, SimpleNamespace(artifacts=artifacts))
+    Outcomes(np.ones(2), np.ones(2), arrays).write(tmp_path / outcomes.FILE)
+    monkeypatch.setattr(Artifacts, "fetch", lambda *_: tmp_path / outcomes.FILE)
     trial = cast(Any, SimpleNamespace(number=3))
-    kept = dreams.recorded(study, trial)
+
+    def read() -> Dreams | None:
+        artifacts = Artifacts("nowhere", "drives")
+        return dreams.of_trial(cast(Any, SimpleNamespace(artifacts=artifacts)), trial)
+
+    kept = read()
     assert kept is not None and kept.mse.shape == (5, 2, 3)
-    monkeypatch.setattr(dreams, "LARGEST", 1000)
-    with pytest.raises(InputError, match=r"test_rollouts.npz of trial 3 would unpack to 1,"):
-        dreams.recorded(study, trial)
+    monkeypatch.setattr(outcomes, "LARGEST", 1000)
+    with pytest.raises(InputError, match=r"trial 3 of drives: outcomes.npz .* claim 2,"):
+        read()
 
 
 def test_a_share_of_no_error_is_none(recwarn: pytest.WarningsRecorder) -> None:
@@ -235,12 +258,13 @@ def test_a_share_of_no_error_is_none(recwarn: pytest.WarningsRecorder) -> None:
 
 
 def test_loss_curves_of_both_cores_are_drawn_in_squared_pixel_values(
-    folder: StudyFolder, uri: str, tmp_path: Path
+    trained_copy: Path, tmp_path: Path
 ) -> None:
-    loss_curves.analyse(folder, uri, tmp_path, tmp_path / "report")
+    study = known(trained_copy, DRIVES)
+    cards.published([loss_curves.make(study)], study, tmp_path / "report")
     table = pd.read_csv(tmp_path / "report" / "loss_curves.csv")
     assert {*table["core"]} == {"builtin", "scratch"}
-    for trial in known(folder.runs_dir, DRIVES).trials:
+    for trial in study.trials:
         rows = table.query("trial == @trial.number and epoch == 2").to_dict("records")
         for last in rows[:1]:
             metrics = last_metrics(trial)
@@ -253,26 +277,34 @@ def test_loss_curves_of_both_cores_are_drawn_in_squared_pixel_values(
             assert level == pytest.approx(copying, rel=1e-6)
 
 
-def test_other_drives_than_the_study_s_are_refused(
-    folder: StudyFolder, uri: str, tmp_path: Path
-) -> None:
+def test_other_drives_than_the_study_s_are_refused(trained_copy: Path, tmp_path: Path) -> None:
     write_recordings(stripes(20, FRAMES, seed=1), tmp_path / "other.arrow")
-    with pytest.raises(InputError, match="these are not the drives of drives: their digest is"):
-        rollouts.analyse(folder, uri, tmp_path, tmp_path / "report", str(tmp_path / "other.arrow"))
+    with pytest.raises(InputError, match="these are not the data of drives: their digest is"):
+        opening.opened(known(trained_copy, DRIVES), tmp_path, str(tmp_path / "other.arrow"))
+
+
+def test_a_best_trial_that_was_not_scored_is_refused(
+    trained_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = known(trained_copy, DRIVES)
+    number = study.best_or_refuse().number
+    monkeypatch.setattr(Artifacts, "outcomes", lambda *_: None)
+    with pytest.raises(InputError, match=f"trial {number}, the best of drives, was not scored"):
+        rollouts.make(study)
+
+
+def test_a_study_of_molecules_is_refused(trained_copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="molecules is no study of drives: there is nothing to r"):
+        shown(known(trained_copy, MOLECULES), tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
-def test_a_study_of_molecules_is_refused(folder: StudyFolder, uri: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="molecules is no study of drives: there is nothing to r"):
-        rollouts.analyse(replace(folder, name=MOLECULES), uri, tmp_path, tmp_path / "report")
-
-
 def test_the_command_line_draws_into_the_runs_folder(
-    trained_copy: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+    trained_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = trained_copy / DRIVES / "report" / "film_strip.png"
     drawn.unlink()
-    where = ["--runs-dir", str(trained_copy), "--data-dir", str(cache)]
+    where = ["--runs-dir", str(trained_copy)]
     assert rollouts.main([DRIVES, *where]) == 0
     assert drawn.is_file()
     assert "one-step MSE" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 from fake_study import FAKE
 
 from engine.main import main
-from trainables import rehearsal
+from trainables.fit import SupervisedLearner
 
 
 def ask(folder: Path, *arguments: str) -> int:
@@ -28,7 +28,7 @@ def test_a_dry_run_ends_with_the_forecast_and_leaves_nothing(
 def test_a_space_without_a_corner_that_can_be_trained_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal, "first_steps", None)
+    monkeypatch.setattr(SupervisedLearner, "probe", None)
     assert ask(tmp_path, "--local", "--ending", "good") == 2
     assert "error: no corner of the space can be trained: " in capsys.readouterr().err
     assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -19,14 +19,22 @@ from asked import (
     runs_in_mlflow,
     said_in_mlflow,
     score_of,
+    state_in_log,
     trials_in_log,
 )
+from fake_scorecard import FakeScorecard, a_card
 from fake_study import FAKE
+from mlflow.exceptions import MlflowException
 
+from analysis.cards import Card
+from analysis.scorecard import Scorecard
 from datasets.errors import InputError
 from engine import driver
 from engine.main import main
 from record.log import FileLog
+from record.outcomes import Outcomes
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
 from studies import doctor
 
 ENDINGS = {
@@ -188,32 +196,133 @@ def test_a_study_without_a_finished_trial_says_why(
     assert "The most frequent reason, of 1: loss nan in epoch 2" in said_in_mlflow(tmp_path)
 
 
-def asked_with(analyses: Sequence[Callable[..., str]], tmp_path: Path) -> int:
-    """Asks a study of one trial that ends with these analyses."""
-    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
-    typed = ["--local", "--ending", "good", "--epochs", "2", "--trials", "1", "--name", "s"]
-    return main(replace(FAKE, analyses=analyses), [*typed, *where])
+LOCAL = ("--local",)
+
+
+def asked_with(
+    scorecard: Scorecard, folder: Path, *arguments: str, place: Sequence[str] = LOCAL
+) -> int:
+    """Asks a study of one trial that ends with what this scorecard shows."""
+    where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
+    typed = [*place, "--ending", "good", "--epochs", "2", "--trials", "1", "--name", "s"]
+    return main(replace(FAKE, scorecard=scorecard), [*typed, *arguments, *where])
+
+
+FINALS = ("--finalists", "1", "--seeds", "2")
+
+
+def report_of(folder: Path) -> Path:
+    """Where a study's figures and tables are."""
+    return folder / "runs" / "s" / "report"
+
+
+def test_a_study_ends_with_all_that_its_scorecard_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked_with(FakeScorecard(), tmp_path, *FINALS) == 0
+    said = capsys.readouterr().out
+    assert said.count("planted: the card of the tosses") == 1
+    assert "not made" not in said
+    assert {path.name for path in report_of(tmp_path).iterdir()} == {
+        *("figures", "report.html", "report.md", "tosses.csv", "tosses.md"),
+        *("finals.csv", "finals.md", "finals.pdf", "finals.png"),
+        *("loss_curves.csv", "loss_curves.pdf", "loss_curves.png"),
+    }
+    assert "## The tosses" in (report_of(tmp_path) / "report.md").read_text()
 
 
 def test_an_analysis_that_cannot_be_made_does_not_keep_the_others_from_being_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def cannot(*_: Any) -> str:
+    def cannot(study: RecordedStudy) -> Iterable[Card]:
+        yield from a_card(study)
         raise InputError("planted: no weights")
 
-    assert asked_with((cannot, lambda *_: "planted: the other one"), tmp_path) == 0
+    assert asked_with(FakeScorecard(cannot), tmp_path, *FINALS) == 0
     said = capsys.readouterr().out
-    assert said.index("not made: planted: no weights") < said.index("planted: the other one")
+    assert said.count("not made: planted: no weights") == 1
+    for made in ("finals.md", "finals.png", "loss_curves.csv", "loss_curves.png", "report.html"):
+        assert (report_of(tmp_path) / made).stat().st_size > 0
+        assert str(report_of(tmp_path) / made) in said
+    text = (report_of(tmp_path) / "report.md").read_text()
+    assert "## The tosses\n\nNot there: planted: no weights." in text
+    assert not (report_of(tmp_path) / "tosses.csv").exists()
     assert runs_in_mlflow(tmp_path)[-1].info.status == "FINISHED"
+    assert "is the champion" in said_in_mlflow(tmp_path)
 
 
-def test_a_study_whose_analyses_are_interrupted_has_ended_all_the_same(tmp_path: Path) -> None:
-    def interrupted(*_: Any) -> str:
+def test_a_study_whose_analyses_are_interrupted_has_ended_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(study: RecordedStudy) -> Iterable[Card]:
+        del study
         raise KeyboardInterrupt
 
-    assert asked_with((interrupted,), tmp_path) == 130
+    assert asked_with(FakeScorecard(interrupted), tmp_path) == 130
     assert runs_in_mlflow(tmp_path)[-1].info.status == "FINISHED"
-    assert asked_with((), tmp_path) == 0
+    capsys.readouterr()
+    assert asked_with(FakeScorecard(), tmp_path) == 0
+    assert "planted: the card of the tosses" in capsys.readouterr().out
+    assert len(trials_in_log(tmp_path)) == 1
+
+
+def test_an_mlflow_that_goes_away_while_a_study_is_analysed_is_said_and_made_up_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(study: RecordedStudy) -> Iterable[Card]:
+        del study
+        raise MlflowException("planted: it is away")
+
+    assert asked_with(FakeScorecard(away), tmp_path, *FINALS) == 1
+    said = capsys.readouterr()
+    assert "error: MLflow cannot be told; nothing is lost; once it can be, the same" in said.err
+    assert "Traceback" not in said.err
+    assert "not made" not in said.out
+    assert asked_with(FakeScorecard(), tmp_path, *FINALS) == 0
+    said = capsys.readouterr()
+    assert (said.err, said.out.count("planted: the card of the tosses")) == ("", 1)
+    assert runs_in_mlflow(tmp_path)[-1].info.status == "FINISHED"
+    assert len(trials_in_log(tmp_path)) == 3
+
+
+def test_a_trial_that_cannot_be_scored_keeps_the_others_from_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refusing(FakeScorecard):
+        def outcomes(self, problem: Any, trial: Trial, model: Mapping[str, Any]) -> Outcomes:
+            if trial.config["seed"] == 1:
+                raise InputError("planted: another model")
+            return super().outcomes(problem, trial, model)
+
+    assert asked_with(Refusing(), tmp_path, *FINALS, "--seeds", "3") == 0
+    said = capsys.readouterr().out
+    assert "trial 1 was not scored: planted: another model" in said
+    assert set(state_in_log(tmp_path).scores) == {0, 2, 3}
+    assert (report_of(tmp_path) / "finals.csv").read_text().count("\n") == 1 + 2
+
+
+def test_each_trial_is_scored_once_whoever_asks_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked_with(FakeScorecard(), tmp_path, *FINALS) == 0
+    assert "scoring 3 trials on the test split" in capsys.readouterr().out
+    assert set(state_in_log(tmp_path).scores) == {0, 1, 2}
+    assert asked_with(FakeScorecard(), tmp_path, *FINALS) == 0
+    assert "scoring" not in capsys.readouterr().out
+    assert asked_with(FakeScorecard(), tmp_path, *FINALS, "--seeds", "3") == 0
+    assert "scoring 1 trial on the test split" in capsys.readouterr().out
+
+
+@pytest.mark.ray
+def test_trials_are_scored_on_ray_as_they_are_in_this_process(tmp_path: Path) -> None:
+    here, ray = tmp_path / "here", tmp_path / "ray"
+    assert asked_with(FakeScorecard(), here, *FINALS) == 0
+    assert asked_with(FakeScorecard(), ray, *FINALS, place=()) == 0
+    scored, expected = state_in_log(ray).scores, state_in_log(here).scores
+    assert scored.keys() == {0, 1, 2}
+    assert {n: each.scores for n, each in scored.items()} == {
+        n: each.scores for n, each in expected.items()
+    }
 
 
 def test_an_error_that_nobody_foresaw_leaves_no_run_open(ask: Ask, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from fake_task import FakeConfig, FakeTask
 from engine import mps
 from engine.driver import Driver
 from engine.local_backend import LocalBackend
-from engine.on_ray import backend, nodes, rehearsals
+from engine.on_ray import backend, nodes, profiles
 from engine.on_ray.nodes import Node
 from record.names import GPU_MEMORY
-from trainables.config import FitConfig
-from trainables.rehearsal import Rehearsal
+from trainables.fit import SupervisedProblem
+from trainables.profile import ProfileResult
 
 GOOD = ("--ending", "good", "--epochs", "1", "--sampler", "random")
 
@@ -35,10 +35,10 @@ class MadeUp(backend.RayBackend):
     shares: ClassVar[list[float]] = []
     asked = 0
 
-    def rehearse_all(self, configs: Any, say: Callable[[str], None]) -> list[Rehearsal]:
+    def profile_all(self, configs: Any, say: Callable[[str], None]) -> list[ProfileResult]:
         assert self.gpus == 1.0 or self.options.gpus_per_trial == self.gpus
         self.card_gib = self.card
-        return [Rehearsal(1.0, 1.8, 2**20, card_gib=self.card)] * len(configs)
+        return [ProfileResult(1.0, 1.8, 2**20, card_gib=self.card)] * len(configs)
 
     def _card_gib(self) -> float:
         type(self).asked += 1
@@ -46,7 +46,7 @@ class MadeUp(backend.RayBackend):
 
     def run(self, driver: Driver) -> None:
         self.shares.append(self.gpus)
-        LocalBackend(self.make_task, self.options, 0).run(driver)
+        LocalBackend(self.problem, self.options, 0).run(driver)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_mps_is_started_where_trials_may_share_a_gpu(
     asked: list[Any] = []
     monkeypatch.setattr(mps, "mps", lambda say, end: asked.append(say) or nullcontext())
     monkeypatch.setattr(
-        made_up, "rehearse_all", lambda _, configs, say: [Rehearsal()] * len(configs)
+        made_up, "profile_all", lambda _, configs, say: [ProfileResult()] * len(configs)
     )
     assert ask(*GOOD, "--trials", "1", "--mps", *typed) == 0
     assert len(asked) == started
@@ -187,8 +187,8 @@ def test_without_ray_a_trial_is_gone_before_the_next_is_made(
     assert there == [0, 0, 0]
 
 
-def rehearsing(folder: Path) -> Callable[[FitConfig, torch.device], FakeTask]:
-    """Makes tasks that say in which process, of which one dies."""
+def saying_where(folder: Path) -> SupervisedProblem:
+    """Its tasks say in which process they are made, which dies with one of them."""
 
     def make_task(config: Any, device: torch.device) -> FakeTask:
         (folder / f"{config.level}").write_text(str(os.getpid()))
@@ -196,17 +196,17 @@ def rehearsing(folder: Path) -> Callable[[FitConfig, torch.device], FakeTask]:
             os._exit(1)
         return FakeTask(config, device)
 
-    return make_task
+    return SupervisedProblem(make_task, "of nothing")
 
 
 @pytest.mark.ray
-def test_one_process_rehearses_until_one_fails_and_no_result_is_lost(tmp_path: Path) -> None:
+def test_one_process_profiles_until_one_fails_and_no_result_is_lost(tmp_path: Path) -> None:
     good = FakeConfig(epochs=1)
     configs = [replace(good, level=level) for level in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)]
     configs[3] = replace(configs[3], ending="no_start")
     said: list[str] = []
-    data = ray.put(rehearsing(tmp_path))
-    done = rehearsals.one_by_one(configs, data, cpus=1, gpus=0, say=said.append)
+    data = ray.put(saying_where(tmp_path))
+    done = profiles.one_by_one(configs, data, cpus=1, gpus=0, say=said.append)
     problems = [each.problem for each in done]
     assert [bool(problem) for problem in problems] == [False, True, False, True, False, False]
     assert "exit" in problems[1]

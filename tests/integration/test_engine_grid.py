@@ -1,14 +1,18 @@
 """Whole studies of listed configurations: a grid, and a file of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import fake_study
 import pytest
 from asked import Ask, log_file, runs_in_mlflow, searched_in_log
+from fake_scorecard import FakeScorecard
 from fake_study import FAKE
 from refused import refusing
 
 from analysis import report
+from engine.main import main
 from record.trial import Baseline
 from studies import doctor, export, replay
 
@@ -53,13 +57,16 @@ def test_another_grid_under_the_same_name_is_refused_with_the_difference_named(
 
 
 def test_a_grid_has_finals_a_report_and_replays(
-    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(replay, "STUDIES", (FAKE,))
-    assert ask(*GRID, *VALUES, "--finalists", "1", "--seeds", "2") == 0
-    assert "all 4 trials are done" in capsys.readouterr().out
+    study = replace(FAKE, scorecard=FakeScorecard())
+    monkeypatch.setattr(fake_study, "STUDY", study, raising=False)
     where = ["--runs-dir", str(tmp_path / "runs")]
-    assert replay.main(["s/3", *where, "--data-dir", str(tmp_path / "data")]) == 0
+    data = ["--data-dir", str(tmp_path / "data")]
+    finals = ("--finalists", "1", "--seeds", "2")
+    assert main(study, [*GRID, *VALUES, *finals, *where, *data, "--name", "s"]) == 0
+    assert "all 4 trials are done" in capsys.readouterr().out
+    assert replay.main(["s/3", *where, *data]) == 0
     assert export.main(["s", *where, "--optuna", str(tmp_path / "optuna.log")]) == 0
     assert report.main(["s", *where]) == 0
     text = (tmp_path / "runs" / "s" / "report" / "report.md").read_text()

@@ -44,7 +44,7 @@ def test_a_target_of_any_name_is_studied_analysed_registered_and_predicted(
     assert "error" not in said.err
     runs = where[:2]
     assert report.main([NAME, *runs]) == 0
-    assert finals.main([NAME, *where]) == 0
+    assert finals.main([NAME, *runs]) == 0
     assert doctor.main([NAME, *runs]) == 0
     assert replay.main([f"{NAME}/0", *where]) == 0
     assert predict.main([NAME, "--smiles", "CCO", *where]) == 0

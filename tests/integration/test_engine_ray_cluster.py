@@ -1,8 +1,10 @@
 """Ray on this machine: the parallel map of the data sets, and what survives it."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
@@ -21,6 +23,30 @@ def test_results_come_in_the_order_of_the_items_however_few_are_under_way(monkey
 
     assert list(ray_map()(squared, range(50))) == [item**2 for item in range(50)]
     assert list(ray_map()(squared, [])) == []
+
+
+@pytest.fixture
+def raylet(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of that name which never answers."""
+    file = tmp_path / "raylet"
+    file.symlink_to("/bin/sleep")
+    with subprocess.Popen([file, "60"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_ray_that_never_starts_is_ended_and_said_so(raylet, capfd):
+    with cluster._given_up_after(0.1):
+        assert raylet.wait(20) == -signal.SIGKILL
+    assert "Ray has not started for 0 s, and is ended" in capfd.readouterr().err
+
+
+def test_a_ray_that_starts_is_left_alone(raylet, capfd):
+    with cluster._given_up_after(0.2):
+        pass
+    with pytest.raises(subprocess.TimeoutExpired):
+        raylet.wait(1)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.ray

@@ -17,12 +17,12 @@ from trained_studies import DRIVES, LITTLE, MOLECULES, command, known
 from trained_studies import tracking as uri
 
 from analysis import dreams, predictions, served
+from analysis.opening import opened
 from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
 from engine import registry
 from engine.main import main
 from engine.registry import ALIAS, register_champion
-from record.folder import StudyFolder
 from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
 from record.trial import Trial
@@ -42,7 +42,7 @@ with torch.no_grad():
     numpy.save(answered, model(given).numpy())
 """
 
-WITHOUT_ANALYSES = replace(gnn_sweep.STUDY, analyses=())
+WITHOUT_ANALYSES = replace(gnn_sweep.STUDY, scorecard=None)
 
 
 def run_id(folder: Path, trial: Trial) -> str:
@@ -98,7 +98,7 @@ def test_loaded_in_a_fresh_process_it_reproduces_the_recorded_test_predictions(
     study = known(trained_copy)
     best = study.champion_final
     assert best is not None
-    recorded = predictions.recorded(study, best)
+    recorded = predictions.of_trial(study, best)
     assert recorded is not None
     test = torch.from_numpy(molecules.split.test)
     packed = pack(GraphStore(molecules.graphs, torch.device("cpu")).select(test))
@@ -142,8 +142,8 @@ def test_the_same_command_registers_nothing_anew_and_leaves_the_runs_as_they_are
 
 
 def register(trained_copy: Path, cache: Path) -> str | None:
-    folder = StudyFolder(trained_copy, MOLECULES)
-    return register_champion(folder, uri(trained_copy), cache, served.regressor)
+    study = known(trained_copy)
+    return register_champion(study, opened(study, cache, None), served.regressor)
 
 
 def test_another_champion_is_a_new_version_and_the_first_one_again_its_own(
@@ -219,9 +219,9 @@ def test_a_world_model_dreams_as_recorded_in_a_fresh_process(
     study = known(trained_copy, DRIVES)
     best = study.champion_final
     assert best is not None
-    recorded = dreams.recorded(study, best)
+    recorded = dreams.of_trial(study, best)
     assert recorded is not None
-    data = dreams.open_data(study, cache, None)
+    data = opened(study, cache, None).drives
     begin, end = data.recordings.offsets[data.split.test[0] :][:2]
     frames = torch.tensor(data.recordings.frames[begin:end]).float() / 255
     packed = pack_drives(frames[None], torch.tensor(data.recordings.actions[begin:end])[None])

@@ -1,5 +1,6 @@
 """Whole studies, on Ray and without: what reaches the log and MLflow."""
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fake_study
 import pytest
 from asked import (
     Ask,
@@ -27,8 +29,8 @@ from datasets.errors import InputError
 from engine import budgets, local_backend
 from engine.main import main
 from engine.on_ray.tune_parts import Proposals, Verdicts
-from engine.study import StudyData
 from studies import replay
+from trainables.fit import SupervisedProblem
 from trainables.trainable import TrialTrainable
 from trainables.trial_spec import TrialSpec
 from trainables.worker import Worker
@@ -128,6 +130,10 @@ def test_params_epochs_and_tags_are_all_recorded(ask: Ask, tmp_path: Path) -> No
     parent = runs_in_mlflow(tmp_path)[-1]
     assert parent.data.params["data.digest"] == "digest of nothing"
     assert "--trials 1" in parent.data.tags["orrery.command"]
+    file = Path(fake_study.__file__)
+    assert parent.data.tags["orrery.file"] == str(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert parent.data.tags["orrery.file_sha256"] == digest
     assert run.data.tags["orrery.data"] == "digest of nothing", "with every trial"
     assert parent.inputs is not None
     assert parent.inputs.dataset_inputs[0].dataset.digest == "digest of nothing"
@@ -139,10 +145,10 @@ def test_facts_of_the_data_stand_beside_what_the_engine_and_the_user_said(
 ) -> None:
     facts = dict.fromkeys(["trial", "kind", "state", "of", "identity", "digest", "dataset"], "9")
 
-    def open_data(options: FakeOptions, *arguments: Any) -> StudyData:
+    def open_with_facts(options: FakeOptions, *arguments: Any) -> SupervisedProblem:
         return replace(open_fake(options, *arguments), facts=facts)
 
-    study = replace(FAKE, open_data=open_data)
+    study = replace(FAKE, open=open_with_facts)
     where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
     only = ("--local", "--ending", "good", "--epochs", "1", "--trials", "1")
     assert main(study, [*only, *where, "--name", "s"]) == 0
@@ -154,7 +160,7 @@ def test_facts_of_the_data_stand_beside_what_the_engine_and_the_user_said(
     assert recorded.data_options(FakeOptions) == FakeOptions("nothing")
     assert recorded.params["data.digest"] == "digest of nothing"
     assert {name: recorded.fact(name) for name in facts} == facts
-    monkeypatch.setattr(replay, "STUDIES", (study,))
+    monkeypatch.setattr(fake_study, "STUDY", study, raising=False)
     assert replay.main(["s/0", *where]) == 0
 
 

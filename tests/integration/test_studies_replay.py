@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fake_study
 import mlflow
 import pyarrow as pa
 import pytest
 import torch
 from asked import Ask, has_epochs, log_file, runs_in_mlflow, stopping_when, trials_in_log
-from fake_study import FAKE
 from fake_task import FakeTask
 from happened import BEGUN
 from moving_stripes import stripes
@@ -34,7 +34,8 @@ GOOD = ("--local", "--ending", "good", "--trials", "1")
 
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "STUDIES", (*replay.STUDIES, FAKE))
+    """The file of the fake study says which study it defines."""
+    monkeypatch.setattr(fake_study, "STUDY", fake_study.FAKE, raising=False)
 
 
 @pytest.fixture
@@ -86,7 +87,10 @@ def again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Replay:
 
 def run_study(study: Study, folder: Path, *arguments: str) -> None:
     where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
-    assert main(replace(study, analyses=()), ["--name", "s", *where, *arguments]) == 0
+    assert (
+        main(replace(study, scorecard=None, package=None), ["--name", "s", *where, *arguments])
+        == 0
+    )
 
 
 def client(folder: Path) -> mlflow.MlflowClient:
@@ -232,7 +236,7 @@ def test_a_changed_data_set_is_named_and_not_trained_on(
     place, field = molecule_rows.schema.get_field_index("mu"), molecule_rows.schema.field("mu")
     write_table(molecule_rows.set_column(place, field, [changed]), molecule_file)
     with monkeypatch.context() as patch:
-        patch.setattr(replay, "Stepper", None)
+        patch.setattr(replay, "TrialLoop", None)
         said = again(1, "s/0")
     assert f"\ndata: recorded digest {digest}, now " in said
     assert numbers(said) == "numbers: not compared, since those of other data are others"
@@ -390,8 +394,10 @@ def test_what_is_no_trial_is_refused_in_one_line(
     assert "no study t in " in again.refused("t/0")
     assert ask(*GOOD, "--epochs", "2") == 0
     assert "no trial 7 in s, or it was deleted: give s/NUMBER, 0 to 0" in again.refused("s/7")
-    monkeypatch.setattr(replay, "STUDIES", (gnn_sweep.STUDY,))
-    assert "s is a study of fake: expected one of gnn" in again.refused("s/0")
+    other = ("--study", gnn_sweep.__file__)
+    assert "s is a study of fake, that file defines gnn" in again.refused("s/0", *other)
+    monkeypatch.delattr(fake_study, "STUDY")
+    assert "fake_study.py defines no STUDY: expected STUDY = " in again.refused("s/0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert "http://127.0.0.1:9 does not answer" in again.refused("0" * 32)
 

@@ -3,12 +3,14 @@
 import argparse
 import re
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from family_contracts import KEYS
 from recorded_study import study_of, trial
 
 from benchmarks import fits, gnn_figures, gnn_fits
@@ -19,7 +21,7 @@ from benchmarks.gnn_fits import best_of, planned
 from benchmarks.gnn_results import Row, read_rows
 from benchmarks.gnn_results import table as table_of
 from trainables.fit import fit
-from trainables.models.gnn import FAMILIES, GNNConfig
+from trainables.models.gnn import GNNConfig
 
 CPU = torch.device("cpu")
 TINY = GNNConfig(width=8, depth=2, epochs=2, batch_size=32)
@@ -40,25 +42,25 @@ def typed(molecule_rows: pa.Table, tmp_path: Path) -> argparse.Namespace:
     )
 
 
-def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("done", "then"), [(1, [2]), (2, [2])])
+def test_an_interrupted_fit_goes_on_and_one_that_was_not_yet_scored_does_its_last_epoch_again(
+    done: int, then: list[int], typed, tmp_path, monkeypatch
+) -> None:
     job = Fit("toy", "random", TINY)
     whole = gnn_fits.run(job, typed.dataset, tmp_path / "whole", threads=1)
 
     class Killed(BaseException):
         """As Ctrl-C, which nothing between catches."""
 
-    trained = []
+    def killed_after_some(*args, **named):
+        yield from islice(fit(*args, **named), done)
+        raise Killed
 
-    def killed_after_the_first(*args, **named):
-        for epoch in fit(*args, **named):
-            if trained:
-                raise Killed
-            trained.append(epoch.number)
-            yield epoch
-
-    monkeypatch.setattr(fits, "fit", killed_after_the_first)
+    monkeypatch.setattr(fits, "fit", killed_after_some)
     with pytest.raises(Killed):
         gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
+
+    trained = []
 
     def noted(*args, **named):
         for epoch in fit(*args, **named):
@@ -67,7 +69,7 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkey
 
     monkeypatch.setattr(fits, "fit", noted)
     continued = gnn_fits.run(job, typed.dataset, tmp_path / "cut", threads=1)
-    assert trained == [1, 2]
+    assert trained == then
     assert replace(continued, seconds=whole.seconds) == whole
     assert not list((tmp_path / "cut" / "fits").iterdir())
 
@@ -75,7 +77,7 @@ def test_an_interrupted_fit_goes_on_after_its_last_epoch(typed, tmp_path, monkey
 def rows_of(experiment: str, seeds: int = 1) -> list[Row]:
     """Made-up results."""
     rows = []
-    for number, family in enumerate(FAMILIES):
+    for number, family in enumerate(KEYS):
         for seed in range(seeds):
             config = GNNConfig(family=family, depth=2 + number, seed=seed)
             job = Fit(experiment, "homework", config)
@@ -126,7 +128,7 @@ def test_fits_use_seeds_that_the_search_did_not(typed) -> None:
     typed.experiment = "presets"
     jobs = planned(typed)
     assert {(job.config.family, job.config.seed) for job in jobs} == {
-        (family, seed) for family in FAMILIES for seed in (1, 2)
+        (family, seed) for family in KEYS for seed in (1, 2)
     }
     assert all(job.config.raw_positions for job in jobs)
 

@@ -4,13 +4,14 @@ from typing import get_args
 
 import pytest
 from contracts import on_a_gpu
+from family_contracts import KEYS
 from moving_stripes import striped_drives
 from pretended_gpu import CPU, GPU
 
 from benchmarks.gpu import ONE_BY_ONE, OURS, Load, drive_loads, measure, molecule_loads
 from benchmarks.inputs import Inputs
 from datasets.sources import MoleculeSet
-from trainables.models.gnn import FAMILIES, GNNConfig
+from trainables.models.gnn import GNNConfig
 from trainables.models.world_model import Core
 
 
@@ -18,7 +19,7 @@ def measured(load: Load) -> tuple[float, float]:
     return measure(load, GPU, None)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_each_way_of_training_molecules_runs_on_a_gpu(
     family, molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

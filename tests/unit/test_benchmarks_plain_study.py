@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from family_contracts import KEYS
 
 from benchmarks import spans
 from benchmarks.breakdown import PARTS, STARTED, WAITED, Run
 from benchmarks.plain_study import Plan, _parsed, apart, check_same, outlook
 from benchmarks.rounds import Disagreement
 from benchmarks.spans import Span, span
-from trainables.models.gnn import FAMILIES, GNNConfig
+from trainables.models.gnn import GNNConfig
 
 
 def trial(number: int, begin: float, r2: float = 0.5, **config: Any) -> list[Span]:
@@ -106,7 +107,7 @@ def test_the_plan_is_the_defaults_and_then_draws_with_the_seed() -> None:
     typed = ["--trials", "8", "--epochs", "3"]
     plan = Plan.of(_parsed(typed))
     assert plan == Plan.of(_parsed(typed))
-    assert plan.configs[:5] == [GNNConfig(family=family, epochs=3) for family in FAMILIES]
+    assert plan.configs[:5] == [GNNConfig(family=family, epochs=3) for family in KEYS]
     assert len(plan.points) == len(plan.configs) == 8
     other = Plan.of(_parsed([*typed, "--seed", "1"]))
     assert other.configs[:5] == plan.configs[:5]
@@ -115,7 +116,7 @@ def test_the_plan_is_the_defaults_and_then_draws_with_the_seed() -> None:
 
 def test_searches_of_their_own_share_the_defaults_only() -> None:
     plan = Plan.of(_parsed(["--trials", "8", "--configurations", "searched"]))
-    assert [config.family for config in plan.configs] == list(FAMILIES)
+    assert [config.family for config in plan.configs] == list(KEYS)
 
 
 def test_spans_of_all_processes_are_read_back(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ from torch_geometric.loader import DataLoader
 
 from benchmarks.inputs import Inputs
 from benchmarks.rounds import Disagreement
-from benchmarks.stock import prepared
+from benchmarks.stock import mirrored, prepared
 from benchmarks.stock_data import Pairs, as_data
 from benchmarks.stock_loop import StockFit
 from benchmarks.training_step import sides
 from datasets.sources import MoleculeSet
 from trainables.fit import fit
-from trainables.models.gnn import FAMILIES, GNNConfig, homework
+from trainables.models.gnn import Edges, GNNConfig, Head, homework
 
 CPU = torch.device("cpu")
 
@@ -31,10 +31,10 @@ def inputs(molecules: MoleculeSet) -> Inputs:
     [
         GNNConfig(family=family, edges=edges, head=head, normalization=norm, width=16)
         for family, edges, head, norm in product(
-            FAMILIES, ("bonds", "distances"), ("mean", "dipole"), ("batch", "layer")
+            mirrored(), get_args(Edges), get_args(Head), ("batch", "layer")
         )
     ]
-    + [GNNConfig(**homework(family)) for family in FAMILIES],  # pyright: ignore[reportArgumentType]
+    + [GNNConfig(**homework(family)) for family in mirrored()],
     ids=lambda config: f"{config.title} {config.normalization}",
 )
 def test_equal_weights_predict_and_learn_the_same(

@@ -126,9 +126,10 @@ def test_the_head_takes_no_trials_and_gpu_nodes_go_when_they_are_idle():
 
 @pytest.mark.parametrize("file", [AWS, ON_PREM], ids=lambda file: file.name)
 def test_what_is_mounted_is_all_that_a_trial_needs(file):
-    """Every package that is installed, and what installing it reads."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    """Every package and module that is installed, and what installing them reads."""
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {name.split(".")[0] for name in installed["packages"]}
+    packages |= {f"{name}.py" for name in installed["py-modules"]}
     mounts = read(file)["file_mounts"]
     sources = {Path(source) for source in mounts.values() if not source.startswith("~")}
     assert packages | {"pyproject.toml", "constraints.txt", "README.md"} == set(map(str, sources))

@@ -1,8 +1,7 @@
 """What every family promises; a new family or field is held to it without another line here."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -11,82 +10,49 @@ import numpy as np
 import pytest
 import torch
 from contracts import (
-    STATED,
     assert_same,
     here,
     metrics,
     on_a_real_gpu,
-    tried,
+    save,
     waits_of_a_step,
     weights,
+    where_it_was_left,
+)
+from family_contracts import (
+    KEYS,
+    SET_ONLY,
+    changes_the_fit,
+    epochs_of,
+    learns_by_heart,
+    outcome,
+    repeats_itself,
+    small,
+    values_that_matter,
 )
 
 from datasets import stores
 from datasets.dense_graphs import DenseBatch
 from datasets.graphs import GraphBatch
-from datasets.sources import MoleculeSet
-from datasets.splits import Split
 from datasets.stores import DENSE_ATOMS
 from engine.space import parameters_of
 from trainables import checkpoint
-from trainables.fit import Diverged, Epoch, fit
-from trainables.models.gnn import FAMILIES, Family, GNNConfig
+from trainables.fit import fit
+from trainables.learner import Diverged
+from trainables.models.gnn import GNNConfig
 from trainables.molecules import MoleculeTask, predict
 
 pytestmark = pytest.mark.usefixtures("on_each_device")
 
 PARAMETERS = parameters_of(GNNConfig)
 
-SET_ONLY: dict[str, tuple[Any, ...]] = {
-    "epochs": (1, 2, 3),
-    "seed": (0, 1),
-    "standardize": (True, False),
-    "warmup": (0.0, 0.5),
-    "gradient_clip": (0.0, 0.1),
-    "averaging": (0.0, 0.9),
-    "precision": ("float32", "bfloat16"),
-    "hybridization": (True, False),
-    "raw_positions": (False, True),
-}
-"""Fields that are never searched, each with values that must matter."""
-
-
-def small(family: Family, **changes: Any) -> GNNConfig:
-    """The defaults of a family at a size that trains in milliseconds."""
-    return replace(
-        GNNConfig(family=family), **{"width": 8, "batch_size": 32, "epochs": 1, **changes}
-    )
-
-
-def epochs_of(config: GNNConfig, data: MoleculeSet, **kwargs: Any) -> Iterator[Epoch]:
-    return fit(MoleculeTask(data, config, here()), config, here(), **kwargs)
-
-
-OUTCOMES: dict[tuple[GNNConfig, torch.device, bool], list[dict[str, float]]] = {}
-"""What is the same each time, as other tests here show, is trained once."""
-
-
-def outcome(config: GNNConfig, data: MoleculeSet) -> list[dict[str, float]]:
-    """What was learned in each epoch, apart from what the configuration states itself."""
-    key = config, here(), on_a_real_gpu()
-    if key not in OUTCOMES:
-        OUTCOMES[key] = [metrics(epoch, STATED) for epoch in epochs_of(config, data)]
-    return OUTCOMES[key]
-
 
 def cases() -> list[Any]:
     """Each field of each family, with the values that must lead to different fits."""
     return [
         pytest.param(family, field, values, id=f"{family}-{field}")
-        for family in FAMILIES
-        for field, values in (
-            *(
-                (parameter.field, tried(parameter))
-                for parameter in PARAMETERS
-                if parameter.field != "family" and parameter.applies(asdict(small(family)))
-            ),
-            *SET_ONLY.items(),
-        )
+        for family in KEYS
+        for field, values in values_that_matter(family).items()
     ]
 
 
@@ -99,22 +65,16 @@ def test_every_field_is_held_to_the_contract():
 
 @pytest.mark.parametrize(("family", "field", "values"), cases())
 def test_a_field_changes_the_fit(family, field, values, molecules):
-    outcomes = {
-        value: outcome(small(family, **{field: value}), molecules)
-        for value in dict.fromkeys(values)
-    }
-    assert len(outcomes) > 1
-    for one, other in combinations(outcomes, 2):
-        assert outcomes[one] != outcomes[other], f"{field}: {one} and {other} learn the same"
+    changes_the_fit(family, field, values, molecules)
 
 
 def test_the_family_changes_the_fit(molecules):
-    outcomes = [outcome(small(family), molecules) for family in FAMILIES]
+    outcomes = [outcome(small(family), molecules) for family in KEYS]
     for one, other in combinations(outcomes, 2):
         assert one != other
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_the_default_configuration_learns(family, molecules):
     """Ten epochs leave 5 to 10 percent of the first one's loss, and beat the mean elsewhere."""
     epochs = list(epochs_of(GNNConfig(family=family, epochs=10), molecules))
@@ -122,20 +82,14 @@ def test_the_default_configuration_learns(family, molecules):
     assert epochs[-1].metrics["validation/r2"] > 0
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_the_same_seed_gives_bit_identical_epochs(family, molecules):
-    config = small(family, dropout=0.2, normalization="batch", epochs=2)
-    first, again = (
-        [(metrics(e), weights(e.model)) for e in epochs_of(config, molecules)] for _ in range(2)
-    )
-    assert [each for each, _ in first] == [each for each, _ in again]
-    for (_, one), (_, other) in zip(first, again, strict=True):
-        assert_same(one, other)
+    repeats_itself(family, molecules)
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.5])
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
     family, schedule, averaging, molecules, tmp_path
 ):
@@ -148,15 +102,15 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
         epochs=2,
     )
     whole = epochs_of(config, molecules)
-    checkpoint.save(tmp_path, next(whole).state())
+    save(tmp_path, next(whole), config)
     expected = next(whole)
     torch.rand(3)
-    (resumed,) = epochs_of(config, molecules, resume=checkpoint.load(tmp_path, here()))
+    (resumed,) = epochs_of(config, molecules, **where_it_was_left(tmp_path))
     assert metrics(resumed) == metrics(expected)
     assert_same(resumed.model.state_dict(), expected.model.state_dict())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_evaluating_changes_nothing_and_draws_no_random_number(family, molecules):
     config = small(family, dropout=0.2, normalization="batch", epochs=2)
     undisturbed = [metrics(epoch) for epoch in epochs_of(config, molecules)]
@@ -174,13 +128,13 @@ def test_evaluating_changes_nothing_and_draws_no_random_number(family, molecules
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_a_saved_model_gives_equal_predictions(family, normalization, molecules, tmp_path):
     config = small(family, dropout=0.2, normalization=normalization)
     task = MoleculeTask(molecules, config, here())
     epoch = next(fit(task, config, here()))
     expected = predict(epoch.model, task.store, torch.arange(120, device=here()))
-    checkpoint.save(tmp_path, epoch.state())
+    save(tmp_path, epoch, config)
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
     state = torch.load(tmp_path / checkpoint.FILE, weights_only=True)
     assert GNNConfig(**state["config"]) == config
@@ -192,20 +146,12 @@ def test_a_saved_model_gives_equal_predictions(family, normalization, molecules,
 
 
 @pytest.mark.parametrize(("edges", "head"), [("distances", "dipole"), ("bonds", "mean")])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_eight_molecules_are_learned_by_heart(family, edges, head, molecules):
-    """Predicting their mean has a loss of 1. Measured after 120 epochs: 0.00001 to 0.018."""
-    few = Split(np.arange(8), np.arange(8), np.arange(8))
-    config = small(
-        family, edges=edges, head=head, width=16, learning_rate=1e-2, batch_size=8, epochs=120
-    )
-    losses = [
-        epoch.metrics["train/loss"] for epoch in epochs_of(config, replace(molecules, split=few))
-    ]
-    assert losses[-1] < 0.1 < 0.9 < losses[0]
+    learns_by_heart(family, edges, head, molecules)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_an_absurd_learning_rate_diverges_with_epoch_and_batch(family, molecules):
     config = small(
         family,
@@ -221,7 +167,7 @@ def test_an_absurd_learning_rate_diverges_with_epoch_and_batch(family, molecules
         list(epochs_of(config, molecules))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_a_planted_nan_diverges_in_the_batch_that_holds_it(family, molecules):
     """The order of the first epoch is drawn from the seed, as the loop does."""
     config = small(family)
@@ -253,7 +199,7 @@ def test_deepgcn_trains_at_its_greatest_depth(molecules):
     assert epochs[1].metrics["train/loss"] < epochs[0].metrics["train/loss"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_training_writes_nothing_into_the_molecules(family, molecules):
     """They lie in Ray's object store or in a mapped file, which every trial of a node reads."""
     graphs = molecules.graphs
@@ -266,7 +212,7 @@ def test_training_writes_nothing_into_the_molecules(family, molecules):
 @pytest.mark.parametrize("most", [DENSE_ATOMS, 0], ids=["padded", "lists of edges"])
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
 @pytest.mark.parametrize(("edges", "head"), [("distances", "dipole"), ("bonds", "mean")])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_a_step_never_waits_for_a_gpu(
     family, edges, head, normalization, most, molecules, monkeypatch
 ):

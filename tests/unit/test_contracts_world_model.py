@@ -15,9 +15,11 @@ from contracts import (
     here,
     metrics,
     on_a_real_gpu,
+    save,
     tried,
     waits_of_a_step,
     weights,
+    where_it_was_left,
 )
 from moving_stripes import striped_drives
 
@@ -25,7 +27,8 @@ from datasets.driving import Drives
 from engine.space import Space, parameters_of
 from trainables import checkpoint
 from trainables.driving import DrivingTask
-from trainables.fit import Diverged, Epoch, fit
+from trainables.fit import Epoch, fit
+from trainables.learner import Diverged
 from trainables.models.world_model import Core, Decoder, Encoder, WorldModelConfig, homework
 
 pytestmark = pytest.mark.usefixtures("on_each_device")
@@ -159,10 +162,10 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
     """In the middle of the rise of its sampling rate, with noise and an average of its weights."""
     config = small(core=core, decoder=decoder, noise=0.1, epochs=3)
     whole = epochs_of(config, drives)
-    checkpoint.save(tmp_path, next(whole).state())
+    save(tmp_path, next(whole), config)
     expected = [learned(epoch) for epoch in whole]
     torch.rand(3)
-    resumed = epochs_of(config, drives, resume=checkpoint.load(tmp_path, here()))
+    resumed = epochs_of(config, drives, **where_it_was_left(tmp_path))
     assert_same_learned([learned(epoch) for epoch in resumed], expected, decoder)
 
 
@@ -190,7 +193,7 @@ def test_a_saved_model_gives_equal_predictions(
     epoch = next(fit(task, config, here()))
     frames = torch.rand(2, 5, 3, 32, 32, device=here())
     actions = torch.rand(2, 5, 3, device=here())
-    checkpoint.save(tmp_path, epoch.state())
+    save(tmp_path, epoch, config)
     state = torch.load(tmp_path / checkpoint.FILE, weights_only=True)
     assert WorldModelConfig(**state["config"]) == config
     model = task.model().to(here()).eval()

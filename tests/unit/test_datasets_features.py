@@ -11,9 +11,9 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import QM9
 
 from datasets import features
+from datasets.conformers import conformer
 from datasets.errors import InputError
 from datasets.features import molecule_graphs
-from datasets.gfn2 import conformer
 from datasets.graphs import NODE_FEATURES, Graphs
 from datasets.molecules import molecule_table, ragged
 

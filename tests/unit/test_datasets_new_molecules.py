@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from raw_qm9 import NAMES, write_raw
 
-from datasets import features, gfn2, new_molecules, qm9
+from datasets import conformers, features, new_molecules, qm9
 from datasets.errors import InputError
 from datasets.features import featurise
 from datasets.graphs import Graphs
@@ -117,10 +117,10 @@ def test_an_embedding_has_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> Non
         given.append(parameters.timeout)
         return -1
 
-    monkeypatch.setattr(gfn2.rdDistGeom, "EmbedMolecule", takes_too_long)
+    monkeypatch.setattr(conformers.rdDistGeom, "EmbedMolecule", takes_too_long)
     with pytest.raises(InputError, match="no conformer for SMILES"):
         from_smiles(["C" * 90])
-    assert given == [gfn2.EMBEDDING_SECONDS] == [60]
+    assert given == [conformers.EMBEDDING_SECONDS] == [60]
 
 
 def chain(carbons: int) -> pa.Table:

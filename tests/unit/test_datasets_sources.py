@@ -67,7 +67,7 @@ def test_generated_molecules_are_split_and_carry_their_unit_and_fingerprint(
 
 
 def test_generated_molecules_are_those_of_the_generator(molecule_rows):
-    expected = gfn2.generate(6, sources.GFN2_SEED).table
+    expected = gfn2.generate(6, gfn2.SEED).table
     assert molecule_rows.slice(0, 6).equals(expected.cast(molecule_rows.schema))
 
 

@@ -11,20 +11,26 @@ from pathlib import Path
 from places import ROOT
 
 PACKAGES = ("analysis", "benchmarks", "datasets", "engine", "record", "studies", "trainables")
+MODULES = ("orrery",)
 
 
 def imported() -> Iterator[tuple[str, Path]]:
-    """Each module that a file of the packages imports from elsewhere, also within functions."""
-    for package in PACKAGES:
-        for file in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                names = (
-                    [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                )
-                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    names = [node.module]
-                for name in names:
-                    yield name.partition(".")[0], file.relative_to(ROOT)
+    """Each module that a file of the project imports from elsewhere, also within functions."""
+    inside = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+    for file in [*inside, *(ROOT / f"{module}.py" for module in MODULES)]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                yield name.partition(".")[0], file.relative_to(ROOT)
+
+
+def test_no_package_or_module_that_is_installed_is_left_out() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = project["tool"]["setuptools"]
+    assert {name.partition(".")[0] for name in installed["packages"]} == {*PACKAGES}
+    assert installed["py-modules"] == [*MODULES]
 
 
 def normal(distribution: str) -> str:
@@ -39,9 +45,9 @@ def test_every_package_that_is_imported_is_declared() -> None:
     elsewhere = {
         (module, str(file))
         for module, file in imported()
-        if module not in sys.stdlib_module_names and module not in PACKAGES
+        if module not in {*sys.stdlib_module_names, *PACKAGES, *MODULES}
     }
-    assert ("torch", "trainables/device.py") in elsewhere
+    assert {("torch", "trainables/device.py"), ("optuna", "orrery.py")} <= elsewhere
     missing = {
         (module, file)
         for module, file in elsewhere

@@ -108,7 +108,7 @@ def test_what_a_trial_is_to_know(one: OneTrial) -> None:
     spec = one.fit.spec
     assert (spec.number, spec.resume, spec.rungs, spec.report_every) == (0, None, (), 0.0)
     assert spec.folder == str(one.study.root / "session-0001" / "trial-00000")
-    assert spec.config == one.study.space.default("gcn")
+    assert (spec.config, spec.role) == (one.study.space.default("gcn"), Baseline(0))
 
 
 def test_trials_that_may_be_stopped_early_know_where(tmp_path: Path) -> None:
@@ -280,6 +280,24 @@ def test_a_verdict_that_nobody_heard_is_given_before_the_trial_goes_on(tmp_path:
     one.next().run()
     trial = one.study.folded().trial(2)
     assert (trial.status, trial.epoch, len(trial.placements)) == ("pruned", 1, 1)
+
+
+def test_a_trial_whose_last_epoch_nobody_heard_of_ends_by_a_message_without_epochs(
+    tmp_path: Path,
+) -> None:
+    """Its process died between the last checkpoint and the message."""
+    one = OneTrial(Study(tmp_path))
+    one.fit.reports(EPOCHS - 1)
+    one.fit.train()
+    one.fit.save()
+    one.driver.moved(0)
+    again = one.next()
+    one.driver.placed(0)
+    assert again.told == EPOCHS
+    assert again.says() is Verdict.STOP
+    trial = one.study.folded().trial(0)
+    assert (trial.status, trial.epoch) == ("finished", EPOCHS)
+    assert [report.epoch for report in trial.reports] == [*range(1, EPOCHS + 1)]
 
 
 def test_the_last_epochs_of_a_failed_trial_need_no_checkpoint(one: OneTrial) -> None:

@@ -17,19 +17,20 @@ from datasets.stores import Batch
 from engine.forecast import Forecast, corners
 from engine.space import Space
 from trainables.device import memory_gib
+from trainables.fit import SupervisedProblem
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import MoleculeTask
-from trainables.rehearsal import Rehearsal, rehearse
+from trainables.profile import ProfileResult, profile
 
 CPU = torch.device("cpu")
 SPACE = Space.of(GNNConfig, "family", {"family": ["gcn", "gat"], "epochs": [10]})
 
 
 def forecast(**changed: Any) -> Forecast:
-    """Of invented rehearsals: 1, 2 and 4 seconds an epoch, 1, 2 and 4 GiB, 1 MiB."""
-    rehearsed = dict(zip(corners(SPACE), (1, 1, 2, 2, 4, 4), strict=True))
+    """Of invented profiles: 1, 2 and 4 seconds an epoch, 1, 2 and 4 GiB, 1 MiB."""
+    profiled = dict(zip(corners(SPACE), (1, 1, 2, 2, 4, 4), strict=True))
     known = {
-        "rehearsed": {c: Rehearsal(s, float(s), 2**20) for c, s in rehearsed.items()},
+        "profiled": {c: ProfileResult(s, float(s), 2**20) for c, s in profiled.items()},
         "trials": 12,
         "finals": 0,
         "concurrent": 2,
@@ -69,13 +70,13 @@ class Clocked(MoleculeTask):
         return super().evaluate(model)
 
 
-def test_a_rehearsal_says_what_an_epoch_takes(
+def test_a_profile_says_what_an_epoch_takes(
     molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(perf_counter=lambda: Clocked.now)
     monkeypatch.setattr(trainables.fit, "time", clock)
     config = GNNConfig(width=32, depth=2, batch_size=32)
-    done = rehearse(config, partial(Clocked, molecules), cpus=1, gpus=0)
+    done = profile(config, SupervisedProblem(partial(Clocked, molecules), ""), cpus=1, gpus=0)
     assert done.problem == ""
     assert done.epoch_seconds == 17 * 3 + 5
     assert done.memory_gib == pytest.approx(memory_gib(CPU), rel=0.1)
@@ -84,11 +85,11 @@ def test_a_rehearsal_says_what_an_epoch_takes(
     assert three_times < done.checkpoint_bytes < three_times + 2**16
 
 
-def test_a_rehearsal_that_fails_says_why() -> None:
+def test_a_profile_that_fails_says_why() -> None:
     def no_room(config: Any, device: torch.device) -> Any:
         return torch.empty(2**50)
 
-    done = rehearse(GNNConfig(), no_room, cpus=1, gpus=0)
+    done = profile(GNNConfig(), SupervisedProblem(no_room, ""), cpus=1, gpus=0)
     assert done.no_room
     assert "can't allocate memory" in done.problem
 
@@ -109,23 +110,23 @@ def test_a_slot_that_is_left_over_takes_a_round_of_its_own() -> None:
 
 
 def test_the_forecast_names_what_will_not_fit() -> None:
-    known = forecast().rehearsed
+    known = forecast().profiled
     largest = corners(SPACE)[-1]
     crowded = forecast(memory=3.0).text()
     assert "the largest gat takes 4.0 GiB, there are 3.0 for a trial" in crowded
-    failing = {**known, largest: Rehearsal(problem="CUDA out of memory", no_room=True)}
+    failing = {**known, largest: ProfileResult(problem="CUDA out of memory", no_room=True)}
     assert (
         "the largest gat cannot be trained: CUDA out of memory"
-        in forecast(rehearsed=failing).text()
+        in forecast(profiled=failing).text()
     )
 
 
 def test_a_study_that_cannot_be_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing = dict.fromkeys(corners(SPACE), Rehearsal(problem="ValueError: planted"))
+    failing = dict.fromkeys(corners(SPACE), ProfileResult(problem="ValueError: planted"))
     with pytest.raises(InputError, match="no corner of the space can be trained: ValueError"):
-        forecast(rehearsed=failing).check(tmp_path)
+        forecast(profiled=failing).check(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     with pytest.raises(InputError, match=r"may take 13 MiB in .*, where 1 are free"):
         forecast().check(tmp_path)

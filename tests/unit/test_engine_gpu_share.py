@@ -14,7 +14,7 @@ from engine.gpu_share import (
     usable_gpus,
 )
 from engine.on_ray.nodes import Node
-from trainables.rehearsal import Rehearsal
+from trainables.profile import ProfileResult
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_a_line_tells_the_share_and_why() -> None:
 
 
 def test_the_largest_configuration_counts_that_one_gpu_can_train() -> None:
-    fits = [Rehearsal(memory_gib=gib) for gib in (1.0, 3.0, 2.0)]
-    assert needed_gib([*fits, Rehearsal(problem="CUDA out of memory", no_room=True)]) == 3.0
-    assert needed_gib([Rehearsal(problem="planted")]) is None
+    fits = [ProfileResult(memory_gib=gib) for gib in (1.0, 3.0, 2.0)]
+    assert needed_gib([*fits, ProfileResult(problem="CUDA out of memory", no_room=True)]) == 3.0
+    assert needed_gib([ProfileResult(problem="planted")]) is None
 
 
 def test_a_gpu_that_torch_can_use_is_counted_without_a_word(

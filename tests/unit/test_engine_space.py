@@ -4,12 +4,13 @@ from typing import Any
 
 import optuna
 import pytest
+from old_proposals import RECORDINGS, recorded
 from optuna.distributions import CategoricalDistribution
 
 import engine.space
 from datasets.errors import InputError
 from engine.space import Space, parameters_of
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 from trainables.models.gnn import GNNConfig, homework
 from trainables.models.world_model import WorldModelConfig
 from trainables.models.world_model import homework as lstm_homework
@@ -29,7 +30,7 @@ def suggest(space: Space, **values: object) -> GNNConfig:
     return config
 
 
-def numbered(space: Space, number: int, values: dict[str, object]) -> FitConfig:
+def numbered(space: Space, number: int, values: dict[str, object]) -> TrialConfig:
     """What a trial of this number would be."""
     return space.suggest(optuna.trial.FixedTrial(values, number))  # pyright: ignore[reportArgumentType]
 
@@ -50,6 +51,35 @@ def test_every_annotated_field_is_searched_under_its_own_name() -> None:
     fields = {parameter.field for parameter in parameters_of(GNNConfig)}
     assert fields == {*EVERYTHING, "family", "depth", "heads", "edges", "cutoff"}
     assert {"epochs", "seed", "standardize", "raw_positions"}.isdisjoint(fields)
+
+
+SEARCHED: dict[type[TrialConfig], list[str]] = {
+    GNNConfig: [
+        *("learning_rate", "schedule", "weight_decay", "batch_size", "family", "width"),
+        *("normalization", "dropout", "edges", "head", "depth", "depth_deepgcn", "heads"),
+        "cutoff",
+    ],
+    WorldModelConfig: [
+        *("learning_rate", "batch_size", "core", "encoder", "decoder", "hidden", "layers"),
+        *("sequence_length", "free_steps", "weighting", "sampling_rate", "sampling_schedule"),
+        "noise",
+    ],
+}
+"""What is searched, in the order in which Optuna is asked."""
+
+
+@pytest.mark.parametrize("config", SEARCHED)
+def test_the_order_in_which_optuna_is_asked_stays(config: type[TrialConfig]) -> None:
+    """Its samplers draw one after the other: in another order a seed proposes something else."""
+    assert [parameter.key for parameter in parameters_of(config)] == SEARCHED[config]
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_it_is_the_order_of_the_proposals_that_were_written_down(name: str) -> None:
+    drawn = [happening["drawn"] for happening in recorded(name) if "drawn" in happening]
+    assert len(drawn) == 200
+    for each in drawn:
+        assert [*each] == [key for key in SEARCHED[GNNConfig] if key in each]
 
 
 def test_a_field_with_two_ranges_has_two_names_and_one_value() -> None:
@@ -100,7 +130,7 @@ def test_a_preset_decides_everything_but_the_family_and_what_the_user_gave() -> 
     space = Space.of(GNNConfig, "family", {"epochs": [3]}, homework)
     assert keys(space) == ["family"]
     config = suggest(space, family="gin")
-    assert config == GNNConfig(**{**homework("gin"), "epochs": 3})  # pyright: ignore[reportArgumentType]
+    assert config == GNNConfig(**{**homework("gin"), "epochs": 3})
     assert space.epochs == 3
 
 

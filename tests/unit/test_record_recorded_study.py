@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from recorded_study import study_of, trial
@@ -9,6 +10,7 @@ from recorded_study import study_of, trial
 from datasets.errors import InputError
 from record.recorded_study import RecordedStudy
 from record.trial import Baseline, Replicate, Status, Trial
+from studies import gnn_sweep, world_model_sweep
 from trainables.models.gnn import GNNConfig
 
 SEARCHED = (
@@ -113,10 +115,40 @@ def test_there_is_nothing_to_score_where_no_trial_finished() -> None:
 
 def test_what_a_study_learned_from_and_found() -> None:
     study = studied()
-    assert (study.kind, study.unit, study.fact("unit")) == ("molecules", "D", "D")
+    assert (study.unit, study.fact("unit")) == ("D", "D")
     with pytest.raises(InputError, match="s does not say what pixels its data have"):
         study.fact("pixels")
     assert study.fact("pixels", 32) == 32
-    other = {name: value for name, value in study.params.items() if name != "data.target"}
-    assert replace(study, params=other).kind == "unknown"
-    assert replace(study, params={**other, "data.driver": "pursuit"}).kind == "drives"
+    params = {name: value for name, value in study.params.items() if name != "facts.unit"}
+    assert replace(study, params=params).unit == "unit unknown"
+
+
+def test_a_study_is_defined_by_what_has_its_key() -> None:
+    study = studied()
+    assert study.definition is gnn_sweep.STUDY
+    assert study.scorecard is gnn_sweep.STUDY.scorecard
+    other = replace(study, define=lambda: world_model_sweep.STUDY)
+    with pytest.raises(InputError, match="s is a study of gnn, that file defines world-model"):
+        _ = other.definition
+    drives = replace(other, params={**study.params, "study": "world-model"})
+    assert drives.scorecard.unit == "episodes"
+
+
+def test_what_defines_a_study_is_looked_for_when_it_is_needed_and_once() -> None:
+    looked: list[str] = []
+
+    def define() -> Any:
+        looked.append("now")
+        return gnn_sweep.STUDY
+
+    study = replace(studied(), define=define)
+    assert (study.champion, study.defaults, looked) == (None, {0}, [])
+    _ = study.scorecard, study.definition, study.scorecard
+    assert looked == ["now"]
+
+
+def test_a_study_without_a_scorecard_says_so() -> None:
+    without = replace(gnn_sweep.STUDY, scorecard=None)
+    study = replace(studied(), define=lambda: without)
+    with pytest.raises(InputError, match="s has no scorecard: nothing of it is scored or drawn"):
+        _ = study.scorecard

@@ -11,28 +11,29 @@ import torch
 from torch import nn
 
 from trainables import checkpoint
-from trainables.fit import State
-
-CPU = torch.device("cpu")
+from trainables.checkpoint import State
+from trainables.learner import Snapshot
 
 
 @pytest.fixture
 def state() -> State:
-    """What a fit would save, after one step of a small model."""
+    """What a trial would save, of a small model after seven epochs."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.randn(4, 2)).sum().backward()
     optimizer.step()
-    return {
-        "epoch": 7,
-        "config": {"learning_rate": 1e-3, "schedule": "cosine", "standardize": True},
-        "model": model.state_dict(),
+    training = {
+        "last_loss": 0.5,
+        "trained": None,
         "optimizer": optimizer.state_dict(),
         "schedule": {"last_epoch": 12, "_last_lr": [1e-3]},
         "order": torch.Generator().get_state(),
         "random": [torch.get_rng_state()],
     }
+    config = {"learning_rate": 1e-3, "schedule": "cosine", "standardize": True}
+    history = [{"validation/r2": 0.1 * epoch, "epoch": epoch} for epoch in range(1, 8)]
+    return checkpoint.state_of(Snapshot(model.state_dict(), training), config, history)
 
 
 def flat(value):
@@ -46,10 +47,20 @@ def flat(value):
 
 def test_a_state_comes_back_as_it_was(tmp_path, state):
     checkpoint.save(tmp_path, state)
-    back = checkpoint.load(tmp_path, CPU)
+    back = checkpoint.load(tmp_path)
     assert flat(back) == flat(state)
     for name, tensor in state["model"].items():
         assert back["model"][name].dtype == tensor.dtype
+
+
+def test_a_state_knows_its_epoch_by_its_history_and_keeps_neither_history_nor_config(state):
+    """What goes on after it is not in it."""
+    assert state["epoch"] == len(state["history"]) == 7
+    config, history = {"width": 8}, [{"epoch": 1}]
+    begun = checkpoint.state_of(Snapshot({}, {}), config, history)
+    config["width"] = 9
+    history.append({"epoch": 2})
+    assert (begun["epoch"], begun["config"], begun["history"]) == (1, {"width": 8}, [{"epoch": 1}])
 
 
 def test_saving_leaves_one_file_and_nothing_beside_it(tmp_path, state):
@@ -60,7 +71,7 @@ def test_saving_leaves_one_file_and_nothing_beside_it(tmp_path, state):
 def test_saving_again_replaces_the_file(tmp_path, state):
     checkpoint.save(tmp_path, state)
     checkpoint.save(tmp_path, state | {"epoch": 8})
-    assert checkpoint.load(tmp_path, CPU)["epoch"] == 8
+    assert checkpoint.load(tmp_path)["epoch"] == 8
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -75,7 +86,7 @@ def test_a_save_that_fails_leaves_the_earlier_file_whole(tmp_path, state, monkey
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="no space left"):
         checkpoint.save(tmp_path, state | {"epoch": 8})
-    assert checkpoint.load(tmp_path, CPU)["epoch"] == 7
+    assert checkpoint.load(tmp_path)["epoch"] == 7
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(tmp_path, state, monkeypatch):
@@ -111,7 +122,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, state):
     trap = tmp_path / "trap"
     torch.save(state | {"model": Planted(trap)}, tmp_path / checkpoint.FILE)
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
-        checkpoint.load(tmp_path, CPU)
+        checkpoint.load(tmp_path)
     torch.save({"model": Planted(trap)}, tmp_path / checkpoint.WEIGHTS)
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         checkpoint.load_weights(tmp_path)
@@ -125,7 +136,7 @@ def test_a_checkpoint_that_would_unpack_to_more_than_it_is_counts_as_damaged(tmp
         bomb.writestr("archive/data.pkl", bytes(1_000_000))
     assert not checkpoint.is_whole(tmp_path)
     with pytest.raises(checkpoint.Damaged, match="is damaged: it was cut off or changed"):
-        checkpoint.load(tmp_path, CPU)
+        checkpoint.load(tmp_path)
 
 
 def test_exported_weights_are_a_checkpoint_without_what_only_training_needs(tmp_path, state):
@@ -144,5 +155,5 @@ def test_a_full_disk_is_called_so_and_leaves_what_was_there(tmp_path, monkeypatc
     (tmp_path / f"state.pt.{name.hex}.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device"):
         checkpoint.save(tmp_path, {"epoch": 2, "model": {"w": torch.zeros(10_000)}})
-    assert checkpoint.load(tmp_path, CPU)["epoch"] == 1
+    assert checkpoint.load(tmp_path)["epoch"] == 1
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]

@@ -1,15 +1,18 @@
 """Hyperparameters: their defaults, their ranges, and what is refused."""
 
 from dataclasses import asdict, fields, replace
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from family_contracts import KEYS
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from datasets.errors import InputError
 from engine.space import Parameter, parameters_of
 from trainables.config import FitConfig, When, at_least
-from trainables.models.gnn import DEEPEST, FAMILIES, Family, GNNConfig, homework
+from trainables.models.families import FAMILIES
+from trainables.models.family import Family
+from trainables.models.gnn import GNNConfig, homework
 
 PARAMETERS = parameters_of(GNNConfig)
 
@@ -77,7 +80,6 @@ def test_the_bounds_themselves_are_accepted():
 
 
 def test_the_deepest_depends_on_the_family():
-    assert set(DEEPEST) == set(FAMILIES)
     with pytest.raises(InputError, match="depth is 29: expected 2 to 28 for deepgcn"):
         GNNConfig(family="deepgcn", depth=29)
     with pytest.raises(InputError, match="depth is 9: expected 2 to 8 for gin"):
@@ -97,7 +99,7 @@ def test_a_config_cannot_be_changed():
         GNNConfig().width = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.key)
 def test_defaults_lie_in_the_range_that_is_searched(parameter: Parameter, family):
     defaults = asdict(GNNConfig(family=family))
@@ -117,18 +119,29 @@ def test_a_condition_names_a_searched_choice(parameter: Parameter):
     assert set(parameter.when.values) < set(on.distribution.choices)
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.key)
+def test_what_is_searched_of_a_family_is_allowed(family: Family):
+    assert 1 <= family.depth.low <= family.depth.high <= family.deepest
+    assert GNNConfig(**homework(family.key)).family == family.key
+
+
+def test_families_differ_in_key_and_title():
+    assert len({family.key for family in FAMILIES}) == len(FAMILIES)
+    assert len({family.title for family in FAMILIES}) == len(FAMILIES)
+
+
 def test_every_family_has_exactly_one_range_of_depth():
     ranges = [parameter for parameter in PARAMETERS if parameter.field == "depth"]
     assert [parameter.key for parameter in ranges] == ["depth", "depth_deepgcn"]
-    for family in FAMILIES:
+    for family in KEYS:
         assert sum(parameter.applies({"family": family}) for parameter in ranges) == 1
 
 
 def test_conditional_fields_apply_where_they_mean_something():
     applies = {p.key: p.applies for p in PARAMETERS if p.when is not None}
     assert set(applies) == {"depth", "depth_deepgcn", "heads", "cutoff"}
-    assert [applies["heads"]({"family": family}) for family in FAMILIES] == [
-        family == "gat" for family in FAMILIES
+    assert [applies["heads"]({"family": family}) for family in KEYS] == [
+        family == "gat" for family in KEYS
     ]
     assert applies["cutoff"]({"edges": "distances"})
     assert not applies["cutoff"]({"edges": "bonds"})
@@ -143,7 +156,7 @@ def extremes(parameter: Parameter) -> list[Any]:
     raise TypeError(parameter)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.key)
 def test_both_ends_of_a_range_are_valid_configs(parameter: Parameter, family):
     config = GNNConfig(family=family)
@@ -159,9 +172,7 @@ def test_choices_are_searched_in_full():
     for name in ("family", "schedule", "normalization", "edges", "head"):
         distribution = searched[name]
         assert isinstance(distribution, CategoricalDistribution)
-        literal = get_args(
-            GNNConfig.__annotations__.get(name, FitConfig.__annotations__.get(name))
-        )
+        literal = get_args(get_type_hints(GNNConfig, include_extras=True)[name])
         assert distribution.choices == get_args(literal[0])
 
 
@@ -169,10 +180,10 @@ def test_a_condition_is_a_value():
     assert When("family", ("gat",)) == When("family", ("gat",))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_homework_is_the_published_configuration(family: Family):
+@pytest.mark.parametrize("family", KEYS)
+def test_the_homework_is_the_published_configuration(family: str):
     """Provenance: shared/references.md, which quotes liblaf/84100343-Deep-Learning, hw2."""
-    config = GNNConfig(**homework(family))  # pyright: ignore[reportArgumentType]
+    config = GNNConfig(**homework(family))
     assert (config.family, config.width, config.epochs, config.batch_size) == (family, 128, 50, 32)
     assert config.depth == {"gcn": 2, "gat": 2, "sage": 2, "gin": 7, "deepgcn": 7}[family]
     assert config.heads == 4

@@ -1,13 +1,22 @@
 """The graph neural networks: layers by hand, against PyG's models, and their symmetries."""
 
 import re
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from family_contracts import (
+    KEYS,
+    MOVES,
+    SOME,
+    close,
+    doubled,
+    is_invariant,
+    predicted,
+    predicts_one_by_one,
+)
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import (
@@ -22,30 +31,19 @@ from torch_geometric.nn import (
 
 from datasets.graphs import NO_BOND, GraphBatch, Graphs, GraphStore
 from datasets.standardize import Standardizer
-from trainables.models.convolutions import (
-    PAIR_FEATURES,
-    AttentionConvolution,
-    GINConvolution,
-    GraphConvolution,
-    PairFeatures,
-    SAGEConvolution,
-)
-from trainables.models.gnn import (
-    FAMILIES,
-    GNN,
-    HYBRIDIZATION,
-    DeepBody,
-    Family,
-    GNNConfig,
-    PlainBody,
-    homework,
-)
+from trainables.models.families.deepgcn import DeepBody
+from trainables.models.families.gat import AttentionConvolution
+from trainables.models.families.gcn import GraphConvolution
+from trainables.models.families.gin import GINConvolution
+from trainables.models.families.sage import SAGEConvolution
+from trainables.models.gnn import GNN, HYBRIDIZATION, GNNConfig, homework
 from trainables.models.heads import DipoleHead, MeanHead
 from trainables.models.neighbours import Neighbours
+from trainables.models.pair_features import PAIR_FEATURES, PairFeatures
+from trainables.models.plain_body import PlainBody
 
 CPU = torch.device("cpu")
 UNIT = Standardizer(mean=0.0, std=1.0)
-SOME = list(range(20))
 DEBYE = 4.80320  # one elementary charge times one Angstrom, CODATA 2018
 
 
@@ -66,13 +64,6 @@ def batch_of(positions, edges, kinds=None, features=None, graph=None) -> GraphBa
         else torch.tensor(kinds),
         targets=torch.zeros(int(nodes.max()) + 1),
         reverse=torch.tensor([edges.index((b, a)) for a, b in edges], dtype=torch.int64),
-    )
-
-
-def doubled(batch: GraphBatch) -> GraphBatch:
-    """In 64 bits, so that what is equal but for rounding is equal to 1e-9."""
-    return replace(
-        batch, node_features=batch.node_features.double(), positions=batch.positions.double()
     )
 
 
@@ -426,10 +417,10 @@ AS_PYG = (
 
 
 @pytest.mark.parametrize("family", PUBLISHED)
-def test_the_homework_model_predicts_what_one_made_of_pyg_predicts(family: Family, molecules):
+def test_the_homework_model_predicts_what_one_made_of_pyg_predicts(family: str, molecules):
     """Provenance: shared/references.md. Each convolution is followed by ReLU, PyG's models end
     without one, and so does the homework's GIN."""
-    config = GNNConfig(**homework(family))  # pyright: ignore[reportArgumentType]
+    config = GNNConfig(**homework(family))
     ours = model_of(config)
     theirs = PUBLISHED[family]()
     theirs.load_state_dict(theirs.state_dict() | copied(ours.body, *AS_PYG))
@@ -449,7 +440,8 @@ def test_normalisation_relu_and_dropout_come_in_the_order_of_pyg(family, model, 
     Not GAT, of which PyG's model drops attention weights as well.
     """
     config = GNNConfig(family=family, depth=3, width=8, normalization="batch", dropout=0.3)
-    ours = PlainBody(config, 11, None)
+    ours = config.chosen.body(config, 11, None)
+    assert isinstance(ours, PlainBody)
     for parameter in ours.norms.parameters():
         nn.init.normal_(parameter)
     theirs = model(11, 8, 3, out_channels=8, dropout=0.3, norm="BatchNorm", jk="last")
@@ -507,74 +499,22 @@ def test_deepgcn_may_be_as_wide_as_the_vectors_of_pairs(molecules):
 
 # --- Symmetries and batches, for every family ------------------------------------------------
 
-VARIANTS = list(product(FAMILIES, ["bonds", "distances"]))
+VARIANTS = list(product(KEYS, ["bonds", "distances"]))
 
 
-def rotation(seed: int = 0) -> np.ndarray:
-    """A proper rotation, drawn at random."""
-    q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
-    return q * np.sign(np.linalg.det(q))
-
-
-def moved(graphs: Graphs, matrix: np.ndarray, shift=(0.0, 0.0, 0.0)) -> Graphs:
-    """All molecules turned and moved alike, in 64 bits."""
-    return replace(graphs, positions=graphs.positions.astype(np.float64) @ matrix + shift)
-
-
-def reordered(graphs: Graphs, seed: int = 0) -> Graphs:
-    """The atoms of each molecule in another order, and its edges in that which follows."""
-    generator = np.random.default_rng(seed)
-    nodes, edges = np.arange(len(graphs.positions)), np.arange(len(graphs.edge_types))
-    edge_index = graphs.edge_index.copy()
-    for graph in range(len(graphs)):
-        first, last = graphs.node_offsets[graph : graph + 2]
-        order = generator.permutation(last - first)
-        nodes[first:last] = first + order
-        begin, end = graphs.edge_offsets[graph : graph + 2]
-        edge_index[:, begin:end] = np.argsort(order)[edge_index[:, begin:end]]
-        source, target = edge_index[:, begin:end]
-        edges[begin:end] = begin + np.lexsort((target, source))
-    return replace(
-        graphs,
-        node_features=graphs.node_features[nodes],
-        positions=graphs.positions[nodes],
-        edge_index=edge_index[:, edges],
-        edge_types=graphs.edge_types[edges],
-    )
-
-
-MOVES = {
-    "rotation": lambda graphs: moved(graphs, rotation()),
-    "reflection": lambda graphs: moved(graphs, rotation(1) @ np.diag([1, 1, -1])),
-    "translation": lambda graphs: moved(graphs, np.eye(3), (3.0, -40.0, 5.0)),
-    "atom order": lambda graphs: reordered(moved(graphs, np.eye(3))),
-}
-
-
-def small(family: Family, edges, **fields) -> GNNConfig:
+def small(family: str, edges, **fields) -> GNNConfig:
     return GNNConfig(family=family, edges=edges, width=8, depth=3, **fields)
-
-
-def predicted(config: GNNConfig, graphs: Graphs) -> Tensor:
-    """In 64 bits, with the pairs found anew at the positions as they are."""
-    return model_of(config).double()(doubled(select(graphs, SOME, config)))
 
 
 @pytest.mark.parametrize("head", ["dipole", "mean"])
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize(("family", "edges"), VARIANTS)
 def test_predictions_are_invariant_to(move, family, edges, head, molecules):
-    """Measured to agree to 1e-13; 1e-9 is far above rounding in 64 bits and far below any term
-    that were left out."""
-    config = small(family, edges, head=head)
-    expected = predicted(config, molecules.graphs)
-    found = predicted(config, MOVES[move](molecules.graphs))
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    assert expected.std() > 1e-3  # else there were nothing to vary
+    is_invariant(small(family, edges, head=head), move, molecules)
 
 
 @pytest.mark.parametrize("move", ["rotation", "reflection", "translation"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_raw_positions_spoil_the_invariance(family, move, molecules):
     """As in the homework; and proof that the test above would see it."""
     config = small(family, "bonds", head="mean", raw_positions=True)
@@ -585,7 +525,7 @@ def test_raw_positions_spoil_the_invariance(family, move, molecules):
 def test_raw_positions_leave_the_order_of_the_atoms_free(molecules):
     config = small("gcn", "bonds", head="mean", raw_positions=True)
     found = predicted(config, MOVES["atom order"](molecules.graphs))
-    torch.testing.assert_close(found, predicted(config, molecules.graphs), rtol=1e-9, atol=1e-9)
+    close(found, predicted(config, molecules.graphs))
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
@@ -594,17 +534,11 @@ def test_raw_positions_leave_the_order_of_the_atoms_free(molecules):
 def test_a_batch_is_predicted_as_its_molecules_one_by_one(
     family, edges, head, normalization, molecules
 ):
-    """Only the order of the sums differs: rounding in 64 bits."""
-    config = small(family, edges, head=head, normalization=normalization)
-    model = model_of(config).double()
-    graphs, chosen = molecules.graphs, [3, 119, 0, 3]
-    together = model(doubled(select(graphs, chosen, config)))
-    alone = torch.cat([model(doubled(select(graphs, [one], config))) for one in chosen])
-    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+    predicts_one_by_one(small(family, edges, head=head, normalization=normalization), molecules)
 
 
 @pytest.mark.parametrize("head", ["dipole", "mean"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 def test_molecules_without_any_edge_are_predicted(family, head):
     """A cutoff shorter than every bond, or a lone atom."""
     batch = batch_of([[0.0, 0, 0], [5.0, 0, 0]], [], graph=[0, 1])
@@ -621,7 +555,7 @@ DIOXIDE_FEATURES = [
 ]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KEYS)
 @pytest.mark.parametrize("edges", ["bonds", "distances"])
 def test_a_molecule_with_a_centre_of_symmetry_has_no_moment_and_finite_gradients(family, edges):
     batch = batch_of(DIOXIDE, DIOXIDE_EDGES, [1] * 4, DIOXIDE_FEATURES)

@@ -1,7 +1,6 @@
 """The path of a GPU, on a pretended one (see `pretended_gpu`), and on a real one where there is
 one."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,8 @@ from typing import Any, ClassVar, get_args
 
 import pytest
 import torch
-from contracts import SomeGPU, metrics, waits_of_a_step
+from contracts import SomeGPU, metrics, save, waits_of_a_step, where_it_was_left
+from family_contracts import KEYS
 from moving_stripes import striped_drives
 from pretended_gpu import CPU, GPU
 from torch import Tensor, nn
@@ -22,8 +22,8 @@ from datasets.sources import MoleculeSet
 from trainables import checkpoint, driving
 from trainables.config import FitConfig
 from trainables.driving import DrivingTask
-from trainables.fit import Epoch, _Training, first_steps, fit
-from trainables.models.gnn import FAMILIES, Family, GNNConfig
+from trainables.fit import Epoch, SupervisedLearner, TaskFactory, fit
+from trainables.models.gnn import GNNConfig
 from trainables.models.world_model import Core, WarpDecoder, WorldModelConfig
 from trainables.molecules import MoleculeTask
 
@@ -47,7 +47,7 @@ def drives() -> Drives:
     return striped_drives(length=45)
 
 
-def gnn(family: Family, **changes: Any) -> GNNConfig:
+def gnn(family: str, **changes: Any) -> GNNConfig:
     return replace(GNNConfig(family=family, width=8, batch_size=32, epochs=3), **changes)
 
 
@@ -81,17 +81,17 @@ def test_a_look_at_a_number_is_caught(
     assert [wait.partition(" ")[0] for wait in waits] == ["item"]
 
 
-def trained(task: Any, config: FitConfig, device: torch.device) -> _Training[Any]:
-    """A fit after one step."""
-    training = _Training(task, config, device)
-    training._step(next(task.training_batches(training.order, 1)))
-    return training
+def trained(task: Any, config: FitConfig, device: torch.device) -> SupervisedLearner[Any]:
+    """A learner after one step."""
+    learner = SupervisedLearner(task, config, device)
+    learner._step(next(task.training_batches(learner.order, 1)))
+    return learner
 
 
-def outside_of(training: _Training[Any]) -> list[str]:
+def outside_of(learner: SupervisedLearner[Any]) -> list[str]:
     """The parameters whose memory is not that of the vector that the optimiser changes."""
-    vector = training.weights.vector.untyped_storage().data_ptr()
-    named = training.model.named_parameters()
+    vector = learner.weights.vector.untyped_storage().data_ptr()
+    named = learner.model.named_parameters()
     return [name for name, p in named if p.untyped_storage().data_ptr() != vector]
 
 
@@ -99,13 +99,13 @@ def outside_of(training: _Training[Any]) -> list[str]:
 def test_all_weights_lie_in_the_vector(core: Core, drives: Drives, a_gpu: SomeGPU) -> None:
     config = replace(WORLD_MODEL, core=core, layers=2)
     with a_gpu():
-        training = trained(DrivingTask(drives, config, GPU), config, GPU)
-        assert outside_of(training) == []
-        assert training.average is not None
+        learner = trained(DrivingTask(drives, config, GPU), config, GPU)
+        assert outside_of(learner) == []
+        assert learner.average is not None
         # What cuDNN's own function would do.
-        weight = next(iter(training.model.parameters()))
+        weight = next(iter(learner.model.parameters()))
         weight.data = weight.data.clone()
-        assert len(outside_of(training)) == 1
+        assert len(outside_of(learner)) == 1
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -115,9 +115,9 @@ def test_the_lstm_lies_where_cudnn_looks_for_it(
     """All weights by layer, then all biases, from the beginning of the memory and without gaps."""
     config = replace(WORLD_MODEL, layers=layers)
     with a_gpu():
-        training = trained(DrivingTask(drives, config, GPU), config, GPU)
-        assert training.average is not None
-        for model in (training.model, training.average.model):
+        learner = trained(DrivingTask(drives, config, GPU), config, GPU)
+        assert learner.average is not None
+        for model in (learner.model, learner.average.model):
             core = model.get_submodule("core")
             expected = [
                 getattr(core, f"{kind}_{of}_l{layer}")
@@ -130,21 +130,18 @@ def test_the_lstm_lies_where_cudnn_looks_for_it(
                 assert other.storage_offset() == one.storage_offset() + one.numel()
 
 
-MakeTask = Callable[[Any, torch.device], Any]
-
-
 def epochs(
-    make_task: MakeTask, config: FitConfig, device: torch.device, folder: Path | None = None
+    make_task: TaskFactory, config: FitConfig, device: torch.device, folder: Path | None = None
 ) -> list[Epoch]:
     """All epochs of a fit, each saved; those that are left, if the folder has a checkpoint."""
-    resume = None
+    left: dict[str, Any] = {}
     if folder is not None and (folder / checkpoint.FILE).exists():
-        resume = checkpoint.load(folder, device)
+        left = where_it_was_left(folder)
     done = []
-    for epoch in fit(make_task(config, device), config, device, resume):
+    for epoch in fit(make_task(config, device), config, device, **left):
         done.append(epoch)
         if folder is not None:
-            checkpoint.save(folder, epoch.state())
+            save(folder, epoch, config)
             break
     return done
 
@@ -153,7 +150,7 @@ def epochs(
 @pytest.mark.parametrize(
     "config",
     [replace(WORLD_MODEL, core=core, layers=2, noise=0.0, sampling_rate=0.0) for core in CORES]
-    + [gnn(family, averaging=0.5, normalization="batch") for family in FAMILIES],
+    + [gnn(family, averaging=0.5, normalization="batch") for family in KEYS],
     ids=lambda config: config.title,
 )
 def test_a_fit_goes_on_where_another_device_left_it(
@@ -165,7 +162,7 @@ def test_a_fit_goes_on_where_another_device_left_it(
     a_gpu: SomeGPU,
 ) -> None:
     """Three epochs on devices in turn equal those of one, but for the order of sums."""
-    make_task: MakeTask = partial(MoleculeTask, molecules)
+    make_task: TaskFactory = partial(MoleculeTask, molecules)
     if isinstance(config, WorldModelConfig):
         make_task = partial(DrivingTask, drives)
     undisturbed = epochs(make_task, config, CPU)
@@ -185,12 +182,12 @@ def test_a_fit_goes_on_where_another_device_left_it(
 def test_training_notices_that_cudnn_took_the_weights_away(drives: Drives, a_gpu: SomeGPU) -> None:
     """What `nn.LSTM.flatten_parameters` does where there is cuDNN: training would do nothing."""
     with a_gpu():
-        training = trained(DrivingTask(drives, WORLD_MODEL, GPU), WORLD_MODEL, GPU)
-        core = training.model.get_submodule("core")
+        learner = trained(DrivingTask(drives, WORLD_MODEL, GPU), WORLD_MODEL, GPU)
+        core = learner.model.get_submodule("core")
         for parameter in core.parameters():
             parameter.data = parameter.data.clone()
         with pytest.raises(RuntimeError, match="has left the vector"):
-            training.train(1)
+            learner.advance(1)
 
 
 class Watched(DrivingTask):
@@ -210,13 +207,13 @@ class Watched(DrivingTask):
 
 
 @pytest.mark.parametrize("device", [CPU, GPU], ids=str)
-def test_first_steps_are_on_the_heaviest_batch_and_evaluate_warm(
+def test_a_probe_begins_with_the_heaviest_batch_and_evaluates_warm(
     device: torch.device, drives: Drives, a_gpu: SomeGPU
 ) -> None:
     Watched.noted = noted = []
     on_a_gpu = device == GPU
     with a_gpu() if on_a_gpu else nullcontext():
-        first_steps(Watched(drives, WORLD_MODEL, device), WORLD_MODEL, device)
+        SupervisedLearner(Watched(drives, WORLD_MODEL, device), WORLD_MODEL, device).probe()
     assert noted[0] == "step at 0.50"
     assert len([each for each in noted if each.startswith("step")]) == (5 if on_a_gpu else 3)
     assert noted.count("evaluation") == (2 if on_a_gpu else 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from odd_molecules import with_odd_ones
+from family_contracts import KEYS, doubled, is_the_same_filled_up
 from pretended_gpu import GPU, PretendedGPU, pretended_gpu
 from real_gpu import RealGPU
 from torch import Tensor
@@ -19,44 +19,21 @@ from datasets.dense_graphs import DenseStore
 from datasets.graphs import Graphs, GraphStore
 from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
-from datasets.stores import DENSE_ATOMS, Batch, Store
+from datasets.stores import DENSE_ATOMS
 from trainables import molecules as module
-from trainables.models.gnn import FAMILIES, GNN, Edges, Family, GNNConfig
+from trainables.models.gnn import GNN, Edges, GNNConfig
 from trainables.molecules import MoleculeTask, predict
 
 CPU = torch.device("cpu")
-VARIANTS = list(product(FAMILIES, ["bonds", "distances"]))
+VARIANTS = list(product(KEYS, ["bonds", "distances"]))
 SMALL, LARGE = DENSE_ATOMS, 0
 """Atoms up to which molecules are filled up: all of them here, or none."""
 
 
-def small(family: Family, edges: Edges, **fields: Any) -> GNNConfig:
+def small(family: str, edges: Edges, **fields: Any) -> GNNConfig:
     return GNNConfig(
         **{"family": family, "edges": edges, "width": 8, "depth": 3, "heads": 3, **fields}
     )
-
-
-def doubled(batch: Batch) -> Batch:
-    """In 64 bits, where sums in another order agree to 1e-9."""
-    of = ("node_features", "positions", "targets")
-    return replace(batch, **{name: getattr(batch, name).double() for name in of})
-
-
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-
-
-def passed(config: GNNConfig, store: Store, chosen: Tensor) -> dict[str, Tensor | None]:
-    """All that comes of a pass in training and one after it, by name: predictions, gradients,
-    running statistics."""
-    torch.manual_seed(0)
-    model = GNN(config, Standardizer(mean=3.0, std=0.5)).double()
-    batch = doubled(store.select(chosen))
-    trained = model(batch)
-    (trained - batch.targets).square().mean().backward()
-    gradients = {f"gradient of {name}": p.grad for name, p in model.named_parameters()}
-    evaluated = model.eval()(batch).detach()
-    return {"trained": trained.detach(), "evaluated": evaluated, **gradients, **model.state_dict()}
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
@@ -65,17 +42,8 @@ def passed(config: GNNConfig, store: Store, chosen: Tensor) -> dict[str, Tensor 
 def test_filled_up_molecules_teach_and_are_predicted_as_listed_ones(
     family, edges, head, normalization, molecules
 ):
-    """Molecules of several sizes, a lone atom and an atom without neighbours among them."""
     config = small(family, edges, head=head, normalization=normalization, cutoff=3.0)
-    graphs, chosen = with_odd_ones(molecules.graphs), torch.tensor([3, 120, 119, 0, 121, 3, 50])
-    found = passed(config, DenseStore(graphs, CPU, config.pair_cutoff), chosen)
-    expected = passed(config, GraphStore(graphs, CPU, config.pair_cutoff), chosen)
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        other = found[name]
-        assert (other is None) == (value is None), name
-        if value is not None and other is not None:
-            close(other, value)
+    is_the_same_filled_up(config, molecules)
 
 
 def learned(data: MoleculeSet, config: GNNConfig, device: torch.device) -> dict[str, Tensor]:

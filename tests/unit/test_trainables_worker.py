@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from fake_study import FakeOptions, open_fake
 from fake_task import FakeConfig, FakeTask
+from guessing import Guessing, GuessingProblem
 
 from trainables import checkpoint, worker
+from trainables.fit import SupervisedProblem
+from trainables.learner import Snapshot
 from trainables.message import DEPTH, Message
 from trainables.trial_spec import TrialSpec
 from trainables.worker import Worker
@@ -56,8 +60,12 @@ class Timed(FakeTask):
         yield from super().training_batches(generator, epoch)
 
 
+def timed(clock: Clock) -> SupervisedProblem:
+    return SupervisedProblem(partial(Timed, clock=clock), "of nothing")
+
+
 def begun(spec: TrialSpec) -> Worker:
-    return Worker(spec, FakeTask, CPU)
+    return Worker(spec, open_fake(FakeOptions()), CPU)
 
 
 def messages(trial: Worker) -> Iterator[Message]:
@@ -105,13 +113,13 @@ def test_epochs_are_cut_when_it_is_time(
 ) -> None:
     """From message to message, not from rung to rung."""
     paced = replace(spec, rungs=(3,), report_every=seconds)
-    assert epochs(Worker(paced, partial(Timed, clock=clock), CPU)) == expected
+    assert epochs(Worker(paced, timed(clock), CPU)) == expected
 
 
 def test_what_others_do_between_two_messages_is_no_time_of_the_trial(
     spec: TrialSpec, clock: Clock
 ) -> None:
-    trial = Worker(replace(spec, report_every=2.0), partial(Timed, clock=clock), CPU)
+    trial = Worker(replace(spec, report_every=2.0), timed(clock), CPU)
     found = []
     for message in messages(trial):
         found.append([row["epoch"] for row in message.epochs])
@@ -139,7 +147,7 @@ def test_a_checkpoint_holds_what_is_reported(spec: TrialSpec, report_every: floa
     for message in messages(begun(replace(spec, rungs=(2, 4), report_every=report_every))):
         reported += message.epochs
         session = Path(spec.folder).parents[1]
-        state = checkpoint.load(session / message.checkpoint, CPU)
+        state = checkpoint.load(session / message.checkpoint)
         assert state["history"] == reported
         assert state["epoch"] == len(reported)
         assert message.checkpoint == f"session-0001/trial-00004/checkpoint_{len(reported):06d}"
@@ -220,9 +228,35 @@ def test_a_lack_of_memory_for_the_data_is_said(spec: TrialSpec) -> None:
         raise MemoryError("planted")
 
     for each in (spec, replace(spec, resume="/nowhere/s/t/checkpoint_000001", rungs=(1,))):
-        message = Worker(each, no_room, CPU).work()
+        message = Worker(each, SupervisedProblem(no_room, "of nothing"), CPU).work()
         assert (message.epochs, message.checkpoint) == ((), "")
         assert message.out_of_memory
+
+
+def test_a_lack_of_memory_for_what_was_learned_before_is_said(spec: TrialSpec) -> None:
+    """And no epoch, for each was heard of."""
+
+    class NoRoom(Guessing):
+        def restore(self, snapshot: Snapshot) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory: planted")
+
+    name = Worker(spec, GuessingProblem(), CPU).work().checkpoint
+    again = replace(spec, resume=str(root(spec) / name), rungs=(1,))
+    message = Worker(again, GuessingProblem(NoRoom), CPU).work()
+    assert (message.epochs, message.checkpoint, message.failure) == ((), "", "")
+    assert message.out_of_memory == "CUDA out of memory: planted"
+
+
+def test_metrics_that_are_not_finite_are_a_failure(spec: TrialSpec) -> None:
+    class Infinite(Guessing):
+        def advance(self, epoch: int) -> dict[str, Any]:
+            return super().advance(epoch) if epoch < 3 else {"validation/score": math.inf}
+
+    trial = Worker(replace(spec, report_every=math.inf), GuessingProblem(Infinite), CPU)
+    message = trial.work()
+    assert [row["epoch"] for row in message.epochs] == [1, 2]
+    assert message.failure == "validation/score is inf after epoch 3"
+    assert (message.checkpoint, message.out_of_memory) == ("", "")
 
 
 def test_what_is_no_fault_of_the_numbers_is_raised(spec: TrialSpec) -> None:
@@ -251,15 +285,24 @@ def test_a_trial_that_goes_on_reports_what_is_new(spec: TrialSpec) -> None:
     (message,) = messages(trial)
     assert [row["epoch"] for row in message.epochs] == [3, 4, 5, 6]
     assert [row["validation/score"] for row in message.epochs] == whole[2:]
-    state = checkpoint.load(root(spec) / message.checkpoint, CPU)
+    state = checkpoint.load(root(spec) / message.checkpoint)
     assert [row["epoch"] for row in state["history"]] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_trial_that_had_done_all_its_epochs_sends_an_empty_message(spec: TrialSpec) -> None:
-    message = resumed_after(spec, CONFIG.epochs).work()
-    assert (message.epochs, message.failure, message.out_of_memory) == ((), "", "")
-    state = checkpoint.load(root(spec) / message.checkpoint, CPU)
+@pytest.mark.parametrize("report_every", [0, math.inf])
+def test_a_trial_that_had_done_all_its_epochs_names_its_last_checkpoint_and_does_not_train(
+    spec: TrialSpec, monkeypatch: pytest.MonkeyPatch, report_every: float
+) -> None:
+    """Whoever trained the last epoch may have died before it was heard."""
+    trial = resumed_after(spec, CONFIG.epochs, report_every=report_every)
+    monkeypatch.setattr(trial.loop, "step", None)
+    message = trial.work()
+    assert (message.number, message.epochs) == (4, ())
+    assert (message.failure, message.out_of_memory) == ("", "")
+    assert message.checkpoint == "session-0001/trial-00004/checkpoint_000006"
+    state = checkpoint.load(root(spec) / message.checkpoint)
     assert state["epoch"] == CONFIG.epochs
+    assert not (root(spec) / "session-0002").exists(), "nothing is written again"
 
 
 def test_a_trial_that_goes_on_from_a_rung_reports_it_before_it_trains(
@@ -267,7 +310,7 @@ def test_a_trial_that_goes_on_from_a_rung_reports_it_before_it_trains(
 ) -> None:
     """The verdict there may not have been heard."""
     trial = resumed_after(spec, 2, rungs=(2, 4))
-    monkeypatch.setattr(trial.stepper, "step", None)
+    monkeypatch.setattr(trial.loop, "step", None)
     message = trial.work()
     assert (message.epochs, message.checkpoint) == (
         (),

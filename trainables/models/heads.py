@@ -1,6 +1,7 @@
 """From the features of the nodes to one number a molecule.
 
-A head also gets the linear layer, or nothing, that its body leaves to it (`PlainBody.last`).
+A head also gets the linear layer, or nothing, that its body leaves to it, see
+`trainables.models.family.Family`.
 
 Shapes below: nodes N, pairs P, graphs G, width W.
 """

@@ -1,6 +1,10 @@
 """Normalisation of node features where some rows may be no nodes."""
 
+from typing import Literal
+
 from torch import Tensor, nn
+
+Normalization = Literal["none", "batch", "layer"]
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -31,3 +35,10 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 def normalized(norm: nn.Module, x: Tensor, there: Tensor | None) -> Tensor:
     """Normalises by any kind of norm: (N, W), which rows are nodes (N,) bool or None -> (N, W)."""
     return norm(x, there) if isinstance(norm, MaskedBatchNorm) else norm(x)
+
+
+def norm_of(kind: Normalization, width: int) -> nn.Module:
+    """Makes a norm of node features (N, W)."""
+    if kind == "batch":
+        return MaskedBatchNorm(width)
+    return nn.LayerNorm(width) if kind == "layer" else nn.Identity()

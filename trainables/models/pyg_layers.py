@@ -30,7 +30,7 @@ class BondAttention(GATConv):
 
 class SoftmaxConvolution(GENConv):
     """GENConv (Li et al. 2020), aggregated by softmax, over bonds without features or pairs with
-    vectors, see `trainables.models.convolutions`."""
+    vectors, see `trainables.models.families.deepgcn`."""
 
     def __init__(self, width: int, pair_features: int | None) -> None:
         super().__init__(width, width, learn_t=True, norm="layer", edge_dim=pair_features)

@@ -101,7 +101,7 @@ class WorldModelConfig(FitConfig):
     """Peak step size of AdamW."""
 
     schedule: Schedule = "cosine"
-    """Course of the learning rate after the warm-up: constant, or half a cosine down to 0."""
+    """Learning-rate schedule after the warm-up: constant, or half a cosine down to 0."""
 
     warmup: float = 0.05
     """Share of all steps over which the learning rate first rises linearly to its peak."""

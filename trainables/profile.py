@@ -1,15 +1,17 @@
-"""What a configuration will take, from its first two steps."""
+"""What a trial of a configuration will take."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from datasets.errors import described
 from datasets.machine import memory_left
+from record.trial import Searched
 from trainables import checkpoint
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 from trainables.device import (
     card_gib,
     give_back_memory,
@@ -17,13 +19,12 @@ from trainables.device import (
     pick_device,
     ran_out_of_memory,
 )
-from trainables.fit import first_steps
-from trainables.stepper import TaskFactory
+from trainables.problem import Context, Problem
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What came of a rehearsal.
+class ProfileResult:
+    """What a trial of a configuration takes, or why it cannot be trained.
 
     Attributes:
         epoch_seconds: An epoch, with its evaluation.
@@ -43,12 +44,12 @@ class Rehearsal:
     card_gib: float = 0.0
 
 
-def rehearse(config: FitConfig, make_task: TaskFactory, cpus: int, gpus: float) -> Rehearsal:
-    """Takes two steps, evaluates, saves a checkpoint and loads it again.
+def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) -> ProfileResult:
+    """Begins a trial, probes it, saves a checkpoint and loads it again.
 
     Args:
         config: What to try.
-        make_task: See `TaskFactory`.
+        problem: What it learns from.
         cpus: Cores of a trial.
         gpus: Its share of a GPU.
 
@@ -60,18 +61,17 @@ def rehearse(config: FitConfig, make_task: TaskFactory, cpus: int, gpus: float) 
         give_back_memory(device)
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        task = make_task(config, device)
-        begun = first_steps(task, config, device)
+        learner = problem.learner(config, Searched(0), Context(device, cpus))
+        probe = learner.probe()
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint.save(Path(folder), begun.state)
-            checkpoint.load(Path(folder), device)
+            checkpoint.save(Path(folder), checkpoint.state_of(probe.snapshot, asdict(config), ()))
+            checkpoint.load(Path(folder))
             size = (Path(folder) / checkpoint.FILE).stat().st_size
-        seconds = task.steps_per_epoch() * begun.step_seconds + begun.evaluation_seconds
         card = card_gib() if device.type == "cuda" else 0.0
-        return Rehearsal(seconds, memory_gib(device), size, card_gib=card)
+        return ProfileResult(probe.epoch_seconds, memory_gib(device), size, card_gib=card)
     except Exception as error:
-        problem = f"{type(error).__name__}: {described(error)}"
-        return Rehearsal(problem=problem, no_room=ran_out_of_memory(error))
+        words = f"{type(error).__name__}: {described(error)}"
+        return ProfileResult(problem=words, no_room=ran_out_of_memory(error))
 
 
 def room_gib(gpus: float, trials: int) -> float:

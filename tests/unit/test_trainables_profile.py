@@ -1,44 +1,43 @@
 """What a configuration will take, and how much there is of it."""
 
-from functools import partial
-
 import pytest
 import torch
 from pretended_gpu import GPU, pretended_gpu
 
 from datasets.sources import MoleculeSet
-from trainables import rehearsal
+from trainables import profile as profiling
 from trainables.models.gnn import GNNConfig
-from trainables.molecules import MoleculeTask
-from trainables.rehearsal import rehearse, room_gib
+from trainables.molecules import MoleculeProblem
+from trainables.profile import profile, room_gib
 
 
 def test_trials_share_the_memory_that_this_process_may_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """That of a container or a job, not of the machine that it runs on."""
-    monkeypatch.setattr(rehearsal, "memory_left", lambda: 8 * 2**30)
+    monkeypatch.setattr(profiling, "memory_left", lambda: 8 * 2**30)
     assert room_gib(0, 1) == 8
     assert room_gib(0, 4) == 2
 
 
 def test_a_trial_on_a_gpu_has_its_share_of_the_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "card_gib", lambda: 24.0)
+    monkeypatch.setattr(profiling, "card_gib", lambda: 24.0)
     assert room_gib(0.25, 7) == 6.0
     assert room_gib(1, 1) == 24.0
 
 
-def test_a_rehearsal_on_a_gpu_counts_its_own_memory_and_that_of_the_card(
+def test_a_profile_on_a_gpu_counts_its_own_memory_and_that_of_the_card(
     molecules: MoleculeSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the one before left is given back first, and its peak forgotten."""
     order: list[str] = []
     config = GNNConfig(width=8, depth=2, batch_size=32)
     with pretended_gpu(monkeypatch):
-        monkeypatch.setattr(rehearsal, "pick_device", lambda *_: GPU)
+        monkeypatch.setattr(profiling, "pick_device", lambda *_: GPU)
         for name in ("empty_cache", "reset_peak_memory_stats"):
             monkeypatch.setattr(torch.cuda, name, lambda *_, name=name: order.append(name))
-        done = rehearse(config, partial(MoleculeTask, molecules), cpus=1, gpus=1)
+        problem = MoleculeProblem(molecules)
+        done = profile(config, problem, cpus=1, gpus=1)
     assert done.problem == ""
     assert (done.memory_gib, done.card_gib) == (1.5, 80)
     assert order[:2] == ["empty_cache", "reset_peak_memory_stats"]

@@ -1,0 +1,72 @@
+"""How a study of drives is scored and shown."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis.curves import Learning, curve, recorded
+from analysis.dreams import checked, dream
+from analysis.scorecard import Scorecard
+from record.outcomes import Outcomes
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from trainables.driving import STRIDE, DrivingProblem
+from trainables.rollout import CONTEXT
+
+if TYPE_CHECKING:
+    from analysis.cards import Card
+
+
+class DrivingScorecard(Scorecard):
+    """Scores free-running rollouts by their squared errors.
+
+    The score is the skill: its reference is the error of freezing the last frame of the context.
+    """
+
+    unit = "episodes"
+    heading = "Rollouts of the test episodes"
+    remark = (
+        f"A test rollout begins with the first {CONTEXT} frames of its episode; those of the "
+        f"validation split begin every {STRIDE} frames, so that the two skills are not of windows "
+        "alike: compare configurations within a column. Shorter episodes than a rollout are left "
+        "out of both."
+    )
+
+    def outcomes(
+        self, problem: DrivingProblem, trial: Trial, model: Mapping[str, Any]
+    ) -> Outcomes:
+        """Rolls the test episodes out; see `analysis.scorecard.Scorecard`."""
+        network = checked(trial, {"config": trial.config, "model": model}, problem.drives)
+        made = dream(network, problem.drives)
+        errors, reference = made.free_running(problem.horizon)
+        return Outcomes(errors, reference, vars(made))
+
+    def learning(self, study: RecordedStudy) -> Learning:
+        """One-step errors, compared with copying the frame before; those of the train split are of
+        some of its episodes, after the epoch."""
+        best = study.best_or_refuse()
+        share = recorded(best, "validation/persistence_ratio")
+        return Learning(
+            quantity="one-step mean squared error\n(squared pixel values)",
+            name="mse",
+            unit="squared pixel values",
+            train=lambda trial: curve(trial, "train/mse"),
+            validation=lambda trial: curve(trial, "validation/mse"),
+            reference="copying the last frame",
+            level=recorded(best, "validation/mse") / share,
+            mark="copying the last frame",
+            during=False,
+            caption="Mean squared error over the epochs, of the best trial and of the baseline.",
+        )
+
+    def cards(self, study: RecordedStudy) -> "Iterator[Card]":
+        """Rollouts of the best trial and the baselines."""
+        from analysis import rollouts  # draws, which a node that scores need not
+
+        yield rollouts.make(study)
+
+    def published(self, study: RecordedStudy) -> str:
+        """The published homework's one-step errors."""
+        from analysis.published import of_drives
+
+        del study
+        return of_drives().markdown()

@@ -1,0 +1,111 @@
+"""Keeps in MLflow what the analyses look at: weights, and outcomes on the test split."""
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+from datasets.errors import InputError
+from engine.prepare import Prepared
+from engine.retention import kept
+from engine.scoring import ToScore
+from record.events import Scored
+from record.mlflow_tracker import not_recorded
+from record.outcomes import FILE, Outcomes
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from trainables import checkpoint
+
+SCORE = "test/score"
+"""Name of a trial's score on the test split, in the log."""
+
+
+def keep(prepared: Prepared, study: RecordedStudy) -> None:
+    """Puts into MLflow, of the best finished trial and the baseline of each group and of all
+    finals, the weights and the outcomes on the test split.
+
+    Args:
+        prepared: The study, in a session.
+        study: The same as it is recorded.
+
+    Raises:
+        NotRecorded: If MLflow does not take it.
+        OSError: If the log does not, or a checkpoint cannot be read.
+    """
+    keeper = _Keeper(prepared, study)
+    keeper.keep_weights()
+    keeper.score()
+
+
+class _Keeper:
+    def __init__(self, prepared: Prepared, study: RecordedStudy) -> None:
+        self.command = prepared.command
+        self.open = prepared.open
+        self.state = prepared.open.state
+        self.checkpoints = prepared.checkpoints
+        self.backend = prepared.backend
+        self.study = study
+
+    @cached_property
+    def shown(self) -> set[int]:
+        """Numbers of the trials that analyses look at, as far as MLflow has them."""
+        there = self.open.tracker.numbers() - self.state.discarded
+        return kept(self.state, self.command.study.by, count=0) & there
+
+    def keep_weights(self) -> None:
+        """Puts weights into MLflow; says where a checkpoint is gone."""
+        for number in sorted(self.shown):
+            folder = self.checkpoints.latest(number)
+            if folder is None:
+                self.command.say(f"trial {number}: its checkpoint is gone")
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                weights = Path(scratch) / "weights"
+                checkpoint.export_weights(folder, weights)
+                epochs = self.state.trial(number).config["epochs"]
+                if checkpoint.load_weights(weights)["epoch"] != epochs:
+                    self.command.say(f"trial {number}: the checkpoint of its last epoch is gone")
+                    continue
+                self.open.tracker.attach(number, weights)
+
+    def score(self) -> None:
+        """Scores what was not scored before, and says in the log that it was."""
+        if (scorecard := self.command.study.scorecard) is None:
+            return
+        with not_recorded(network=False):
+            shown = [t for t in self.study.every if t.number in self.shown]
+            known = [(trial, self._outcomes(trial)) for trial in shown]
+        for trial, outcomes in known:
+            if outcomes is not None:  # a session that was killed may have left it at that
+                self._log(trial, outcomes)
+        asked = [self._to_score(trial) for trial, outcomes in known if outcomes is None]
+        if asked := [each for each in asked if each is not None]:
+            trials = f"{len(asked)} trial{'s' * (len(asked) > 1)}"
+            self.command.say(f"scoring {trials} on the test split")
+            found = self.backend.score_all(asked, scorecard)
+            for each, outcomes in zip(asked, found, strict=True):
+                self._take(each.trial, outcomes)
+
+    def _outcomes(self, trial: Trial) -> Outcomes | None:
+        """What is kept of a trial; None if that is damaged, too."""
+        try:
+            return self.study.artifacts.outcomes(trial)
+        except InputError as error:
+            self.command.say(str(error))
+            return None
+
+    def _to_score(self, trial: Trial) -> ToScore | None:
+        folder = self.checkpoints.latest(trial.number)
+        return None if folder is None else ToScore(trial, str(folder))
+
+    def _take(self, trial: Trial, outcomes: Outcomes | str) -> None:
+        if isinstance(outcomes, str):
+            self.command.say(f"trial {trial.number} was not scored: {outcomes}")
+            return
+        with not_recorded(network=False):
+            self.study.artifacts.keep_outcomes(trial, outcomes)
+        self._log(trial, outcomes)
+
+    def _log(self, trial: Trial, outcomes: Outcomes) -> None:
+        if trial.number not in self.state.scores:
+            score, now = {SCORE: outcomes.score}, self.open.history.now()
+            self.open.history.add(Scored(trial.number, score, FILE, now))

@@ -1,0 +1,127 @@
+"""What every learner has to do: the tests that each kind of learner inherits."""
+
+import io
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from contracts import BY_A_CLOCK
+from torch import Tensor
+
+from trainables.learner import Learner, Snapshot
+
+Begin = Callable[[], Learner]
+"""Begins a trial of one configuration, which has at least three epochs; the same each time."""
+
+
+def read_again(snapshot: Snapshot) -> Snapshot:
+    """The snapshot as it is read from a file: on the CPU, and nothing but plain values in it."""
+    file = io.BytesIO()
+    torch.save(vars(snapshot), file)
+    file.seek(0)
+    return Snapshot(**torch.load(file, map_location="cpu", weights_only=True))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal to the last bit, tensors and what holds them included."""
+    match one:
+        case Tensor():
+            return one.dtype == other.dtype and torch.equal(one, other)
+        case dict():
+            return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+        case list() | tuple():
+            return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def assert_same(one: Snapshot, other: Snapshot) -> None:
+    for part in ("model", "training"):
+        mine, its = getattr(one, part), getattr(other, part)
+        assert mine.keys() == its.keys()
+        assert [name for name in mine if not same(mine[name], its[name])] == [], part
+
+
+def layout(value: Any) -> Any:
+    """Which tensors there are, of which shapes and kinds of number, and under which names."""
+    match value:
+        case Tensor():
+            return tuple(value.shape), value.dtype
+        case dict():
+            return {name: layout(each) for name, each in value.items()}
+        case list() | tuple():
+            return [layout(each) for each in value]
+    return None
+
+
+def advanced(learner: Learner, *epochs: int) -> list[dict[str, float]]:
+    """Does some epochs; what they gave, but for what a clock decides."""
+    done = [learner.advance(epoch) for epoch in epochs]
+    return [{k: v for k, v in each.items() if k not in BY_A_CLOCK} for each in done]
+
+
+class LearnerContract:
+    """Subclasses have a fixture ``begin`` that gives a `Begin`."""
+
+    def test_metrics_are_finite_numbers_by_name(self, begin: Begin) -> None:
+        metrics = begin().advance(1)
+        assert metrics
+        for name, value in metrics.items():
+            assert "/" in name
+            assert math.isfinite(value), name
+
+    def test_the_same_configuration_learns_the_same(self, begin: Begin) -> None:
+        one, other = begin(), None
+        first = advanced(one, 1, 2)
+        torch.rand(3)
+        other = begin()
+        assert advanced(other, 1, 2) == first
+        assert_same(read_again(other.snapshot()), read_again(one.snapshot()))
+
+    def test_who_was_restored_is_where_the_other_was(self, begin: Begin) -> None:
+        whole, resumed = begin(), begin()
+        whole.advance(1)
+        left = read_again(whole.snapshot())
+        resumed.restore(left)
+        assert_same(read_again(resumed.snapshot()), left)
+        assert resumed.evaluator is None or not resumed.evaluator.training
+
+    def test_who_was_restored_goes_on_as_if_there_had_been_no_interruption(
+        self, begin: Begin
+    ) -> None:
+        whole = begin()
+        whole.advance(1)
+        left = read_again(whole.snapshot())
+        expected, end = advanced(whole, 2, 3), read_again(whole.snapshot())
+        resumed = begin()
+        torch.rand(3)
+        resumed.restore(left)
+        assert advanced(resumed, 2, 3) == expected
+        assert_same(read_again(resumed.snapshot()), end)
+
+    def test_a_snapshot_is_not_changed_by_the_epochs_after_it(self, begin: Begin) -> None:
+        """Neither in whom it was taken of, nor in whom it was restored in."""
+        whole, resumed = begin(), begin()
+        whole.advance(1)
+        taken = whole.snapshot()
+        before = read_again(taken)
+        whole.advance(2)
+        assert_same(read_again(taken), before)
+        given = deepcopy(before)
+        resumed.restore(given)
+        resumed.advance(2)
+        assert_same(given, before)
+
+    def test_who_predicts_is_in_evaluation_mode_after_an_epoch(self, begin: Begin) -> None:
+        learner = begin()
+        learner.advance(1)
+        assert learner.evaluator is None or not learner.evaluator.training
+
+    def test_a_probe_leaves_a_snapshot_as_large_as_one_after_an_epoch(self, begin: Begin) -> None:
+        learner = begin()
+        learner.advance(1)
+        probe = begin().probe()
+        assert probe.epoch_seconds > 0
+        found, expected = read_again(probe.snapshot), read_again(learner.snapshot())
+        assert layout(vars(found)) == layout(vars(expected))

@@ -1,0 +1,127 @@
+"""The pages that a user reads, README.md and docs/*.md: their commands, and a way to run them.
+
+Each line of a block marked ``sh`` is a command. A test executes it, or `NOT_EXECUTED` says why
+none does; unit/test_pages.py holds every page to that.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+
+from places import ROOT
+
+PAGES = {
+    file.relative_to(ROOT).as_posix(): file.read_text()
+    for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+"""Path from the project's folder -> text."""
+
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: how each is marked, and its text without the indent."""
+    return [(marked, dedent(block)) for _, marked, block in BLOCK.findall(text)]
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a page, each in one line and without its comment."""
+    block = "\n".join(block for marked, block in blocks(text) if marked == "sh")
+    lines = re.sub(r"\s*\\\n\s*", " ", block).splitlines()
+    return [command for line in lines if (command := re.sub(r"(^|\s+)#.*", "", line).strip())]
+
+
+COMMANDS = [*dict.fromkeys(command for text in PAGES.values() for command in commands(text))]
+"""Those of all pages; one that several pages have is there once."""
+
+
+def beginning(*words: str) -> list[str]:
+    """The commands that begin so."""
+    return [command for command in COMMANDS if command.startswith(" ".join(words))]
+
+
+BENCHMARKS = [
+    command
+    for script in (
+        *("batching", "training_step", "driving_step", "plain_study", "recording_cost"),
+        *("large_study", "scale", "driver_cost", "gpu", "chaos"),
+    )
+    for command in beginning(f"python benchmarks/{script}.py")
+]
+DOCTOR = beginning("python studies/doctor.py")
+REPLAYS = beginning("python studies/replay.py")
+EXPORTS = beginning("python studies/export.py")
+DRY_RUNS = [command for command in COMMANDS if command.endswith(" --dry-run")]
+STUDIES = [
+    command
+    for command in beginning("python studies/")
+    if command not in (*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS)
+]
+ANALYSES = beginning("python analysis/")
+MAKE = beginning("make ")
+OWN = commands(PAGES["docs/your-own-study.md"])
+CLUSTERS = [line for line in commands(PAGES["README.md"]) if line.startswith("ray ")]
+
+EXECUTED = {
+    "acceptance/test_benchmarks.py": BENCHMARKS,
+    "acceptance/test_clusters.py": CLUSTERS,
+    "acceptance/test_page_commands.py": [
+        *(*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS, *STUDIES, *ANALYSES, *MAKE)
+    ],
+    "acceptance/test_your_own_study.py": OWN,
+}
+"""Test file -> the commands that it executes."""
+
+AWS = "needs an AWS account; tests/cluster/aws.py does the same in a cloud that does not exist"
+ON_PREM = "needs machines of one's own; tests/cluster/on_prem.py does the same with some made up"
+JOB = "takes place on the head of a cluster; tests/cluster/aws.py submits such a job"
+SLURM = "needs a batch system, and is a script of it"
+HOURS = "trains for hours; tests/integration/test_benchmarks_fits.py makes one of the fits"
+DRAWN = "writes docs/; the unit tests of benchmarks draw each figure and fill each table"
+
+NOT_EXECUTED: Mapping[str, str] = {
+    "aws cloudformation deploy": AWS,
+    "aws cloudformation describe-stacks": AWS,
+    "ray submit cluster.yaml studies/gnn_sweep.py -- --trials 64": AWS,
+    "cd ~/orrery": JOB,
+    "ray job submit": JOB,
+    "export RAY_UP_enable_autoscaler_v2=0": ON_PREM,
+    "ray up clusters/on-prem.yaml": ON_PREM,
+    "ray submit clusters/on-prem.yaml": ON_PREM,
+    "taskset --cpu-list 0-3": "needs four cores; acceptance/test_machines.py takes one away",
+    "docker run": "needs Docker; acceptance/test_machines.py makes such a container itself",
+    'cd "$SLURM_SUBMIT_DIR"': SLURM,
+    "export TMPDIR=/tmp": SLURM,
+    "srun python studies/gnn_sweep.py": SLURM,
+    "python benchmarks/gnn_fits.py": HOURS,
+    "python benchmarks/driving_fits.py": HOURS,
+    "python benchmarks/gnn_figures.py": DRAWN,
+    "python benchmarks/driving_figures.py": DRAWN,
+}
+"""How a command begins that no test executes -> why not."""
+
+
+def accounts(command: str) -> list[str]:
+    """What accounts for a command: a test file that executes it, or a reason why none does."""
+    executed = [test for test, theirs in EXECUTED.items() if command in theirs]
+    return executed + [why for how, why in NOT_EXECUTED.items() if command.startswith(how)]
+
+
+def executed(command: str, where: Path, *more: str) -> str:
+    """Runs a command in another folder, with more arguments; returns what it printed."""
+    _, script, *arguments = shlex.split(command)
+    arguments = [str(ROOT / each) if each.startswith("../") else each for each in arguments]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments, *more],
+        cwd=where,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
