@@ -143,7 +143,7 @@ def frame(entries: Sequence[Entry]) -> pd.DataFrame:
                         "prediction": picture,
                         "horizon": np.arange(1, errors.shape[1] + 1),
                         "mse (squared pixel values)": errors.mean(axis=0),
-                        "psnr (dB)": psnr(torch.from_numpy(errors)).mean(dim=0),
+                        "psnr (dB)": psnr(torch.tensor(errors)).mean(dim=0),
                         "ssim": entry.dreams.ssim[place].mean(axis=0),
                         "lowest mse of an episode": errors.min(axis=0),
                         "highest mse of an episode": errors.max(axis=0),

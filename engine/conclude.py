@@ -137,7 +137,9 @@ class _Conclusion:
                 command.say(f"not made: {error}")
             if said := self._registered(study):
                 command.say(f"\n{said}")
-        command.say(f"\nbrowse the trials: {self._browse(command.options.tracking_uri)}")
+        drawn = f"figures and tables: {command.folder.report}"
+        command.say(f"\n{drawn}" if command.study.scorecard is not None else "")
+        command.say(f"browse the trials: {self._browse(command.options.tracking_uri)}")
 
     def _show(self, study: RecordedStudy) -> None:
         """Makes everything that there is to show, once.
@@ -155,7 +157,6 @@ class _Conclusion:
             command.say(f"not made: {reason}")
         command.say(report.publish(found, folder))
         self.open.tracker.describe({names.NOTE: found.description()}, {})
-        command.say(f"\nfigures and tables: {folder}")
 
     def _recorded(self) -> RecordedStudy:
         command = self.command
