@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from analysis.curves import Learning, curve, recorded
-from analysis.dreams import checked, dream
+from analysis.rollout_scores import checked, dream
 from analysis.scorecard import Scorecard
 from record.outcomes import Outcomes
 from record.recorded_study import RecordedStudy

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from analysis import style
-from analysis.dreams import Dreams
+from analysis.rollout_scores import RolloutScores
 
 COLUMNS = (1, 3, 6, 10, 15, 20, 30, 45, 60, 80, 100, 125, 150)
 """Horizons of the film strip, as far as the episodes go."""
@@ -30,7 +30,7 @@ Columns = Sequence[tuple[str, np.ndarray]]
 """Films of one length: what is called what, which is written in two lines where there is a comma,
 and its frames, (horizons, 3, S, S) uint8."""
 
-Shown = Sequence[tuple[str, Dreams]]
+Shown = Sequence[tuple[str, RolloutScores]]
 """Models by their titles."""
 
 

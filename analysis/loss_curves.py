@@ -75,16 +75,16 @@ def make(study: RecordedStudy) -> Card:
         title="loss curves",
         name="loss_curves",
         text="",
-        table=frame(panels, learning, study.by),
+        table=frame(panels, learning, study.group_by),
         figures={"loss_curves": _draw(panels, learning)},
         captions={"loss_curves": learning.caption},
     )
 
 
-def frame(panels: Sequence[Panel], learning: Learning, by: str) -> pd.DataFrame:
+def frame(panels: Sequence[Panel], learning: Learning, group_by: str) -> pd.DataFrame:
     """The numbers behind the figure, one row an epoch of a curve's trial."""
     tables = [
-        _numbers({by: panel.family, "role": role}, curves, learning)
+        _numbers({group_by: panel.family, "role": role}, curves, learning)
         for panel in panels
         for role, curves in (("best", panel.best), ("baseline", panel.baseline))
         if curves is not None

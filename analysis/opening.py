@@ -44,7 +44,7 @@ def problem_of(
     data_dir: Path,
     where: str | None,
     parallel: ParallelMap = map,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Any:
     """The problem that a study's options open on this machine; it may be another one by now.
 
@@ -53,12 +53,12 @@ def problem_of(
         data_dir: Folder of prepared data.
         where: See `data_options`.
         parallel: Prepares the data.
-        say: Is told what was left out.
+        notify: Is told what was left out.
 
     Raises:
         InputError: If the data are not there.
     """
-    tools = Tools(Cache(data_dir), parallel, say)
+    tools = Tools(Cache(data_dir), parallel, notify)
     options = data_options(study, where)
     return study.definition.open(options, study.params[names.SEED], tools)
 

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis import dreams, film
+from analysis import film, rollout_scores
 from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
 from analysis.opening import opened
@@ -102,14 +102,14 @@ def dream(champion: Champion, drive: Drive) -> Dreamt:
     """Lets each final dream on from the context, with the actions that were recorded.
 
     Raises:
-        InputError: See `dreams.restore`.
+        InputError: See `rollout_scores.restore`.
     """
     truth = drive.frames[:, CONTEXT:]
     horizon, size = truth.shape[1], truth.shape[-1]
     frames = torch.cat(
         [
             rollout.autoregressive(
-                dreams.restore(final, weights, size),
+                rollout_scores.restore(final, weights, size),
                 drive.frames[:, :CONTEXT],
                 drive.actions,
                 horizon,
@@ -148,7 +148,7 @@ def write(found: Dreamt, drive: Drive, champion: Champion, folder: Path) -> list
     columns = [("truth", drive.frames[0, CONTEXT:])]
     columns += [(f"seed {s}", film) for s, film in zip(champion.seeds, found.frames, strict=True)]
     columns += [("freeze", rollout.freeze(drive.frames, CONTEXT)[0])]
-    shown = [(title, dreams.as_bytes(frames)) for title, frames in columns]
+    shown = [(title, rollout_scores.as_bytes(frames)) for title, frames in columns]
     write_whole(folder / "dream.gif", film.play(shown))
     return [folder / "dream.csv", folder / "dream.gif"]
 

@@ -161,7 +161,7 @@ def frame(rows: Sequence[Row], study: RecordedStudy) -> pd.DataFrame:
 def _columns(row: Row, study: RecordedStudy) -> dict[str, object]:
     best, baseline = row.best, row.baseline
     return {
-        study.by: row.family,
+        study.group_by: row.family,
         "trial": best.trial.number if best else None,
         "run_id": study.artifacts.run_id(best.trial) if best else None,
         study.objective: study.value(best.trial) if best else None,
@@ -189,7 +189,7 @@ def markdown(rows: Sequence[Row], study: RecordedStudy) -> str:
     """The table as aligned Markdown, with what it means below."""
     unit = escaped(study.unit)
     header = [
-        study.by,
+        study.group_by,
         "trial",
         "R²",
         f"MSE ({escaped(squared(study.unit))})",
@@ -233,11 +233,12 @@ def _caption(rows: Sequence[Row], study: RecordedStudy) -> str:
     assert chosen is not None
     molecules = next((len(row.best.predictions.row) for row in rows if row.best), 0)
     return (
-        f"{escaped(study.name)}: the trial of each {study.by} that finished with the highest "
-        f"{study.objective}, on {molecules:,} test molecules that nothing was fitted to or chosen "
-        f"by. In brackets: 95 % bootstrap interval over the test molecules ({RESAMPLES:,} "
-        "resamples); it leaves out the luck of the training seed. Baseline: the default, or "
-        f"preset, configuration of that {study.by}. Best by {study.objective}: "
+        f"{escaped(study.name)}: the trial of each {study.group_by} that finished with the "
+        f"highest {study.objective}, on {molecules:,} test molecules that nothing was "
+        "fitted to or chosen by. In brackets: 95 % bootstrap interval over the test molecules "
+        f"({RESAMPLES:,} resamples); it leaves out the luck of the training seed. "
+        f"Baseline: the default, or preset, configuration of that {study.group_by}. "
+        f"Best by {study.objective}: "
         f"{style.title(study.group(chosen))}, trial {chosen.number} "
         f"({study.value(chosen):.4f})."
     )

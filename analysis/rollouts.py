@@ -22,11 +22,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import cards, dreams, film, style
+from analysis import cards, film, rollout_scores, style
 from analysis.cards import Card
-from analysis.dreams import PICTURES, Dreams
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
+from analysis.rollout_scores import PICTURES, RolloutScores
 from datasets.errors import InputError
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
@@ -59,7 +59,7 @@ class Entry:
 
     title: str
     trial: Trial
-    dreams: Dreams
+    scores: RolloutScores
 
 
 def make(study: RecordedStudy) -> Card:
@@ -74,7 +74,7 @@ def make(study: RecordedStudy) -> Card:
     study.check_ended()
     entries = _entries(study)
     shown = _shown(entries)
-    films = [(entry.title, entry.dreams) for entry in shown]
+    films = [(entry.title, entry.scores) for entry in shown]
     return Card(
         title="rollouts",
         name="rollouts",
@@ -99,7 +99,7 @@ def _entries(study: RecordedStudy) -> list[Entry]:
     """The best trial, and the baselines that were scored."""
     entries = []
     for title, trial in _compared(study).items():
-        made = dreams.of_trial(study, trial)
+        made = rollout_scores.of_trial(study, trial)
         if made is not None:
             entries.append(Entry(title, trial, made))
         elif not entries:
@@ -134,7 +134,7 @@ def frame(entries: Sequence[Entry]) -> pd.DataFrame:
     tables = []
     for entry in entries:
         for place, picture in enumerate(PICTURES):
-            errors = entry.dreams.mse[place]
+            errors = entry.scores.mse[place]
             tables.append(
                 pd.DataFrame(
                     {
@@ -144,7 +144,7 @@ def frame(entries: Sequence[Entry]) -> pd.DataFrame:
                         "horizon": np.arange(1, errors.shape[1] + 1),
                         "mse (squared pixel values)": errors.mean(axis=0),
                         "psnr (dB)": psnr(torch.tensor(errors)).mean(dim=0),
-                        "ssim": entry.dreams.ssim[place].mean(axis=0),
+                        "ssim": entry.scores.ssim[place].mean(axis=0),
                         "lowest mse of an episode": errors.min(axis=0),
                         "highest mse of an episode": errors.max(axis=0),
                     }
@@ -155,7 +155,7 @@ def frame(entries: Sequence[Entry]) -> pd.DataFrame:
 
 def markdown(entries: Sequence[Entry], study: RecordedStudy) -> str:
     """The table as aligned Markdown, with what it means below."""
-    longest = entries[0].dreams.mse.shape[2]
+    longest = entries[0].scores.mse.shape[2]
     horizons = [horizon for horizon in HORIZONS if horizon <= longest]
     header = [
         "model",
@@ -169,7 +169,7 @@ def markdown(entries: Sequence[Entry], study: RecordedStudy) -> str:
     table = markdown_table(header, [_cells(entry, horizons) for entry in entries])
     caption = (
         f"{escaped(study.name)}: mean squared errors (pixel values from 0 to 1) over "
-        f"{entries[0].dreams.mse.shape[1]} test episodes that nothing was fitted to or chosen by, "
+        f"{entries[0].scores.mse.shape[1]} test episodes that nothing was fitted to or chosen by, "
         f"after {CONTEXT} frames of context, as shares of those of three baselines: persistence "
         "copies the true frame before, freeze keeps the last frame of the context, climatology is "
         "the mean training frame. Below 1 is better than the baseline. SSIM: structural "
@@ -181,7 +181,7 @@ def markdown(entries: Sequence[Entry], study: RecordedStudy) -> str:
 
 
 def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
-    made = entry.dreams
+    made = entry.scores
     free = made.shares("autoregressive", "freeze")
     mean = made.share("autoregressive", "freeze")
     return [
@@ -215,14 +215,14 @@ def _draw(entries: Sequence[Entry]) -> Figure:
 def _paint_panel(axis: Axes, entry: Entry, way: str) -> None:
     axis.set_yscale("log")
     axis.set_title(f"{entry.title},\n{way.replace('_', '-')}")
-    errors = entry.dreams.error(way)
+    errors = entry.scores.error(way)
     horizon = np.arange(1, errors.shape[1] + 1)
     low, high = np.quantile(errors, [0.1, 0.9], axis=0)
     band = "the model, 10 to 90 %\nof the test episodes"
     axis.fill_between(horizon, low, high, color=style.SKY, alpha=0.35, lw=0, label=band)
     for baseline in (BASELINE_OF[way], "climatology"):
         colour, dashes, label = LOOKS[baseline]
-        mean = entry.dreams.error(baseline).mean(axis=0)
+        mean = entry.scores.error(baseline).mean(axis=0)
         axis.plot(horizon, mean, color=colour, ls=dashes, lw=1, label=label)
     axis.plot(horizon, errors.mean(axis=0), color=style.BLUE, label="the model, mean")
     axis.grid(axis="y", lw=0.4, color=style.LIGHT)

@@ -85,16 +85,16 @@ def of_trials(state: StudyState, known: StudyState) -> Iterator[str]:
             yield f"trial {trial.number} is {trial.status}: {trial.reason}"
         elif epochs != [*range(1, (EPOCHS if trial.status == "finished" else trial.epoch) + 1)]:
             yield f"trial {trial.number} is {trial.status} with epochs {epochs}"
-        undisturbed = known.known(trial.number)
-        if undisturbed is not None and not _is_same(trial, undisturbed):
+        signals_masked = known.known(trial.number)
+        if signals_masked is not None and not _is_same(trial, signals_masked):
             yield f"trial {trial.number}: other values than in the undisturbed study"
 
 
-def _is_same(trial: Trial, undisturbed: Trial) -> bool:
+def _is_same(trial: Trial, signals_masked: Trial) -> bool:
     """Whether a trial did the same to the last bit, as far as both went."""
-    if trial.config != undisturbed.config:
+    if trial.config != signals_masked.config:
         return False
-    pairs = zip(trial.reports, undisturbed.reports, strict=False)
+    pairs = zip(trial.reports, signals_masked.reports, strict=False)
     return all(_learned(one.metrics) == _learned(other.metrics) for one, other in pairs)
 
 

@@ -37,7 +37,7 @@ EARLIEST, LATEST = 0.1, 0.95
 """Share of the undisturbed study after which something happens."""
 
 
-def undisturbed(folder: Path) -> tuple[float, StudyState | None, list[str]]:
+def signals_masked(folder: Path) -> tuple[float, StudyState | None, list[str]]:
     """A study to compare with: its seconds, what it came to, and what is wrong with it."""
     begun = time.monotonic()
     study = TypedStudy(folder, "none")
@@ -78,7 +78,7 @@ def main() -> int:
 
 def run(base: Path, runs: int, seed: int, only: str | None) -> int:
     """All runs, with a table; returns the number of violations."""
-    usual, known, wrong = undisturbed(base / "whole")
+    usual, known, wrong = signals_masked(base / "whole")
     print(f"undisturbed: {usual:.0f} s; {shlex.join(STUDY)}; {wrong or 'in order'}")
     print("| run | struck | how many | after s | scheduler | starts | s | violations |")
     print("|---|---|---|---|---|---|---|---|", flush=True)

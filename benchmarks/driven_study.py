@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from engine.agenda import Agenda
 from engine.budgets import Limits
-from engine.checkpoints import Checkpoints, opened
+from engine.checkpoints import Checkpoints, as_upath
 from engine.driver import Driver
 from engine.early_stopping import Halving
 from engine.opening import open_study
@@ -53,7 +53,7 @@ class DrivenStudy:
         self.state = history.state
         self.memory = SearchMemory(space, "tpe", 0, OBJECTIVE)
         search = Search(self.state, self.memory)
-        checkpoints = Checkpoints(opened(str(folder.sessions)))
+        checkpoints = Checkpoints(as_upath(str(folder.sessions)))
         retention = Retention(self.state, checkpoints, "family", KEPT)
         agenda = Agenda(self.state, search, Limits(trials))
         observers = (retention, self)

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from analysis.command_line import tracking_uri
-from analysis.dreams import dream
+from analysis.rollout_scores import dream
 from benchmarks.driving_results import RESULTS, Row, scores, split_of, table
 from benchmarks.driving_step import StepLoop
 from benchmarks.fits import Fit, add_options, run_all, trained

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.dreams import Dreams
+from analysis.rollout_scores import RolloutScores
 from benchmarks.fits import Key, Table
 from trainables.models.world_model import WorldModelConfig
 
@@ -85,7 +85,7 @@ class Row:
         )
 
 
-def scores(made: Dreams) -> dict[str, float]:
+def scores(made: RolloutScores) -> dict[str, float]:
     """The columns of a row that rollouts decide."""
     free, kept, climatology = (
         made.error(name).mean(axis=0)[:LONGEST]

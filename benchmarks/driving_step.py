@@ -25,8 +25,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from analysis.dreams import dream
 from analysis.markdown import table
+from analysis.rollout_scores import dream
 from benchmarks.rounds import (
     Parser,
     exit_code,

@@ -167,8 +167,8 @@ def run_all(
     rows = table.read()
     done = {row.key for row in rows}
     left = [job for job in jobs if job.key not in done]
-    say = Console(soft_wrap=True, highlight=False).print
-    say(f"{len(jobs) - len(left)} of {len(jobs)} fits are there")
+    notify = Console(soft_wrap=True, highlight=False).print
+    notify(f"{len(jobs) - len(left)} of {len(jobs)} fits are there")
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, mp_context=spawn) as pool:
         running = [pool.submit(score, job) for job in left]
@@ -176,7 +176,7 @@ def run_all(
             row = future.result()
             rows.append(row)
             table.write(rows)
-            say(f"  {place}/{len(left)}  {row.summary}")
+            notify(f"  {place}/{len(left)}  {row.summary}")
 
 
 def add_options(line: ArgumentParser, results: Path) -> None:

@@ -158,7 +158,7 @@ def _epochs(config: GNNConfig, molecules: int) -> int:
 @cache
 def _molecules(dataset: str, split: str, cache_folder: Path) -> MoleculeSet:
     options = MoleculeOptions(dataset=dataset, split=split)
-    return open_molecules(options, SPLIT_SEED, cache_folder, say=lambda _: None)
+    return open_molecules(options, SPLIT_SEED, cache_folder, notify=lambda _: None)
 
 
 def run(job: Fit[GNNConfig], dataset: str, cache_folder: Path, threads: int) -> Row:

@@ -32,7 +32,7 @@ import ray
 from benchmarks.driven_study import OBJECTIVE, DrivenStudy
 from benchmarks.rounds import positive
 from benchmarks.stub_trial import StubConfig, StubTrial
-from engine.checkpoints import opened
+from engine.checkpoints import as_upath
 from engine.on_ray import backend
 from engine.on_ray.backend import RayBackend
 from engine.options import Options
@@ -86,7 +86,7 @@ def measured(trials: int, at_once: int, epochs: int, seconds: float) -> dict[str
     with tempfile.TemporaryDirectory() as name:
         os.environ["PYTHONPATH"] = str(ROOT)
         ray.init(num_cpus=at_once, include_dashboard=False, log_to_driver=False, address="local")
-        folder = StudyFolder(Path(name), "scale", opened(f"{name}/shared"))
+        folder = StudyFolder(Path(name), "scale", as_upath(f"{name}/shared"))
         space = Space.of(StubConfig, "family", {"epochs": [epochs], "seconds": [seconds]})
         study = DrivenStudy(folder, space, trials)
         asking = timed_asking(study.memory)

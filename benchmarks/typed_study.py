@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 
-from engine.checkpoints import opened
+from engine.checkpoints import as_upath
 from engine.opening import log_of
 from engine.search_memory import STARTUP
 from record.events import Event
@@ -53,7 +53,7 @@ class TypedStudy:
         self.folder = folder
         self.scheduler = scheduler
         self.server = server
-        storage = opened(str(folder / "shared")) if is_shared else None
+        storage = as_upath(str(folder / "shared")) if is_shared else None
         self.paths = StudyFolder(folder / "runs", NAME, storage)
         self.starts = 0
         self.seen: Sequence[Event] = ()

@@ -84,7 +84,7 @@ class Download:
 
 
 def complete(
-    downloads: Sequence[Download], folder: Path, say: Callable[[str], None], otherwise: str
+    downloads: Sequence[Download], folder: Path, notify: Callable[[str], None], otherwise: str
 ) -> None:
     """Puts into a folder those files that are not there yet.
 
@@ -94,7 +94,7 @@ def complete(
     Args:
         downloads: Where they come from.
         folder: Is made if it is not there.
-        say: Is told what was downloaded, a line each.
+        notify: Is told what was downloaded, a line each.
         otherwise: What one can do without the files: the end of the message if there is no
             network.
 
@@ -116,7 +116,7 @@ def complete(
                     f"cannot download {download.url} ({_reason(error)}): {advice}; {otherwise}"
                 ) from error
             _keep(beside, download, folder)
-        say(f"downloaded {download.url}, {size / 1e6:.1f} MB")
+        notify(f"downloaded {download.url}, {size / 1e6:.1f} MB")
 
 
 def check_present(downloads: Sequence[Download], folder: Path) -> None:

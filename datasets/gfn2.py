@@ -182,7 +182,7 @@ def dipole(atomic_numbers: np.ndarray, positions: np.ndarray) -> float:
 
 
 def load(
-    wanted: Wanted, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
+    wanted: Wanted, cache: Cache, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> pa.Table:
     """Finds the generated table in the cache, or makes it; says which candidates were replaced.
 
@@ -195,7 +195,7 @@ def load(
         generated = generate(size, SEED, parallel)
         if generated.failures:
             causes = ", ".join(f"{count} {kind}" for kind, count in generated.failures.items())
-            say(f"replaced molecules that could not be labelled: {causes}")
+            notify(f"replaced molecules that could not be labelled: {causes}")
         write_table(generated.table, path)
 
     return read_table(cache.get(f"gfn2-{size}-v{VERSION}.parquet", make), wanted.target)

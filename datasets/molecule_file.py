@@ -48,9 +48,9 @@ def file_source(path: str, namesake: Source | None) -> Source:
 
 
 def _load(
-    path: str, wanted: Wanted, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
+    path: str, wanted: Wanted, cache: Cache, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> pa.Table:
-    del cache, parallel, say  # nothing has to be made
+    del cache, parallel, notify  # nothing has to be made
     return read_table(Path(path), wanted.target)
 
 

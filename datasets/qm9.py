@@ -136,7 +136,7 @@ SEPARATOR = b"\n$$$$"
 
 
 def table_file(
-    folder: Path, raw: RawSet, parallel: ParallelMap, say: Callable[[str], None]
+    folder: Path, raw: RawSet, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> Path:
     """The molecule table of QM9 as a Parquet file, made where it is not there yet.
 
@@ -145,7 +145,7 @@ def table_file(
             table is named after the published content, and does without the raw files.
         raw: What is published.
         parallel: Runs `read_records`.
-        say: Is told what was downloaded.
+        notify: Is told what was downloaded.
 
     Raises:
         InputError: If a raw file is missing and cannot be downloaded, or is not as published.
@@ -153,7 +153,9 @@ def table_file(
     path = folder / table_name(raw)
     downloads = (raw.archive, raw.uncharacterized)
     if not path.is_file():
-        complete(downloads, folder / "raw", say, "or use another --dataset, such as FILE.parquet")
+        complete(
+            downloads, folder / "raw", notify, "or use another --dataset, such as FILE.parquet"
+        )
     check_present(downloads, folder / "raw")
     if not path.is_file():
         write_table(read_raw(folder / "raw", raw, parallel), path)
@@ -297,14 +299,14 @@ def _bonds(molecule: Chem.Mol) -> np.ndarray:
 
 
 def load(
-    wanted: Wanted, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
+    wanted: Wanted, cache: Cache, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> pa.Table:
     """Finds the table in the cache, or makes it of the raw files, downloaded where they are not.
 
     Raises:
         InputError: See `table_file`.
     """
-    table = partial(table_file, cache.folder / "qm9", PUBLISHED, parallel, say)
+    table = partial(table_file, cache.folder / "qm9", PUBLISHED, parallel, notify)
     cache.get(f"qm9/{table_name(PUBLISHED)}", lambda _: table())
     return read_table(table(), wanted.target)  # checks the raw files as well, where they are
 

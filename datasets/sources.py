@@ -139,7 +139,7 @@ def open_molecules(
     seed: int,
     cache: Path | Cache,
     parallel: ParallelMap = map,
-    say: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
 ) -> MoleculeSet:
     """Makes or finds the molecules that the options name.
 
@@ -148,14 +148,14 @@ def open_molecules(
         seed: Seeds a random split.
         cache: Keeps generated tables and graphs.
         parallel: Runs generation and featurisation.
-        say: Is told what was left out or replaced, a line each.
+        notify: Is told what was left out or replaced, a line each.
 
     Raises:
         InputError: If they cannot be used; the message says why.
     """
     cache = Cache.of(cache)
     source = source_of(options.dataset)
-    table = source.load(options, cache, parallel, say).slice(0, options.molecules)
+    table = source.load(options, cache, parallel, notify).slice(0, options.molecules)
     unit = agreed_unit(options.unit, source.unit_in(table, options.target), options.target)
     if options.split == "homework":
         table = table.slice(0, sum(HOMEWORK))  # the other rows are in no part of it
@@ -165,14 +165,14 @@ def open_molecules(
     molecules = None if source.one_row_a_molecule else first_writings(smiles, cache, parallel)
     split = split_rows(text_keys(smiles), options.split, seed, molecules)
     if molecules is not None and (shared := _shared(molecules, split)):
-        say(shared)
+        notify(shared)
     graphs = molecule_graphs(table, options.target, cache, parallel)
     dropped = table.num_rows - len(graphs)
     lists_bonds = BONDS in table.column_names
     if dropped:
         near = f"of which two atoms are nearer than {NEAREST} Angstrom"
         why = near if lists_bonds else "whose positions do not fit their SMILES"
-        say(f"left out {dropped:,} of {table.num_rows:,} molecules, {why}")
+        notify(f"left out {dropped:,} of {table.num_rows:,} molecules, {why}")
     split = split.keeping(graphs.rows)
     for name, part in vars(split).items():
         if len(part) < 2 or np.ptp(graphs.targets[part]) == 0:

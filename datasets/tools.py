@@ -14,9 +14,9 @@ class Tools:
     Attributes:
         cache: Keeps what was prepared once.
         parallel: Maps a function over items, on all cores or machines, with a progress bar.
-        say: Prints a line, such as what was left out.
+        notify: Prints a line, such as what was left out.
     """
 
     cache: Cache
     parallel: ParallelMap = map
-    say: Callable[[str], None] = print
+    notify: Callable[[str], None] = print

@@ -18,7 +18,7 @@ class Agenda:
     Attributes:
         total: How many trials there are to be in the end.
         queue: Numbers of the trials to run next, before any is proposed.
-        crowded: Numbers of those that did not fit beside others.
+        oom_retries: Numbers of those that did not fit beside others.
         alone: Whether each trial has a whole machine, or GPU, to itself.
         stop: Why the session ends although trials are left; None: it goes on.
     """
@@ -28,7 +28,7 @@ class Agenda:
         self.proposer = proposer
         self.total = limits.trials
         self.budgets = Budgets(limits, state.session.objective)
-        self.crowded: list[int] = []
+        self.oom_retries: list[int] = []
         self.alone = False
         self.stop: Stop | None = None
         mine = {trial.number: trial for trial in proposer.trials()}
@@ -59,8 +59,8 @@ class Agenda:
         """Puts the trials that did not fit beside others on the queue, one by one and for the
         last time; returns whether there is anything to run."""
         self.alone = True
-        self.queue += self.crowded
-        self.crowded = []
+        self.queue += self.oom_retries
+        self.oom_retries = []
         return bool(self.queue) and not self.should_stop()
 
     def ended_now(self, trial: Trial) -> None:
@@ -85,20 +85,20 @@ class Agenda:
             self.stop = self.budgets.stop()
         return self.stop is not None
 
-    def is_in_trouble(self) -> bool:
+    def is_aborted(self) -> bool:
         """Whether something is wrong with the machine: no ending can be trusted."""
-        return self.stop is not None and self.stop.kind == "trouble"
+        return self.stop is not None and self.stop.kind == "system_error"
 
     def was_cut_short(self) -> bool:
         """Whether the user ended the session, or the machine."""
-        return self.stop is not None and self.stop.kind in ("interrupted", "trouble")
+        return self.stop is not None and self.stop.kind in ("interrupted", "system_error")
 
     def halt(self, stop: Stop) -> None:
         """Ends the session: no trial is begun, those that run are left after their epoch. Trouble
         is said, whatever else ends it."""
-        if self.stop is None or stop.kind == "trouble":
+        if self.stop is None or stop.kind == "system_error":
             self.stop = stop
 
-    def trouble(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """Something is wrong with the machine and not with a trial: the session ends."""
-        self.halt(Stop("trouble", described(error)))
+        self.halt(Stop("system_error", described(error)))

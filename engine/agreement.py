@@ -13,7 +13,7 @@ from typing import Literal
 
 from record.events import SessionEnded
 from record.state import StudyState
-from record.tracker import Shown, Tracker, bring_up
+from record.tracker import Shown, Tracker, sync
 from record.trial import Report, Trial
 
 Remedy = Literal["begin", "close", "tell", "renew", "single", "remove", "trim", "lost"]
@@ -126,7 +126,7 @@ def repair(tracker: Tracker, state: StudyState, findings: Sequence[Finding]) -> 
     put_away = {each.trial for each in findings if each.remedy in ("renew", "remove")}
     for number in sorted(tracker.numbers() & put_away):
         tracker.forget(number)
-    bring_up(tracker, state)
+    sync(tracker, state)
     if "close" in remedies:
         assert state.ending is not None
         tracker.close(state.ending.status, {})

@@ -16,7 +16,7 @@ class Attempt:
         missing: The last ones of these, from the first on that the log has not, or otherwise: the
             session that trained them was cut off before it was told.
         checkpoint: Name of that checkpoint; empty: there is none.
-        heard: When there was a sign of life, in seconds of the clock of the log.
+        last_heartbeat: When there was a sign of life, in seconds of the clock of the log.
         placed: When it got its place; None: it waits for one.
         is_recorded: Whether the log knows that place.
     """
@@ -25,7 +25,7 @@ class Attempt:
     epoch: int
     missing: tuple[Report, ...]
     checkpoint: str
-    heard: float
+    last_heartbeat: float
     placed: datetime | None = None
     is_recorded: bool = False
 

@@ -18,7 +18,7 @@ class Backend(Protocol):
     becomes of them."""
 
     def profile_all(
-        self, configs: Sequence[TrialConfig], say: Callable[[str], None]
+        self, configs: Sequence[TrialConfig], notify: Callable[[str], None]
     ) -> list[ProfileResult]:
         """Profiles configurations, each with the resources of a trial, or a whole GPU."""
         ...

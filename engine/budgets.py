@@ -10,7 +10,7 @@ from record.trial import Status
 FIRST = 5
 """Trials that may all fail before a session is given up: the sixth would fail as well."""
 
-Kind = Literal["interrupted", "time", "target", "plateau", "failures", "trouble"]
+Kind = Literal["interrupted", "time", "target", "plateau", "failures", "system_error"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from trainables.message import DEPTH
 from trainables.trial_spec import trial_folder
 
 
-def opened(address: str) -> UPath:
+def as_upath(address: str) -> UPath:
     """A folder on a disk or in an object store. What others write there has to be seen, so no
     listing of an object store is remembered."""
     address = address.removeprefix("file://")

@@ -101,7 +101,7 @@ class Command:
         """Whether the trials run on several machines."""
         return self.options.cluster is not None
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Prints a line as it is."""
         self.console.print(text, markup=False)
 
@@ -119,7 +119,7 @@ class Command:
             raise InputError(f"unknown --preset {name}: expected {', '.join(presets)}")
         preset = presets[name] if name else None
         baseline = presets[self.study.baseline] if self.study.baseline else None
-        given, of = {**decided, **self.given}, (self.study.config, self.study.by)
+        given, of = {**decided, **self.given}, (self.study.config, self.study.group_by)
         if self.options.configurations is not None:
             listed = read_configurations(self.options.configurations, self.study.config)
             return listed_space(*of, listed, given, baseline)

@@ -78,17 +78,17 @@ class _Conclusion:
         self.open.end("KILLED", stop.text)
         told = self._tell(lambda: self._end("KILLED"), outcome.undelivered)
         done = f"{outcome.ended} of {outcome.total} {outcome.called}"
-        if stop.kind in ("trouble", "failures"):
+        if stop.kind in ("system_error", "failures"):
             print(
                 f"error: {stop.text}; {done} are done; once the cause is gone, the same command "
                 f"goes on: {self.command.text}",
                 file=sys.stderr,
             )
-            return 2 if stop.kind == "trouble" else 1
+            return 2 if stop.kind == "system_error" else 1
         is_search = outcome.called == "trials"
         enough = f"--trials {outcome.ended}" if is_search else "--finalists 0"
         cost = f" ({outcome.cost})" if is_search else ""
-        self.command.say(
+        self.command.notify(
             f"{stop.text} after {done}{cost}; the same command goes on:\n"
             f"  {self.command.text}\nwith {enough} it ends here and is analysed"
         )
@@ -134,12 +134,12 @@ class _Conclusion:
             try:
                 self._show(study)
             except InputError as error:
-                command.say(f"not made: {error}")
+                command.notify(f"not made: {error}")
             if said := self._registered(study):
-                command.say(f"\n{said}")
+                command.notify(f"\n{said}")
         drawn = f"figures and tables: {command.folder.report}"
-        command.say(f"\n{drawn}" if command.study.scorecard is not None else "")
-        command.say(f"browse the trials: {self._browse(command.options.tracking_uri)}")
+        command.notify(f"\n{drawn}" if command.study.scorecard is not None else "")
+        command.notify(f"browse the trials: {self._browse(command.options.tracking_uri)}")
 
     def _show(self, study: RecordedStudy) -> None:
         """Makes everything that there is to show, once.
@@ -152,10 +152,10 @@ class _Conclusion:
             self._describe()
             return
         found = report.analysed(study)
-        command.say(cards.published(found.cards, study, folder))
+        command.notify(cards.published(found.cards, study, folder))
         for reason in found.missing:
-            command.say(f"not made: {reason}")
-        command.say(report.publish(found, folder))
+            command.notify(f"not made: {reason}")
+        command.notify(report.publish(found, folder))
         self.open.tracker.describe({names.NOTE: found.description()}, {})
 
     def _recorded(self) -> RecordedStudy:

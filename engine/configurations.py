@@ -36,7 +36,7 @@ def read_configurations(file: Path, config: type[TrialConfig]) -> list[dict[str,
 
 def listed_space(
     config: type[TrialConfig],
-    by: str,
+    group_by: str,
     listed: Sequence[Mapping[str, Any]],
     given: Mapping[str, Sequence[Any]],
     reference: Fields | None,
@@ -45,7 +45,7 @@ def listed_space(
 
     Args:
         config: The config dataclass.
-        by: See `Space`.
+        group_by: See `Space`.
         listed: What each configuration sets.
         given: What the user, or the data, decided for all of them.
         reference: See `Space`.
@@ -62,8 +62,10 @@ def listed_space(
         )
     fixed = {name: values[0] for name, values in given.items()}
     configs = [_made(config, place, each, fixed) for place, each in enumerate(listed, start=1)]
-    compared = list(dict.fromkeys(getattr(each, by) for each in configs))
-    return Space.of(config, by, {**given, by: compared}, None, reference, only=()).listing(configs)
+    compared = list(dict.fromkeys(getattr(each, group_by) for each in configs))
+    return Space.of(
+        config, group_by, {**given, group_by: compared}, None, reference, only=()
+    ).listing(configs)
 
 
 def _typed(place: int, values: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:

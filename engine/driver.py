@@ -75,12 +75,12 @@ class Driver:
         observers: Told of every change, in this order.
         halving: Which of them are stopped early; None: none is.
         max_failures: Times that one goes on from its checkpoint after its process died.
-        say: Where to say what the user should know at once.
+        notify: Where to say what the user should know at once.
 
     Attributes:
         live: Number -> a trial that runs or waits for its place.
         attempts: Number -> how often this session began the trial anew.
-        deaths: Number -> how often its process died.
+        worker_failures: Number -> how often its process died.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Driver:
         observers: Sequence[Observer] = (),
         halving: Halving | None = None,
         max_failures: int = 0,
-        say: Callable[[str], None] = print,
+        notify: Callable[[str], None] = print,
     ) -> None:
         self.history = history
         self.state = history.state
@@ -102,10 +102,10 @@ class Driver:
         self.observers = observers
         self.halving = halving
         self.max_failures = max_failures
-        self.say = say
+        self.notify = notify
         self.live: dict[int, Attempt] = {}
         self.attempts: Counter[int] = Counter()
-        self.deaths: Counter[int] = Counter()
+        self.worker_failures: Counter[int] = Counter()
 
     # What to run
 
@@ -160,7 +160,7 @@ class Driver:
             else:
                 return folder, state["history"]
             name = self.checkpoints.name(folder)
-            self.say(f"trial {trial.number}: its checkpoint {name} {why}")
+            self.notify(f"trial {trial.number}: its checkpoint {name} {why}")
         return None, ()
 
     def is_any_placed(self) -> bool:
@@ -170,7 +170,11 @@ class Driver:
     def silent(self, seconds: float) -> list[int]:
         """Numbers of the trials that run and gave no sign of life for so long."""
         since = self.history.appender.clock() - seconds
-        return [each.number for each in self.live.values() if each.placed and each.heard < since]
+        return [
+            each.number
+            for each in self.live.values()
+            if each.placed and each.last_heartbeat < since
+        ]
 
     # What happened
 
@@ -179,7 +183,7 @@ class Driver:
         attempt = self.live.get(number)
         if attempt is None:
             return
-        attempt.heard = self.history.appender.clock()
+        attempt.last_heartbeat = self.history.appender.clock()
         if attempt.placed is None:
             attempt.placed = self.history.now()
             self._changed(number)
@@ -194,7 +198,7 @@ class Driver:
         attempt = self.live.get(message.number)
         if attempt is None:
             return Verdict.STOP
-        attempt.heard = self.history.appender.clock()
+        attempt.last_heartbeat = self.history.appender.clock()
         reports = tuple(map(report_of, message.epochs))
         self._check(attempt, reports)
         if message.failure:
@@ -205,7 +209,7 @@ class Driver:
             self._take(attempt, reports, message)
         return Verdict.GO_ON if message.number in self.live else Verdict.STOP
 
-    def look(self) -> None:
+    def idle(self) -> None:
         """Nothing happened for a while: writes what has waited for long."""
         try:
             self.history.flush(only_if_due=True)
@@ -223,7 +227,7 @@ class Driver:
         if number in self.live:
             self._end(self.live[number], "failed", reason, output=output[-LONGEST_OUTPUT:])
 
-    def died(self, number: int, words: str, output: str) -> None:
+    def worker_failed(self, number: int, words: str, output: str) -> None:
         """The process of a trial died: the trial goes on from its checkpoint, if it may.
 
         Args:
@@ -234,29 +238,29 @@ class Driver:
         attempt = self.live.get(number)
         if attempt is None:
             return
-        self.deaths[number] += 1
-        times = self.deaths[number]
+        self.worker_failures[number] += 1
+        times = self.worker_failures[number]
         if times > self.max_failures:
             self.failed(number, f"its process died {times} times: {words}", output)
             return
-        self.say(
+        self.notify(
             f"trial {number}: its process died after epoch {attempt.epoch}; it goes on from its "
             f"checkpoint ({times} of {self.max_failures} times)"
         )
         self._again(attempt, f"its process died: {words}", self.agenda.queue)
 
-    def moved(self, number: int, what: str = "its node is gone") -> None:
+    def node_lost(self, number: int, what: str = "its node is gone") -> None:
         """The node of a trial is gone, or seems to be: the trial goes on elsewhere, as often as
         that happens."""
         attempt = self.live.get(number)
         if attempt is None:
             return
-        times = self.deaths[number]
+        times = self.worker_failures[number]
         if times > self.max_failures:
             lost = f"its process was lost {times} times on nodes that live; now {what}"
             self.failed(number, lost)
             return
-        self.say(
+        self.notify(
             f"trial {number}: {what}; it goes on from its checkpoint of epoch {attempt.epoch}"
         )
         self._again(attempt, what, self.agenda.queue)
@@ -271,10 +275,10 @@ class Driver:
         if number in self.live:
             self._no_room(self.live[number], reason)
 
-    def in_trouble(self, number: int, error: OSError) -> None:
+    def system_error(self, number: int, error: OSError) -> None:
         """Something is wrong with the machine that a trial ran on: the session ends, and the next
         one goes on with the trial."""
-        self.agenda.trouble(error)
+        self.agenda.abort(error)
         if number in self.live:
             self._pause(self.live[number], SESSION_ENDS)
 
@@ -332,7 +336,7 @@ class Driver:
         trial = self.state.trial(attempt.number)
         is_behind = self.halving is not None and self.halving.is_behind(trial)
         is_whole = trial.epoch >= trial.config["epochs"]
-        if (is_whole or is_behind) and not self.agenda.is_in_trouble():
+        if (is_whole or is_behind) and not self.agenda.is_aborted():
             del self.live[attempt.number]
             status = "finished" if is_whole else "pruned"
             yield Ended(attempt.number, status, self.history.now())
@@ -348,7 +352,7 @@ class Driver:
         output: str = "",
     ) -> None:
         """A trial is over without a result; in trouble the next session tells how."""
-        if self.agenda.is_in_trouble():
+        if self.agenda.is_aborted():
             self._pause(attempt, SESSION_ENDS)
             return
         number = attempt.number
@@ -371,8 +375,10 @@ class Driver:
         if self.agenda.alone:
             self._end(attempt, "infeasible", reason, reports, message)
             return
-        self.say(f"trial {number}: {reason}; it will be tried again alone, with the whole device")
-        self._again(attempt, reason, self.agenda.crowded, message)
+        self.notify(
+            f"trial {number}: {reason}; it will be tried again alone, with the whole device"
+        )
+        self._again(attempt, reason, self.agenda.oom_retries, message)
 
     def _again(
         self, attempt: Attempt, reason: str, queue: list[int], message: Message | None = None
@@ -420,7 +426,7 @@ class Driver:
         if isinstance(error, CutShort):
             self.agenda.halt(Stop("interrupted", described(error)))
         else:
-            self.agenda.trouble(error)
+            self.agenda.abort(error)
 
     def _changed(self, number: int) -> None:
         """Tells the observers how a trial stands; nobody hears of what is not in the log."""
@@ -431,4 +437,4 @@ class Driver:
             for observer in self.observers:
                 observer.changed(trial)
         except OSError as error:
-            self.agenda.trouble(error)
+            self.agenda.abort(error)

@@ -1,4 +1,4 @@
-"""Before a study starts: its corners are tried, and what it will take is forecast.
+"""Before a study starts, extreme configurations are tried and what it will take is forecast.
 
 For each compared value three configurations: the smallest, the default, the largest. What the
 space allows between them takes something between.
@@ -21,22 +21,22 @@ from trainables import checkpoint
 from trainables.config import TrialConfig
 from trainables.profile import ProfileResult
 
-CORNERS = ("smallest", "default", "largest")
+SIZES = ("smallest", "default", "largest")
 
 ROW_BYTES = 3_000
 """An epoch of a trial in the log and MLflow's database; measured: 2,900, of trials of 15."""
 
 
-def corners(space: Space) -> list[TrialConfig]:
-    """What is tried, in the order in which the corners need memory."""
-    by_corner = [[_corner(space, value, corner) for value in space.compared] for corner in CORNERS]
-    return list(dict.fromkeys(config for each in by_corner for config in each))
+def profiled_configurations(space: Space) -> list[TrialConfig]:
+    """What the pre-flight tries, in the order in which it needs memory."""
+    by_size = [[_of_size(space, value, size) for value in space.compared] for size in SIZES]
+    return list(dict.fromkeys(config for each in by_size for config in each))
 
 
-def _corner(space: Space, value: Any, corner: str) -> TrialConfig:
-    if corner == "default":
+def _of_size(space: Space, value: Any, size: str) -> TrialConfig:
+    if size == "default":
         return space.default(value)
-    return space.corner(value, min if corner == "smallest" else max)
+    return space.extreme(value, min if size == "smallest" else max)
 
 
 def taken(profile: ProfileResult) -> str:
@@ -52,7 +52,7 @@ class Forecast:
 
     Attributes:
         space: What is searched.
-        profiled: What each configuration of `corners` took.
+        profiled: What each configuration of `profiled_configurations` took.
         trials: Of the search.
         finals: Trainings after it.
         concurrent: At once.
@@ -68,23 +68,23 @@ class Forecast:
     keep: int
     memory: float
 
-    def of(self, value: Any, corner: str) -> ProfileResult:
-        """The profile of a corner."""
-        return self.profiled[_corner(self.space, value, corner)]
+    def of(self, value: Any, size: str) -> ProfileResult:
+        """Returns the profile of the smallest, default or largest configuration of a group."""
+        return self.profiled[_of_size(self.space, value, size)]
 
     def table(self) -> Table:
-        """Time and memory of each corner."""
+        """Tabulates time and memory of each profiled configuration."""
         table = Table(box=None, padding=(0, 2), pad_edge=False)
-        for title in ("an epoch of the", *CORNERS):
+        for title in ("an epoch of the", *SIZES):
             table.add_column(title, no_wrap=True)
         for value in self.space.compared:
-            table.add_row(str(value), *(taken(self.of(value, each)) for each in CORNERS))
+            table.add_row(str(value), *(taken(self.of(value, each)) for each in SIZES))
         return table
 
-    def hours(self, corner: str) -> float:
-        """Of the study, were all its trials of this corner and none stopped early, and all its
+    def hours(self, size: str) -> float:
+        """Of the study, were all its trials of this size and none stopped early, and all its
         finals; NaN if none of them can be trained."""
-        seconds = [self.of(value, corner) for value in self.space.compared]
+        seconds = [self.of(value, size) for value in self.space.compared]
         epochs = [each.epoch_seconds for each in seconds if not each.problem]
         rounds = sum(math.ceil(count / self.concurrent) for count in (self.trials, self.finals))
         return fmean(epochs) * self.space.epochs * rounds / 3600 if epochs else float("nan")
@@ -108,13 +108,13 @@ class Forecast:
             f"disk: at most {self.bytes() / 2**20:,.0f} MiB"
         ]
         for value in self.space.compared:
-            for corner in CORNERS:
-                each = self.of(value, corner)
+            for size in SIZES:
+                each = self.of(value, size)
                 if each.problem:
-                    lines.append(f"the {corner} {value} cannot be trained: {each.problem}")
+                    lines.append(f"the {size} {value} cannot be trained: {each.problem}")
                 elif each.memory_gib > self.memory:
                     lines.append(
-                        f"the {corner} {value} takes {each.memory_gib:.1f} GiB, there are "
+                        f"the {size} {value} takes {each.memory_gib:.1f} GiB, there are "
                         f"{self.memory:.1f} for a trial: it will not fit beside others"
                     )
         return "\n".join(lines)
@@ -126,11 +126,11 @@ class Forecast:
             runs: Where its checkpoints go; an object store has room.
 
         Raises:
-            InputError: If no corner can be trained, or the disk is too small.
+            InputError: If no profiled configuration can be trained, or the disk is too small.
         """
         problems = [each.problem for each in self.profiled.values()]
         if all(problems):
-            raise InputError(f"no corner of the space can be trained: {problems[0]}")
+            raise InputError(f"not even the smallest configuration can be trained: {problems[0]}")
         free = shutil.disk_usage(runs).free if isinstance(runs, Path) else math.inf
         if self.bytes() > free:
             raise InputError(

@@ -81,7 +81,7 @@ def needed_gib(profiled: Iterable[ProfileResult]) -> float | None:
     return max((each.memory_gib for each in profiled if not each.problem), default=None)
 
 
-def usable_gpus(say: Callable[[str], None]) -> int:
+def usable_gpus(notify: Callable[[str], None]) -> int:
     """GPUs of this machine that torch can use. It counts them by what the driver says, which may
     be too old for it: that is said in a line."""
     with warnings.catch_warnings(record=True) as warned:
@@ -91,7 +91,7 @@ def usable_gpus(say: Callable[[str], None]) -> int:
     if there := torch.cuda.device_count():
         words = [str(each.message).split(". ")[0].split(": ", 1)[-1] for each in warned]
         reason = f" ({words[0]})" if words else ""
-        say(
+        notify(
             f"this machine has {there} GPU{'s' * (there > 1)} that torch cannot use{reason}: "
             "trials train on the CPU; --gpus-per-trial 0 says that this is meant"
         )

@@ -11,12 +11,12 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def interruptible(agenda: Agenda, say: Callable[[str], None]) -> Iterator[None]:
+def interruptible(agenda: Agenda, notify: Callable[[str], None]) -> Iterator[None]:
     """While trials run: the first signal lets the epochs under way end, the second one raises.
 
     Args:
         agenda: What the session runs.
-        say: Where to say that the signal was heard.
+        notify: Where to say that the signal was heard.
 
     Raises:
         KeyboardInterrupt: On the second signal.
@@ -33,7 +33,7 @@ def interruptible(agenda: Agenda, say: Callable[[str], None]) -> Iterator[None]:
         for each in ENDING:
             signal.signal(each, at_once)
         agenda.halt(Stop("interrupted", "interrupted"))
-        say("ending after the epochs under way; Ctrl-C again ends at once")
+        notify("ending after the epochs under way; Ctrl-C again ends at once")
 
     before = {each: signal.signal(each, well) for each in ENDING}
     try:

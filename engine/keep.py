@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets.errors import InputError
 from engine.prepare import Prepared
-from engine.retention import kept
+from engine.retention import retained
 from engine.scoring import ToScore
 from record.events import Scored
 from record.mlflow_tracker import not_recorded
@@ -49,21 +49,23 @@ class _Keeper:
     def shown(self) -> set[int]:
         """Numbers of the trials that analyses look at, as far as MLflow has them."""
         there = self.open.tracker.numbers() - self.state.discarded
-        return kept(self.state, self.command.study.by, count=0) & there
+        return retained(self.state, self.command.study.group_by, count=0) & there
 
     def keep_weights(self) -> None:
         """Puts weights into MLflow; says where a checkpoint is gone."""
         for number in sorted(self.shown):
             folder = self.checkpoints.latest(number)
             if folder is None:
-                self.command.say(f"trial {number}: its checkpoint is gone")
+                self.command.notify(f"trial {number}: its checkpoint is gone")
                 continue
             with tempfile.TemporaryDirectory() as scratch:
                 weights = Path(scratch) / "weights"
                 checkpoint.export_weights(folder, weights)
                 epochs = self.state.trial(number).config["epochs"]
                 if checkpoint.load_weights(weights)["epoch"] != epochs:
-                    self.command.say(f"trial {number}: the checkpoint of its last epoch is gone")
+                    self.command.notify(
+                        f"trial {number}: the checkpoint of its last epoch is gone"
+                    )
                     continue
                 self.open.tracker.attach(number, weights)
 
@@ -80,7 +82,7 @@ class _Keeper:
         asked = [self._to_score(trial) for trial, outcomes in known if outcomes is None]
         if asked := [each for each in asked if each is not None]:
             trials = f"{len(asked)} trial{'s' * (len(asked) > 1)}"
-            self.command.say(f"scoring {trials} on the test split")
+            self.command.notify(f"scoring {trials} on the test split")
             found = self.backend.score_all(asked, scorecard)
             for each, outcomes in zip(asked, found, strict=True):
                 self._take(each.trial, outcomes)
@@ -90,7 +92,7 @@ class _Keeper:
         try:
             return self.study.artifacts.outcomes(trial)
         except InputError as error:
-            self.command.say(str(error))
+            self.command.notify(str(error))
             return None
 
     def _to_score(self, trial: Trial) -> ToScore | None:
@@ -99,7 +101,7 @@ class _Keeper:
 
     def _take(self, trial: Trial, outcomes: Outcomes | str) -> None:
         if isinstance(outcomes, str):
-            self.command.say(f"trial {trial.number} was not scored: {outcomes}")
+            self.command.notify(f"trial {trial.number} was not scored: {outcomes}")
             return
         with not_recorded(network=False):
             self.study.artifacts.keep_outcomes(trial, outcomes)

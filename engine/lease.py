@@ -27,19 +27,19 @@ WATCHED = 2.5 * BEAT
 
 
 @contextmanager
-def lease(folder: StudyFolder, say: Callable[[str], None]) -> Iterator[None]:
+def lease(folder: StudyFolder, notify: Callable[[str], None]) -> Iterator[None]:
     """Holds a study in the shared storage, so that no other machine runs it.
 
     Args:
         folder: The study's, which this process has locked: what an earlier one left of the same
             folder says of nobody that lives.
-        say: Told why it takes a while.
+        notify: Told why it takes a while.
 
     Raises:
         InputError: If another machine runs it.
         OSError: If the storage does not take the file.
     """
-    check_free(folder, say)
+    check_free(folder, notify)
     file, who, ended = _file(folder), _here(folder), threading.Event()
     write_whole(file, _sign(who))
 
@@ -61,7 +61,7 @@ def lease(folder: StudyFolder, say: Callable[[str], None]) -> Iterator[None]:
                 file.unlink()
 
 
-def check_free(folder: StudyFolder, say: Callable[[str], None]) -> None:
+def check_free(folder: StudyFolder, notify: Callable[[str], None]) -> None:
     """Checks that no other machine runs a study; see `lease`. What a dead one left is removed.
 
     Raises:
@@ -71,7 +71,7 @@ def check_free(folder: StudyFolder, say: Callable[[str], None]) -> None:
     found = _read(file)
     if found is None or _holder(found) == _here(folder):
         return
-    say(
+    notify(
         f"{_name(found)} ran this study and did not take its leave: seeing for {WATCHED:.0f} s "
         "whether it still does"
     )

@@ -34,10 +34,10 @@ class LocalBackend:
         self.gpus = gpus
 
     def profile_all(
-        self, configs: Sequence[TrialConfig], say: Callable[[str], None]
+        self, configs: Sequence[TrialConfig], notify: Callable[[str], None]
     ) -> list[ProfileResult]:
         """Profiles configurations; see `trainables.profile.profile`."""
-        del say
+        del notify
         return [profile(config, self.problem, self.cpus, self.gpus) for config in configs]
 
     def concurrent_trials(self) -> int:

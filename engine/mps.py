@@ -28,12 +28,12 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def mps(say: Callable[[str], None], end: Callable[[], None] = lambda: None) -> Iterator[None]:
+def mps(notify: Callable[[str], None], end: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Has an MPS of its own serve the processes that are begun meanwhile. Where there can be none,
     a line says so.
 
     Args:
-        say: Where to say so.
+        notify: Where to say so.
         end: Ends these processes, which has to be done before what serves them ends.
     """
     with tempfile.TemporaryDirectory(prefix="orrery-mps-", ignore_cleanup_errors=True) as folder:
@@ -45,7 +45,7 @@ def mps(say: Callable[[str], None], end: Callable[[], None] = lambda: None) -> I
         environment = {**os.environ, **here}
         environment.pop("CUDA_VISIBLE_DEVICES", None)
         if problem := _start(environment):
-            say(f"--mps: {problem}; trials that share a GPU take turns on it")
+            notify(f"--mps: {problem}; trials that share a GPU take turns on it")
             yield
             return
         with _quit_at_the_end(environment), _variables(here):

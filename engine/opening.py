@@ -105,7 +105,7 @@ def open_study(
     folder: StudyFolder,
     uri: str,
     begin: Callable[[StudyState], SessionBegan],
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> OpenStudy:
     """Begins a session of a study whose folder this process has locked.
 
@@ -113,7 +113,7 @@ def open_study(
         folder: Of the study.
         uri: MLflow's tracking URI.
         begin: Says how the session begins, given what the study has come to.
-        say: Where to say what an earlier session left behind.
+        notify: Where to say what an earlier session left behind.
 
     Raises:
         InputError: If the study is another one, was begun elsewhere or by an old version, its log
@@ -125,7 +125,9 @@ def open_study(
     log = log_of(folder)
     state = _folded(folder, log)
     if isinstance(log, FileLog) and log.torn:
-        say(f"{folder.log}: the last line was cut off when it was written, and counts for nothing")
+        notify(
+            f"{folder.log}: the last line was cut off when it was written, and counts for nothing"
+        )
     tracker = open_tracker(uri, folder.name, folder.artifacts)
     session = begin(state)
     _check_same(folder, uri, tracker, state)

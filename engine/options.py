@@ -114,7 +114,7 @@ class Options:
     debugger."""
 
     dry_run: bool = False
-    """Try the corners of the space, forecast time, memory and disk, and end there."""
+    """Try the extreme configurations, forecast time, memory and disk, and end there."""
 
     smoke: bool = False
     """A tiny study of everything, in about a minute: little data, 2 epochs, one trial each."""

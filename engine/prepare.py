@@ -15,7 +15,7 @@ from datasets.errors import InputError
 from datasets.tools import Tools
 from engine import forecast
 from engine.backend import Backend
-from engine.checkpoints import Checkpoints, opened
+from engine.checkpoints import Checkpoints, as_upath
 from engine.command import Command
 from engine.gpu_share import needed_gib
 from engine.lease import check_free, lease
@@ -69,10 +69,10 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
         if not command.options.dry_run:  # before anything takes minutes
             check_place(command.folder)
             if command.folder.store is not None:
-                check_free(command.folder, command.say)
+                check_free(command.folder, command.notify)
         problem = _problem(command, resources)
         space = command.space(problem.decided)
-        for config in space.listed or [space.corner(value, max) for value in space.compared]:
+        for config in space.listed or [space.extreme(value, max) for value in space.compared]:
             problem.check(config)
         backend = resources.backend(problem)
         needed = _profile(command, space, resources, backend) if _is_new(command) else None
@@ -81,7 +81,7 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             return
         begun = time.monotonic()
         with _locked(command):
-            checkpoints, code = Checkpoints(opened(str(command.folder.sessions))), of_this_code()
+            checkpoints, code = Checkpoints(as_upath(str(command.folder.sessions))), of_this_code()
             begin = partial(_begin, command, problem, space, code, needed, checkpoints)
             study = _opened(command, begin)
             try:
@@ -103,7 +103,7 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
 
 def _problem(command: Command, resources: Resources) -> Problem[Any]:
     cache = Cache(command.options.data_dir, command.folder.prepared_data)
-    tools = Tools(cache, resources.parallel, command.say)
+    tools = Tools(cache, resources.parallel, command.notify)
     return command.study.open(command.data_options, command.seed, tools)
 
 
@@ -117,7 +117,7 @@ def _is_new(command: Command) -> bool:
 def _profile(
     command: Command, space: Space, resources: Resources, backend: Backend
 ) -> float | None:
-    """Tries the corners of the space, and says what the study will take.
+    """Tries the extreme configurations of the space, and says what the study will take.
 
     Returns:
         GiB that a trial takes of a GPU at most; None on the CPU.
@@ -126,8 +126,8 @@ def _profile(
         InputError: If none can be trained, or the disk is too small.
     """
     begun = time.monotonic()
-    configs, options = forecast.corners(space), command.options
-    done = backend.profile_all(configs, command.say)
+    configs, options = forecast.profiled_configurations(space), command.options
+    done = backend.profile_all(configs, command.notify)
     needed = needed_gib(done) if resources.gpus else None
     resources.share(backend, needed)
     found = forecast.Forecast(
@@ -140,7 +140,7 @@ def _profile(
         memory=backend.memory_of_a_trial(),
     )
     command.console.print(found.table())
-    command.say(f"{found.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
+    command.notify(f"{found.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
     found.check(command.storage or options.runs_dir)
     return needed
 
@@ -163,7 +163,7 @@ def _locked(command: Command) -> Iterator[None]:
 def _leased(command: Command) -> AbstractContextManager[None]:
     if command.folder.store is None:
         return nullcontext()
-    return lease(command.folder, command.say)
+    return lease(command.folder, command.notify)
 
 
 def _begin(
@@ -186,7 +186,7 @@ def _begin(
 def _opened(command: Command, begin: partial[SessionBegan]) -> OpenStudy:
     uri = command.options.tracking_uri
     try:
-        return open_study(command.folder, uri, begin, command.say)
+        return open_study(command.folder, uri, begin, command.notify)
     except NotRecorded as error:
         raise InputError(
             f"the tracking store {shown(uri)} does not answer ({error}); the same command tries "

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from engine.history import History
 from record.events import Discarded
-from record.tracker import NotRecorded, RunDeleted, Tracker, bring_up
+from record.tracker import NotRecorded, RunDeleted, Tracker, sync
 from record.trial import Trial
 
 PATIENCE = 15.0
@@ -33,7 +33,7 @@ def catch_up(tracker: Tracker, history: History) -> None:
         NotRecorded: If the tracking server is away.
         OSError: If the log does not take it.
     """
-    _discard(history, bring_up(tracker, history.state))
+    _discard(history, sync(tracker, history.state))
 
 
 def _discard(history: History, numbers: set[int]) -> None:
@@ -47,16 +47,16 @@ class Projection:
     Args:
         tracker: Is told; nobody else uses it while this one is at work.
         history: Of the study. Where it is superseded, nothing more is told.
-        say: Told when the tracking server goes away and when it is back.
+        notify: Told when the tracking server goes away and when it is back.
 
     Attributes:
         seconds: What telling took so far.
     """
 
-    def __init__(self, tracker: Tracker, history: History, say: Callable[[str], None]) -> None:
+    def __init__(self, tracker: Tracker, history: History, notify: Callable[[str], None]) -> None:
         self.tracker = tracker
         self.history = history
-        self.say = say
+        self.notify = notify
         self.seconds = 0.0
         self.problem = ""
         self.waiting: dict[int, float] = {}
@@ -195,7 +195,7 @@ class Projection:
         with self.wake:
             self._tell_at(number, 0.0)
         if not self.problem:
-            self.say(
+            self.notify(
                 f"MLflow cannot be told ({error}); the study goes on, and what it has to record "
                 "waits in its log"
             )
@@ -204,4 +204,4 @@ class Projection:
     def _is_back(self) -> None:
         if self.problem:
             self.problem = ""
-            self.say("MLflow can be told again; what waited is being delivered")
+            self.notify("MLflow can be told again; what waited is being delivered")

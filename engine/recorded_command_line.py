@@ -3,7 +3,7 @@
 import os
 
 from analysis.command_line import Parser, add_runs_dir
-from engine.checkpoints import opened
+from engine.checkpoints import as_upath
 
 
 def parser(description: str) -> Parser:
@@ -13,7 +13,7 @@ def parser(description: str) -> Parser:
     add_runs_dir(made)
     made.add_argument(
         "--storage",
-        type=opened,
+        type=as_upath,
         default=os.environ.get("ORRERY_STORAGE") or None,
         metavar="ADDRESS",
         help="the shared storage that the study ran with, such as s3://BUCKET/FOLDER, if any",

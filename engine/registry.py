@@ -17,7 +17,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 
 from analysis.kept_weights import weights
-from analysis.served import Served
+from analysis.packaged_model import PackagedModel
 from record.mlflow_tracker import not_recorded
 from record.recorded_study import RecordedStudy
 from record.tracking import check_artifacts
@@ -48,7 +48,7 @@ REQUIREMENTS = (
 """What these need to predict. MLflow would find out by loading the model in another process, which
 takes longer than all the rest."""
 
-Package = Callable[[RecordedStudy, Trial, dict[str, Any], Any], Served]
+Package = Callable[[RecordedStudy, Trial, dict[str, Any], Any], PackagedModel]
 """See `engine.study.Study.package`."""
 
 
@@ -92,14 +92,14 @@ def register_champion(study: RecordedStudy, problem: Problem[Any], package: Pack
     )
 
 
-def _register(study: RecordedStudy, final: Trial, served: Served) -> ModelVersion:
+def _register(study: RecordedStudy, final: Trial, packaged_model: PackagedModel) -> ModelVersion:
     """Logs a model of a run and makes it the newest version of the study's."""
     client, run_id = study.artifacts.store.client, study.artifacts.run_id(final)
     with not_recorded():
         logged = _logged(client, study, final)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        _save(folder, logged, study, final, served)
+        _save(folder, logged, study, final, packaged_model)
         with not_recorded():
             check_artifacts(client, logged.artifact_location)
             client.log_model_artifacts(logged.model_id, str(folder))
@@ -131,7 +131,11 @@ def _logged(client: MlflowClient, study: RecordedStudy, final: Trial) -> LoggedM
 
 
 def _save(
-    folder: Path, logged: LoggedModel, study: RecordedStudy, final: Trial, served: Served
+    folder: Path,
+    logged: LoggedModel,
+    study: RecordedStudy,
+    final: Trial,
+    packaged_model: PackagedModel,
 ) -> None:
     """Writes a model in MLflow's format."""
     from mlflow import pytorch  # seconds, which not every session need wait
@@ -139,10 +143,10 @@ def _save(
     from mlflow.types import Schema, TensorSpec
 
     number = np.dtype(np.float32)
-    given, returned = (Schema([TensorSpec(number, sizes)]) for sizes in served.sizes)
+    given, returned = (Schema([TensorSpec(number, sizes)]) for sizes in packaged_model.sizes)
     root = Path(__file__).resolve().parent.parent
     pytorch.save_model(
-        served.module,
+        packaged_model.module,
         folder,
         mlflow_model=Model(
             artifact_path=logged.artifact_location,
@@ -151,9 +155,9 @@ def _save(
             model_id=logged.model_id,
         ),
         signature=ModelSignature(given, returned),
-        input_example=served.example.numpy(),
+        input_example=packaged_model.example.numpy(),
         code_paths=[str(root / package) for package in CODE],
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-        metadata={**served.facts, "study": study.name, "trial": final.number},
+        metadata={**packaged_model.facts, "study": study.name, "trial": final.number},
         serialization_format="pickle",
     )

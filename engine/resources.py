@@ -60,9 +60,9 @@ class Resources:
         share = backend.share_gpus(needed_gib)
         if share is None:
             return
-        self.command.say(share.text())
+        self.command.notify(share.text())
         if self.command.options.mps and share.trials == 1:
-            self.command.say(NO_USE)
+            self.command.notify(NO_USE)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def _on_this_machine(command: Command) -> float:
         from engine.on_ray.cluster import check_sockets
 
         check_sockets()
-    there = usable_gpus(command.say) if options.gpus_per_trial else 0
+    there = usable_gpus(command.notify) if options.gpus_per_trial else 0
     return first_share(options.gpus_per_trial, there, "this machine has")
 
 
@@ -111,8 +111,8 @@ def _on_a_cluster(command: Command) -> float:
     most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
     gpus = first_share(options.gpus_per_trial, int(most), "a node has at most")
     nodes.check_room(options.cpus_per_trial, gpus)
-    if not any(node.holds(options.cpus_per_trial, gpus) for node in nodes.alive()):
-        command.say("no node holds a trial yet; the cluster starts some, which takes minutes")
+    if not any(node.capacity(options.cpus_per_trial, gpus) for node in nodes.alive()):
+        command.notify("no node holds a trial yet; the cluster starts some, which takes minutes")
     return gpus
 
 
@@ -122,9 +122,9 @@ def _mps_of(command: Command, gpus: float) -> AbstractContextManager[None]:
         return nullcontext()
     may_share = command.options.gpus_per_trial == "auto" or trials_a_gpu(gpus) > 1
     if command.options.local or not (gpus and may_share):
-        command.say(NO_USE)
+        command.notify(NO_USE)
         return nullcontext()
     from engine.mps import mps
     from engine.on_ray.cluster import stop
 
-    return mps(command.say, stop)
+    return mps(command.notify, stop)

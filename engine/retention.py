@@ -5,7 +5,7 @@ from record.state import StudyState
 from record.trial import Baseline, Searched, Trial
 
 
-def kept(state: StudyState, group_by: str, count: int) -> set[int]:
+def retained(state: StudyState, group_by: str, count: int) -> set[int]:
     """Numbers of the trials that keep their last checkpoint, which is the one that the objective
     is of: the best `count` of the search, and what the analyses look at, the baselines, the best
     of each group, and whatever was trained beside the search.
@@ -31,8 +31,8 @@ class Retention:
     Args:
         state: The study.
         checkpoints: Of the study.
-        group_by: See `kept`.
-        count: See `kept`.
+        group_by: See `retained`.
+        count: See `retained`.
     """
 
     def __init__(
@@ -68,4 +68,4 @@ class Retention:
             self.checkpoints.keep(number, 1 if number in self.staying else 0)
 
     def _kept(self) -> set[int]:
-        return kept(self.state, self.group_by, self.count)
+        return retained(self.state, self.group_by, self.count)

@@ -52,7 +52,7 @@ class Outcome:
     def is_answer(self) -> bool:
         """Whether all of it was done, or as much as there is to do."""
         stop = self.stop
-        if stop is not None and stop.kind == "trouble":
+        if stop is not None and stop.kind == "system_error":
             return False
         return self.ended >= self.total or (stop is not None and stop.is_answer)
 
@@ -72,7 +72,7 @@ def run(prepared: Prepared) -> Outcome:
     if searched.undelivered or not options.best_count:
         return searched
     finals = Replicates(state, prepared.space, options.best_count, options.seeds)
-    prepared.command.say(finals.text())
+    prepared.command.notify(finals.text())
     _name_finalists(prepared, finals)
     limits = Limits(finals.total, options.time_budget, begun=prepared.begun)
     return _part(prepared, finals, limits)
@@ -108,10 +108,10 @@ def _part(prepared: Prepared, proposer: Proposer, limits: Limits) -> Outcome:
     command, opened = prepared.command, prepared.open
     agenda = Agenda(opened.state, proposer, limits)
     retention = Retention(
-        opened.state, prepared.checkpoints, command.study.by, command.options.keep
+        opened.state, prepared.checkpoints, command.study.group_by, command.options.keep
     )
     display = Display(command.console, agenda, opened.state.best(), command.is_on_cluster)
-    projection = Projection(opened.tracker, opened.history, command.say)
+    projection = Projection(opened.tracker, opened.history, command.notify)
     driver = Driver(
         opened.history,
         agenda,
@@ -120,21 +120,23 @@ def _part(prepared: Prepared, proposer: Proposer, limits: Limits) -> Outcome:
         observers=(retention, display, projection),
         halving=_halving(prepared, proposer),
         max_failures=command.options.max_failures,
-        say=command.say,
+        notify=command.notify,
     )
     display.live = driver.live
-    command.say(f"study {command.name}: {agenda.ended} of {agenda.total} {proposer.called} done")
+    command.notify(
+        f"study {command.name}: {agenda.ended} of {agenda.total} {proposer.called} done"
+    )
     undelivered: Sequence[int] = ()
     try:
         retention.sweep()
         if not agenda.is_done() and not agenda.should_stop():
             prepared.resources.share(prepared.backend, measured_before(opened.state))
-            with display, interruptible(agenda, command.say):
+            with display, interruptible(agenda, command.notify):
                 prepared.backend.run(driver)
     except KeyboardInterrupt:
         agenda.halt(Stop("interrupted", "interrupted"))
     except OSError as error:
-        agenda.trouble(error)
+        agenda.abort(error)
     finally:
         driver.finish()
         undelivered = projection.finish(0.0 if agenda.was_cut_short() else PATIENCE)
@@ -165,7 +167,7 @@ def _say_best(prepared: Prepared, searched: Outcome, best: Trial) -> None:
     value = prepared.open.state.value(best)
     assert value is not None
     ended_by = stop.text if stop and stop.is_answer else f"all {ended} trials are done"
-    prepared.command.say(
+    prepared.command.notify(
         f"\nbest of {ended} trials: trial {best.number}, {best.title}, {objective} {value:.4f}\n"
         f"ended because {ended_by} ({searched.cost})\n"
     )

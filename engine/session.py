@@ -63,7 +63,7 @@ def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str,
     spec = {
         names.STUDY: command.study.key,
         names.OBJECTIVE: command.study.objective,
-        names.BY: command.study.by,
+        names.GROUP_BY: command.study.group_by,
         names.SEED: command.seed,
         names.PRESET: command.options.preset or "none",
         names.SAMPLER: "listed" if command.options.configurations else command.options.sampler,

@@ -20,7 +20,7 @@ from datasets.errors import InputError
 from trainables.config import TrialConfig, When
 
 Fields = Callable[[Any], Mapping[str, Any]]
-"""Value of `Space.by` -> fields of a configuration; the others have their defaults."""
+"""Value of `Space.group_by` -> fields of a configuration; the others have their defaults."""
 
 End = Callable[..., Any]
 """Of a range: `max` or `min`."""
@@ -90,20 +90,20 @@ class Space:
 
     Attributes:
         config: The config dataclass.
-        by: The categorical field whose values are compared, such as the family: for each the
+        group_by: The categorical field whose values are compared, such as the family: for each the
             baseline and the default configuration are tried first.
         parameters: What is searched.
         fixed: Fields that the user set.
-        preset: Gives the fields of a named configuration for a value of `by`; None: no preset,
-            the defaults of the config.
-        reference: Gives the fields of the baseline for a value of `by`, where they are not the
-            defaults; None: the default configuration is the baseline.
+        preset: Gives the fields of a named configuration for a value of `group_by`; None:
+            no preset, the defaults of the config.
+        reference: Gives the fields of the baseline for a value of `group_by`, where they
+            are not the defaults; None: the default configuration is the baseline.
         listed: The configurations that are tried, one after the other, those of `first` before
             the others; None: any may be.
     """
 
     config: type[TrialConfig]
-    by: str
+    group_by: str
     parameters: tuple[Parameter, ...]
     fixed: Mapping[str, Any]
     preset: Fields | None = None
@@ -114,7 +114,7 @@ class Space:
     def of(
         cls,
         config: type[TrialConfig],
-        by: str,
+        group_by: str,
         given: Mapping[str, Sequence[Any]],
         preset: Fields | None = None,
         reference: Fields | None = None,
@@ -124,12 +124,12 @@ class Space:
 
         Args:
             config: The config dataclass.
-            by: See `Space`.
+            group_by: See `Space`.
             given: Field -> the values that the user gave: one fixes the field, several restrict
                 its choices.
-            preset: See `Space`: every field but `by` is then decided.
+            preset: See `Space`: every field but `group_by` is then decided.
             reference: See `Space`.
-            only: The fields that may be searched besides `by`; None: all.
+            only: The fields that may be searched besides `group_by`; None: all.
 
         Raises:
             InputError: If a given value is out of range, or does not go with another one, with a
@@ -138,13 +138,13 @@ class Space:
         given = distinct(given)
         fixed = {field: values[0] for field, values in given.items() if len(values) == 1}
         several = [field for field, values in given.items() if len(values) > 1]
-        if preset and only is None and (decided := {*several} - {by}):
+        if preset and only is None and (decided := {*several} - {group_by}):
             raise InputError(
                 f"--preset and several values of --{min(decided).replace('_', '-')}: expected one "
                 "of them, or --sampler grid for all combinations"
             )
         left_out = set() if only is None and not preset else {f.name for f in fields(config)}
-        left_out -= {by, *(only or ())}
+        left_out -= {group_by, *(only or ())}
         parameters = []
         for parameter in _parameters_of(config, several):
             if parameter.field in fixed or parameter.field in left_out:
@@ -154,8 +154,8 @@ class Space:
                 parameter = replace(parameter, distribution=choices)
             if parameter.when is None or cls._possible(parameter.when, given):
                 parameters.append(parameter)
-        space = cls(config, by, tuple(parameters), fixed, preset, reference)
-        space._check({*several} - {by})
+        space = cls(config, group_by, tuple(parameters), fixed, preset, reference)
+        space._check({*several} - {group_by})
         return space
 
     def _check(self, several: Collection[str]) -> None:
@@ -167,8 +167,8 @@ class Space:
             self.default(value)
             self.baseline(value)
             for values in islice(_combinations(theirs, self._base(value)), MANY):
-                self._corner(values, max, others)
-                self._corner(values, min, others)
+                self._extreme_of(values, max, others)
+                self._extreme_of(values, min, others)
 
     @staticmethod
     def _possible(when: When, given: Mapping[str, Sequence[Any]]) -> bool:
@@ -176,10 +176,10 @@ class Space:
 
     @property
     def compared(self) -> tuple[Any, ...]:
-        """The values of `by` that are in the study."""
-        if self.by in self.fixed:
-            return (self.fixed[self.by],)
-        searched = next(p for p in self.parameters if p.field == self.by)
+        """The values of `group_by` that are in the study."""
+        if self.group_by in self.fixed:
+            return (self.fixed[self.group_by],)
+        searched = next(p for p in self.parameters if p.field == self.group_by)
         assert isinstance(searched.distribution, CategoricalDistribution)
         return searched.distribution.choices
 
@@ -205,13 +205,13 @@ class Space:
         for parameter in self.parameters:
             if parameter.applies(values):
                 values[parameter.field] = parameter.suggest(trial)
-        if self.preset is not None:  # it leaves nothing to draw but the value of `by`
-            values = self._base(values[self.by])
+        if self.preset is not None:  # it leaves nothing to draw but the value of `group_by`
+            values = self._base(values[self.group_by])
         return self.config(**values)
 
     def default(self, value: Any) -> TrialConfig:
-        """The default configuration, or the preset, for a value of `by`; a field whose default the
-        user left out has the first of the values that were given.
+        """Returns the default configuration, or the preset, for a value of `group_by`; a field
+        whose default the user left out has the first of the values that were given.
 
         Raises:
             InputError: If what the user fixed does not go with it.
@@ -223,7 +223,7 @@ class Space:
         return self.config(**values)
 
     def baseline(self, value: Any) -> TrialConfig:
-        """What every configuration of a value of `by` is compared with.
+        """What every configuration of a value of `group_by` is compared with.
 
         Raises:
             InputError: If what the user fixed does not go with it.
@@ -232,19 +232,20 @@ class Space:
             return self.default(value)
         return replace(self, preset=self.reference).default(value)
 
-    def corner(self, value: Any, end: End) -> TrialConfig:
-        """For a value of `by` the configuration whose searched whole numbers are all the greatest
-        (`max`) or the least (`min`): of what the greatest takes, no other takes more. Of listed
-        configurations the one whose whole numbers have the greatest, or least, product.
+    def extreme(self, value: Any, end: End) -> TrialConfig:
+        """Returns, for a value of `group_by`, the configuration whose searched integers are all
+        the greatest (`max`) or the least (`min`): no other takes more time or memory than the
+        greatest. Among listed configurations it is the one whose integers have the greatest, or
+        least, product.
 
         Raises:
             InputError: If what the user fixed does not go with it.
         """
         if self.listed is not None:
-            return end((c for c in self.listed if getattr(c, self.by) == value), key=_size)
-        return self._corner(self._base(value), end, self.parameters)
+            return end((c for c in self.listed if getattr(c, self.group_by) == value), key=_size)
+        return self._extreme_of(self._base(value), end, self.parameters)
 
-    def _corner(
+    def _extreme_of(
         self, values: Mapping[str, Any], end: End, parameters: Iterable[Parameter]
     ) -> TrialConfig:
         values = dict(values)
@@ -258,13 +259,13 @@ class Space:
         return number < len(self.compared)
 
     def _base(self, value: Any) -> dict[str, Any]:
-        """All fields for a value of `by`, as if nothing were searched."""
+        """All fields for a value of `group_by`, as if nothing were searched."""
         named = self.preset(value) if self.preset else {}
-        return {**self._defaults(), **named, self.by: value, **self.fixed}
+        return {**self._defaults(), **named, self.group_by: value, **self.fixed}
 
     def first(self) -> list[dict[str, Any]]:
-        """The parameters of what is tried first: for each value of `by` the baseline, and then its
-        default configuration, if that is another one."""
+        """Returns the parameters of what is tried first: for each value of `group_by` the
+        baseline, then its default configuration, if that is another one."""
         return [self.drawn(config) for config in self._first()]
 
     def _first(self) -> list[TrialConfig]:
@@ -284,7 +285,7 @@ class Space:
         Raises:
             InputError: If there are too many, or one of them does not go together.
         """
-        parameters = [each for each in self.parameters if each.field != self.by]
+        parameters = [each for each in self.parameters if each.field != self.group_by]
         bases = (self._base(value) for value in self.compared)
         found = (each for base in bases for each in _combinations(parameters, base))
         configs = [self.config(**values) for values in islice(found, MANY + 1)]
@@ -295,7 +296,7 @@ class Space:
         return self.listing(configs)
 
     def defaults_at(self) -> list[int]:
-        """Numbers of the trials of the default configurations, by value of `by`."""
+        """Numbers of the trials of the default configurations, by value of `group_by`."""
         if self.listed is not None:
             return [self.listed.index(self.default(value)) for value in self.compared]
         first = self.first()

@@ -10,7 +10,7 @@ from upath import UPath
 from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.files import away_is_an_oserror, write_new
-from engine.checkpoints import opened
+from engine.checkpoints import as_upath
 
 
 def open_storage(text: str) -> UPath:
@@ -25,7 +25,7 @@ def open_storage(text: str) -> UPath:
             "credentials come from the environment, such as AWS_ACCESS_KEY_ID"
         )
     with _refused(text):
-        root = opened(text)
+        root = as_upath(text)
         if isinstance(root, Path):
             root.mkdir(parents=True, exist_ok=True)
         with probe(root):

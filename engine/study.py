@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from analysis.packaged_model import PackagedModel
 from analysis.scorecard import Scorecard
-from analysis.served import Served
 from datasets.tools import Tools
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
@@ -34,7 +34,7 @@ class Study(Generic[DataOptions]):
         question: What it asks; the first lines of ``--help``.
         file: The file that defines it: its ``__file__``.
         config: The hyperparameters and, by their annotations, the search space.
-        by: The field whose values are compared; each has a baseline, which is tried first.
+        group_by: The field whose values are compared; each has a baseline, which is tried first.
         objective: The metric that is maximised; no searched field can redefine it.
         open: Opens what is learned from, given the data options, the study's seed, and tools.
         scorecard: Scores trials on the test split, and shows them; None: the study has no test
@@ -42,7 +42,7 @@ class Study(Generic[DataOptions]):
         data_options: Dataclass of the options that say what to learn from.
         data_title: A short name of the data, for the default name of the study; empty: none.
         data_file: Which of the data options may be a file; None: none.
-        presets: Name -> value of `by` -> fields of a named configuration.
+        presets: Name -> value of `group_by` -> fields of a named configuration.
         baseline: Name of the preset that is the baseline; None: the default configuration is.
         smoke: Data options of the tiny study.
         package: Makes of a trial and its weights the model that is registered, given the study,
@@ -53,7 +53,7 @@ class Study(Generic[DataOptions]):
     question: str
     file: str
     config: type[TrialConfig]
-    by: str
+    group_by: str
     objective: str
     open: Callable[[DataOptions, int, Tools], Problem[Any]]
     scorecard: Scorecard | None = None
@@ -63,4 +63,4 @@ class Study(Generic[DataOptions]):
     presets: Mapping[str, Callable[[Any], Mapping[str, Any]]] = field(default_factory=dict)
     baseline: str | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
-    package: Callable[[RecordedStudy, Trial, dict[str, Any], Any], Served] | None = None
+    package: Callable[[RecordedStudy, Trial, dict[str, Any], Any], PackagedModel] | None = None

@@ -17,7 +17,7 @@ from record import events
 from record.events import Event
 
 FORMAT = "orrery.log"
-VERSION = 1
+VERSION = 2
 
 COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 

@@ -253,7 +253,7 @@ class MLflowTracker:
             names.STATE: "running",
             names.BASELINE: str(trial.is_baseline).lower(),
             names.PROPOSED: proposal.written(trial),
-            **({} if of is None else {names.OF: str(of)}),
+            **({} if of is None else {names.REPLICATE_OF: str(of)}),
         }
 
     def _news(self, run: _Run, trial: Trial) -> dict[str, str]:

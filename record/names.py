@@ -6,7 +6,7 @@ KIND = "orrery.kind"
 """``study``, ``trial`` or ``final``: what a run is of."""
 
 NUMBER = "orrery.trial"
-OF = "orrery.of"
+REPLICATE_OF = "orrery.replicate_of"
 """Number of the trial that a final is another training of."""
 
 STATE = "orrery.state"
@@ -70,7 +70,7 @@ SOURCE_COMMIT = "mlflow.source.git.commit"
 
 STUDY = "study"
 OBJECTIVE = "objective"
-BY = "by"
+GROUP_BY = "group_by"
 SEED = "seed"
 PRESET = "preset"
 SAMPLER = "sampler"

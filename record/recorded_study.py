@@ -66,9 +66,9 @@ class RecordedStudy:
         return self.tags.get(names.QUESTION, "")
 
     @property
-    def by(self) -> str:
+    def group_by(self) -> str:
         """The hyperparameter whose values are compared, such as the family."""
-        return self.params[names.BY]
+        return self.params[names.GROUP_BY]
 
     @cached_property
     def definition(self) -> Definition:
@@ -171,12 +171,12 @@ class RecordedStudy:
         return value
 
     def group(self, trial: Trial) -> str:
-        """The value of `by` that a trial has."""
-        return str(trial.config[self.by])
+        """The value of `group_by` that a trial has."""
+        return str(trial.config[self.group_by])
 
     @property
     def groups(self) -> dict[str, tuple[Trial, ...]]:
-        """Value of `by` -> its trials; in the order in which the values were first tried."""
+        """Value of `group_by` -> its trials; in the order in which the values were first tried."""
         found = dict.fromkeys(map(self.group, self.trials))
         return {
             value: tuple(trial for trial in self.trials if self.group(trial) == value)

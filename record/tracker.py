@@ -124,7 +124,7 @@ class Tracker(Protocol):
         ...
 
 
-def bring_up(tracker: Tracker, state: StudyState) -> set[int]:
+def sync(tracker: Tracker, state: StudyState) -> set[int]:
     """Shows every trial as it stands, but those that the user deleted.
 
     Returns:

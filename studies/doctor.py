@@ -23,7 +23,7 @@ from datasets.addresses import shown
 from datasets.errors import InputError
 from datasets.machine import file_system, is_shared
 from engine.agreement import Agreement, at_rest, compare, repair
-from engine.checkpoints import Checkpoints, opened
+from engine.checkpoints import Checkpoints, as_upath
 from engine.lease import check_free, lease
 from engine.recorded_command_line import parser
 from record import names
@@ -105,7 +105,7 @@ def _examined(
         console.print("\n--repair does it")
     elif repairable:
         repair(tracker, state, found.findings)
-        trim(state, Checkpoints(opened(str(folder.sessions))), found.findings)
+        trim(state, Checkpoints(as_upath(str(folder.sessions))), found.findings)
         # Read anew: what was repaired is to be seen, and not remembered.
         found = _compared(folder, open_tracker(), state)
         console.print(f"\n{repairable} repaired; read again:\n")
@@ -116,7 +116,7 @@ def _examined(
 def _compared(folder: StudyFolder, tracker: MLflowTracker, state: StudyState) -> Agreement:
     """Compares the log with MLflow and with the checkpoints."""
     found = compare(tracker, state)
-    of_checkpoints = check(state, Checkpoints(opened(str(folder.sessions))))
+    of_checkpoints = check(state, Checkpoints(as_upath(str(folder.sessions))))
     return replace(found, findings=(*found.findings, *of_checkpoints))
 
 
@@ -152,7 +152,7 @@ def _with_storage(folder: StudyFolder, tracker: MLflowTracker) -> StudyFolder:
     sessions = tags.get(names.STORAGE)
     if folder.storage is not None or not sessions:
         return folder
-    return StudyFolder(folder.runs_dir, folder.name, opened(sessions).parents[2])
+    return StudyFolder(folder.runs_dir, folder.name, as_upath(sessions).parents[2])
 
 
 @contextmanager
@@ -162,15 +162,15 @@ def _at_rest(folder: StudyFolder, is_repaired: bool, console: Console) -> Iterat
     Raises:
         InputError: If it is running.
     """
-    say = partial(console.print, markup=False)
+    notify = partial(console.print, markup=False)
     try:
         with filelock.FileLock(folder.lock, timeout=0):
             if folder.store is not None and is_repaired:
-                with lease(folder, say):
+                with lease(folder, notify):
                     yield
             else:
                 if folder.store is not None:
-                    check_free(folder, say)
+                    check_free(folder, notify)
                 yield
     except filelock.Timeout:
         raise InputError(

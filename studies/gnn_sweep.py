@@ -9,7 +9,7 @@ on the spot.
 import sys
 from pathlib import Path
 
-from analysis import served
+from analysis import packaged_model
 from analysis.molecule_scorecard import MoleculeScorecard
 from datasets.sources import MoleculeOptions, open_molecules
 from datasets.tools import Tools
@@ -22,10 +22,10 @@ from trainables.molecules import MoleculeProblem
 def open_problem(options: MoleculeOptions, seed: int, tools: Tools) -> MoleculeProblem:
     """Opens the molecules."""
     problem = MoleculeProblem(
-        open_molecules(options, seed, tools.cache, tools.parallel, tools.say)
+        open_molecules(options, seed, tools.cache, tools.parallel, tools.notify)
     )
     if remark := problem.remark(options.target):
-        tools.say(remark)
+        tools.notify(remark)
     return problem
 
 
@@ -38,7 +38,7 @@ STUDY = Study(
     key="gnn",
     question=__doc__ or "",
     config=GNNConfig,
-    by="family",
+    group_by="family",
     objective="validation/r2",
     data_options=MoleculeOptions,
     data_file="dataset",
@@ -48,7 +48,7 @@ STUDY = Study(
     smoke={"molecules": 200, "split": "random"},
     scorecard=MoleculeScorecard(),
     file=__file__,
-    package=served.regressor,
+    package=packaged_model.regressor,
 )
 
 if __name__ == "__main__":

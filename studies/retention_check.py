@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from engine.agreement import Finding
 from engine.checkpoints import Checkpoints
-from engine.retention import kept
+from engine.retention import retained
 from record import names
 from record.state import StudyState
 from record.trial import Trial
@@ -66,13 +66,13 @@ def trim(state: StudyState, checkpoints: Checkpoints, findings: Sequence[Finding
 def _staying(state: StudyState) -> set[int]:
     """Trials that are to keep a checkpoint."""
     session = state.session
-    return kept(state, session.spec[names.BY], int(session.settings[names.KEEP]))
+    return retained(state, session.spec[names.GROUP_BY], int(session.settings[names.KEEP]))
 
 
 def _promised(state: StudyState) -> set[int]:
     """Trials that were to keep one at all times: an earlier session may have kept fewer."""
     count = min(int(session.settings[names.KEEP]) for session in state.sessions)
-    return kept(state, state.session.spec[names.BY], count)
+    return retained(state, state.session.spec[names.GROUP_BY], count)
 
 
 def _of_kept(trial: Trial, checkpoints: Checkpoints) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ drives are recorded on the spot.
 import sys
 from pathlib import Path
 
-from analysis import served
+from analysis import packaged_model
 from analysis.driving_scorecard import DrivingScorecard
 from datasets.driving import DrivingOptions, open_drives
 from datasets.tools import Tools
@@ -24,7 +24,7 @@ def open_problem(options: DrivingOptions, seed: int, tools: Tools) -> DrivingPro
     """Opens the drives."""
     problem = DrivingProblem(open_drives(options, seed, tools.cache, tools.parallel))
     for remark in problem.remarks():
-        tools.say(remark)
+        tools.notify(remark)
     return problem
 
 
@@ -37,7 +37,7 @@ STUDY = Study(
     key="world-model",
     question=__doc__ or "",
     config=WorldModelConfig,
-    by="core",
+    group_by="core",
     objective="validation/skill",
     data_options=DrivingOptions,
     data_file="recordings",
@@ -48,7 +48,7 @@ STUDY = Study(
     smoke={"episodes": 20, "steps": 80},
     scorecard=DrivingScorecard(),
     file=__file__,
-    package=served.world_model,
+    package=packaged_model.world_model,
 )
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ Ending = Literal[
     "memory",
     "crowded",
     "stuck",
-    "trouble",
+    "system_error",
 ]
 
 
@@ -100,7 +100,7 @@ class FakeTask:
                 raise torch.OutOfMemoryError("CUDA out of memory: planted")
             case "stuck":
                 time.sleep(3600)
-            case "trouble" if marker.exists():
+            case "system_error" if marker.exists():
                 code = int(marker.read_text())
                 raise OSError(code, os.strerror(code), str(marker))
 

@@ -57,7 +57,7 @@ def began(session: int = 1, **other: Any) -> SessionBegan:
         identity="x",
         objective="validation/r2",
         direction="maximize",
-        spec={"seed": 0, "by": "width", "data.digest": "0123"},
+        spec={"seed": 0, "group_by": "width", "data.digest": "0123"},
         space=SPACE,
         settings={
             "orrery.question": "Why?",

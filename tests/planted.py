@@ -17,7 +17,7 @@ from record.folder import StudyFolder
 from record.log import FileLog
 from record.mlflow_tracker import MLflowTracker
 from record.state import fold
-from record.tracker import StudyFacts, bring_up
+from record.tracker import StudyFacts, sync
 from record.tracking import connect
 from studies import doctor
 
@@ -59,7 +59,7 @@ class Planted:
         """Shows what happened in MLflow, as the study's own command does."""
         state, tracker = fold(events), self.tracker()
         tracker.begin(facts)
-        bring_up(tracker, state)
+        sync(tracker, state)
         if state.ending is not None:
             tracker.close(state.ending.status, {})
 

@@ -15,7 +15,7 @@ from upath import UPath
 
 from engine.agenda import Agenda
 from engine.budgets import Limits
-from engine.checkpoints import Checkpoints, opened
+from engine.checkpoints import Checkpoints, as_upath
 from engine.driver import Driver, Nothing, Verdict
 from engine.early_stopping import Halving
 from engine.history import History
@@ -146,7 +146,7 @@ class Study:
         every: int = 1,
         stops_early: bool = False,
     ) -> None:
-        self.root: UPath = opened(str(folder / "trials"))
+        self.root: UPath = as_upath(str(folder / "trials"))
         self.log: Log = MemoryLog() if log is None else log
         self.tracker = MemoryTracker()
         self.space = small_space()
@@ -204,7 +204,7 @@ class Session:
 
     def driver(self, proposer: Proposer, total: int, **more: Any) -> Driver:
         allowed = {name: more.pop(name) for name in ("target", "plateau") if name in more}
-        more = {"max_failures": 1, "say": self.said.append, **more}
+        more = {"max_failures": 1, "notify": self.said.append, **more}
         observers = (self.retention, self.seen, self.projection)
         agenda = Agenda(self.history.state, proposer, Limits(total, **allowed))
         return Driver(self.history, agenda, self.checkpoints, CODE, observers, **more)
@@ -303,10 +303,10 @@ class Fit:
             case "finds no room":
                 self.says(out_of_memory="out of memory")
             case "dies":
-                self.driver.died(self.number, "a signal", "last words")
+                self.driver.worker_failed(self.number, "a signal", "last words")
             case "dies once" if self.number not in self.session.ended_lives:
                 self.session.ended_lives.add(self.number)
-                self.driver.died(self.number, "a signal", "last words")
+                self.driver.worker_failed(self.number, "a signal", "last words")
             case _:
                 return False
         return True

@@ -21,7 +21,7 @@ from record.mlflow_tracker import MLflowTracker
 from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 from record.state import StudyState
-from record.tracker import StudyStatus, bring_up
+from record.tracker import StudyStatus, sync
 from record.trial import ENDED, Baseline, Placement, Report, Role, Searched, Status, Trial
 from studies import gnn_sweep
 from trainables.config import FitConfig
@@ -41,7 +41,7 @@ HERE = Placement("here", "cpu", "x86 AVX2", 1, 4242, "a" * 40, {"torch": "2.13.0
 SPEC: Mapping[str, Any] = {
     "study": "gnn",
     "objective": "validation/r2",
-    "by": "family",
+    "group_by": "family",
     "seed": 0,
     "preset": "none",
     "sampler": "tpe",
@@ -136,7 +136,7 @@ class Invented:
         state = self.state
         if any(isinstance(event, SessionBegan) for event in events):
             self.tracker.begin(facts_of(state.session))
-        bring_up(self.tracker, state)
+        sync(self.tracker, state)
         if state.ending is not None:
             self.tracker.close(state.ending.status, {})
 

@@ -9,7 +9,7 @@ import pytest
 from happened import ended, ended_session, placed, proposed, reported, story
 
 from record.state import StudyState, fold
-from record.tracker import RunDeleted, Shown, StudyFacts, Tracker, bring_up
+from record.tracker import RunDeleted, Shown, StudyFacts, Tracker, sync
 from record.trial import Trial
 
 FACTS = StudyFacts(
@@ -56,7 +56,7 @@ class TrackerContract(ABC):
         tracker.begin(FACTS)
         for event in story():
             state.apply(event)
-            bring_up(tracker, state)
+            sync(tracker, state)
             assert shown(tracker, state) == expected(state.trials())
 
     def test_what_is_shown_as_it_stands_has_no_faults(self, opened: Open) -> None:
@@ -64,7 +64,7 @@ class TrackerContract(ABC):
         tracker.begin(FACTS)
         for place, event in enumerate(story()):
             state.apply(event)
-            bring_up(tracker, state)
+            sync(tracker, state)
             seen = opened() if place % 5 == 0 else tracker
             numbers = {trial.number for trial in state.trials() if trial.placements}
             assert (seen.numbers(), seen.doubled()) == (numbers, set())
@@ -76,7 +76,7 @@ class TrackerContract(ABC):
     def test_what_changed_since_it_was_shown_is_a_fault(self, opened: Open) -> None:
         tracker, events = opened(), story()
         tracker.begin(FACTS)
-        bring_up(tracker, fold(events[:13]))
+        sync(tracker, fold(events[:13]))
         state = fold(events)
         assert opened().faults(state.trial(1))
         assert not opened().faults(state.trial(0))
@@ -93,14 +93,14 @@ class TrackerContract(ABC):
             for trial in chance.choices(state.trials() or (None,), k=6):
                 if trial is not None and trial.number != 3:
                     tracker.tell(trial)
-            bring_up(tracker, state)
-            bring_up(tracker, state)
+            sync(tracker, state)
+            sync(tracker, state)
             assert shown(opened(), state) == expected(state.trials())
 
     def test_a_tracker_that_knows_nothing_any_more_is_told_everything(self, opened: Open) -> None:
         tracker, state = opened(), fold(story())
         tracker.begin(FACTS)
-        assert bring_up(tracker, state) == set()
+        assert sync(tracker, state) == set()
         assert shown(opened(), state) == expected(state.trials())
 
     @pytest.mark.parametrize("is_opened_again", [True, False])
@@ -109,23 +109,23 @@ class TrackerContract(ABC):
     ) -> None:
         tracker, state = opened(), fold(story())
         tracker.begin(FACTS)
-        bring_up(tracker, state)
+        sync(tracker, state)
         self.delete(tracker, 1)
         if is_opened_again:
             tracker = opened()
             tracker.begin(FACTS)
-        assert bring_up(tracker, state) == {1}
+        assert sync(tracker, state) == {1}
         with pytest.raises(RunDeleted):
             tracker.tell(state.trial(1))
         assert tracker.shown(1) is None
         state.discarded.add(1)
-        assert bring_up(tracker, state) == set()
+        assert sync(tracker, state) == set()
 
     def test_a_run_that_is_deleted_while_its_trial_runs_is_found_out(self, opened: Open) -> None:
         events = story()[:6]
         tracker, state = opened(), fold(events)
         tracker.begin(FACTS)
-        bring_up(tracker, state)
+        sync(tracker, state)
         self.delete(tracker, 0)
         state.apply(reported(0, 2))
         with pytest.raises(RunDeleted) as found:
@@ -135,13 +135,13 @@ class TrackerContract(ABC):
     def test_a_run_that_was_put_away_is_shown_anew(self, opened: Open) -> None:
         tracker, state = opened(), fold(story())
         tracker.begin(FACTS)
-        bring_up(tracker, state)
+        sync(tracker, state)
         for number in (0, 1):
             tracker.forget(number)
             assert tracker.shown(number) is None
         tracker = opened()
         tracker.begin(FACTS)
-        assert bring_up(tracker, state) == set()
+        assert sync(tracker, state) == set()
         assert shown(tracker, state) == expected(state.trials())
 
     def test_a_trial_that_waits_is_not_shown(self, opened: Open) -> None:
@@ -158,10 +158,10 @@ class TrackerContract(ABC):
         first = opened()
         first.begin(FACTS)
         state = fold([*story()[:1], proposed(0), placed(0), reported(0, 1)])
-        bring_up(first, state)
+        sync(first, state)
         first.close("KILLED", {"orrery.trials": "0"})
         state.apply(ended_session(1, "KILLED"))
         later = opened()
         later.begin(FACTS)
-        bring_up(later, state)
+        sync(later, state)
         assert later.shown(0) == Shown("stopped", state.trial(0).reports)  # pyright: ignore

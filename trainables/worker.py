@@ -39,8 +39,8 @@ class Worker:
         self.device = device
         self.loop = TrialLoop(spec, problem, device)
         self.saved: list[UPath] = []
-        self.told = self.loop.epoch
-        is_due = spec.is_rung(self.told)
+        self.sent = self.loop.epoch
+        is_due = spec.is_rung(self.sent)
         self.unheard = UPath(spec.resume) if spec.resume and is_due else None
 
     def work(self) -> Message:
@@ -65,8 +65,8 @@ class Worker:
 
     def _message(self, **more: str) -> Message:
         """What is news since the message before."""
-        epochs = tuple(self.loop.history[self.told :])
-        self.told += len(epochs)
+        epochs = tuple(self.loop.history[self.sent :])
+        self.sent += len(epochs)
         where = {"node": platform.node(), "process": os.getpid(), **circumstances(self.device)}
         return Message(self.spec.number, epochs, where=where, **more)
 

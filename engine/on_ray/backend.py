@@ -28,8 +28,8 @@ from engine.driver import Driver
 from engine.gpu_share import MOST_TRIALS, GPUShare
 from engine.on_ray import answers, nodes, profiles
 from engine.on_ray.cluster import RayDied, start, surviving
+from engine.on_ray.node_watcher import NodeWatcher
 from engine.on_ray.post_mortem import of_the_machine
-from engine.on_ray.roll import Roll
 from engine.on_ray.tune_parts import Hearing, Proposals, SessionEnd, Verdicts, folder_of
 from engine.options import Options
 from engine.scoring import ToScore, scored
@@ -69,7 +69,7 @@ class RayBackend:
         return self.shared[1]
 
     def profile_all(
-        self, configs: Sequence[TrialConfig], say: Callable[[str], None]
+        self, configs: Sequence[TrialConfig], notify: Callable[[str], None]
     ) -> list[ProfileResult]:
         """Profiles configurations, on a whole GPU where trials have a share of one; see
         `engine.on_ray.profiles`.
@@ -82,9 +82,9 @@ class RayBackend:
             data, cpus = self._data(), self.options.cpus_per_trial
             if self.gpus == 0:
                 return profiles.side_by_side(configs, data, cpus)
-            return profiles.one_by_one(configs, data, cpus, 1.0, say)
+            return profiles.one_by_one(configs, data, cpus, 1.0, notify)
 
-        done = surviving(all_of_them, self.options.cluster, self.options.max_failures, say)
+        done = surviving(all_of_them, self.options.cluster, self.options.max_failures, notify)
         self.card_gib = min((each.card_gib for each in done if each.card_gib), default=0.0)
         return done
 
@@ -112,7 +112,7 @@ class RayBackend:
         """How many trials run at once, on a cluster once it has grown. Tune itself would only ever
         ask a searcher for one ahead."""
         start(self.options.cluster)
-        return self.options.max_concurrent or nodes.places(self.options.cpus_per_trial, self.gpus)
+        return self.options.max_concurrent or nodes.slots(self.options.cpus_per_trial, self.gpus)
 
     def memory_of_a_trial(self) -> float:
         """GiB that there are for each trial on a node that takes trials; see `room_gib`."""
@@ -120,7 +120,7 @@ class RayBackend:
             return self.gpus * self._card_gib()
         start(self.options.cluster)
         cpus = self.options.cpus_per_trial
-        most = max(node.holds(cpus, 0) for node in nodes.alive())
+        most = max(node.capacity(cpus, 0) for node in nodes.alive())
         together = max(1, min(most, self.concurrent_trials()))
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
@@ -151,11 +151,11 @@ class RayBackend:
             self._fit(driver)
 
         try:
-            surviving(run, cluster, failures, driver.say)
+            surviving(run, cluster, failures, driver.notify)
             while driver.agenda.begin_alone():
-                surviving(run, cluster, failures, driver.say)
+                surviving(run, cluster, failures, driver.notify)
         except RayDied as error:
-            driver.agenda.halt(Stop("trouble", str(error)))
+            driver.agenda.halt(Stop("system_error", str(error)))
 
     def _fit(self, driver: Driver) -> None:
         """Has Tune run trials. Nobody needs what Tune itself writes, afterwards."""
@@ -163,8 +163,8 @@ class RayBackend:
             try:
                 self._tuner(driver, scratch).fit()
             except Exception as error:  # where Tune itself cannot write, it stumbles in many ways
-                if (trouble := of_the_machine(error)) is not None:
-                    driver.agenda.trouble(trouble)
+                if (cause := of_the_machine(error)) is not None:
+                    driver.agenda.abort(cause)
                 elif not driver.agenda.was_cut_short():
                     raise
 
@@ -181,17 +181,17 @@ class RayBackend:
         return tune.with_resources(trainable, resources)
 
     def _tuner(self, driver: Driver, scratch: str) -> tune.Tuner:
-        roll = Roll(
-            room=lambda: 1 if driver.agenda.alone else self.concurrent_trials(),
-            say=driver.say,
-            deaths=driver.deaths,
+        watcher = NodeWatcher(
+            count_slots=lambda: 1 if driver.agenda.alone else self.concurrent_trials(),
+            notify=driver.notify,
+            worker_failures=driver.worker_failures,
             many=self.options.cluster is not None,
         )
         timeout = 60 * self.options.trial_timeout
         return tune.Tuner(
             self._trainable(driver.agenda.alone),
             tune_config=tune.TuneConfig(
-                search_alg=Proposals(driver, roll),
+                search_alg=Proposals(driver, watcher),
                 scheduler=Verdicts(driver),
                 num_samples=-1,
                 max_concurrent_trials=MANY,
@@ -200,7 +200,7 @@ class RayBackend:
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
-                callbacks=[Hearing(driver, roll, timeout)],
+                callbacks=[Hearing(driver, watcher, timeout)],
                 stop=SessionEnd(driver),
                 # By default Tune would have each trial save at its end, and take it for failed.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

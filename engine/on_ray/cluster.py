@@ -168,7 +168,7 @@ def surviving(
     action: Callable[[], Result],
     address: str | None,
     max_failures: int,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Result:
     """Does something on Ray, in the main thread, and again from its beginning when Ray dies, or a
     node of the cluster while something is done that cannot go on elsewhere.
@@ -177,24 +177,24 @@ def surviving(
         action: What to do.
         address: See `start`.
         max_failures: Times that it is done again.
-        say: Where to say so.
+        notify: Where to say so.
 
     Raises:
         RayDied: If it died once more.
     """
-    deaths = 0
+    worker_failures = 0
     while True:
         try:
             start(address)
             with _watched() if address is None else nullcontext():
                 return action()
         except RayDied as error:
-            deaths += 1
+            worker_failures += 1
             if address is None:
                 stop()
-            if deaths > max_failures:
-                raise RayDied(f"{error}, {deaths} times") from error
-            say(f"{error}; it is {'started' if address is None else 'tried'} again")
+            if worker_failures > max_failures:
+                raise RayDied(f"{error}, {worker_failures} times") from error
+            notify(f"{error}; it is {'started' if address is None else 'tried'} again")
 
 
 class _Interruption(BaseException):
@@ -202,7 +202,7 @@ class _Interruption(BaseException):
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_masked() -> Iterator[None]:
     """Holds back for a moment that the raylet is gone: what is written down is written whole."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:
@@ -240,7 +240,7 @@ def _watched() -> Iterator[None]:
             raise RayDied("Ray died") from error
         raise
     finally:
-        with undisturbed():
+        with signals_masked():
             over.set()
             thread.join()
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one that is on its way is for nobody
@@ -269,7 +269,7 @@ def ray_map(address: str | None = None) -> ParallelMap:
         start(address)
         task = ray.remote(num_cpus=1)(function)
         waiting = iter(items)
-        window = TASKS_AHEAD * max(1, nodes.places(cpus=1, gpus=0))
+        window = TASKS_AHEAD * max(1, nodes.slots(cpus=1, gpus=0))
         under_way = deque(task.remote(item) for item in islice(waiting, window))
         while under_way:
             try:

@@ -47,7 +47,7 @@ class Node:
         has = f"{self.cpus:g} CPU{gpus}" if self.cpus or self.gpus else "no trials"
         return f"{self.name} ({has})"
 
-    def holds(self, cpus: float, gpus: float) -> int:
+    def capacity(self, cpus: float, gpus: float) -> int:
         """How many trials of so many cores and such a share of a GPU fit on it at once."""
         by_cpus = self.cpus // cpus
         if gpus == 0:
@@ -95,11 +95,11 @@ def _launched() -> dict[str, Any]:
     return yaml.safe_load(LAUNCHED.read_text(encoding="utf-8")) if LAUNCHED.is_file() else {}
 
 
-def places(cpus: float, gpus: float) -> int:
+def slots(cpus: float, gpus: float) -> int:
     """How many trials run at once: on the nodes that there are, or on as many of the best kinds as
     the cluster can grow to, if these are more."""
-    now = sum(node.holds(cpus, gpus) for node in alive())
-    kinds = sorted((kind.holds(cpus, gpus) for kind in to_come()), reverse=True)
+    now = sum(node.capacity(cpus, gpus) for node in alive())
+    kinds = sorted((kind.capacity(cpus, gpus) for kind in to_come()), reverse=True)
     return max(now, sum(kinds[: most_workers()]))
 
 
@@ -117,7 +117,7 @@ def check_room(cpus: float, gpus: float) -> None:
         InputError: If it does not.
     """
     there = (*alive(), *to_come())
-    if not any(node.holds(cpus, gpus) for node in there):
+    if not any(node.capacity(cpus, gpus) for node in there):
         known = sorted({str(node) for node in there})
         raise InputError(
             f"no node holds a trial of {cpus:g} CPU and {gpus:g} GPU: there are, or can be, "
@@ -132,7 +132,7 @@ def largest(cpus: float, gpus: float) -> Node:
     Raises:
         InputError: If there is none, and none to come.
     """
-    now = [node for node in alive() if node.holds(cpus, gpus)]
+    now = [node for node in alive() if node.capacity(cpus, gpus)]
     there = now or to_come()
     if not there:
         raise InputError(f"no node is left that holds a trial of {cpus:g} CPU and {gpus:g} GPU")

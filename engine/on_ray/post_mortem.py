@@ -63,7 +63,7 @@ def last_line(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class Process:
     """Where a trial runs.
 
     Attributes:
@@ -75,12 +75,12 @@ class Place:
     pid: int
 
 
-def last_log(place: Place | None, text: str) -> str:
+def last_log(place: Process | None, text: str) -> str:
     """The last lines that a trial's process wrote, if its node is there; else those of the
     error."""
     if place is None and (named := re.search(r"pid[:=] ?(\d+)", text)):
         ip = re.search(r"\bip[:=] ?([\d.]+)", text)
-        place = Place(ip[1] if ip else ray.util.get_node_ip_address(), int(named[1]))
+        place = Process(ip[1] if ip else ray.util.get_node_ip_address(), int(named[1]))
     written = []
     if place is not None and place.ip == ray.util.get_node_ip_address():
         written = _written_by(place.pid)

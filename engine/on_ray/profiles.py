@@ -38,7 +38,7 @@ def one_by_one(
     problem: ray.ObjectRef,
     cpus: int,
     gpus: float,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> list[ProfileResult]:
     """Profiles configurations on a GPU, one after the other in one process, as each process
     takes seconds to begin there. After one that fails, or dies, the next ones have a new process:
@@ -49,7 +49,7 @@ def one_by_one(
         problem: What trials learn from, in the object store.
         cpus: Cores of a trial.
         gpus: GPUs of the process.
-        say: Where to say how far it is.
+        notify: Where to say how far it is.
 
     Raises:
         RayDied: If Ray, or a node, does not stay alive.
@@ -60,7 +60,7 @@ def one_by_one(
         running = running or process.remote(problem, cpus, gpus)
         done.append(_profiled(running.profile.remote(config)))
         place = f"{len(done)} of {len(configs)}"
-        say(f"pre-flight {place}: an epoch of {config.title}: {taken(done[-1])}")
+        notify(f"pre-flight {place}: an epoch of {config.title}: {taken(done[-1])}")
         if done[-1].problem:
             running = None  # which ends it
     return done

@@ -11,13 +11,20 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from engine.driver import Driver, Nothing, Verdict
-from engine.on_ray.cluster import undisturbed
-from engine.on_ray.post_mortem import NODE_DIED, Place, error_of, last_line, last_log, process_died
-from engine.on_ray.roll import Roll
+from engine.on_ray.cluster import signals_masked
+from engine.on_ray.node_watcher import NodeWatcher
+from engine.on_ray.post_mortem import (
+    NODE_DIED,
+    Process,
+    error_of,
+    last_line,
+    last_log,
+    process_died,
+)
 from trainables.device import ran_out_of_memory
 from trainables.trial_spec import trial_folder
 
-LOOK = 0.5
+POLL = 0.5
 """Seconds between two looks at nodes, at trials that are silent, and at what waits to be written:
 Tune takes ten steps a second and more."""
 
@@ -42,22 +49,22 @@ class _OfThisDriver:
 class Proposals(_OfThisDriver, Searcher):
     """Tune's source of trials."""
 
-    def __init__(self, driver: Driver, roll: Roll) -> None:
+    def __init__(self, driver: Driver, watcher: NodeWatcher) -> None:
         super().__init__()
         self.driver = driver
-        self.roll = roll
+        self.watcher = watcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if len(self.driver.live) >= self.roll.places and not self.driver.agenda.should_stop():
+        if len(self.driver.live) >= self.watcher.slots and not self.driver.agenda.should_stop():
             return None  # there is no room, as after most results
         return self._next()
 
-    @undisturbed()
+    @signals_masked()
     def _next(self) -> dict[str, Any] | str | None:
         trial = self.driver.next()
         if isinstance(trial, Nothing):
             return None if trial is Nothing.WAIT else Searcher.FINISHED
-        return {"trial": self.driver.begin(trial, self.roll.places)}
+        return {"trial": self.driver.begin(trial, self.watcher.slots)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -75,7 +82,7 @@ class Verdicts(_OfThisDriver, FIFOScheduler):
         super().__init__()
         self.driver = driver
 
-    @undisturbed()
+    @signals_masked()
     def on_trial_result(
         self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
     ) -> str:
@@ -88,20 +95,20 @@ class Hearing(_OfThisDriver, tune.Callback):
 
     Args:
         driver: Hears of them.
-        roll: Is looked at on the way.
+        watcher: Is looked at on the way.
         timeout: Seconds without a sign of life after which a trial is given up.
     """
 
-    def __init__(self, driver: Driver, roll: Roll, timeout: float) -> None:
+    def __init__(self, driver: Driver, watcher: NodeWatcher, timeout: float) -> None:
         self.driver = driver
-        self.roll = roll
+        self.watcher = watcher
         self.timeout = timeout
-        self.places: dict[str, Place] = {}
+        self.processes: dict[str, Process] = {}
         self.running: dict[str, TuneTrial] = {}
         self.stuck: set[str] = set()
         self.looked = 0.0
 
-    @undisturbed()
+    @signals_masked()
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
@@ -116,15 +123,15 @@ class Hearing(_OfThisDriver, tune.Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        self.places[trial.trial_id] = Place(result["node_ip"], result["pid"])
+        self.processes[trial.trial_id] = Process(result["node_ip"], result["pid"])
 
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.running.pop(trial.trial_id, None)
-        self.places.pop(trial.trial_id, None)
+        self.processes.pop(trial.trial_id, None)
 
-    @undisturbed()
+    @signals_masked()
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
@@ -132,40 +139,40 @@ class Hearing(_OfThisDriver, tune.Callback):
         self.running.pop(trial.trial_id, None)
         error, text = error_of(trial)
         words = last_line(text)
-        place = self.places.pop(trial.trial_id, None)
+        process = self.processes.pop(trial.trial_id, None)
         cause = error.cause if isinstance(error, RayTaskError) else error
         if trial.trial_id in self.stuck:
             minutes = f"{self.timeout / 60:g} minutes"
             reason = f"no epoch for {minutes}: stopped (--trial-timeout)"
-            self.driver.failed(number, reason, last_log(place, text))
+            self.driver.failed(number, reason, last_log(process, text))
         elif "running low on memory" in text or ran_out_of_memory(cause or Exception(text)):
             self.driver.out_of_memory(number, words)
         elif isinstance(cause, OSError):
-            self.driver.in_trouble(number, cause)
+            self.driver.system_error(number, cause)
         elif NODE_DIED in text:
-            self.driver.moved(number)
-        elif isinstance(error, ActorUnavailableError) and self.roll.many:
-            self.roll.lost(number, place.ip if place else None)
-            self.driver.moved(number, "its process cannot be reached")
+            self.driver.node_lost(number)
+        elif isinstance(error, ActorUnavailableError) and self.watcher.many:
+            self.watcher.lost(number, process.ip if process else None)
+            self.driver.node_lost(number, "its process cannot be reached")
         elif process_died(error, text):
-            self.driver.died(number, words, self._log(error, place, text))
+            self.driver.worker_failed(number, words, self._log(error, process, text))
         else:
-            self.driver.failed(number, words, self._log(error, place, text))
+            self.driver.failed(number, words, self._log(error, process, text))
 
-    def _log(self, error: Exception | None, place: Place | None, text: str) -> str:
+    def _log(self, error: Exception | None, process: Process | None, text: str) -> str:
         """What the process wrote last; nobody can be asked where it cannot be reached."""
-        return "" if isinstance(error, ActorUnavailableError) else last_log(place, text)
+        return "" if isinstance(error, ActorUnavailableError) else last_log(process, text)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        if time.monotonic() - self.looked >= LOOK:
+        if time.monotonic() - self.looked >= POLL:
             self.looked = time.monotonic()
             self._look()
 
-    @undisturbed()
+    @signals_masked()
     def _look(self) -> None:
         """Looks at what no message tells of."""
-        self.roll.look()
-        self.driver.look()
+        self.watcher.poll()
+        self.driver.idle()
         silent = self.driver.silent(self.timeout)
         for trial in self.running.values():
             actor = trial.temporary_state.ray_actor
@@ -176,7 +183,7 @@ class Hearing(_OfThisDriver, tune.Callback):
 
 
 class SessionEnd(_OfThisDriver, tune.Stopper):
-    """Ends the session once nothing is left but trials that wait for their place."""
+    """Ends the session once nothing is left but trials that wait for their process."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver

@@ -135,7 +135,7 @@ class ValleyScorecard(Scorecard):
 
 
 def open_valley(options: ValleyOptions, seed: int, tools: Tools) -> Valley:
-    tools.say(f"a valley at {options.bottom} for seed {seed}")
+    tools.notify(f"a valley at {options.bottom} for seed {seed}")
     return Valley(options.bottom)
 
 
@@ -144,7 +144,7 @@ STUDY = Study(
     question="How does one find the deepest point of a valley?",
     file=__file__,
     config=SearchConfig,
-    by="draw",
+    group_by="draw",
     objective="validation/depth",
     open=open_valley,
     scorecard=ValleyScorecard(),

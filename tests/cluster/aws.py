@@ -30,26 +30,26 @@ def run(made: Lab, sky: Cloud) -> None:
     made.does("ray get-auth-token --generate", "token.log")
     ray_up = of_the_readme(made, "up", config, "--yes --no-config-cache")
     made.does(ray_up, "up.log", **ENVIRONMENT)
-    made.say("`ray up` has returned")
+    made.notify("`ray up` has returned")
     private(made, config, sky.head()["PublicIpAddress"], **ENVIRONMENT)
 
     study = Submitted(made, config, MORE, "study.log", **ENVIRONMENT)
     until("two nodes", lambda: len(sky.spot()) >= 2, 300)
     until("trials on two nodes", lambda: training(sky) >= 4, 300)
     victim = sky.spot()[-1]
-    made.say(f"terminate {victim['InstanceId']}, {victim['PrivateDnsName']}, which trains")
+    made.notify(f"terminate {victim['InstanceId']}, {victim['PrivateDnsName']}, which trains")
     sky.ec2.terminate_instances(InstanceIds=[victim["InstanceId"]])
     until("its trials go on", lambda: study.said("it goes on from its checkpoint"))
     until("a node in its place", lambda: study.said(") joined"), 300)
     until("a trial that lost its node has ended", study.recovered, 300)
 
     head = sky.head()["InstanceId"]
-    made.say(f"power off the head, {head}")
+    made.notify(f"power off the head, {head}")
     sky.ec2.stop_instances(InstanceIds=[head])
-    made.say(f"the command has ended with {study.ended(60)}")
+    made.notify(f"the command has ended with {study.ended(60)}")
     sky.ec2.start_instances(InstanceIds=[head])
     made.does(ray_up, "up-again.log", **ENVIRONMENT)
-    made.say("`ray up` has returned again")
+    made.notify("`ray up` has returned again")
     Submitted(made, config, MORE, "again.log", **ENVIRONMENT).ended_well()
     other_ways(made, config)
 
@@ -59,7 +59,7 @@ def run(made: Lab, sky: Cloud) -> None:
     states = {instance["State"]["Name"] for instance in sky.instances()}
     assert states == {"terminated"}, states
     until("nothing runs", lambda: not made.machines)
-    made.say("`ray down` has left nothing")
+    made.notify("`ray down` has left nothing")
 
 
 def other_ways(made: Lab, config: Path) -> None:
@@ -72,7 +72,7 @@ def other_ways(made: Lab, config: Path) -> None:
         )
         assert f"study lab: {trials - 1} of {trials} trials done" in said, said
         assert f"all {trials} trials are done" in said, said
-        made.say(f"`{how} {SCRIPT} ...` has gone on with the study")
+        made.notify(f"`{how} {SCRIPT} ...` has gone on with the study")
 
 
 def training(sky: Cloud) -> int:

@@ -99,7 +99,7 @@ class Cloud:
                 running = {i["InstanceId"]: i for i in self.instances("running")}
                 for gone in self.bodies.keys() - running.keys():
                     self.lab.power_off(self.bodies.pop(gone))
-                    self.lab.say(f"power off {gone}")
+                    self.lab.notify(f"power off {gone}")
                 for key in running.keys() - self.bodies.keys():
                     self._boot(running[key])
             except BaseException as error:
@@ -117,7 +117,7 @@ class Cloud:
         self.lab.boot(name, address, [public] if public else [], disk=key)
         self.bodies[key] = name
         kind = instance.get("InstanceLifecycle", "on demand")
-        self.lab.say(f"boot {key}: {instance['InstanceType']}, {kind}, {name}")
+        self.lab.notify(f"boot {key}: {instance['InstanceType']}, {kind}, {name}")
 
     def close(self) -> None:
         self.over.set()

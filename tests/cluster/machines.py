@@ -146,7 +146,7 @@ class Lab:
             raise RuntimeError(f"{command}: code {process.returncode}\n{said[-3000:]}")
         return said
 
-    def say(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Prints what happens, and when."""
         print(f"{time.monotonic() - self.begun:5.0f} s  {text}", flush=True)
 

@@ -20,9 +20,9 @@ import json, os
 from itertools import groupby
 from pathlib import Path
 from record.folder import StudyFolder
-from engine.checkpoints import opened
+from engine.checkpoints import as_upath
 from record.known_log import known_state
-storage = opened(os.environ["ORRERY_STORAGE"])
+storage = as_upath(os.environ["ORRERY_STORAGE"])
 found = {}
 for trial in known_state(StudyFolder(Path.home() / "runs", "lab", storage)).trials():
     times = [report.unix_ms / 1000 for report in trial.reports]
@@ -58,7 +58,7 @@ class Submitted:
                 file.write(f"{plain}\n")
                 file.flush()
                 if self.SHOWN.match(plain):
-                    self.lab.say(f"| {plain}")
+                    self.lab.notify(f"| {plain}")
 
     def said(self, words: str) -> bool:
         """Whether a line of it had these words.
@@ -100,7 +100,7 @@ def agree(made: Lab, config: Path, **environment: str) -> None:
     doctor = "python -m studies.doctor lab --runs-dir ~/runs"
     said = made.does(f"ray exec {config} '{doctor}'", "doctor.log", **environment)
     assert "MLflow shows what the log says" in said, said
-    made.say("MLflow shows what the log says")
+    made.notify("MLflow shows what the log says")
 
 
 def private(made: Lab, config: Path, address: str, **environment: str) -> None:
@@ -111,7 +111,7 @@ def private(made: Lab, config: Path, address: str, **environment: str) -> None:
         outside = f"http://{address}:{port}/"
         reached = made.laptop(f"curl --silent --noproxy '*' --max-time 5 {outside}").wait()
         assert reached == 7, f"{outside} can be connected to from outside (curl: {reached})"
-    made.say("MLflow and the dashboard answer on the head, and not from outside")
+    made.notify("MLflow and the dashboard answer on the head, and not from outside")
 
 
 def report(made: Lab, config: Path, trials: int, epochs: int, **environment: str) -> None:

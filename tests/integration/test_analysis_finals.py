@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from trained_studies import DRIVES, MOLECULES, known
 
-from analysis import cards, dreams, finals, predictions, report
+from analysis import cards, finals, predictions, report, rollout_scores
 from analysis.answer import answer
 from analysis.driving_scorecard import DrivingScorecard
 from analysis.molecule_scorecard import MoleculeScorecard
@@ -225,7 +225,7 @@ def test_world_models_are_judged_by_the_skill_of_their_rollouts(
     scores = {row["run_id"]: row["test skill"] for row in rows(trained_copy)}
     horizon = study.fact("horizon")
     for final in study.finals:
-        made = dreams.of_trial(study, final)
+        made = rollout_scores.of_trial(study, final)
         assert made is not None
         share = made.share("autoregressive", "freeze", horizon)
         assert scores[study.artifacts.run_id(final)] == pytest.approx(1 - share)

@@ -19,11 +19,11 @@ from trained_studies import DRIVES, FRAMES, MOLECULES, known, recordings
 from analysis import (
     champion,
     command_line,
-    dreams,
     kept_weights,
     predict,
     predict_molecules,
     predictions,
+    rollout_scores,
 )
 from analysis.opening import opened
 from datasets.molecules import molecule_table, write_table
@@ -216,7 +216,7 @@ def test_without_finals_the_best_trial_dreams(
     study = known(trained_copy, DRIVES)
     best = study.best(study.trials)
     assert best is not None
-    made = dreams.of_trial(study, best)
+    made = rollout_scores.of_trial(study, best)
     assert made is not None
     assert told(trained_copy, cache, DRIVES, "--output", str(tmp_path / "dream")) == 0
     table = pd.read_csv(tmp_path / "dream" / "dream.csv")
@@ -232,7 +232,7 @@ def test_the_test_episode_is_dreamt_as_recorded(
     assert told(trained_copy, cache, DRIVES) == 0
     report = trained_copy / DRIVES / "report"
     study = known(trained_copy, DRIVES)
-    made = [dreams.of_trial(study, final) for final in champions(study)]
+    made = [rollout_scores.of_trial(study, final) for final in champions(study)]
     expected = np.stack([each.error("autoregressive")[0] for each in made if each is not None])
     table = pd.read_csv(report / "dream.csv")
     assert table["horizon"].tolist() == list(range(1, FRAMES - CONTEXT + 1))

@@ -13,9 +13,9 @@ from moving_stripes import striped_drives, stripes
 from PIL import Image
 from trained_studies import DRIVES, FRAMES, MOLECULES, command, known, recordings
 
-from analysis import cards, dreams, driving_scorecard, film, loss_curves, opening, rollouts
+from analysis import cards, driving_scorecard, film, loss_curves, opening, rollout_scores, rollouts
 from analysis.curves import last_metrics
-from analysis.dreams import PICTURES, Dreams, dream
+from analysis.rollout_scores import PICTURES, RolloutScores, dream
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
@@ -50,12 +50,12 @@ def rolled_out(runs: Path) -> list[Trial]:
     return [study.best_or_refuse(), *baselines, *study.finals]
 
 
-def made(runs: Path) -> Dreams:
+def made(runs: Path) -> RolloutScores:
     """The rollouts of the best trial, as they are kept."""
     study = known(runs, DRIVES)
     best = study.best(study.trials)
     assert best is not None
-    kept = dreams.of_trial(study, best)
+    kept = rollout_scores.of_trial(study, best)
     assert kept is not None
     return kept
 
@@ -124,7 +124,7 @@ def test_the_test_episodes_are_rolled_out_once(
 
     before = known_state(StudyFolder(trained_copy, DRIVES)).scores
     assert {trial.number for trial in rolled_out(trained_copy)} <= before.keys()
-    for module, name in ((dreams, "dream"), (driving_scorecard, "dream")):
+    for module, name in ((rollout_scores, "dream"), (driving_scorecard, "dream")):
         monkeypatch.setattr(module, name, never)
     asked = command(DRIVES, trained_copy, cache)
     original = known(trained_copy, DRIVES).params["data.recordings"]
@@ -228,14 +228,14 @@ def test_test_episodes_that_are_all_shorter_than_the_others_are_judged_as_far_as
 def test_rollouts_that_would_fill_the_memory_are_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrays: dict[str, Any] = {field.name: np.zeros((5, 2, 3)) for field in fields(Dreams)}
+    arrays: dict[str, Any] = {field.name: np.zeros((5, 2, 3)) for field in fields(RolloutScores)}
     Outcomes(np.ones(2), np.ones(2), arrays).write(tmp_path / outcomes.FILE)
     monkeypatch.setattr(Artifacts, "fetch", lambda *_: tmp_path / outcomes.FILE)
     trial = cast(Any, SimpleNamespace(number=3))
 
-    def read() -> Dreams | None:
+    def read() -> RolloutScores | None:
         artifacts = Artifacts("nowhere", "drives")
-        return dreams.of_trial(cast(Any, SimpleNamespace(artifacts=artifacts)), trial)
+        return rollout_scores.of_trial(cast(Any, SimpleNamespace(artifacts=artifacts)), trial)
 
     kept = read()
     assert kept is not None and kept.mse.shape == (5, 2, 3)
@@ -250,7 +250,7 @@ def test_a_share_of_no_error_is_none(recwarn: pytest.WarningsRecorder) -> None:
     mse[PICTURES.index("freeze"), :, 0] = 0
     mse[PICTURES.index("persistence")] = 0
     picture = np.zeros((3, 3, 32, 32), np.uint8)
-    made = Dreams(mse, mse, picture, picture, picture)
+    made = RolloutScores(mse, mse, picture, picture, picture)
     np.testing.assert_array_equal(made.shares("autoregressive", "freeze"), [np.nan, 1, 1])
     assert np.isnan(made.share("teacher_forced", "persistence"))
     assert made.share("autoregressive", "freeze") == 1.5

@@ -25,10 +25,10 @@ def test_a_dry_run_ends_with_the_forecast_and_leaves_nothing(
     assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
 
 
-def test_a_space_without_a_corner_that_can_be_trained_is_refused(
+def test_a_space_of_which_nothing_can_be_trained_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SupervisedLearner, "probe", None)
     assert ask(tmp_path, "--local", "--ending", "good") == 2
-    assert "error: no corner of the space can be trained: " in capsys.readouterr().err
+    assert "error: not even the smallest configuration can be trained: " in capsys.readouterr().err
     assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []

@@ -97,7 +97,7 @@ def test_trouble_with_the_machine_ends_the_session_and_no_trial(
     """A full disk, a folder that cannot be written any more, a cache that is gone."""
     marker = tmp_path / "marker"
     marker.write_text(str(code))
-    common = [*place, "--epochs", "3", "--ending", "good", "trouble", "--trials", "3"]
+    common = [*place, "--epochs", "3", "--ending", "good", "system_error", "--trials", "3"]
     assert ask(*common, "--marker", str(marker)) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.match(

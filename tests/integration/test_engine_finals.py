@@ -29,7 +29,7 @@ def finals_in_mlflow(folder: Path) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for _, run in sorted(runs.items()):
         if run.data.tags.get("orrery.kind") == "final":
-            of = int(run.data.tags["orrery.of"])
+            of = int(run.data.tags["orrery.replicate_of"])
             assert run.data.tags["mlflow.parentRunId"] == runs[of].info.run_id
             assert {**run.data.params, "seed": "0"} == runs[of].data.params
             found.setdefault(of, []).append(int(run.data.params["seed"]))
@@ -57,7 +57,7 @@ def test_the_best_and_the_default_are_trained_again_on_fresh_seeds(
         of: fmean(
             run.data.metrics["validation/score"]
             for run in runs.values()
-            if run.data.tags.get("orrery.of") == str(of)
+            if run.data.tags.get("orrery.replicate_of") == str(of)
         )
         for of in finals
     }

@@ -35,7 +35,7 @@ class MadeUp(backend.RayBackend):
     shares: ClassVar[list[float]] = []
     asked = 0
 
-    def profile_all(self, configs: Any, say: Callable[[str], None]) -> list[ProfileResult]:
+    def profile_all(self, configs: Any, notify: Callable[[str], None]) -> list[ProfileResult]:
         assert self.gpus == 1.0 or self.options.gpus_per_trial == self.gpus
         self.card_gib = self.card
         return [ProfileResult(1.0, 1.8, 2**20, card_gib=self.card)] * len(configs)
@@ -138,9 +138,9 @@ def test_mps_is_started_where_trials_may_share_a_gpu(
     started: bool,
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(mps, "mps", lambda say, end: asked.append(say) or nullcontext())
+    monkeypatch.setattr(mps, "mps", lambda notify, end: asked.append(notify) or nullcontext())
     monkeypatch.setattr(
-        made_up, "profile_all", lambda _, configs, say: [ProfileResult()] * len(configs)
+        made_up, "profile_all", lambda _, configs, notify: [ProfileResult()] * len(configs)
     )
     assert ask(*GOOD, "--trials", "1", "--mps", *typed) == 0
     assert len(asked) == started
@@ -206,7 +206,7 @@ def test_one_process_profiles_until_one_fails_and_no_result_is_lost(tmp_path: Pa
     configs[3] = replace(configs[3], ending="no_start")
     said: list[str] = []
     data = ray.put(saying_where(tmp_path))
-    done = profiles.one_by_one(configs, data, cpus=1, gpus=0, say=said.append)
+    done = profiles.one_by_one(configs, data, cpus=1, gpus=0, notify=said.append)
     problems = [each.problem for each in done]
     assert [bool(problem) for problem in problems] == [False, True, False, True, False, False]
     assert "exit" in problems[1]

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from trained_studies import DRIVES, LITTLE, MOLECULES, command, known
 from trained_studies import tracking as uri
 
-from analysis import dreams, predictions, served
+from analysis import packaged_model, predictions, rollout_scores
 from analysis.opening import opened
 from datasets.graphs import GraphStore
 from datasets.sources import MoleculeSet
@@ -121,7 +121,7 @@ def test_it_has_a_signature_and_an_example_that_it_takes(
     shapes = [spec.shape for spec in (*signature.inputs.inputs, *signature.outputs.inputs)]
     assert shapes == [(-1, -1, -1), (-1,)]
     example = loaded.input_example
-    some = torch.from_numpy(molecules.split.validation[: served.MOLECULES])
+    some = torch.from_numpy(molecules.split.validation[: packaged_model.MOLECULES])
     expected = pack(GraphStore(molecules.graphs, torch.device("cpu")).select(some)).numpy()
     np.testing.assert_array_equal(example, expected)
     assert loaded.predict(example).shape == (len(some),)
@@ -143,7 +143,7 @@ def test_the_same_command_registers_nothing_anew_and_leaves_the_runs_as_they_are
 
 def register(trained_copy: Path, cache: Path) -> str | None:
     study = known(trained_copy)
-    return register_champion(study, opened(study, cache, None), served.regressor)
+    return register_champion(study, opened(study, cache, None), packaged_model.regressor)
 
 
 def test_another_champion_is_a_new_version_and_the_first_one_again_its_own(
@@ -219,7 +219,7 @@ def test_a_world_model_dreams_as_recorded_in_a_fresh_process(
     study = known(trained_copy, DRIVES)
     best = study.champion_final
     assert best is not None
-    recorded = dreams.of_trial(study, best)
+    recorded = rollout_scores.of_trial(study, best)
     assert recorded is not None
     data = opened(study, cache, None).drives
     begin, end = data.recordings.offsets[data.split.test[0] :][:2]
@@ -228,7 +228,10 @@ def test_a_world_model_dreams_as_recorded_in_a_fresh_process(
     answered = answer(trained_copy, DRIVES, tmp_path / "elsewhere", packed)
     assert answered.shape == (1, 35, 3, 32, 32)
     # A pixel value that lies between two bytes may be rounded to either.
-    apart = dreams.as_bytes(torch.from_numpy(answered[0])).astype(int) - recorded.autoregressive
+    apart = (
+        rollout_scores.as_bytes(torch.from_numpy(answered[0])).astype(int)
+        - recorded.autoregressive
+    )
     assert np.abs(apart).max() <= 1
     assert (apart != 0).mean() < 1e-3
     truth = frames[10:].numpy()

@@ -15,7 +15,7 @@ from tracker_contract import FACTS, Open, TrackerContract
 from record import mlflow_store
 from record.mlflow_tracker import LONGEST_TAG, MLflowTracker
 from record.state import StudyState, fold
-from record.tracker import NotRecorded, Tracker, bring_up
+from record.tracker import NotRecorded, Tracker, sync
 from record.tracking import connect
 from record.trial import Report
 
@@ -56,7 +56,7 @@ class TestMLflowTracker(TrackerContract):
 def test_a_run_says_what_is_known_of_its_trial(tmp_path: Path) -> None:
     state = fold(story())
     tracker = begun(tmp_path)
-    bring_up(tracker, state)
+    sync(tracker, state)
     run = run_of(tmp_path, 2)
     assert run.info.run_name == "0002 34"
     assert run.info.status == "FAILED"
@@ -88,15 +88,15 @@ def test_a_replicate_hangs_under_the_run_of_what_it_replicates(tmp_path: Path) -
     tracker = begun(tmp_path)
     with pytest.raises(NotRecorded, match="trial 0 has no run"):
         tracker.tell(state.trial(3))
-    bring_up(tracker, state)
+    sync(tracker, state)
     replicate = run_of(tmp_path, 3)
     assert replicate.data.tags["mlflow.parentRunId"] == tracker.runs[0].run_id
     assert replicate.data.tags["orrery.kind"] == "final"
-    assert replicate.data.tags["orrery.of"] == "0"
+    assert replicate.data.tags["orrery.replicate_of"] == "0"
     assert replicate.info.run_name == "0000 35"
     tracker.client.delete_run(tracker.runs[0].run_id)
     again = begun(tmp_path)
-    assert bring_up(again, state) == {0}
+    assert sync(again, state) == {0}
     assert run_of(tmp_path, 3).data.tags["mlflow.parentRunId"] == again.parent
 
 
@@ -137,7 +137,7 @@ def test_what_stands_there_already_is_not_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = fold(story())
-    bring_up(begun(tmp_path), state)
+    sync(begun(tmp_path), state)
     trackers = [tracker_in(tmp_path)]
 
     def refuse(*arguments: object, **more: object) -> None:
@@ -146,7 +146,7 @@ def test_what_stands_there_already_is_not_written_again(
     for name in ("log_batch", "create_run", "set_terminated", "update_run", "set_tag"):
         monkeypatch.setattr(mlflow.MlflowClient, name, refuse)
     for tracker in trackers:
-        bring_up(tracker, state)
+        sync(tracker, state)
 
 
 def test_more_metrics_than_mlflow_takes_at_once_are_written_in_parts(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_lost_answer_leaves_one_run_and_each_epoch_once(
         state.apply(event)
         for _ in range(20):
             try:
-                bring_up(tracker, state)
+                sync(tracker, state)
                 break
             except NotRecorded as error:
                 lost += 1

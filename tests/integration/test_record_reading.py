@@ -105,7 +105,7 @@ def tell(runs: Path, name: str, events: list[Event]) -> Invented:
 
 def told_story() -> list[Event]:
     """What happened, with all that an engine says of a study."""
-    shown = {"spec": {**SPEC, "by": "width", "data.molecules": None}, "settings": SETTINGS}
+    shown = {"spec": {**SPEC, "group_by": "width", "data.molecules": None}, "settings": SETTINGS}
     return [
         replace(event, **shown) if isinstance(event, SessionBegan) else event for event in story()
     ]
@@ -199,7 +199,7 @@ def _deleted(invented: Invented) -> list[str]:
 def test_a_study_is_read_as_it_was_recorded(study: RecordedStudy, invented: Invented) -> None:
     assert study.artifacts.run_id(None) == invented.tracker.parent
     assert study.status == "FINISHED"
-    assert (study.objective, study.by, study.unit) == ("validation/r2", "family", "D")
+    assert (study.objective, study.group_by, study.unit) == ("validation/r2", "family", "D")
     assert study.tags["orrery.host"] == "here"
     assert [trial.number for trial in study.trials] == list(range(len(TOLD)))
     assert [trial.status for trial in study.trials] == [told.state for told in TOLD]

@@ -49,7 +49,7 @@ def tag_removed(planted: Planted) -> None:
 
 
 def tag_of_the_role_removed(planted: Planted) -> None:
-    planted.client.delete_tag(planted.run_id(3), names.OF)
+    planted.client.delete_tag(planted.run_id(3), names.REPLICATE_OF)
 
 
 def tag_changed(planted: Planted) -> None:
@@ -145,7 +145,9 @@ def no_run(planted: Planted) -> None:
 
 PLANTED: dict[Callable[[Planted], None], str] = {
     tag_removed: "trial 1: its run lacks the tag orrery.state; to repair: tell MLflow",
-    tag_of_the_role_removed: "trial 3: its run lacks the tag orrery.of; to repair: tell MLflow",
+    tag_of_the_role_removed: (
+        "trial 3: its run lacks the tag orrery.replicate_of; to repair: tell MLflow"
+    ),
     tag_changed: "trial 1: its run has orrery.state 'done', not 'pruned'; to repair: tell MLflow",
     status_changed: "trial 1: its run is FAILED, not FINISHED; to repair: tell MLflow",
     no_end: "trial 1: its run is RUNNING, not FINISHED; to repair: tell MLflow",

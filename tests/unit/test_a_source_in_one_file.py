@@ -44,10 +44,10 @@ def table(units: str = "", smiles: list[str] = SMILES) -> pa.Table:
 
 
 def load(
-    wanted: Wanted, cache: Cache, parallel: ParallelMap, say: Callable[[str], None]
+    wanted: Wanted, cache: Cache, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> pa.Table:
     def make(path: Path) -> None:
-        say("made the alkanes")
+        notify("made the alkanes")
         write_table(table(), path)
 
     return read_table(cache.get("alkanes.parquet", make), wanted.target)
@@ -82,10 +82,10 @@ def gives(rows: pa.Table) -> Callable[..., pa.Table]:
 
 
 def opened(
-    cache: Path, target: str = "weight", say: Callable[[str], None] = print, **options: Any
+    cache: Path, target: str = "weight", notify: Callable[[str], None] = print, **options: Any
 ) -> MoleculeSet:
     asked = MoleculeOptions(dataset="alkanes", target=target, **{"split": SPLIT, **options})
-    return open_molecules(asked, 0, cache, say=say)
+    return open_molecules(asked, 0, cache, notify=notify)
 
 
 def study_of(dataset: str) -> Any:
@@ -109,8 +109,8 @@ def test_it_is_opened_split_and_featurised(tmp_path: Path) -> None:
 
 def test_what_it_keeps_is_made_once(tmp_path: Path) -> None:
     said: list[str] = []
-    first = opened(tmp_path, say=said.append)
-    assert opened(tmp_path, say=said.append).digest == first.digest
+    first = opened(tmp_path, notify=said.append)
+    assert opened(tmp_path, notify=said.append).digest == first.digest
     assert said == ["made the alkanes"]
 
 
@@ -167,7 +167,7 @@ def test_molecules_are_looked_for_in_several_rows_unless_it_says_that_each_is_on
     rows = table(smiles=[*SMILES[:-1], SMILES[0][::-1] + " again"])
     named(replace(ALKANES, load=gives(rows), one_row_a_molecule=once))
     said: list[str] = []
-    opened(tmp_path, say=said.append, split="random:12,4,3")
+    opened(tmp_path, notify=said.append, split="random:12,4,3")
     assert said == (
         [] if once else ["2 of 20 rows share a molecule with other rows, each in one part"]
     )

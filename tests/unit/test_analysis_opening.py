@@ -180,6 +180,6 @@ def test_a_study_opens_what_it_says_it_does(tmp_path: Path) -> None:
     said: list[str] = []
     assert problem_of(study, tmp_path, None, map, said.append) == "a problem"
     ((options, seed, tools),) = asked
-    tools.say("a remark")
+    tools.notify("a remark")
     assert (options, seed, tools.cache.folder, tools.parallel) == (NoOptions(), 7, tmp_path, map)
     assert said == ["a remark"]

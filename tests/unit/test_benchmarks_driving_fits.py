@@ -11,7 +11,7 @@ import torch
 from moving_stripes import stripes
 from recorded_study import study_of, trial
 
-from analysis.dreams import PICTURES, Dreams, dream
+from analysis.rollout_scores import PICTURES, RolloutScores, dream
 from benchmarks import driving_fits
 from benchmarks.driving_fits import best_of, planned
 from benchmarks.driving_results import scores, table
@@ -57,7 +57,7 @@ def test_scores_are_shares_of_the_baselines() -> None:
     }
     mse = np.stack([error[name] for name in PICTURES])
     picture = np.zeros((150, 3, 2, 2), np.uint8)
-    found = scores(Dreams(mse, np.ones_like(mse), picture, picture, picture))
+    found = scores(RolloutScores(mse, np.ones_like(mse), picture, picture, picture))
     assert (found["one_step"], found["one_step_mse"]) == (0.25, 0.25)
     shares = [found[f"free_{horizon}"] for horizon in (1, 10, 30, 50, 100, 149)]
     assert shares == [0.5, 0.5, 0.5, 0.5, 0.5, 2.0]
@@ -70,7 +70,7 @@ def test_scores_are_shares_of_the_baselines() -> None:
 
 def test_a_horizon_beyond_the_episodes_has_no_score() -> None:
     mse, picture = np.ones((len(PICTURES), 2, 40)), np.zeros((40, 3, 2, 2), np.uint8)
-    found = scores(Dreams(mse, mse, picture, picture, picture))
+    found = scores(RolloutScores(mse, mse, picture, picture, picture))
     assert (found["free_30"], found["free_mean"]) == (1, 1)
     assert np.isnan([found["free_50"], found["free_100"], found["free_149"]]).all()
 
@@ -88,7 +88,7 @@ PARAMS: dict[str, Any] = {
     "data.split": "random",
     "data.digest": "digest",
     "objective": "validation/skill",
-    "by": "core",
+    "group_by": "core",
 }
 """Of a study whose choice may be tested here."""
 

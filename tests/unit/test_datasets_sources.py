@@ -27,10 +27,10 @@ class Said(list[str]):
 
 
 def opened(
-    path: Path | str, cache: Path, say=print, parallel=map, seed=0, **options
+    path: Path | str, cache: Path, notify=print, parallel=map, seed=0, **options
 ) -> MoleculeSet:
     asked = MoleculeOptions(dataset=str(path), **options)
-    return open_molecules(asked, seed, cache, parallel, say)
+    return open_molecules(asked, seed, cache, parallel, notify)
 
 
 def written(path: Path, rows: pa.Table) -> Path:
@@ -130,7 +130,7 @@ def test_the_parts_of_the_split_name_the_right_molecules_after_some_are_left_out
     torn = [0, 17, 18, 63, 119]
     path = written(tmp_path / "mine.parquet", with_torn(molecule_rows, torn))
     said = Said()
-    found = opened(path, tmp_path / "cache", say=said)
+    found = opened(path, tmp_path / "cache", notify=said)
     assert found.dropped == 5
     assert said == ["left out 5 of 120 molecules, whose positions do not fit their SMILES"]
     whole = split_rows(np.array(molecule_rows.column("smiles").to_pylist()), "random", seed=0)
@@ -161,7 +161,7 @@ def test_molecules_whose_atoms_lie_in_one_place_are_left_out_and_counted(
     if listed:
         rows = rows.append_column("bonds", bonds_of(molecules.graphs))
     said = Said()
-    found = opened(written(tmp_path / "mine.parquet", rows), tmp_path / "cache", say=said)
+    found = opened(written(tmp_path / "mine.parquet", rows), tmp_path / "cache", notify=said)
     why = "of which two atoms are nearer than 0.5" if listed else "whose positions do not fit"
     assert len(said) == 1 and said[0].startswith(f"left out 12 of 120 molecules, {why}")
     assert (found.dropped, found.lists_bonds) == (12, listed)
@@ -196,7 +196,7 @@ def test_one_molecule_is_in_one_part_however_it_is_written(tmp_path, molecule_ro
     both = pa.concat_tables([molecule_rows, again.cast(molecule_rows.schema)])
     assert len({*both.column("smiles").to_pylist()}) == 240
     said = Said()
-    found = opened(written(tmp_path / "mine.parquet", both), tmp_path / "cache", say=said)
+    found = opened(written(tmp_path / "mine.parquet", both), tmp_path / "cache", notify=said)
     assert said[0] == "240 of 240 rows share a molecule with other rows, each in one part"
     mu = both.column("mu").to_numpy()
     rows = [{*found.graphs.rows[part].tolist()} for part in vars(found.split).values()]
@@ -217,7 +217,7 @@ def test_rows_that_share_a_molecule_in_the_homework_s_parts_are_counted(
     rows = pa.concat_tables([molecule_rows, copy.cast(molecule_rows.schema)])
     said = Said()
     path = written(tmp_path / "mine.parquet", rows)
-    found = opened(path, tmp_path / "cache", say=said, split="homework")
+    found = opened(path, tmp_path / "cache", notify=said, split="homework")
     assert said == ["2 of 121 rows share a molecule with other rows, 2 of them in two parts"]
     assert found.split.train.tolist() == list(range(100))
 
@@ -273,7 +273,7 @@ def test_the_units_of_the_embedded_data_sets_may_be_said():
 
 def test_nothing_is_said_of_molecules_that_are_all_there(tmp_path, molecule_rows):
     said = Said()
-    opened(written(tmp_path / "mine.parquet", molecule_rows), tmp_path / "cache", say=said)
+    opened(written(tmp_path / "mine.parquet", molecule_rows), tmp_path / "cache", notify=said)
     assert said == []
 
 
@@ -281,7 +281,7 @@ def test_molecules_that_cannot_be_labelled_are_counted_aloud(tmp_path, monkeypat
     smiles = ["C1#CC1", *(row["smiles"] for row in gfn2.generate(20, 0).table.to_pylist())]
     monkeypatch.setattr(gfn2, "candidates", lambda _: iter([*smiles, "CCO"]))
     said = Said()
-    open_molecules(MoleculeOptions(molecules=20), 0, tmp_path, say=said)
+    open_molecules(MoleculeOptions(molecules=20), 0, tmp_path, notify=said)
     assert said == ["replaced molecules that could not be labelled: 1 no conformer"]
 
 
@@ -293,7 +293,7 @@ def test_a_part_of_which_too_little_is_left_is_refused(part, sizes, left, tmp_pa
     path = written(tmp_path / "mine.parquet", with_torn(molecule_rows, rows[left:].tolist()))
     message = f"the {left} molecules of the {part} split|the {part} split has {left} molecules"
     with pytest.raises(InputError, match=message):
-        opened(path, tmp_path / "cache", say=Said(), split=f"random:{sizes}")
+        opened(path, tmp_path / "cache", notify=Said(), split=f"random:{sizes}")
 
 
 def test_the_first_rows_of_a_table_are_taken_where_a_number_is_given(tmp_path, molecule_rows):
@@ -443,7 +443,7 @@ def test_the_homework_molecules_of_qm9_are_those_of_the_published_split(qm9_path
     first = next(pq.ParquetFile(qm9_path).iter_batches(12_100, columns=columns))
     path = written(tmp_path / "qm9.parquet", pa.Table.from_batches([first]))
     said = Said()
-    found = opened(path, tmp_path / "cache", say=said, split="homework")
+    found = opened(path, tmp_path / "cache", notify=said, split="homework")
     split = found.split
     assert found.dropped == 0
     # QM9's authors took both structures of 13 aromatic rings for molecules of their own.

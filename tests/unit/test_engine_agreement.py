@@ -11,7 +11,7 @@ from engine.agreement import DELETED, Finding, at_rest, compare, repair
 from record.events import Discarded, Event
 from record.log import MemoryLog
 from record.state import StudyState, fold
-from record.tracker import MemoryTracker, NotRecorded, bring_up
+from record.tracker import MemoryTracker, NotRecorded, sync
 from record.trial import Report
 
 
@@ -24,7 +24,7 @@ class Known:
             self.log.append(group)
         self.tracker = MemoryTracker()
         self.tracker.begin(FACTS)
-        bring_up(self.tracker, fold(self.log.read()))
+        sync(self.tracker, fold(self.log.read()))
 
     @property
     def state(self) -> StudyState:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from upath import UPath
 
-from engine.checkpoints import Checkpoints, opened
+from engine.checkpoints import Checkpoints, as_upath
 from trainables import checkpoint
 from trainables.trial_spec import trial_folder
 
@@ -14,9 +14,9 @@ from trainables.trial_spec import trial_folder
 def root(request, tmp_path) -> Iterator[UPath]:
     """An empty folder; fsspec's file system in memory stands for an object store."""
     if request.param == "disk":
-        yield opened(str(tmp_path / "trials"))
+        yield as_upath(str(tmp_path / "trials"))
     else:
-        made = opened("memory://bucket/trials")
+        made = as_upath("memory://bucket/trials")
         yield made
         if made.exists():
             made.fs.rm(made.path, recursive=True)

@@ -67,7 +67,7 @@ def tell(view: Display, state: StudyState, events: Sequence[Event]) -> None:
 
 def attempt(number: int, placed: datetime | None = datetime(2026, 1, 1, tzinfo=UTC)) -> Attempt:
     """A trial in its eighth epoch."""
-    return Attempt(number, epoch=7, missing=(), checkpoint="", heard=0.0, placed=placed)
+    return Attempt(number, epoch=7, missing=(), checkpoint="", last_heartbeat=0.0, placed=placed)
 
 
 def test_a_log_file_gets_one_line_for_each_trial_that_ended() -> None:

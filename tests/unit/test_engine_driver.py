@@ -143,7 +143,7 @@ def test_trials_side_by_side_are_proposed_as_they_are_asked_for(tmp_path: Path) 
 def test_while_a_trial_is_under_way_it_may_have_to_be_run_again(tmp_path: Path) -> None:
     one = OneTrial(Study(tmp_path), total=1)
     assert one.driver.next() is Nothing.WAIT
-    one.driver.moved(0)
+    one.driver.node_lost(0)
     assert one.next().number == 0
     assert one.driver.next() is Nothing.WAIT
     one.driver.failed(0, "so it goes")
@@ -276,7 +276,7 @@ def test_a_verdict_that_nobody_heard_is_given_before_the_trial_goes_on(tmp_path:
     one = OneTrial(study, total=3)
     one.fit.train()
     one.fit.save()
-    one.driver.moved(2)
+    one.driver.node_lost(2)
     one.next().run()
     trial = one.study.folded().trial(2)
     assert (trial.status, trial.epoch, len(trial.placements)) == ("pruned", 1, 1)
@@ -290,7 +290,7 @@ def test_a_trial_whose_last_epoch_nobody_heard_of_ends_by_a_message_without_epoc
     one.fit.reports(EPOCHS - 1)
     one.fit.train()
     one.fit.save()
-    one.driver.moved(0)
+    one.driver.node_lost(0)
     again = one.next()
     one.driver.placed(0)
     assert again.told == EPOCHS
@@ -365,10 +365,10 @@ def test_what_is_heard_of_a_trial_after_its_end_does_not_matter(one: OneTrial) -
     assert one.heard(1) is Verdict.STOP
     assert one.heard(failure="late", checkpoint="") is Verdict.STOP
     one.driver.placed(0)
-    one.driver.moved(0)
+    one.driver.node_lost(0)
     one.driver.failed(0, "late")
     one.driver.out_of_memory(0, "late")
-    one.driver.died(0, "late", "")
+    one.driver.worker_failed(0, "late", "")
     assert one.events(*ALL) == before
     assert one.driver.next() is Nothing.DONE
 
@@ -400,7 +400,7 @@ def test_a_process_that_died_may_have_written_one_more_checkpoint(one: OneTrial)
     one.fit.reports()
     one.fit.train()
     one.fit.save()
-    one.driver.died(0, "a signal", "")
+    one.driver.worker_failed(0, "a signal", "")
     assert one.session.history.state.trial(0).epoch == 1
     again = one.next()
     assert len(again.history) == 2
@@ -414,7 +414,7 @@ def test_what_a_checkpoint_holds_is_logged_with_the_failure_that_follows(one: On
     one.fit.reports()
     one.fit.train()
     one.fit.save()
-    one.driver.died(0, "a signal", "")
+    one.driver.worker_failed(0, "a signal", "")
     again = one.next()
     again.train()
     again.says(failure="loss nan in epoch 4")
@@ -427,7 +427,7 @@ def test_an_epoch_that_was_trained_twice_counts_as_it_was_trained_last(one: OneT
     one.fit.reports()
     one.fit.reports()
     (one.study.root / one.fit.checkpoint / "state.pt").write_bytes(b"half")
-    one.driver.moved(0)
+    one.driver.node_lost(0)
     again = one.next()
     again.history.append({**row(0, again.spec.config, 2), OBJECTIVE: 0.5})
     again.save()
@@ -443,15 +443,15 @@ def test_a_trial_that_moves_does_so_as_often_as_that_happens(one: OneTrial) -> N
         if attempt == 0:
             fit.reports()
         fit.train()
-        one.driver.moved(0)
+        one.driver.node_lost(0)
         fit = one.next()
         assert fit.spec.folder.endswith(trial_folder(0, attempt + 1))
         assert len(fit.history) == 1
         one.driver.placed(0)
     said = "trial 0: its node is gone; it goes on from its checkpoint of epoch 1"
     assert one.session.said == [said] * 3
-    one.driver.deaths[0] = 2
-    one.driver.moved(0, "its process cannot be reached")
+    one.driver.worker_failures[0] = 2
+    one.driver.node_lost(0, "its process cannot be reached")
     assert one.session.history.state.trial(0).reason == (
         "its process was lost 2 times on nodes that live; now its process cannot be reached"
     )
@@ -467,7 +467,7 @@ def test_when_all_processes_are_gone_all_trials_go_on(tmp_path: Path) -> None:
         {},
         [0, other.number],
     )
-    assert not one.driver.deaths
+    assert not one.driver.worker_failures
 
 
 # Memory
@@ -573,7 +573,7 @@ def test_ctrl_c_in_the_middle_of_an_append_is_no_trouble(tmp_path: Path) -> None
     log.appends_left = None
     one.driver.agenda.halt(Stop("interrupted", "interrupted"))
     before = list(log.lines)
-    one.driver.look()
+    one.driver.idle()
     one.driver.finish()
     assert one.driver.agenda.stop == Stop("interrupted", "interrupted")
     assert log.lines == before
@@ -583,25 +583,25 @@ def test_ctrl_c_in_the_middle_of_an_append_is_no_trouble(tmp_path: Path) -> None
 def test_in_trouble_no_ending_counts(one: OneTrial) -> None:
     """A full disk makes fits fail that are not to blame."""
     one.fit.reports()
-    one.driver.agenda.trouble(OSError(28, "No space left on device"))
+    one.driver.agenda.abort(OSError(28, "No space left on device"))
     one.driver.failed(0, "it could not write")
-    assert one.driver.agenda.stop == Stop("trouble", "No space left on device")
+    assert one.driver.agenda.stop == Stop("system_error", "No space left on device")
     assert (one.status, one.events(Ended)) == ("paused", [])
     one.driver.agenda.halt(Stop("interrupted", "interrupted"))
-    assert one.driver.agenda.stop == Stop("trouble", "No space left on device")
+    assert one.driver.agenda.stop == Stop("system_error", "No space left on device")
 
 
 def test_trouble_where_a_trial_runs_ends_the_session_and_leaves_the_trial(one: OneTrial) -> None:
     one.fit.reports()
-    one.driver.in_trouble(0, OSError(28, "No space left on device"))
-    assert one.driver.agenda.stop == Stop("trouble", "No space left on device")
+    one.driver.system_error(0, OSError(28, "No space left on device"))
+    assert one.driver.agenda.stop == Stop("system_error", "No space left on device")
     assert (one.status, one.driver.live) == ("paused", {})
-    one.driver.in_trouble(0, OSError(5, "Input/output error"))
+    one.driver.system_error(0, OSError(5, "Input/output error"))
     assert one.driver.next() is Nothing.DONE
 
 
 def test_in_trouble_a_trial_that_did_its_last_epoch_goes_on_later(one: OneTrial) -> None:
-    one.driver.agenda.trouble(OSError(28, "No space left on device"))
+    one.driver.agenda.abort(OSError(28, "No space left on device"))
     assert one.fit.reports(EPOCHS) is Verdict.STOP
     assert (one.status, one.driver.live) == ("paused", {})
 
@@ -618,10 +618,10 @@ def test_a_trial_without_a_sign_of_life_is_found(one: OneTrial) -> None:
 def test_reports_are_written_though_nothing_else_happens(one: OneTrial) -> None:
     one.fit.reports()
     one.study.clock.seconds = 4.0
-    one.driver.look()
+    one.driver.idle()
     assert one.study.folded().trial(0).epoch == 0
     one.study.clock.seconds = 6.0
-    one.driver.look()
+    one.driver.idle()
     assert one.study.folded().trial(0).epoch == 1
 
 
@@ -652,7 +652,7 @@ def test_trouble_of_an_observer_ends_the_session(one: OneTrial) -> None:
 
     one.driver.observers = (Broken(),)
     one.fit.run()
-    assert one.driver.agenda.stop == Stop("trouble", "Input/output error")
+    assert one.driver.agenda.stop == Stop("system_error", "Input/output error")
     one.driver.finish()
     assert one.study.folded().trial(0).status == "paused"
 
@@ -749,7 +749,7 @@ def test_a_driver_that_was_superseded_writes_nothing_more_anywhere(
     before = list(log.lines)
     find_out(one, moment)
     text = "another driver went on with the study in s3://b: this one stops"
-    assert one.driver.agenda.stop == Stop("trouble", text)
+    assert one.driver.agenda.stop == Stop("system_error", text)
     assert one.session.history.is_superseded
     log.is_taken = False
     leave_more_checkpoints_than_are_kept(one)
@@ -768,7 +768,7 @@ def find_out(one: OneTrial, moment: str) -> None:
     match moment:
         case "epochs":
             one.study.clock.seconds = 10.0
-            one.driver.look()
+            one.driver.idle()
         case "ending":
             assert one.fit.reports(EPOCHS - 1) is Verdict.STOP
         case "proposal":
@@ -790,7 +790,7 @@ def do_all_that_writes(one: OneTrial) -> None:
     one.heard(*range(one.fit.told + 1, EPOCHS + 1))
     one.driver.place_again()
     assert one.driver.next() is Nothing.DONE
-    one.driver.look()
+    one.driver.idle()
     one.driver.finish()
 
 
@@ -816,7 +816,7 @@ def test_a_log_that_takes_no_more_ends_the_session_and_loses_no_trial(tmp_path: 
     one.fit.reports(EPOCHS - 1)
     log.is_full = True
     assert one.fit.reports() is Verdict.STOP
-    assert one.driver.agenda.stop == Stop("trouble", "No space left on device")
+    assert one.driver.agenda.stop == Stop("system_error", "No space left on device")
     assert one.session.seen.trials[-1].status == "running", "nobody hears of the ending"
     one.driver.finish()
     one.session.projection.finish(patience=0.0)
@@ -846,4 +846,4 @@ def test_a_trial_whose_proposal_the_log_does_not_take_is_not_run(tmp_path: Path)
     one = OneTrial(Study(tmp_path, log), total=2)
     log.is_full = True
     assert one.driver.next() is Nothing.DONE
-    assert one.driver.agenda.stop == Stop("trouble", "No space left on device")
+    assert one.driver.agenda.stop == Stop("system_error", "No space left on device")

@@ -1,4 +1,4 @@
-"""Before a study starts: the corners of its space, the forecast, and what is refused."""
+"""What the pre-flight tries, the forecast, and what is refused before a study starts."""
 
 import shutil
 from functools import partial
@@ -14,7 +14,7 @@ import trainables.fit
 from datasets.errors import InputError
 from datasets.sources import MoleculeSet
 from datasets.stores import Batch
-from engine.forecast import Forecast, corners
+from engine.forecast import Forecast, profiled_configurations
 from engine.space import Space
 from trainables.device import memory_gib
 from trainables.fit import SupervisedProblem
@@ -28,7 +28,7 @@ SPACE = Space.of(GNNConfig, "family", {"family": ["gcn", "gat"], "epochs": [10]}
 
 def forecast(**changed: Any) -> Forecast:
     """Of invented profiles: 1, 2 and 4 seconds an epoch, 1, 2 and 4 GiB, 1 MiB."""
-    profiled = dict(zip(corners(SPACE), (1, 1, 2, 2, 4, 4), strict=True))
+    profiled = dict(zip(profiled_configurations(SPACE), (1, 1, 2, 2, 4, 4), strict=True))
     known = {
         "profiled": {c: ProfileResult(s, float(s), 2**20) for c, s in profiled.items()},
         "trials": 12,
@@ -40,8 +40,10 @@ def forecast(**changed: Any) -> Forecast:
     return Forecast(SPACE, **{**known, **changed})
 
 
-def test_the_corners_are_the_smallest_the_default_and_the_largest_of_each_group() -> None:
-    found = [(c.family, c.width, c.depth, c.heads) for c in cast(Any, corners(SPACE))]
+def test_what_is_profiled_are_the_smallest_the_default_and_the_largest_of_each_group() -> None:
+    found = [
+        (c.family, c.width, c.depth, c.heads) for c in cast(Any, profiled_configurations(SPACE))
+    ]
     assert found == [
         ("gcn", 32, 2, 2),
         ("gat", 32, 2, 1),
@@ -111,9 +113,9 @@ def test_a_slot_that_is_left_over_takes_a_round_of_its_own() -> None:
 
 def test_the_forecast_names_what_will_not_fit() -> None:
     known = forecast().profiled
-    largest = corners(SPACE)[-1]
-    crowded = forecast(memory=3.0).text()
-    assert "the largest gat takes 4.0 GiB, there are 3.0 for a trial" in crowded
+    largest = profiled_configurations(SPACE)[-1]
+    oom_retries = forecast(memory=3.0).text()
+    assert "the largest gat takes 4.0 GiB, there are 3.0 for a trial" in oom_retries
     failing = {**known, largest: ProfileResult(problem="CUDA out of memory", no_room=True)}
     assert (
         "the largest gat cannot be trained: CUDA out of memory"
@@ -124,8 +126,12 @@ def test_the_forecast_names_what_will_not_fit() -> None:
 def test_a_study_that_cannot_be_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing = dict.fromkeys(corners(SPACE), ProfileResult(problem="ValueError: planted"))
-    with pytest.raises(InputError, match="no corner of the space can be trained: ValueError"):
+    failing = dict.fromkeys(
+        profiled_configurations(SPACE), ProfileResult(problem="ValueError: planted")
+    )
+    with pytest.raises(
+        InputError, match="not even the smallest configuration can be trained: ValueError"
+    ):
         forecast(profiled=failing).check(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     with pytest.raises(InputError, match=r"may take 13 MiB in .*, where 1 are free"):

@@ -306,7 +306,7 @@ def test_who_died_in_one_session_may_die_as_often_in_the_next(tmp_path: Path) ->
         session = study.session()
         driver = session.search(1)
         begun(session, driver).run()
-        assert driver.deaths == {0: 1}
+        assert driver.worker_failures == {0: 1}
         driver.finish()
         session.end()
     assert study.folded().trial(0).status == "paused"
@@ -317,7 +317,7 @@ def test_a_trial_without_room_is_tried_beside_others_in_the_next_session(tmp_pat
     session = study.session()
     driver = session.search(2)
     session.play(driver, 1)
-    assert (driver.agenda.crowded, driver.agenda.queue) == ([0], [])
+    assert (driver.agenda.oom_retries, driver.agenda.queue) == ([0], [])
     driver.finish()
     session.end()
     later = study.session()

@@ -44,7 +44,7 @@ def test_a_node_holds_as_many_as_were_meant_to_share_its_gpu(trials: int) -> Non
     share = GPUShare(trials, 1, 1.0, 80.0)
     assert share.trials == trials == trials_a_gpu(share.gpus)
     assert share.gpus * trials <= 1
-    assert Node("one", "", "", cpus=64, gpus=2).holds(1, share.gpus) == 2 * trials
+    assert Node("one", "", "", cpus=64, gpus=2).capacity(1, share.gpus) == 2 * trials
 
 
 def test_a_line_tells_the_share_and_why() -> None:

@@ -31,25 +31,25 @@ def aws(tmp_path, monkeypatch) -> None:
     [(1, 0, 8), (3, 0, 2), (1, 1, 2), (1, 0.5, 4), (1, 0.3, 6), (1, 0.1, 8), (5, 1, 1), (9, 0, 0)],
 )
 def test_a_node_holds_as_many_trials_as_have_cores_and_a_share_of_one_gpu(cpus, gpus, trials):
-    assert WORKER.holds(cpus, gpus) == trials
+    assert WORKER.capacity(cpus, gpus) == trials
 
 
 @pytest.mark.parametrize("share", [2, 3, 4, 5, 6, 7, 8, 9, 10])
 def test_a_gpu_is_shared_by_as_many_as_its_parts_say(share):
     """1 // 0.2 is 4. Ray rounds to four digits: six times 0.1667 is too much for one."""
     one = Node("one", "10.0.0.2", "b", cpus=64, gpus=1)
-    assert one.holds(1, 10_000 // share / 10_000) == share
+    assert one.capacity(1, 10_000 // share / 10_000) == share
 
 
 def test_a_head_without_trials_holds_none():
-    assert HEAD.holds(1, 0) == 0
+    assert HEAD.capacity(1, 0) == 0
 
 
 def test_a_cluster_that_can_grow_has_room_for_what_it_can_grow_to(aws):
     """Four nodes at most, although six of the two kinds together."""
-    assert nodes.places(cpus=1, gpus=1) == 4
-    assert nodes.places(cpus=1, gpus=0.25) == 16
-    assert nodes.places(cpus=1, gpus=0) == 16
+    assert nodes.slots(cpus=1, gpus=1) == 4
+    assert nodes.slots(cpus=1, gpus=0.25) == 16
+    assert nodes.slots(cpus=1, gpus=0) == 16
 
 
 def test_the_kind_of_node_with_the_most_cores_for_a_gpu_counts(aws, monkeypatch):
@@ -66,7 +66,7 @@ def test_the_kind_of_node_with_the_most_cores_for_a_gpu_counts(aws, monkeypatch)
 def test_nodes_that_are_there_count_where_nothing_is_known_of_others(tmp_path, monkeypatch):
     monkeypatch.setattr(nodes, "LAUNCHED", tmp_path / "absent.yaml")
     monkeypatch.setattr(nodes, "alive", lambda: [HEAD, WORKER])
-    assert nodes.places(cpus=2, gpus=0) == 4
+    assert nodes.slots(cpus=2, gpus=0) == 4
     assert nodes.to_come() == []
 
 

@@ -15,7 +15,7 @@ from recorded_space import RecordedConfig, recorded_space
 import engine.search_memory
 from engine.agenda import Agenda
 from engine.budgets import Limits
-from engine.checkpoints import Checkpoints, opened
+from engine.checkpoints import Checkpoints, as_upath
 from engine.driver import Driver, Nothing, Verdict
 from engine.early_stopping import Halving
 from engine.history import History
@@ -47,7 +47,7 @@ class Replayed:
         self.recording = recording
         self.space = recorded_space(recording.baseline)
         self.log = MemoryLog()
-        self.checkpoints = Checkpoints(opened(str(folder)))
+        self.checkpoints = Checkpoints(as_upath(str(folder)))
         self.driver: Driver | None = None
         self.sessions = 0
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from happened import began, ended, placed, proposed, report
 
-from engine.checkpoints import Checkpoints, opened
-from engine.retention import Retention, kept
+from engine.checkpoints import Checkpoints, as_upath
+from engine.retention import Retention, retained
 from record.events import Ended
 from record.state import StudyState
 from record.trial import Baseline, Replicate, Role
@@ -20,7 +20,7 @@ class Played:
     def __init__(self, folder: Path, direction: str = "maximize") -> None:
         self.state = StudyState()
         self.state.apply(began(direction=direction))
-        self.root = opened(str(folder))
+        self.root = as_upath(str(folder))
 
     def trial(self, family: str, value: float | None, role: Role | None = None) -> int:
         """A trial runs to its end."""
@@ -57,15 +57,15 @@ def test_the_best_and_what_the_analyses_look_at_are_kept(
         played.trial(family, value)
     played.trial("gin", None)
     of_group_gin = {6}
-    assert kept(played.state, "family", 0) == {0, 1} | best | of_group_gin
-    assert kept(played.state, "family", 100) == set(range(7))
+    assert retained(played.state, "family", 0) == {0, 1} | best | of_group_gin
+    assert retained(played.state, "family", 100) == set(range(7))
 
 
 def test_of_equal_trials_the_later_one_is_kept(tmp_path: Path) -> None:
     played = Played(tmp_path)
     for _ in range(3):
         played.trial("gcn", 0.5)
-    assert kept(played.state, "family", 1) == {2}
+    assert retained(played.state, "family", 1) == {2}
 
 
 def test_whatever_was_trained_beside_the_search_is_kept_and_is_not_compared(
@@ -75,7 +75,7 @@ def test_whatever_was_trained_beside_the_search_is_kept_and_is_not_compared(
     played.trial("gcn", 0.1)
     for role in (Replicate(0, 1), Replicate(0, 2)):
         played.trial("gcn", 0.9, role)
-    assert kept(played.state, "family", 1) == {0, 1, 2}
+    assert retained(played.state, "family", 1) == {0, 1, 2}
 
 
 def test_checkpoints_go_when_their_trial_is_among_the_best_no_more(tmp_path: Path) -> None:

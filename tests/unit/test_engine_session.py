@@ -40,7 +40,7 @@ def test_a_spec_says_all_that_is_asked() -> None:
     assert known == {
         "study": "fake",
         "objective": "validation/score",
-        "by": "ending",
+        "group_by": "ending",
         "seed": 0,
         "preset": "none",
         "sampler": "tpe",

@@ -191,9 +191,9 @@ def test_several_values_of_a_field_that_is_not_searched_are_choices() -> None:
     assert suggest(space, **more, family="gin", edges="bonds", depth=2).gradient_clip == 2.0
 
 
-def test_the_corners_of_several_given_numbers_are_their_ends() -> None:
+def test_the_extremes_of_several_given_numbers_are_their_ends() -> None:
     space = space_of(width=[48, 96, 40])
-    assert [space.corner("gcn", end).width for end in (min, max)] == [40, 96]  # pyright: ignore[reportAttributeAccessIssue]
+    assert [space.extreme("gcn", end).width for end in (min, max)] == [40, 96]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize(
@@ -314,5 +314,5 @@ def test_the_largest_and_the_smallest_of_listed_configurations_are_among_them() 
         GNNConfig(family="gin"),
     ]
     space = space_of(family=["gcn", "gin"]).listing(listed)
-    assert [space.corner("gcn", end) for end in (max, min)] == [listed[1], listed[2]]
-    assert space.corner("gin", max) == space.corner("gin", min) == listed[3]
+    assert [space.extreme("gcn", end) for end in (max, min)] == [listed[1], listed[2]]
+    assert space.extreme("gin", max) == space.extreme("gin", min) == listed[3]

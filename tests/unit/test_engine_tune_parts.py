@@ -26,7 +26,7 @@ class OnRay:
         self.study = Study(folder)
         self.session = self.study.session()
         self.driver: Driver = self.session.search(total)
-        self.roll: Any = SimpleNamespace(places=2, look=lambda: None, many=False)
+        self.roll: Any = SimpleNamespace(slots=2, poll=lambda: None, many=False)
         self.proposals = Proposals(self.driver, self.roll)
         self.hearing = Hearing(self.driver, self.roll, timeout=60.0)
 

@@ -30,7 +30,7 @@ def test_a_study_is_shown_by_what_it_asks_and_is() -> None:
     assert facts.data == ("molecules", "0123")
     assert facts.params == {
         "seed": 0,
-        "by": "width",
+        "group_by": "width",
         "data.digest": "0123",
         "data.dataset": "qm9",
         "facts.unit": "D",

@@ -7,7 +7,7 @@ from happened import story
 from tracker_contract import FACTS, Open, TrackerContract
 
 from record.state import fold
-from record.tracker import MemoryTracker, NotRecorded, Tracker, bring_up
+from record.tracker import MemoryTracker, NotRecorded, Tracker, sync
 
 
 class TestMemoryTracker(TrackerContract):
@@ -25,8 +25,8 @@ def test_a_store_that_is_away_takes_nothing() -> None:
     with pytest.raises(NotRecorded, match="away"):
         tracker.begin(FACTS)
     with pytest.raises(NotRecorded, match="away"):
-        bring_up(tracker, state)
+        sync(tracker, state)
     assert tracker.trials == {}
     tracker.is_away = False
-    assert bring_up(tracker, state) == set()
+    assert sync(tracker, state) == set()
     assert list(tracker.trials) == [0, 1, 2, 3]

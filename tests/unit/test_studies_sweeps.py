@@ -28,7 +28,7 @@ def molecules_of(
     pq.write_table(rows, path)
     said: list[str] = []
     options = MoleculeOptions(dataset=str(path), unit=unit)
-    tools = Tools(Cache(folder / "cache"), say=said.append)
+    tools = Tools(Cache(folder / "cache"), notify=said.append)
     return gnn_sweep.open_problem(options, 0, tools), "\n".join(said)
 
 
@@ -52,7 +52,7 @@ def drives_of(lengths: list[int], folder: Path) -> tuple[DrivingProblem, list[st
     write_recordings(Recordings.of(parts), folder / "own.arrow")
     said: list[str] = []
     options = DrivingOptions(recordings=str(folder / "own.arrow"))
-    tools = Tools(Cache(folder), say=said.append)
+    tools = Tools(Cache(folder), notify=said.append)
     return world_model_sweep.open_problem(options, 0, tools), said
 
 

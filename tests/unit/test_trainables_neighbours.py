@@ -98,7 +98,7 @@ def test_attention_is_a_softmax_over_a_node_and_its_neighbours_by_hand():
     filters = torch.tensor([[2.0], [3.0]])
     to_own = torch.tensor([[0.0], [math.log(2)], [0.0]])
     to_pair = torch.tensor([[0.0], [math.log(2)]])
-    found = near.attended_sum(x, filters, to_own, torch.zeros(3, 1), to_pair)
+    found = near.attention_aggregate(x, filters, to_own, torch.zeros(3, 1), to_pair)
     assert found[1].item() == pytest.approx(10 / 4 + 2 * 1 / 4 + 3 * 100 / 2)
 
 
@@ -121,19 +121,19 @@ SUMS: dict[str, tuple[Callable[..., Tensor], list[Any]]] = {
     "filtered": (lambda near, x, f: near.filtered_sum(x, f), ["N", "P"]),
     "filtered with itself": (lambda near, x, f: near.filtered_sum(x, f, own=True), ["N", "P"]),
     "attended": (
-        lambda near, x, f, *to: near.attended_sum(x, f, *to),
+        lambda near, x, f, *to: near.attention_aggregate(x, f, *to),
         [("N", 3, WIDTH), "P", ("N", 3), ("N", 3), ("P", 3)],
     ),
     "attended by one head": (
-        lambda near, x, f, *to: near.attended_sum(x, f, *to),
+        lambda near, x, f, *to: near.attention_aggregate(x, f, *to),
         [("N", 1, WIDTH), "P", ("N", 1), ("N", 1), ("P", 1)],
     ),
     "attended without pairs": (
-        lambda near, x, own, other: near.attended_sum(x, None, own, other, None),
+        lambda near, x, own, other: near.attention_aggregate(x, None, own, other, None),
         [("N", 3, WIDTH), ("N", 3), ("N", 3)],
     ),
-    "softened": (lambda near, x, e, t: near.softened_sum(x, e, t), ["N", "P", (1,)]),
-    "softened without pairs": (lambda near, x, t: near.softened_sum(x, None, t), ["N", (1,)]),
+    "softened": (lambda near, x, e, t: near.softmax_aggregate(x, e, t), ["N", "P", (1,)]),
+    "softened without pairs": (lambda near, x, t: near.softmax_aggregate(x, None, t), ["N", (1,)]),
     "graph sums": (lambda near, x: near.graph_sums(x), ["N"]),
     "graph means": (lambda near, x: near.graph_means(x), ["N"]),
     "to nodes": (lambda near, x: near.to_nodes(x), [("G", WIDTH)]),
@@ -195,7 +195,7 @@ def test_scores_too_large_for_an_exponential_are_no_matter():
     near = path(2, [(0, 1), (1, 0)])
     x, filters = torch.ones(2, 1, 1), torch.ones(1, 1)
     scores = torch.full((2, 1), 1e4)
-    found = near.attended_sum(x, filters, scores, scores, torch.ones(1, 1))
+    found = near.attention_aggregate(x, filters, scores, scores, torch.ones(1, 1))
     assert found.flatten().tolist() == pytest.approx([1.0, 1.0])
 
 
@@ -224,9 +224,9 @@ def test_nodes_without_any_edge_sum_up_to_nothing():
     nothing = torch.zeros(3, WIDTH, dtype=torch.float64)
     assert torch.equal(near.sum(x), nothing)
     assert torch.equal(near.filtered_sum(x, numbers(0, WIDTH)), nothing)
-    attended = near.attended_sum(
+    attended = near.attention_aggregate(
         x[:, None], numbers(0, WIDTH), numbers(3, 1), numbers(3, 1), numbers(0, 1)
     )
     assert torch.equal(attended[:, 0], x)
-    assert torch.equal(near.softened_sum(x, numbers(0, WIDTH), numbers(1)), nothing)
+    assert torch.equal(near.softmax_aggregate(x, numbers(0, WIDTH), numbers(1)), nothing)
     assert near.moments(numbers(0, WIDTH).detach()).abs().max() == 0

@@ -61,7 +61,7 @@ class Adjacency(Protocol):
         """
         ...
 
-    def attended_sum(
+    def attention_aggregate(
         self,
         x: Tensor,
         filters: Tensor | None,
@@ -86,7 +86,7 @@ class Adjacency(Protocol):
         """
         ...
 
-    def softened_sum(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
+    def softmax_aggregate(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
         """``sum_j softmax_j(t m_ij) m_ij``, ``m_ij = relu(x_j + e_ij) + 1e-7``, of each feature.
 
         Args:

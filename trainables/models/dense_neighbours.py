@@ -90,7 +90,7 @@ class DenseNeighbours:
         total = (filters * self._of_graphs(x)[:, None]).sum(dim=2).flatten(end_dim=1)
         return total + x if own else total
 
-    def attended_sum(
+    def attention_aggregate(
         self,
         x: Tensor,
         filters: Tensor | None,
@@ -111,7 +111,7 @@ class DenseNeighbours:
         sent = filters[:, :, :, None] * x[:, None]  # (B, A, A, H, W)
         return (attention[..., None] * sent).sum(dim=2).flatten(end_dim=1)
 
-    def softened_sum(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
+    def softmax_aggregate(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
         heard = self._of_graphs(x)[:, None]
         if of_pairs is not None:
             heard = heard + self._between(of_pairs)

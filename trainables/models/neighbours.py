@@ -140,7 +140,7 @@ class Neighbours:
         total = self.edges.sums(self.of_target(x) * self.both_ways(filters))
         return total + x if own else total
 
-    def attended_sum(
+    def attention_aggregate(
         self,
         x: Tensor,
         filters: Tensor | None,
@@ -162,7 +162,7 @@ class Neighbours:
         total = self.edges.sums(weights) + own
         return (self.edges.sums(heard) + own[:, :, None] * x) / total[:, :, None]
 
-    def softened_sum(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
+    def softmax_aggregate(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
         if _is_for_loops(x, of_pairs, temperature):
             return _SoftenedSum.apply(x, of_pairs, temperature, self)  # pyright: ignore[reportReturnType]
         heard = self.of_target(x)

@@ -24,7 +24,7 @@ class BondAttention(GATConv):
         assert self.lin is not None and self.bias is not None
         x = self.lin(x).unflatten(1, (self.heads, -1))
         to_own, to_neighbour = ((x * to).sum(dim=2) for to in (self.att_dst, self.att_src))
-        heard = near.attended_sum(x, None, to_own, to_neighbour, None)
+        heard = near.attention_aggregate(x, None, to_own, to_neighbour, None)
         return heard.flatten(start_dim=1) + self.bias
 
 
@@ -44,4 +44,4 @@ class SoftmaxConvolution(GENConv):
         temperature = self.aggr_module.t
         assert isinstance(temperature, Tensor)  # learned
         of_pairs = None if pairs is None else self.lin_edge(pairs)
-        return self.mlp(near.softened_sum(x, of_pairs, temperature) + x)
+        return self.mlp(near.softmax_aggregate(x, of_pairs, temperature) + x)

@@ -44,7 +44,7 @@ class AttentionConvolution(nn.Module):
         weight = self.lin.weight.unflatten(0, (self.heads, -1))  # (H, W, W_in)
         own = torch.einsum("hw,hwi->hi", self.score_own, weight)
         neighbour = torch.einsum("hw,hwi->hi", self.score_neighbour, weight)
-        heard = near.attended_sum(
+        heard = near.attention_aggregate(
             self.lin(x).unflatten(1, (self.heads, -1)),
             self.filter(pairs),
             nn.functional.linear(x, own),

@@ -6,55 +6,55 @@ from collections.abc import Callable
 
 from engine.on_ray import nodes
 
-LOOK = 2.0
+POLL = 2.0
 """Seconds between two looks."""
 
 NODE_IS_GONE_AFTER = 60.0
 """Seconds until Ray knows at the latest that a node is gone."""
 
 
-class Roll:
+class NodeWatcher:
     """The nodes, looked at now and then.
 
     Args:
-        room: Says how many trials run at once.
-        say: Tells the user who joins and who leaves.
-        deaths: How often each trial's process died by itself.
+        count_slots: Returns how many trials run at once.
+        notify: Tells the user who joins and who leaves.
+        worker_failures: How often each trial's process died by itself.
         many: Whether there may be more than this machine.
     """
 
     def __init__(
         self,
-        room: Callable[[], int],
-        say: Callable[[str], None],
-        deaths: Counter[int],
+        count_slots: Callable[[], int],
+        notify: Callable[[str], None],
+        worker_failures: Counter[int],
         many: bool,
     ) -> None:
-        self.room = room
-        self.say = say
-        self.deaths = deaths
+        self.count_slots = count_slots
+        self.notify = notify
+        self.worker_failures = worker_failures
         self.many = many
         self.unreachable: list[tuple[float, int, set[str]]] = []
-        self.places = room()
-        self.looked = time.monotonic()
+        self.slots = count_slots()
+        self.polled = time.monotonic()
         self.known = _by_key() if many else {}
         if many:
             there = ", ".join(str(node) for node in self.known.values())
-            say(f"nodes: {there}; room for {self.places} trials at once")
+            notify(f"nodes: {there}; room for {self.slots} trials at once")
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Looks who is there, if it is time to."""
-        if not self.many or time.monotonic() - self.looked < LOOK:
+        if not self.many or time.monotonic() - self.polled < POLL:
             return
-        self.looked = time.monotonic()
+        self.polled = time.monotonic()
         before, self.known = self.known, _by_key()
         joined, gone = self.known.keys() - before.keys(), before.keys() - self.known.keys()
         for key in joined:
-            self.say(f"node {self.known[key]} joined")
+            self.notify(f"node {self.known[key]} joined")
         for key in gone:
-            self.say(f"node {before[key].name} is gone")
+            self.notify(f"node {before[key].name} is gone")
         if joined or gone:
-            self.places = self.room()
+            self.slots = self.count_slots()
         self._charge()
 
     def lost(self, number: int, ip: str | None) -> None:
@@ -72,7 +72,7 @@ class Roll:
         started again at the same address is another one."""
         while self.unreachable and time.monotonic() - self.unreachable[0][0] > NODE_IS_GONE_AFTER:
             _, number, where = self.unreachable.pop(0)
-            self.deaths[number] += where <= self.known.keys()
+            self.worker_failures[number] += where <= self.known.keys()
 
 
 def _by_key() -> dict[str, nodes.Node]:

@@ -24,7 +24,7 @@ PICTURES = ("teacher_forced", "autoregressive", "persistence", "freeze", "climat
 
 
 @dataclass(frozen=True)
-class Dreams:
+class RolloutScores:
     """Rollouts over the test episodes, after a context of `CONTEXT` frames each.
 
     Attributes:
@@ -81,14 +81,14 @@ def _share(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.divide(found, reference, out=nothing, where=reference > 0)
 
 
-def of_trial(study: RecordedStudy, trial: Trial) -> Dreams | None:
+def of_trial(study: RecordedStudy, trial: Trial) -> RolloutScores | None:
     """What a trial dreams of the test episodes; None where it was not scored.
 
     Raises:
         InputError: If the file that says so is damaged, or another version of the code wrote it.
     """
     outcomes = study.artifacts.outcomes(trial)
-    return None if outcomes is None else made_of(Dreams, outcomes.more)
+    return None if outcomes is None else made_of(RolloutScores, outcomes.more)
 
 
 def restore(trial: Trial, weights: dict[str, Any], size: int) -> WorldModel:
@@ -112,7 +112,7 @@ def checked(trial: Trial, weights: dict[str, Any], data: Drives) -> WorldModel:
 
 
 @torch.no_grad()
-def dream(model: torch.nn.Module, data: Drives) -> Dreams:
+def dream(model: torch.nn.Module, data: Drives) -> RolloutScores:
     """Rolls the test episodes out to the end of the shortest of them, a few at a time.
 
     Those that are shorter than the rollouts that trials are compared by are left out, as they are
@@ -132,7 +132,9 @@ def dream(model: torch.nn.Module, data: Drives) -> Dreams:
     )
 
 
-def _dream(model: torch.nn.Module, frames: Tensor, actions: Tensor, climatology: Tensor) -> Dreams:
+def _dream(
+    model: torch.nn.Module, frames: Tensor, actions: Tensor, climatology: Tensor
+) -> RolloutScores:
     truth = frames[:, CONTEXT:]
     horizon = truth.shape[1]
     pictures = {
@@ -143,7 +145,7 @@ def _dream(model: torch.nn.Module, frames: Tensor, actions: Tensor, climatology:
         "climatology": climatology.expand_as(truth),
     }
     found = [pictures[name] for name in PICTURES]
-    return Dreams(
+    return RolloutScores(
         mse=np.stack([rollout.frame_mse(each, truth).double().numpy() for each in found]),
         ssim=np.stack([rollout.ssim(each, truth).double().numpy() for each in found]),
         truth=as_bytes(truth[0]),

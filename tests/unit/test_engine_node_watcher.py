@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from engine.on_ray import nodes, roll
+from engine.on_ray import node_watcher, nodes
+from engine.on_ray.node_watcher import NodeWatcher
 from engine.on_ray.nodes import Node
-from engine.on_ray.roll import Roll
 
 HEAD = Node("head", "10.0.0.1", "a", cpus=0, gpus=0)
 ONE = Node("one", "10.0.0.2", "b", cpus=8, gpus=2)
@@ -20,11 +20,13 @@ class Cluster:
     def __init__(self) -> None:
         self.there = [HEAD, ONE]
         self.said: list[str] = []
-        self.deaths: Counter[int] = Counter()
+        self.worker_failures: Counter[int] = Counter()
         self.now = 0.0
 
-    def roll(self, many: bool = True) -> Roll:
-        return Roll(lambda: 4 * (len(self.there) - 1), self.said.append, self.deaths, many)
+    def watcher(self, many: bool = True) -> NodeWatcher:
+        return NodeWatcher(
+            lambda: 4 * (len(self.there) - 1), self.said.append, self.worker_failures, many
+        )
 
     def monotonic(self) -> float:
         return self.now
@@ -34,57 +36,57 @@ class Cluster:
 def cluster(monkeypatch) -> Cluster:
     made = Cluster()
     monkeypatch.setattr(nodes, "alive", lambda: made.there)
-    monkeypatch.setattr(roll, "time", made)
+    monkeypatch.setattr(node_watcher, "time", made)
     return made
 
 
-def test_who_joined_and_who_left_is_said_once_and_changes_the_room(cluster):
-    watched = cluster.roll()
+def test_who_joined_and_who_left_is_said_once_and_changes_the_slots(cluster):
+    watched = cluster.watcher()
     assert cluster.said == [
         "nodes: head (no trials), one (8 CPU, 2 GPU); room for 4 trials at once"
     ]
     cluster.there = [HEAD, ONE, TWO]
-    watched.look()
-    assert watched.places == 4  # it is not looked all the time
-    cluster.now += roll.LOOK
-    watched.look()
-    assert watched.places == 8
+    watched.poll()
+    assert watched.slots == 4  # it is not looked all the time
+    cluster.now += node_watcher.POLL
+    watched.poll()
+    assert watched.slots == 8
     cluster.there = [HEAD, TWO]
     for _ in range(2):
-        cluster.now += roll.LOOK
-        watched.look()
+        cluster.now += node_watcher.POLL
+        watched.poll()
     assert cluster.said[1:] == ["node two (8 CPU, 2 GPU) joined", "node one is gone"]
-    assert watched.places == 4
+    assert watched.slots == 4
 
 
 def test_a_trial_out_of_reach_has_died_by_itself_only_if_its_node_is_still_there(cluster):
-    watched = cluster.roll()
+    watched = cluster.watcher()
     watched.lost(7, ONE.ip)
-    cluster.now += roll.NODE_IS_GONE_AFTER
-    watched.look()
-    assert cluster.deaths == {}
-    cluster.now += roll.LOOK
-    watched.look()
-    assert cluster.deaths == {7: 1}
+    cluster.now += node_watcher.NODE_IS_GONE_AFTER
+    watched.poll()
+    assert cluster.worker_failures == {}
+    cluster.now += node_watcher.POLL
+    watched.poll()
+    assert cluster.worker_failures == {7: 1}
 
 
 def test_a_node_that_was_started_again_at_the_same_address_is_another_one(cluster):
-    watched = cluster.roll()
+    watched = cluster.watcher()
     watched.lost(7, ONE.ip)
     watched.lost(8, None)
     cluster.there = [HEAD, replace(ONE, key="anew")]
-    cluster.now += roll.NODE_IS_GONE_AFTER + roll.LOOK
-    watched.look()
-    assert cluster.deaths == {7: 0, 8: 0}
+    cluster.now += node_watcher.NODE_IS_GONE_AFTER + node_watcher.POLL
+    watched.poll()
+    assert cluster.worker_failures == {7: 0, 8: 0}
     watched.lost(8, None)
-    cluster.now += roll.NODE_IS_GONE_AFTER + roll.LOOK
-    watched.look()
-    assert cluster.deaths[8] == 1, "nobody left: it died by itself"
+    cluster.now += node_watcher.NODE_IS_GONE_AFTER + node_watcher.POLL
+    watched.poll()
+    assert cluster.worker_failures[8] == 1, "nobody left: it died by itself"
 
 
 def test_of_one_machine_there_is_nothing_to_say(cluster):
-    watched = cluster.roll(many=False)
+    watched = cluster.watcher(many=False)
     cluster.there = [HEAD, ONE, TWO]
-    cluster.now += roll.LOOK
-    watched.look()
+    cluster.now += node_watcher.POLL
+    watched.poll()
     assert cluster.said == []

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis import dreams, predictions
+from analysis import predictions, rollout_scores
 from datasets.graphs import GraphStore
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
@@ -25,7 +25,7 @@ HORIZON = 2
 
 
 @dataclass(frozen=True)
-class Served:
+class PackagedModel:
     """A model, and what who uses it has to know.
 
     Attributes:
@@ -43,7 +43,7 @@ class Served:
 
 def regressor(
     study: RecordedStudy, trial: Trial, weights: dict[str, Any], problem: MoleculeProblem
-) -> Served:
+) -> PackagedModel:
     """Packages a graph neural network, see `trainables.packed.PackedGNN`.
 
     Args:
@@ -60,7 +60,7 @@ def regressor(
     module = PackedGNN(model, GNNConfig(**weights["config"])).eval()
     some = torch.from_numpy(data.split.validation[:MOLECULES])
     example = pack(GraphStore(data.graphs, torch.device("cpu")).select(some))
-    return Served(
+    return PackagedModel(
         module=module,
         example=example,
         sizes=((-1, -1, -1), (-1,)),
@@ -76,18 +76,18 @@ def regressor(
 
 def world_model(
     study: RecordedStudy, trial: Trial, weights: dict[str, Any], problem: DrivingProblem
-) -> Served:
+) -> PackagedModel:
     """Packages a world model, see `trainables.packed.PackedWorldModel`; else as `regressor`."""
     del study
     data = problem.drives
     size = data.recordings.size
-    module = PackedWorldModel(dreams.checked(trial, weights, data), size).eval()
+    module = PackedWorldModel(rollout_scores.checked(trial, weights, data), size).eval()
     begin = data.recordings.offsets[data.split.validation[0]]
     some = slice(begin, begin + CONTEXT + HORIZON)
     frames = torch.from_numpy(data.recordings.frames[some]).float() / 255
     actions = torch.tensor(data.recordings.actions[some])
     example = pack_drives(frames[None], actions[None])
-    return Served(
+    return PackagedModel(
         module=module,
         example=example,
         sizes=((-1, -1, example.shape[2]), (-1, -1, 3, size, size)),
