@@ -12,6 +12,9 @@ optimiser and schedule, trials at once, one core a trial, a checkpoint after eve
 of successive halving, which spare the default of each family. The molecules have been made and
 prepared before; ours also scores the test split and draws the figures at the end.
 
+Where the time of ours goes is read off the study's own log, which nothing is added to; the plain
+way notes its own.
+
 What a search proposes depends on what its trials reported, and a large network takes ten times as
 long as a small one. By default, therefore, both sides run the very same configurations: the
 defaults of the families, then random draws with the seed, which `OptunaSearch` is given as points

@@ -62,7 +62,7 @@ def test_help_says_what_the_command_is_for(name: str, answers: Answers) -> None:
     text = ast.get_docstring(ast.parse((FOLDER / name).read_text()))
     assert (code, complained) == (0, "")
     assert printed.startswith(f"usage: {name} ")
-    assert text is not None and text in printed
+    assert text is not None and text.splitlines()[0] in " ".join(printed.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
