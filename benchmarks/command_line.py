@@ -31,7 +31,9 @@ class Parser(ArgumentParser):
         """Raises instead of printing the usage."""
         raise InputError(f"{message} (see --help)")
 
-    def add_defaulting(self, flag: str, kind: Callable[[str], Any], default: Any, what: str = ""):
+    def add_defaulting(
+        self, flag: str, kind: Callable[[str], Any], default: Any, what: str = ""
+    ) -> None:
         """Adds an option whose default its help names.
 
         Args:
