@@ -37,9 +37,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        _joined([cell.ljust(width) for cell, width in zip(line, widths, strict=True)])
         for line in lines
     )
+
+
+def row(cells: Sequence[str]) -> str:
+    """A row of a table by itself, its columns not aligned."""
+    return _joined(list(map(_cell, cells)))
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether anything of a study was lost: its log, what trials learned, and what MLflow shows.
+"""Looks for what a study has lost: of its log, of what trials learned, of what MLflow shows.
 
 The log and MLflow are read by themselves, without the code that makes one follow the other; then
 the project's doctor is asked as well.
@@ -24,7 +24,7 @@ DIFFERENT = "train/seconds"
 def violations(
     study: TypedStudy, known: StudyState | None = None, deleted: Sequence[str] = ()
 ) -> list[str]:
-    """What is wrong with a study that has ended.
+    """Lists what is wrong with a study that has ended.
 
     Args:
         study: The study.
@@ -42,12 +42,12 @@ def violations(
 
 
 def of_log(events: Sequence[Event], state: StudyState, seen: Sequence[Event]) -> Iterator[str]:
-    """What is wrong with a log.
+    """Lists what is wrong with a log.
 
     Args:
-        events: All of it.
-        state: Their sum.
-        seen: What was in it when the study was disturbed.
+        events: All events of the log.
+        state: The sum of these events.
+        seen: The events that were in the log when the study was disturbed.
     """
     if list(seen) != list(events[: len(seen)]):
         yield "the log has lost what was in it"
@@ -61,7 +61,7 @@ def of_log(events: Sequence[Event], state: StudyState, seen: Sequence[Event]) ->
 
 
 def _run_twice(events: Sequence[Event]) -> Iterator[str]:
-    """Trials that were begun while they ran."""
+    """Lists trials that were begun while they ran."""
     running: set[int] = set()
     for event in events:
         match event:
@@ -76,7 +76,7 @@ def _run_twice(events: Sequence[Event]) -> Iterator[str]:
 
 
 def of_trials(state: StudyState, known: StudyState) -> Iterator[str]:
-    """What is wrong with the trials of a study, beside those of the undisturbed one."""
+    """Lists what is wrong with the trials of a study, beside those of the undisturbed one."""
     if len(state.trials()) != TRIALS:
         yield f"{len(state.trials())} of {TRIALS} trials"
     for trial in state.trials():
@@ -85,24 +85,26 @@ def of_trials(state: StudyState, known: StudyState) -> Iterator[str]:
             yield f"trial {trial.number} is {trial.status}: {trial.reason}"
         elif epochs != [*range(1, (EPOCHS if trial.status == "finished" else trial.epoch) + 1)]:
             yield f"trial {trial.number} is {trial.status} with epochs {epochs}"
-        signals_masked = known.known(trial.number)
-        if signals_masked is not None and not _is_same(trial, signals_masked):
+        undisturbed = known.known(trial.number)
+        if undisturbed is not None and not _is_same(trial, undisturbed):
             yield f"trial {trial.number}: other values than in the undisturbed study"
 
 
-def _is_same(trial: Trial, signals_masked: Trial) -> bool:
-    """Whether a trial did the same to the last bit, as far as both went."""
-    if trial.config != signals_masked.config:
+def _is_same(trial: Trial, undisturbed: Trial) -> bool:
+    """Tells whether a trial did the same to the last bit, as far as both went."""
+    if trial.config != undisturbed.config:
         return False
-    pairs = zip(trial.reports, signals_masked.reports, strict=False)
+    pairs = zip(trial.reports, undisturbed.reports, strict=False)
     return all(_learned(one.metrics) == _learned(other.metrics) for one, other in pairs)
 
 
 def _learned(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Leaves out the metric that no two trainings have alike."""
     return {name: value for name, value in metrics.items() if name != DIFFERENT}
 
 
 def _of_mlflow(state: StudyState, client: MlflowClient, deleted: Sequence[str]) -> Iterator[str]:
+    """Lists what MLflow shows otherwise than the log has it."""
     gone = [client.get_run(run_id) for run_id in deleted]
     if any(run.info.lifecycle_stage != "deleted" for run in gone):
         yield "a run that was deleted by hand is back"
@@ -122,6 +124,7 @@ def _of_mlflow(state: StudyState, client: MlflowClient, deleted: Sequence[str]) 
 
 
 def _of_run(client: MlflowClient, run: Run, trial: Trial | None) -> Iterator[str]:
+    """Lists where a trial's run in MLflow differs from the trial."""
     if trial is None:
         yield f"MLflow alone knows trial {_number(run)}"
         return
@@ -139,9 +142,11 @@ def _of_run(client: MlflowClient, run: Run, trial: Trial | None) -> Iterator[str
 
 
 def _runs(client: MlflowClient) -> list[Run]:
+    """Fetches all runs of the study, its own one included."""
     experiment = client.get_experiment_by_name(NAME)
     return [] if experiment is None else [*client.search_runs([experiment.experiment_id])]
 
 
 def _number(run: Run) -> int:
+    """Reads off a run which trial it shows."""
     return int(run.data.tags[names.NUMBER])

@@ -29,19 +29,9 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from analysis.markdown import table
+from benchmarks.command_line import Parser, exit_code
 from benchmarks.inputs import add_graphs_option, add_options, open_inputs
-from benchmarks.rounds import (
-    Disagreement,
-    Parser,
-    exit_code,
-    machine,
-    pick_device,
-    positive,
-    ratios,
-    spread,
-    take_turns,
-    verdict,
-)
+from benchmarks.rounds import Disagreement, machine, ratios, spread, take_turns, verdict
 from benchmarks.stock_data import Pairs, as_data
 from datasets.graphs import NO_BOND, GraphBatch, Graphs, GraphStore, Selection
 from datasets.stores import listed_store
@@ -50,10 +40,10 @@ WANTED = 8.0
 """Times the batches a second of the loader that the project asks of itself, at `AT`."""
 
 AT = 128
-"""Molecules a batch at which it does."""
+"""Molecules a batch at which the project asks that of itself."""
 
 CUTOFF = 4.0
-"""Angstrom; the study's default."""
+"""Cutoff of the pairs, in Angstrom; the study's default."""
 
 
 def difference(ours: GraphBatch, stock: Data) -> str | None:
@@ -88,7 +78,7 @@ def check(store: GraphStore, data: Sequence[Data], places: Tensor, size: int) ->
 
     Args:
         store: Has all molecules.
-        data: Those of the train split, in the order of `places`.
+        data: The molecules of the train split, in the order of `places`.
         places: (train,) int64, where the store has them.
         size: Molecules in the batch.
 
@@ -127,6 +117,7 @@ def theirs(loader: DataLoader, device: torch.device) -> float:
 
 
 def _wait(device: torch.device) -> None:
+    """Waits until a GPU has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -167,7 +158,7 @@ def main(argv: Sequence[str]) -> None:
         Disagreement: If the sides do not give the same batch.
     """
     arguments = _parsed(argv)
-    device = pick_device(arguments.device)
+    device = arguments.device
     torch.set_num_threads(1)  # as in a trial of a study
     torch.manual_seed(arguments.seed)
     inputs = open_inputs(arguments)
@@ -187,21 +178,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
     parser = Parser(__doc__)
     add_options(parser)
     add_graphs_option(parser)
-    parser.add_argument(
-        "--sizes",
-        type=positive,
-        nargs="+",
-        default=[32, 64, 128, 256],
-        metavar="N",
-        help="molecules a batch (default: 32 64 128 256)",
-    )
-    parser.add_argument(
-        "--rounds", type=positive, default=9, help="the two take turns this often (default: 9)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_numbers("--sizes", [32, 64, 128, 256], "molecules a batch")
+    parser.add_rounds(9, "how often the two take turns")
+    parser.add_device()
     return parser.parse_args(argv)
 
 

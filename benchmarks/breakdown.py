@@ -1,168 +1,142 @@
-"""Where the wall time of a study went, from its spans.
+"""Breaks down the wall time of a study, as far as its own log tells, or the plain way's notes.
 
-Before and after the trials the study itself has the machine; while they run, `slots` of them run
-side by side, and each second of a slot belongs to what its trial was doing. Divided by the number
-of slots, the parts add up to the wall time.
+Before the first trial and after the last one the study itself has the machine; in between, `slots`
+trials run side by side, and each second of a slot belongs to what its trial was doing. Divided by
+the number of slots, the parts add up to the wall time.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from benchmarks.spans import Span
+from benchmarks.plain_notes import ASKED
+from record.events import Event, Proposed
+from record.state import fold
+from record.trial import Trial
 
+BEFORE = "before the first trial: imports, Ray, data, pre-flight, records"
 STARTED = "trial start: process, imports, its data"
-WAITED = "reports: stored, heard by the driver"
+TRAINING = "training"
+OTHER = "the rest of a trial: preparing, evaluation, checkpoints, reports"
+EMPTY = "slots empty towards the end"
+AFTER = "after the last trial: analysis, leaving"
 
-PARTS = (
-    "imports of the driver",
-    "opening data and records",
-    "starting Ray",
-    "pre-flight",
-    STARTED,
-    "preparing molecules and network",
-    "training",
-    "evaluation",
-    "writing checkpoints",
-    WAITED,
-    "slots empty towards the end",
-    "analysis and weights at the end",
-    "leaving",
-)
+PARTS = (BEFORE, STARTED, TRAINING, OTHER, EMPTY, AFTER)
 """Every second of wall time is in one of these."""
-
-DRIVER = {"recording": "recording", "search": "search: ask and tell"}
-"""Span -> what the driver does besides, while trials run or wait."""
 
 
 @dataclass(frozen=True)
-class TrialSpans:
+class TrialRun:
     """One trial.
 
     Attributes:
-        spans: What it did, in order.
-        config: Its configuration.
+        config: Its configuration, of plain values.
+        begun: ``time.time()`` when it had its place; the clock is that of all processes.
+        ended: When it had done the last thing.
+        training: Seconds that it trained.
+        r2: R² on the validation split after each epoch.
     """
 
-    spans: Sequence[Span]
-    config: dict[str, Any]
+    config: Mapping[str, Any]
+    begun: float
+    ended: float
+    training: float
+    r2: Sequence[float]
 
     @property
-    def begin(self) -> float:
-        """When it began to prepare."""
-        return self.spans[0].begin
-
-    @property
-    def end(self) -> float:
-        """When it had done the last thing."""
-        return self.spans[-1].end
-
-    @property
-    def r2(self) -> list[float]:
-        """R² on the validation split after each epoch."""
-        return [s.facts["r2"] for s in self.spans if s.facts.get("r2") is not None]
+    def key(self) -> str:
+        """The configuration as text, the same on both sides."""
+        return json.dumps(dict(self.config), sort_keys=True)
 
 
 @dataclass(frozen=True)
-class Run:
+class StudyRun:
     """A study that was run in a process of its own.
 
     Attributes:
         launched: ``time.time()`` when its process was launched.
-        ended: When it was gone.
+        asked: When its first trial was asked for.
+        ended: When the process was gone.
         slots: Trials side by side.
-        spans: What it noted, by beginning.
+        trials: The trials, in any order.
     """
 
     launched: float
+    asked: float
     ended: float
     slots: int
-    spans: Sequence[Span]
+    trials: Sequence[TrialRun]
 
     @property
     def wall(self) -> float:
-        """Seconds, all told."""
+        """Seconds from launch to exit."""
         return self.ended - self.launched
-
-    @property
-    def trials(self) -> list[TrialSpans]:
-        """The trials, by their beginning."""
-        known = defaultdict(list)
-        for span in self.spans:
-            if "trial" in span.facts:
-                known[span.facts["trial"]].append(span)
-        return [TrialSpans(spans, spans[0].facts["config"]) for spans in known.values()]
 
     @property
     def epochs(self) -> int:
         """Epochs trained by all trials together."""
         return sum(len(trial.r2) for trial in self.trials)
 
-    def driver(self) -> dict[str, float]:
-        """Seconds that the driver spent on each of `DRIVER`."""
-        return {
-            part: sum(s.seconds for s in self.spans if s.name == name)
-            for name, part in DRIVER.items()
-        }
-
     def parts(self) -> dict[str, float]:
         """Seconds of wall time in each of `PARTS`."""
-        main, trials = self._of_driver("main"), self._of_driver("trials")
-        ray = [span for span in self.spans if span.name == "ray"]
-        begin = max([trials.begin, *(span.end for span in ray)])
-        starting = sum(span.seconds for span in ray)
-        preflight = self._preflight(ray)
-        parts = {
-            "imports of the driver": main.begin - self.launched,
-            "opening data and records": begin - main.begin - starting - preflight,
-            "starting Ray": starting,
-            "pre-flight": preflight,
-            "analysis and weights at the end": main.end - trials.end,
-            "leaving": self.ended - main.end,
+        last = max(trial.ended for trial in self.trials)
+        training = sum(trial.training for trial in self.trials)
+        started, empty = self._idle(last)
+        busy = sum(trial.ended - trial.begun for trial in self.trials)
+        in_slots = {STARTED: started, TRAINING: training, OTHER: busy - training, EMPTY: empty}
+        return {
+            BEFORE: self.asked - self.launched,
+            **{name: seconds / self.slots for name, seconds in in_slots.items()},
+            AFTER: self.ended - last,
         }
-        slots = self._in_slots(begin, trials.end)
-        parts |= {name: seconds / self.slots for name, seconds in slots.items()}
-        return {name: parts.get(name, 0.0) for name in PARTS}
 
-    def _preflight(self, ray: Sequence[Span]) -> float:
-        """Seconds of the pre-flight, but for those in which Ray was started for it."""
-        seconds = 0.0
-        for span in self.spans:
-            if span.name == "preflight":
-                inside = (r.seconds for r in ray if span.begin <= r.begin <= span.end)
-                seconds += span.seconds - sum(inside)
-        return seconds
+    def _idle(self, last: float) -> tuple[float, float]:
+        """Seconds of all slots together before a trial, and after the last one of the slot.
 
-    def _of_driver(self, name: str) -> Span:
-        """From the first to the last span of a name."""
-        found = [s for s in self.spans if s.name == name]
-        return Span(name, found[0].begin, max(s.end for s in found), {})
-
-    def _in_slots(self, begin: float, end: float) -> dict[str, float]:
-        """Seconds of all slots together between two moments."""
-        seconds: dict[str, float] = defaultdict(float)
-        free = [begin] * self.slots
-        for trial in self.trials:
+        Args:
+            last: When the last trial ended.
+        """
+        started, free = 0.0, [self.asked] * self.slots
+        for trial in sorted(self.trials, key=lambda trial: trial.begun):
             slot = free.index(min(free))
-            seconds[STARTED] += trial.begin - free[slot]
-            free[slot] = trial.end
-            busy = dict(_stages(trial.spans))
-            for name, taken in busy.items():
-                seconds[name] += taken
-            seconds[WAITED] += trial.end - trial.begin - sum(busy.values())
-        seconds["slots empty towards the end"] = sum(end - moment for moment in free)
-        return seconds
+            started += trial.begun - free[slot]
+            free[slot] = trial.ended
+        return started, sum(last - moment for moment in free)
 
 
-def _stages(spans: Iterable[Span]) -> dict[str, float]:
-    """Seconds of one trial in each stage that it noted."""
-    stages: dict[str, float] = defaultdict(float)
-    names = {"preparing": "preparing molecules and network", "checkpoint": "writing checkpoints"}
-    for span in spans:
-        if span.name == "step":  # an epoch of ours: training, then evaluation
-            stages["training"] += span.facts["training"]
-            stages["evaluation"] += span.seconds - span.facts["training"]
-        else:
-            stages[names.get(span.name, span.name)] += span.seconds
-    return stages
+def of_log(events: Sequence[Event]) -> tuple[float, list[TrialRun]]:
+    """Reads off its log when a study asked for its first trial, and its trials."""
+    asked = next(event.at for event in events if isinstance(event, Proposed))
+    return asked.timestamp(), list(map(_of_log, fold(events).trials()))
+
+
+def _of_log(trial: Trial) -> TrialRun:
+    """Makes a `TrialRun` of a trial that has ended."""
+    assert trial.started is not None and trial.ended is not None
+    return TrialRun(
+        trial.config,
+        trial.started.timestamp(),
+        trial.ended.timestamp(),
+        sum(report.metrics["train/seconds"] for report in trial.reports),
+        [report.metrics["validation/r2"] for report in trial.reports],
+    )
+
+
+def of_notes(folder: Path) -> tuple[float, list[TrialRun]]:
+    """Reads off its notes when the plain way asked for its first trial, and its trials."""
+    epochs: dict[str, list[Any]] = defaultdict(list)
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            trial, *noted = json.loads(line)
+            epochs[trial].append(noted)
+    asked = float((folder / ASKED).read_text(encoding="utf-8"))
+    return asked, [_of_notes(noted) for noted in epochs.values()]
+
+
+def _of_notes(epochs: Sequence[Any]) -> TrialRun:
+    """Makes a `TrialRun` of what was noted of a trial's epochs."""
+    configs, begun, ended, training, r2 = zip(*epochs, strict=True)
+    return TrialRun(configs[0], begun[0], ended[-1], sum(training), r2)

@@ -16,19 +16,21 @@ proposals of the eight trials are independent of the order of the endings, so al
 compared; a trial that was stopped early, as far as it went.
 """
 
-import argparse
 import random
 import shlex
 import shutil
 import sys
 import tempfile
 import time
+from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.accounts import violations
+from benchmarks.command_line import Parser, exit_code, not_negative, positive
+from benchmarks.growing_table import GrowingTable
 from benchmarks.mishaps import MISHAPS, Chance, Outcome
-from benchmarks.rounds import positive
 from benchmarks.typed_study import STUDY, TypedStudy
 from datasets.typed_paths import typed_path
 from record.state import StudyState, fold
@@ -37,7 +39,7 @@ EARLIEST, LATEST = 0.1, 0.95
 """Share of the undisturbed study after which something happens."""
 
 
-def signals_masked(folder: Path) -> tuple[float, StudyState | None, list[str]]:
+def undisturbed(folder: Path) -> tuple[float, StudyState | None, list[str]]:
     """A study to compare with: its seconds, what it came to, and what is wrong with it."""
     begun = time.monotonic()
     study = TypedStudy(folder, "none")
@@ -61,14 +63,9 @@ def struck(name: str, chance: Chance) -> tuple[Outcome, float, float]:
         chance = replace(chance, folder=anew, moment=0.7 * min(chance.moment, seconds))
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Prints the table; returns 1 if anything was lost."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=positive, default=30)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--only", choices=MISHAPS, help="always strike this one")
-    parser.add_argument("--keep", type=typed_path, help="keep what was lost here, to be looked at")
-    typed = parser.parse_args()
+    typed = _parsed(argv)
     with tempfile.TemporaryDirectory() as scratch:
         base = typed.keep or Path(scratch)
         base.mkdir(parents=True, exist_ok=True)
@@ -77,11 +74,18 @@ def main() -> int:
 
 
 def run(base: Path, runs: int, seed: int, only: str | None) -> int:
-    """All runs, with a table; returns the number of violations."""
-    usual, known, wrong = signals_masked(base / "whole")
+    """Makes all runs, and prints a table of them; returns the number of violations.
+
+    Args:
+        base: Folder for everything.
+        runs: How many.
+        seed: Seeds the moments.
+        only: What is struck each time; None: they take turns.
+    """
+    usual, known, wrong = undisturbed(base / "whole")
     print(f"undisturbed: {usual:.0f} s; {shlex.join(STUDY)}; {wrong or 'in order'}")
-    print("| run | struck | how many | after s | scheduler | starts | s | violations |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    header = ("run", "struck", "how many", "after s", "scheduler", "starts", "s", "violations")
+    table = GrowingTable(header)
     lost = len(wrong)
     for number in range(runs):
         dice = random.Random(f"{seed} {number}")
@@ -93,14 +97,21 @@ def run(base: Path, runs: int, seed: int, only: str | None) -> int:
         study = outcome.study
         found = [*outcome.violations, *violations(study, known, outcome.deleted)]
         lost += len(found)
-        print(
-            f"| {number} | {name} | {outcome.struck} | {moment:.1f} | {scheduler} "
-            f"| {study.starts} | {seconds:.0f} | {'; '.join(found) or 0} |",
-            flush=True,
-        )
+        how = [str(outcome.struck), f"{moment:.1f}", scheduler, str(study.starts)]
+        table.add([str(number), name, *how, f"{seconds:.0f}", "; ".join(found) or "0"])
     print(f"{lost} violations in {runs} runs")
     return lost
 
 
+def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
+    parser = Parser(__doc__)
+    parser.add_defaulting("--runs", positive, 30, "studies that are disturbed")
+    parser.add_defaulting("--seed", not_negative, 0, "seeds the moments")
+    parser.add_argument("--only", choices=MISHAPS, help="always strike this one")
+    parser.add_argument("--keep", type=typed_path, help="keep what was lost here, to be looked at")
+    return parser.parse_args(argv)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

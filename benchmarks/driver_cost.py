@@ -1,142 +1,125 @@
-"""What an epoch costs the driver of a study when a hundred trials run at once.
+"""Measures what a study costs its driver when a hundred trials run at once.
 
     python benchmarks/driver_cost.py
+    python benchmarks/driver_cost.py --trials 100 300 1000
 
-Trials that learn nothing, each a process of Ray's: once reported an epoch at a time, once five at
-a time, with log, MLflow, early stopping and all, and once by plain Tune, a function that reports
-as many epochs to nobody. Each in a process of its own, one after the other; the driver's processor
-time is divided by the epochs.
+Trials that learn nothing, each a process of Ray's, run in three ways: by Tune alone, as a function
+that reports to nobody; and as a study with Optuna, scheduler, log, retention and MLflow, reported
+once an epoch at a time and once five at a time. Each way and number of trials has a driver of its
+own, one after the other. Its processor time is divided by the epochs; what grows with the number
+of trials, as its memory might, grows from row to row.
+
+    python benchmarks/driver_cost.py --asking 2000
+
+Measures Optuna's share of it alone, without Ray, as a study grows: TPE looks at earlier trials
+whenever one is asked for.
 """
 
-import argparse
-import json
-import logging
 import math
-import os
-import subprocess
+import random
 import sys
-import tempfile
 import time
-from pathlib import Path
-from typing import Any
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
 
-import psutil
-import ray
-from ray import tune
-
-from benchmarks.driven_study import OBJECTIVE, DrivenStudy
-from benchmarks.rounds import positive
-from benchmarks.scale import NO_PROBLEM
-from benchmarks.stub_trial import StubConfig, StubTrial
-from engine import driver
-from engine.on_ray import backend
-from engine.on_ray.backend import RayBackend
-from engine.options import Options
+from benchmarks.command_line import Parser, exit_code, positive, positive_seconds
+from benchmarks.driven_study import OBJECTIVE
+from benchmarks.driver_ways import PLAIN, WAYS, Load, measured
+from benchmarks.growing_table import GrowingTable
+from benchmarks.stub_trial import StubConfig
+from engine.search_memory import Draw, SearchMemory
 from engine.space import Space
-from record.folder import StudyFolder
+from record.trial import Report, Status, Trial
+from record.values import plain
 
-ROOT = Path(__file__).resolve().parent.parent
-
-WAYS = ("plain Tune", "an epoch a message", "five epochs a message")
-
-
-def studied(
-    folder: StudyFolder, trials: int, at_once: int, epochs: int, seconds: float
-) -> tuple[float, int]:
-    """A study with all that it has; returns its driver's processor seconds, from the first trial
-    on, and how many epochs its log has in the end."""
-    typed = {"epochs": [epochs], "seconds": [seconds], "effect": [0.0]}
-    space = Space.of(StubConfig, "family", typed)
-    study = DrivenStudy(folder, space, trials)
-    backend.TrialTrainable = StubTrial  # pyright: ignore[reportAttributeAccessIssue]
-    begun = processor_seconds()
-    RayBackend(NO_PROBLEM, Options(max_concurrent=at_once), 0).run(study.driver)
-    study.close()
-    spent = processor_seconds() - begun
-    assert study.state.count("finished", "pruned") == trials, study.driver.agenda.stop
-    return spent, sum(trial.epoch for trial in study.state.trials())
+COLUMNS = (
+    "way",
+    "trials",
+    "epochs",
+    "wall time, s",
+    "driver CPU an epoch, ms",
+    "to plain Tune",
+    "asking Optuna a trial, ms",
+    "driver memory, MiB",
+)
 
 
-def processor_seconds() -> float:
-    """What this process has used so far."""
-    return sum(psutil.Process().cpu_times()[:2])
-
-
-def plain(
-    trials: int, at_once: int, epochs: int, seconds: float, folder: str
-) -> tuple[float, int]:
-    """As many trials by Tune alone; returns the same as `studied`."""
-
-    def trial(config: dict[str, float]) -> None:
-        for epoch in range(1, epochs + 1):
-            time.sleep(seconds)
-            metrics = dict.fromkeys(("validation/loss", "validation/mse", "validation/mae"), 0.5)
-            tune.report({**metrics, OBJECTIVE: config["level"] * epoch, "train/loss": 0.5})
-
-    tuner = tune.Tuner(
-        trial,
-        param_space={"level": tune.uniform(0, 1)},
-        tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=at_once),
-        run_config=tune.RunConfig(storage_path=folder, verbose=0),
-    )
-    # Tune reads results from files, which nobody writes here, and says so for each trial.
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    begun = processor_seconds()
-    done = tuner.fit()
-    spent = processor_seconds() - begun
-    return spent, sum(result.metrics["training_iteration"] for result in done if result.metrics)
-
-
-def measured(way: str, trials: int, at_once: int, epochs: int, seconds: float) -> dict[str, Any]:
-    """One of `WAYS` in this process, and what it cost."""
-    os.environ["PYTHONPATH"] = str(ROOT)
-    ray.init(num_cpus=at_once, include_dashboard=False, log_to_driver=False, address="local")
-    driver.MESSAGES_A_SECOND = math.inf if way == WAYS[1] else at_once / (4.5 * seconds)
-    with tempfile.TemporaryDirectory() as name:
-        begun = time.perf_counter()
-        if way == WAYS[0]:
-            cpu, done = plain(trials, at_once, epochs, seconds, name)
-        else:
-            cpu, done = studied(StudyFolder(Path(name), "cost"), trials, at_once, epochs, seconds)
-        wall = time.perf_counter() - begun
-    ray.shutdown()
-    return {"way": way, "trials": trials, "epochs": done, "wall_s": wall, "ms": 1000 * cpu / done}
-
-
-def main() -> int:
-    """Prints a row for each way."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=positive, default=200)
-    parser.add_argument("--at-once", type=positive, default=100)
-    parser.add_argument("--epochs", type=positive, default=20)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each epoch")
-    parser.add_argument("--here", choices=WAYS, help="one way, in this process, as JSON")
-    typed = parser.parse_args()
-    sizes = (typed.trials, typed.at_once, typed.epochs, typed.seconds)
-    if typed.here:
-        print(json.dumps(measured(typed.here, *sizes)))
-        return 0
-    print("| way | trials | epochs | wall time, s | driver CPU an epoch, ms | to plain Tune |")
-    print("|---|---|---|---|---|---|", flush=True)
-    flags = ("--trials", "--at-once", "--epochs", "--seconds")
-    common = [text for flag, size in zip(flags, sizes, strict=True) for text in (flag, str(size))]
+def compare(load: Load, table: GrowingTable) -> None:
+    """Runs a load in all ways, each in a process of its own; adds their rows to a table."""
     plain_ms = math.nan
     for way in WAYS:
-        done = subprocess.run(
-            [sys.executable, __file__, *common, "--here", way],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        row = json.loads(done.stdout.splitlines()[-1])
-        plain_ms = row["ms"] if way == WAYS[0] else plain_ms
-        print(
-            f"| {way} | {row['trials']:,} | {row['epochs']:,} | {row['wall_s']:.0f} | "
-            f"{row['ms']:.1f} | {row['ms'] / plain_ms:.2f} |",
-            flush=True,
-        )
-    return 0
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            done = pool.submit(measured, way, load).result()
+        epoch_ms = 1000 * done.processor / done.epochs
+        plain_ms = epoch_ms if way == PLAIN else plain_ms
+        asking = "" if done.asking is None else f"{1000 * done.asking / load.trials:.1f}"
+        counts = f"{load.trials:,}", f"{done.epochs:,}", f"{done.wall:.0f}"
+        cost = f"{epoch_ms:.1f}", f"{epoch_ms / plain_ms:.2f}", asking, f"{done.memory:,.0f}"
+        table.add([way, *counts, *cost])
+
+
+def asked(trials: int, at_once: int) -> Iterator[tuple[int, float]]:
+    """Asks Optuna for trials and ends them at random, half of them early.
+
+    Yields:
+        After each tenth of them: how many there were, and the ms of processor time that asking
+        for one of the last took.
+    """
+    dice, tenth, seconds = random.Random(0), max(1, trials // 10), 0.0
+    memory = SearchMemory(Space.of(StubConfig, "family", {}), "tpe", 0, OBJECTIVE)
+    running: list[Draw] = []
+    for number in range(1, trials + 1):
+        begun = time.thread_time()
+        running.append(memory.ask())
+        seconds += time.thread_time() - begun
+        if len(running) == at_once:
+            draw = running.pop(dice.randrange(at_once))
+            memory.tell(ended(draw, "finished" if dice.random() < 0.5 else "pruned"))
+        if number % tenth == 0:
+            yield number, 1000 * seconds / tenth
+            seconds = 0.0
+
+
+def ended(draw: Draw, status: Status) -> Trial:
+    """Makes a trial that has come to its end, its level reached or, stopped early, half of it."""
+    config = plain(asdict(draw.config))
+    value = config["level"] if status == "finished" else config["level"] / 2
+    report = Report(epoch=1, unix_ms=0, memory_gib=0.0, metrics={OBJECTIVE: value})
+    return Trial(draw.role.index, config, draw.drawn, draw.role, status, (report,))
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints a row for each way and number of trials, or for each tenth that Optuna was asked for.
+
+    Raises:
+        InputError: If the options make no sense.
+    """
+    typed = _parsed(argv)
+    if typed.asking:
+        table = GrowingTable(("trials so far", "asking Optuna, ms"))
+        for number, milliseconds in asked(typed.asking, typed.max_concurrent):
+            table.add([f"{number:,}", f"{milliseconds:.1f}"])
+        return
+    table = GrowingTable(COLUMNS)
+    for trials in typed.trials:
+        compare(Load(trials, typed.max_concurrent, typed.epochs, typed.epoch_seconds), table)
+
+
+def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
+    parser = Parser(__doc__)
+    parser.add_numbers("--trials", [200], "trials, all told")
+    parser.add_defaulting("--max-concurrent", positive, 100, "trials at once")
+    parser.add_defaulting("--epochs", positive, 20, "epochs of each trial")
+    parser.add_defaulting("--epoch-seconds", positive_seconds, 2.0, "how long each takes")
+    parser.add_argument(
+        "--asking", type=positive, metavar="N", help="ask Optuna for N trials, and do nothing else"
+    )
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

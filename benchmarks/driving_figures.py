@@ -22,9 +22,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from analysis.markdown import table
 from analysis.style import BLUE, CORES, VERMILLION
 from benchmarks import document
+from benchmarks.command_line import Parser
 from benchmarks.document import DOCS, IMAGES, changes, fill, spread
 from benchmarks.driving_results import LONGEST, Row, read_rows
-from benchmarks.rounds import Parser
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
 from trainables.models.world_model import WorldModelConfig

@@ -27,10 +27,10 @@ from torch import nn
 
 from analysis.command_line import tracking_uri
 from analysis.rollout_scores import dream
+from benchmarks.command_line import Parser
 from benchmarks.driving_results import RESULTS, Row, scores, split_of, table
 from benchmarks.driving_step import StepLoop
 from benchmarks.fits import Fit, add_options, run_all, trained
-from benchmarks.rounds import Parser
 from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.terminal import replace_what_cannot_be_shown

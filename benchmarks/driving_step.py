@@ -18,7 +18,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -27,20 +26,9 @@ from torch.nn import functional
 
 from analysis.markdown import table
 from analysis.rollout_scores import dream
-from benchmarks.rounds import (
-    Parser,
-    exit_code,
-    machine,
-    not_negative,
-    pick_device,
-    positive,
-    ratios,
-    spread,
-    take_turns,
-    verdict,
-)
+from benchmarks.command_line import Parser, exit_code, not_negative, positive
+from benchmarks.rounds import machine, ratios, spread, take_turns, verdict
 from datasets.driving import Drives, DrivingOptions, open_drives
-from datasets.typed_paths import typed_path
 from trainables.device import pick_device as trial_device
 from trainables.driving import DrivingTask
 from trainables.fit import fit
@@ -49,7 +37,7 @@ from trainables.models.world_model import Core, WorldModelConfig, homework
 LOOP, BUILTIN, SCRATCH = "the homework's loop", "torch.nn.LSTM", "LSTM from scratch"
 
 WANTED = 0.7
-"""Of the speed of torch's LSTM that the one from scratch has to reach."""
+"""Share of the speed of torch's LSTM that the one from scratch has to reach."""
 
 
 class StepLoop:
@@ -68,7 +56,7 @@ class StepLoop:
         self.order = torch.Generator().manual_seed(task.config.seed)
 
     def train_epoch(self, deadline: float = float("inf")) -> None:
-        """As many windows as hold the train split once, or as there is time for.
+        """Trains on as many windows as hold the train split once, or as there is time for.
 
         Args:
             deadline: ``time.perf_counter()`` after which no other batch is begun.
@@ -99,6 +87,7 @@ def measures(data: Drives, device: torch.device, rounds: int) -> dict[str, Calla
     frames = loop.task.windows * loop.task.config.steps
 
     def by_steps() -> float:
+        """Trains an epoch in the homework's way."""
         begun = time.perf_counter()
         loop.train_epoch()
         if device.type == "cuda":
@@ -106,6 +95,7 @@ def measures(data: Drives, device: torch.device, rounds: int) -> dict[str, Calla
         return frames / (time.perf_counter() - begun)
 
     def on_windows(core: Core) -> Callable[[], float]:
+        """Makes a fit ready that trains on whole windows."""
         task = homework_task(data, core, rounds + 1, device)
         epochs = fit(task, task.config, device)
         return lambda: frames / next(epochs).metrics["train/seconds"]
@@ -131,6 +121,7 @@ def after_equal_time(data: Drives, device: torch.device, seconds: float) -> list
 
 
 def _errors(name: str, model: nn.Module, data: Drives, seconds: float) -> list[str]:
+    """Test errors of a model that was trained for so long: a row of the table."""
     made = dream(model.cpu().eval(), data)
     return [
         name,
@@ -149,7 +140,7 @@ def main(argv: Sequence[str]) -> None:
         InputError: If the options make no sense.
     """
     arguments = _parsed(argv)
-    device = pick_device(arguments.device)
+    device = arguments.device
     trial_device(int(device.type == "cuda"), arguments.threads)
     options = DrivingOptions(episodes=arguments.episodes, steps=arguments.steps)
     data = open_drives(options, 0, arguments.data_dir)
@@ -173,26 +164,20 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
     parser = Parser(__doc__)
-    parser.add_argument("--episodes", type=positive, default=64, help="(default: %(default)s)")
-    parser.add_argument("--steps", type=positive, default=160, help="(default: %(default)s)")
-    parser.add_argument(
-        "--data-dir",
-        type=typed_path,
-        default=Path("data"),
-        help="where recordings are kept (default: %(default)s)",
-    )
-    parser.add_argument("--threads", type=positive, default=1, help="(default: %(default)s)")
-    parser.add_argument(
-        "--rounds", type=positive, default=5, help="epochs that are timed (default: %(default)s)"
-    )
+    parser.add_defaulting("--episodes", positive, 64, "drives")
+    parser.add_defaulting("--steps", positive, 160, "frames of each drive")
+    parser.add_data_dir()
+    parser.add_defaulting("--threads", positive, 1, "threads of torch")
+    parser.add_rounds(5, "epochs that are timed")
     parser.add_argument(
         "--seconds",
         type=not_negative,
         default=0,
         help="of training before test errors are compared; 0: they are not (default)",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_device()
     return parser.parse_args(argv)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 import torch
 from rich.console import Console
 
-from benchmarks.rounds import positive
+from benchmarks.command_line import positive
 from datasets.files import put_in_place
 from datasets.typed_paths import typed_path
 from trainables.checkpoint import FILE, load, save

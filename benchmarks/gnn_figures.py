@@ -19,6 +19,7 @@ from analysis import published
 from analysis.markdown import table
 from analysis.style import BLUE, GREY, SKY, VERMILLION, family_titles
 from benchmarks import document
+from benchmarks.command_line import Parser, exit_code
 from benchmarks.document import DOCS, IMAGES, fill, spread
 from benchmarks.gnn_results import Row, read_rows
 from trainables.models import families
@@ -265,8 +266,9 @@ def draw(name: str, rows: Sequence[Row], folder: Path) -> Path | None:
     return document.draw(path, (6.0, 3.6), lambda figure: paint(rows, figure.subplots()))
 
 
-def main() -> int:
-    """Draws and fills in everything; returns the exit code."""
+def main(argv: Sequence[str]) -> None:
+    """Draws and fills in everything."""
+    Parser(__doc__).parse_args(argv)
     rows = read_rows()
     for name in FIGURES:
         path = draw(name, rows, IMAGES)
@@ -274,8 +276,7 @@ def main() -> int:
     text = fill(DOCUMENT.read_text(encoding="utf-8"), TABLES, rows)
     DOCUMENT.write_text(text, encoding="utf-8")
     print(DOCUMENT)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

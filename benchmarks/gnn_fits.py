@@ -24,9 +24,9 @@ from typing import Any
 import torch
 
 from analysis.command_line import tracking_uri
+from benchmarks.command_line import Parser
 from benchmarks.fits import Fit, add_options, run_all, trained
 from benchmarks.gnn_results import RESULTS, Row, champion, read_rows, table
-from benchmarks.rounds import Parser
 from datasets.errors import InputError
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
 from datasets.terminal import replace_what_cannot_be_shown

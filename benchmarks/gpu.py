@@ -1,7 +1,7 @@
 """Training on one GPU: beside the documented PyG loop, and with many trials on the card.
 
     python benchmarks/gpu.py
-    python benchmarks/gpu.py --dataset FILE.parquet --molecules 100000 --trials 1 4 16
+    python benchmarks/gpu.py --dataset FILE.parquet --molecules 100000 --max-concurrent 1 4 16
     python benchmarks/gpu.py --graphs FOLDER --config gcn gat
 
 The default configuration of each family of graph neural networks, and the default world model with
@@ -31,8 +31,9 @@ import torch
 from torch_geometric.loader import DataLoader
 
 from analysis.markdown import table
+from benchmarks.command_line import Parser, exit_code, positive
 from benchmarks.inputs import Inputs, add_graphs_option, add_options, open_inputs
-from benchmarks.rounds import Parser, exit_code, machine, pick_device, positive
+from benchmarks.rounds import machine
 from benchmarks.stock import prepared
 from benchmarks.stock_data import as_data
 from benchmarks.stock_loop import StockFit
@@ -66,7 +67,7 @@ Epochs = Callable[[torch.device], Iterator[float]]
 
 @dataclass(frozen=True)
 class Load:
-    """What a trial trains.
+    """A load that a trial trains.
 
     Attributes:
         config: Its configuration.
@@ -89,6 +90,7 @@ class Ours:
     make_task: TaskFactory
 
     def __call__(self, device: torch.device) -> Iterator[float]:
+        """Trains on a device; gives the seconds of each epoch."""
         task = self.make_task(self.config, device)
         for epoch in fit(task, self.config, device):
             yield epoch.metrics["train/seconds"]
@@ -102,6 +104,7 @@ class OneByOne:
     make_task: TaskFactory
 
     def __call__(self, device: torch.device) -> Iterator[float]:
+        """Trains on a device; gives the seconds of each epoch."""
         learner = SupervisedLearner(self.make_task(self.config, device), self.config, device)
         learner.learned.possible = False
         for number in range(1, self.config.epochs + 1):
@@ -116,6 +119,7 @@ class Documented:
     data: MoleculeSet
 
     def __call__(self, device: torch.device) -> Iterator[float]:
+        """Trains on a device; gives the seconds of each epoch."""
         task = MoleculeTask(self.data, self.config, device)
         places = self.data.split.train.tolist()
         molecules = prepared(as_data(self.data.graphs, places), self.config)
@@ -136,7 +140,8 @@ class EdgeListTask(MoleculeTask):
 
 
 def molecule_loads(inputs: Inputs, families: Sequence[str], epochs: int) -> list[Load]:
-    """Families, each in four ways, or three where it is not written with PyG's own layers."""
+    """Lists what trials of some families train, each in four ways, or three where a family is not
+    written with PyG's own layers."""
     data = MoleculeSet(
         inputs.graphs, inputs.split, unit="D", digest="", dropped=0, lists_bonds=False
     )
@@ -155,7 +160,7 @@ def molecule_loads(inputs: Inputs, families: Sequence[str], epochs: int) -> list
 
 
 def drive_loads(data: Drives, cores: Sequence[Core], epochs: int) -> list[Load]:
-    """World models, with each of some cores, both twice."""
+    """Lists what trials of world models train, with each of some cores, in two ways."""
     loads = []
     for core in cores:
         config = WorldModelConfig(core=core, epochs=epochs)
@@ -167,7 +172,7 @@ def drive_loads(data: Drives, cores: Sequence[Core], epochs: int) -> list[Load]:
 
 
 class Barrier(Protocol):
-    """Where processes wait for each other."""
+    """A place where processes wait for each other."""
 
     def wait(self, timeout: float | None = None) -> int:
         """Returns when all have come."""
@@ -198,13 +203,19 @@ def measure(load: Load, device: torch.device, barrier: Barrier | None) -> tuple[
 
 
 def _begin(barrier: Barrier, share: float) -> None:
-    """Makes a process of a pool a trial's."""
+    """Makes a process of a pool one that trains as a trial does.
+
+    Args:
+        barrier: Where it waits for the others.
+        share: Of the GPU; 0 trains on the CPU.
+    """
     global _barrier  # a pool's process keeps nothing else
     _barrier = barrier
     trial_device(share, 1)
 
 
 def _measure(load: Load, device: torch.device) -> tuple[float, float]:
+    """Calls `measure` in a process of a pool, with the memory of the load before given back."""
     give_back_memory(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -286,7 +297,7 @@ def main(argv: Sequence[str]) -> None:
         InputError: If the options make no sense.
     """
     arguments = _parsed(argv)
-    device = pick_device(arguments.device)
+    device = arguments.device
     print(machine(device))
     served = [False] if arguments.no_mps or device.type == "cpu" else [False, True]
     epochs = arguments.rounds + 1
@@ -299,7 +310,7 @@ def main(argv: Sequence[str]) -> None:
         print(one_at_a_time(loads, device), flush=True)
         print("\nmolecules, several trials at once\n")
         padded = [load for load in loads if load.way == OURS]
-        print(at_once(padded, device, arguments.trials, served), flush=True)
+        print(at_once(padded, device, arguments.max_concurrent, served), flush=True)
     if cores:
         options = DrivingOptions(episodes=arguments.episodes)
         drives = open_drives(options, arguments.seed, arguments.data_dir)
@@ -308,21 +319,15 @@ def main(argv: Sequence[str]) -> None:
         print(one_at_a_time(loads, device), flush=True)
         print("\nframes, several trials at once\n")
         together = [load for load in loads if load.way == OURS]
-        print(at_once(together, device, arguments.trials, served))
+        print(at_once(together, device, arguments.max_concurrent, served))
 
 
 def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
     parser = Parser(__doc__)
     add_options(parser)
     add_graphs_option(parser)
-    parser.add_argument(
-        "--trials",
-        type=positive,
-        nargs="+",
-        default=[1, 4, 16],
-        metavar="N",
-        help="trials at once (default: 1 4 16)",
-    )
+    parser.add_numbers("--max-concurrent", [1, 4, 16], "trials at once")
     parser.add_argument(
         "--config",
         nargs="+",
@@ -330,14 +335,10 @@ def _parsed(argv: Sequence[str]) -> Namespace:
         default=(*KEYS, *CORES),
         help="families of graph neural networks, and cores of world models (default: all)",
     )
-    parser.add_argument(
-        "--episodes", type=positive, default=64, help="of drives (default: %(default)s)"
-    )
+    parser.add_defaulting("--episodes", positive, 64, "drives")
     parser.add_argument("--no-mps", action="store_true", help="never start NVIDIA's MPS")
-    parser.add_argument(
-        "--rounds", type=positive, default=3, help="epochs that are timed (default: 3)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_rounds(3, "epochs that are timed")
+    parser.add_device()
     return parser.parse_args(argv)
 
 

@@ -1,12 +1,12 @@
 """The molecules of a benchmark: those of a study, or prepared graphs where RDKit is missing."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rounds import not_negative, positive
+from benchmarks.command_line import Parser, not_negative, positive
 from datasets.errors import InputError
 from datasets.graphs import Graphs
 from datasets.splits import Split, split_rows
@@ -28,8 +28,8 @@ class Inputs:
     title: str
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """The options that `open_inputs` reads."""
+def add_options(parser: Parser) -> None:
+    """Adds the options that `open_inputs` reads."""
     parser.add_argument(
         "--dataset",
         type=typed_address,
@@ -42,22 +42,12 @@ def add_options(parser: ArgumentParser) -> None:
         type=positive,
         help="how many; by default 4,096 of gfn2, all of the others",
     )
-    parser.add_argument(
-        "--data-dir",
-        type=typed_path,
-        default=Path("data"),
-        help="where generated and prepared data sets are kept (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=not_negative,
-        default=0,
-        help="of the split and weights (default: %(default)s)",
-    )
+    parser.add_data_dir()
+    parser.add_defaulting("--seed", not_negative, 0, "seeds the split and weights")
 
 
-def add_graphs_option(parser: ArgumentParser) -> None:
-    """For machines that have torch and torch-geometric only."""
+def add_graphs_option(parser: Parser) -> None:
+    """Adds ``--graphs``, for machines that have torch and torch-geometric only."""
     parser.add_argument(
         "--graphs",
         type=typed_path,
@@ -85,6 +75,11 @@ def open_inputs(arguments: Namespace) -> Inputs:
 
 
 def _prepared(folder: Path, molecules: int | None, seed: int) -> Inputs:
+    """The first molecules of a folder of prepared ones.
+
+    Raises:
+        InputError: If there are none.
+    """
     if not (folder / "targets.npy").is_file():
         raise InputError(f"--graphs {folder}: expected a folder that datasets/graphs.py saved")
     graphs = Graphs.load(folder)

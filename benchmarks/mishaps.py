@@ -1,4 +1,4 @@
-"""What can happen to a running study: its processes are killed, its files are lost.
+"""Disturbs a running study: its processes are killed, its files are lost.
 
 Each mishap starts the study, waits for the moment, strikes, and has the same command typed until
 it ends well. It strikes nothing where the study has ended before.
@@ -30,13 +30,13 @@ REFUSED = "is running in another process"
 
 @dataclass(frozen=True)
 class Chance:
-    """What a run is made of.
+    """The chances that make up a run.
 
     Attributes:
-        folder: For everything of it.
+        folder: Folder for everything of the run.
         scheduler: Whether unpromising trials are stopped early.
-        moment: When it strikes, in seconds after the start.
-        dice: What else is left to chance.
+        moment: Seconds after the start, when the mishap strikes.
+        dice: Decides what else is left to chance.
     """
 
     folder: Path
@@ -47,13 +47,13 @@ class Chance:
 
 @dataclass
 class Outcome:
-    """What came of one run.
+    """The outcome of one run.
 
     Attributes:
-        study: What was disturbed.
-        struck: How many processes, files or runs.
+        study: The study that was disturbed.
+        struck: How many processes, files or runs were struck.
         deleted: Ids of runs that were deleted in MLflow by hand.
-        violations: What was lost; empty, if nothing was.
+        violations: The list of what was lost; empty, if nothing was.
     """
 
     study: TypedStudy
@@ -71,6 +71,7 @@ def killing(find: Finder) -> Mishap:
     """The mishap in which processes are killed without warning."""
 
     def happens(chance: Chance) -> Outcome:
+        """Kills whom `find` finds."""
         study = TypedStudy(chance.folder, chance.scheduler)
         process, struck = _killed(study, chance, find)
         return _continued(study, process, struck)
@@ -123,7 +124,7 @@ def disk_lost(chance: Chance) -> Outcome:
 
 
 def second_driver(chance: Chance) -> Outcome:
-    """The same command is typed in a second window, where it has to be refused."""
+    """A second window has the study's command typed too, where it has to be refused."""
     study = TypedStudy(chance.folder, chance.scheduler)
     process, struck, wrong = study.start(), 0, []
     if not ends_within(process, chance.moment):
@@ -190,7 +191,7 @@ def raylet(process: psutil.Process, dice: random.Random) -> list[psutil.Process]
 
 
 def _shown(study: TypedStudy) -> list[str]:
-    """Ids of the runs of trials in MLflow."""
+    """Lists the ids of the runs of trials in MLflow."""
     if not study.paths.database.is_file():
         return []
     client = mlflow.MlflowClient(study.uri)

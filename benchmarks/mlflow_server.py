@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 START = 120.0
-"""Seconds until it has to answer."""
+"""Seconds until the server has to answer."""
 
 
 class Server:
@@ -31,7 +31,7 @@ class Server:
         self.database = f"sqlite:///{folder / 'server.db'}"
 
     def begin(self) -> None:
-        """Starts it, and waits until it answers.
+        """Starts the server, and waits until it answers.
 
         Raises:
             TimeoutError: If it does not.
@@ -56,6 +56,7 @@ class Server:
             time.sleep(0.5)
 
     def _answers(self) -> bool:
+        """Tells whether the server answers."""
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
                 return True
@@ -63,7 +64,7 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """Kills it without warning, children and all."""
+        """Kills the server without warning, children and all."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 

@@ -1,12 +1,12 @@
 """The GNN study in the plain way that the libraries' own documentation teaches.
 
-    python benchmarks/plain_way.py --data FILE.pt --folder FOLDER
+    python benchmarks/plain_way.py --data FILE.pt --points FILE.json --folder FOLDER ...
 
 A function trainable that calls ``tune.report`` with a checkpoint after every epoch ("How to use
 Tune with PyTorch"), the data through ``tune.with_parameters``, PyG's `DataLoader` over a list of
 `Data`, `OptunaSearch` with a define-by-run space and Optuna's default sampler, `ASHAScheduler`,
 `MLflowLoggerCallback` on sqlite. A part of `benchmarks/plain_study.py`, which says what both sides
-do alike and reads the spans that this script leaves.
+do alike and reads the notes that this script leaves.
 
 In its favour: the molecules come as ready `Data` objects from one file; Tune may run as many
 trials at once as the study does, where the default would be one.
@@ -15,6 +15,7 @@ trials at once as the study does, where the default would be one.
 import json
 import sys
 import tempfile
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -33,44 +34,44 @@ from ray.tune.search.optuna import OptunaSearch
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from benchmarks.rounds import Parser, exit_code, not_negative, positive
-from benchmarks.spans import span, timed
+from benchmarks.command_line import Parser, exit_code, not_negative, positive
+from benchmarks.plain_notes import NOTES, Notes
 from benchmarks.stock import StockGNN, mirrored_space, prepared
 from benchmarks.stock_loop import EVALUATION_BATCH, StockFit
 from datasets.typed_paths import typed_path
+from engine.rungs import REDUCTION, first_rung
 from engine.space import Space
 from trainables.models.gnn import GNNConfig
 
-FIRST_RUNG = 1 / 5
-"""Share of its epochs after which a trial is first looked at, as in `engine.on_ray.tune_parts`."""
 
-REDUCTION = 2
-"""At each rung the better half goes on, as in `engine.on_ray.tune_parts`."""
-
-
-def train(config: dict[str, Any], data: dict[str, list[Data]]) -> None:
-    """One trial.
+def train(config: dict[str, Any], data: dict[str, list[Data]], notes: Path) -> None:
+    """Trains one trial.
 
     Args:
         config: The fields of a `GNNConfig`, among others.
         data: The molecules of the ``train`` and the ``validation`` split, with bonds as edges.
+        notes: Folder for what it notes of its epochs.
     """
+    begun, noted = time.time(), Notes(notes)
     trial = tune.get_context().get_trial_id()
     gnn = GNNConfig(**{field.name: config[field.name] for field in fields(GNNConfig)})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with span("preparing", trial=trial, config=asdict(gnn)):
-        torch.manual_seed(gnn.seed)
-        training = DataLoader(prepared(data["train"], gnn), gnn.batch_size, shuffle=True)
-        validation = DataLoader(prepared(data["validation"], gnn), EVALUATION_BATCH)
-        mean, std = scale(data["train"], gnn)
-        fit = StockFit(StockGNN(gnn, mean, std).to(device), gnn, len(training), std, device)
+    torch.manual_seed(gnn.seed)
+    training = DataLoader(prepared(data["train"], gnn), gnn.batch_size, shuffle=True)
+    validation = DataLoader(prepared(data["validation"], gnn), EVALUATION_BATCH)
+    mean, std = scale(data["train"], gnn)
+    fit = StockFit(StockGNN(gnn, mean, std).to(device), gnn, len(training), std, device)
     for _ in range(gnn.epochs):
-        with span("training", trial=trial):
-            loss = fit.train_epoch(training)
-        with span("evaluation", trial=trial) as facts:
-            metrics = fit.evaluate(validation)
-            facts["r2"] = metrics["validation/r2"]
-        report({"train/loss": loss, **metrics}, fit, trial)
+        epoch_begun = time.perf_counter()
+        loss = fit.train_epoch(training)
+        seconds = time.perf_counter() - epoch_begun
+        metrics = fit.evaluate(validation)
+        with tempfile.TemporaryDirectory() as folder:
+            states = (fit.model.state_dict(), fit.optimizer.state_dict())
+            torch.save(states, Path(folder) / "checkpoint.pt")
+            noted.epoch(trial, asdict(gnn), begun, seconds, metrics["validation/r2"])
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report({"train/loss": loss, **metrics}, checkpoint=checkpoint)
 
 
 def scale(train: Sequence[Data], config: GNNConfig) -> tuple[float, float]:
@@ -81,17 +82,9 @@ def scale(train: Sequence[Data], config: GNNConfig) -> tuple[float, float]:
     return float(targets.mean()), float(targets.std())
 
 
-def report(metrics: dict[str, float], fit: StockFit, trial: str) -> None:
-    """Reports an epoch with a checkpoint, as Tune's guide does."""
-    with tempfile.TemporaryDirectory() as folder:
-        with span("checkpoint", trial=trial):
-            states = (fit.model.state_dict(), fit.optimizer.state_dict())
-            torch.save(states, Path(folder) / "checkpoint.pt")
-        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
-
-
-def define_by_run(space: Space, trial: optuna.Trial) -> dict[str, Any]:
-    """The study's own space: asks Optuna for a point, returns all fields of the configuration."""
+def define_by_run(space: Space, notes: Notes, trial: optuna.Trial) -> dict[str, Any]:
+    """Asks Optuna for a point of the study's own space; returns all fields of it."""
+    notes.asked()
     baseline = trial.number < len(space.compared)
     return {**asdict(space.suggest(trial)), "baseline": baseline}
 
@@ -115,31 +108,19 @@ def scheduler(name: str, epochs: int) -> TrialScheduler:
         metric="validation/r2",
         mode="max",
         max_t=epochs,
-        grace_period=max(1, round(epochs * FIRST_RUNG)),
+        grace_period=first_rung(epochs),
         reduction_factor=REDUCTION,
     )
 
 
-def instrument() -> None:
-    """Notes what the driver does; changes nothing of it."""
-    for name in ("suggest", "on_trial_result", "on_trial_complete"):
-        timed(OptunaSearch, name, "search")
-    for name in ("setup", "log_trial_start", "log_trial_result", "log_trial_end"):
-        timed(MLflowLoggerCallback, name, "recording")
-
-
 def main(argv: Sequence[str]) -> None:
     """Runs the study."""
-    instrument()
-    with span("main"):
-        arguments = _parsed(argv)
-        data = torch.load(arguments.data, weights_only=False)
-        points = json.loads(arguments.points.read_text(encoding="utf-8"))
-        space = mirrored_space(arguments.epochs)
-        with span("ray"):
-            ray.init(address="local", include_dashboard=False)
-        with span("trials"):
-            tuner(arguments, data, points, space).fit()
+    arguments = _parsed(argv)
+    data = torch.load(arguments.data, weights_only=False)
+    points = json.loads(arguments.points.read_text(encoding="utf-8"))
+    space = mirrored_space(arguments.epochs)
+    ray.init(address="local", include_dashboard=False)
+    tuner(arguments, data, points, space).fit()
 
 
 def tuner(
@@ -149,11 +130,12 @@ def tuner(
     resources = {"cpu": 1.0, "gpu": float(torch.cuda.is_available())}
     folder = arguments.folder.resolve()
     recorder = MLflowLoggerCallback(f"sqlite:///{folder / 'mlflow.db'}", experiment_name="plain")
+    trainable = tune.with_parameters(train, data=data, notes=folder / NOTES)
     return tune.Tuner(
-        tune.with_resources(tune.with_parameters(train, data=data), resources),
+        tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=OptunaSearch(
-                partial(define_by_run, space),
+                partial(define_by_run, space, Notes(folder / NOTES)),
                 metric="validation/r2",
                 mode="max",
                 points_to_evaluate=points,
@@ -168,6 +150,7 @@ def tuner(
 
 
 def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
     parser = Parser(__doc__)
     parser.add_argument(
         "--data", type=typed_path, required=True, help="the molecules, from torch.save"
@@ -179,10 +162,10 @@ def _parsed(argv: Sequence[str]) -> Namespace:
         "--folder", type=typed_path, required=True, help="for everything it writes"
     )
     parser.add_argument("--trials", type=positive, required=True)
-    parser.add_argument("--epochs", type=positive, required=True)
+    parser.add_argument("--epochs", type=positive, required=True, help="of each trial")
     parser.add_argument("--seed", type=not_negative, required=True)
     parser.add_argument("--scheduler", choices=("asha", "none"), required=True)
-    parser.add_argument("--max-concurrent", type=positive, required=True)
+    parser.add_argument("--max-concurrent", type=positive, required=True, help="trials at once")
     return parser.parse_args(argv)
 
 

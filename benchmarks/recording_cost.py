@@ -1,4 +1,4 @@
-"""What recording costs the driver: our log and MLflow beside Ray's MLflowLoggerCallback.
+"""Measures what recording costs the driver: our log and MLflow beside MLflowLoggerCallback.
 
     python benchmarks/recording_cost.py
 
@@ -13,20 +13,23 @@ the log flushed and waits for MLflow after every epoch, the most that recording 
 an epoch takes longer than those seconds.
 """
 
-import argparse
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
+from analysis.markdown import table
+from benchmarks.command_line import Parser, exit_code, positive
 from benchmarks.driven_study import DrivenStudy
-from benchmarks.rounds import positive
 from engine.driver import Nothing
 from engine.space import Space
 from record.folder import StudyFolder
@@ -43,23 +46,24 @@ METRICS = {
     "train/learning_rate": 1e-3,
     "memory_gib": 0.5,
 }
-"""What an epoch of the GNN study reports; the values do not matter."""
+"""Metrics that an epoch of the GNN study reports; the values do not matter."""
 
 HERE = {"node": "here", "process": 1, "device": "cpu", "processor": "any", "threads": "1"}
-"""And of where it was trained."""
+"""A place where nothing was trained."""
 
 ALLOWED = 10.0
 """Milliseconds of the driver a report that the project allows itself on sqlite."""
 
 
 class Stopwatch:
-    """Adds up the time spent inside."""
+    """Adds up the time that is spent while it runs."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        """Runs for as long as the block does."""
         begun = time.perf_counter()
         yield
         self.seconds += time.perf_counter() - begun
@@ -69,11 +73,12 @@ class Reporter(tune.Trainable):
     """Gives the results that Tune would: ours, with Tune's own entries."""
 
     def step(self) -> dict[str, Any]:
+        """Gives our part of a result."""
         return {**METRICS, "epoch": self.training_iteration + 1, **HERE}
 
 
 class FakeTrial:
-    """As much of Tune's Trial as the callback looks at."""
+    """A trial with as much of Tune's Trial as the callback looks at."""
 
     def __init__(self, number: int) -> None:
         self.trial_id = f"{number:05d}"
@@ -84,7 +89,17 @@ class FakeTrial:
 
 
 def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, float]:
-    """Seconds in reports, and in beginnings and endings of trials, ours."""
+    """Records trials as a study of ours does.
+
+    Args:
+        folder: For everything of it.
+        trials: How many.
+        epochs: Of each.
+        at_once: Whether log and MLflow are waited for after every epoch.
+
+    Returns:
+        Seconds in reports, and in beginnings and endings of trials.
+    """
     space = Space.of(GNNConfig, "family", {"epochs": [epochs]})
     study = DrivenStudy(StudyFolder(folder, "cost"), space, trials)
     reports, lives = Stopwatch(), Stopwatch()
@@ -108,7 +123,7 @@ def ours(folder: Path, trials: int, epochs: int, at_once: bool) -> tuple[float, 
 
 
 def rays(folder: Path, trials: int, epochs: int) -> tuple[float, float]:
-    """The same of `MLflowLoggerCallback`."""
+    """Records trials by `MLflowLoggerCallback`; takes and returns what `ours` does."""
     folder.mkdir()
     callback = MLflowLoggerCallback(f"sqlite:///{folder / 'rays.db'}", experiment_name="cost")
     callback.setup()
@@ -127,40 +142,48 @@ def rays(folder: Path, trials: int, epochs: int) -> tuple[float, float]:
     return reports.seconds, lives.seconds
 
 
-def main() -> None:
+def milliseconds(
+    measured: Sequence[tuple[float, float]], trials: int, epochs: int
+) -> tuple[float, float, float]:
+    """Medians of rounds: a report, a trial's begin and end, and all of it by the report, in ms."""
+    reports, lives = map(median, zip(*measured, strict=True))
+    count = trials * epochs
+    return 1e3 * reports / count, 1e3 * lives / trials, 1e3 * (reports + lives) / count
+
+
+def main(argv: Sequence[str]) -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=positive, default=16)
-    parser.add_argument("--epochs", type=positive, default=20)
-    parser.add_argument("--rounds", type=positive, default=3, help="the two take turns this often")
-    arguments = parser.parse_args()
-    reports = arguments.trials * arguments.epochs
-    measures = {
+    typed = _parsed(argv)
+    trials, epochs = typed.trials, typed.epochs
+    recorders = {
         "ours": partial(ours, at_once=False),
         "ours, at once": partial(ours, at_once=True),
         "MLflowLoggerCallback": rays,
     }
-    table = {name: [] for name in measures}
-    for _ in range(arguments.rounds):
+    measured = {name: [] for name in recorders}
+    for _ in range(typed.rounds):
         with tempfile.TemporaryDirectory() as folder:
-            for name, measure in measures.items():
-                times = measure(Path(folder) / name, arguments.trials, arguments.epochs)
-                table[name].append(times)
-    print(f"{arguments.trials} trials x {arguments.epochs} epochs on sqlite, median of rounds, ms")
-    print("| recorder | a report | a trial's begin and end | all of it, a report |")
-    print("|---|---|---|---|")
-    totals = {}
-    for name, rounds in table.items():
-        report, life = (sorted(column)[len(rounds) // 2] for column in zip(*rounds, strict=True))
-        totals[name] = 1e3 * (report + life) / reports
-        print(
-            f"| {name} | {1e3 * report / reports:.2f} | {1e3 * life / arguments.trials:.1f} "
-            f"| {totals[name]:.2f} |"
-        )
-    print(f"ratio to ours: {totals['MLflowLoggerCallback'] / totals['ours']:.1f}")
-    met = "within" if totals["ours, at once"] <= ALLOWED else "beyond"
+            for name, recorder in recorders.items():
+                measured[name].append(recorder(Path(folder) / name, trials, epochs))
+    costs = {name: milliseconds(measured[name], trials, epochs) for name in recorders}
+    print(f"{trials} trials x {epochs} epochs on sqlite, median of rounds, ms\n")
+    header = ("recorder", "a report", "a trial's begin and end", "all of it, a report")
+    rows = [[name, f"{a:.2f}", f"{b:.1f}", f"{c:.2f}"] for name, (a, b, c) in costs.items()]
+    print(table(header, rows), end="\n\n")
+    total = {name: cost[-1] for name, cost in costs.items()}
+    print(f"ratio to ours: {total['MLflowLoggerCallback'] / total['ours']:.1f}")
+    met = "within" if total["ours, at once"] <= ALLOWED else "beyond"
     print(f"{met} the {ALLOWED:g} ms a report that the project allows itself")
 
 
+def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
+    parser = Parser(__doc__)
+    parser.add_defaulting("--trials", positive, 16, "trials that are recorded")
+    parser.add_defaulting("--epochs", positive, 20, "epochs of each trial")
+    parser.add_rounds(3, "how often they take turns")
+    return parser.parse_args(argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -5,17 +5,11 @@ a ratio is that of one round; its median stands for the rest.
 """
 
 import platform
-import sys
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from statistics import median
-from typing import NoReturn
 
 import torch
-
-from datasets.errors import InputError
-from datasets.terminal import replace_what_cannot_be_shown
 
 
 class Disagreement(Exception):
@@ -43,7 +37,7 @@ def take_turns(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Ours over theirs, round by round."""
+    """Ratios of our measurements to the others, round by round."""
     return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
@@ -55,68 +49,14 @@ def spread(values: Sequence[float]) -> str:
 
 
 def _digits(value: float) -> str:
+    """A number in three digits, or without decimals from 100 on."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def verdict(what: str, ratio: float, wanted: float) -> str:
-    """Whether a ratio is what the project asks of itself, in one line."""
+    """Says in one line whether a ratio is what the project asks of itself."""
     met = "met" if ratio >= wanted else "missed"
     return f"{what}: ratio {ratio:.2f}, at least {wanted:g} wanted: {met}"
-
-
-class Parser(ArgumentParser):
-    """A command line whose mistakes are told in one line.
-
-    Args:
-        text: What ``--help`` says first, as it stands: the script's docstring.
-    """
-
-    def __init__(self, text: str | None) -> None:
-        super().__init__(
-            description=text, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage."""
-        raise InputError(f"{message} (see --help)")
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def not_negative(text: str) -> int:
-    """A whole number of at least 0, from the command line."""
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return int(text)
-
-
-def exit_code(main: Callable[[Sequence[str]], None]) -> int:
-    """Runs a benchmark on what was typed: 0, 1 if the sides disagree, 2 for bad input."""
-    replace_what_cannot_be_shown()
-    try:
-        main(sys.argv[1:])
-    except (InputError, Disagreement) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto``: CUDA where there is one.
-
-    Raises:
-        InputError: If CUDA is asked for where there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds none here; leave the option out")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def machine(device: torch.device) -> str:
@@ -130,7 +70,7 @@ def machine(device: torch.device) -> str:
 
 
 def _processor() -> str:
-    """What Linux says of the processor, else the architecture."""
+    """What Linux calls the processor, or elsewhere the architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
             names = (line.split(":")[1].strip() for line in lines if "model name" in line)

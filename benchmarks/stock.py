@@ -1,4 +1,4 @@
-"""The same graph networks as PyG's documentation teaches to write them: what ours is measured by.
+"""Our graph networks as PyG's documentation teaches to write them: ours are measured by these.
 
 `Data` objects with their edge features computed once by a transform, `MessagePassing` layers,
 PyG's own layers and models wherever it has them. The layers of a family stand in its module of
@@ -165,7 +165,7 @@ class HomeworkGIN(nn.Module):
 
 
 HOMEWORK_NAMES = {r"body\.convolutions": "body.convs", r"head\.linear": "linear"}
-"""How our parameters are called in `HomeworkGIN`, as patterns, before PyG's names of GIN's."""
+"""Names of our parameters in `HomeworkGIN`, as patterns, before PyG's names of GIN's."""
 
 
 def under_stock_names(ours: Mapping[str, Tensor], stock: nn.Module) -> dict[str, Tensor]:

@@ -38,6 +38,7 @@ def as_data(graphs: Graphs, places: Iterable[int] | None = None) -> list[Data]:
 
 
 def _as_data(graphs: Graphs, place: int) -> Data:
+    """Makes PyG's object of one graph."""
     nodes = slice(graphs.node_offsets[place], graphs.node_offsets[place + 1])
     edges = slice(graphs.edge_offsets[place], graphs.edge_offsets[place + 1])
     one_hot = np.eye(NO_BOND + 1, NO_BOND, dtype=np.float32)
@@ -75,8 +76,8 @@ class Pairs(BaseTransform):
 class GaussianDistances(BaseTransform):
     """Puts 20 Gaussians of the edge's length before its bond type: ``edge_attr`` (E, 24).
 
-    Those of `trainables.models.pair_features.PairFeatures`, here for both directions and computed
-    once a molecule.
+    They are those of `trainables.models.pair_features.PairFeatures`, here for both directions and
+    computed once a molecule.
 
     Args:
         cutoff: Angstrom, where they have faded out.

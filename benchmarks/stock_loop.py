@@ -17,7 +17,7 @@ EVALUATION_BATCH = 256
 
 
 class StockFit:
-    """What `trainables.fit` does with a configuration, with PyTorch's tools as they come.
+    """A fit that does what `trainables.fit` does, with PyTorch's tools as they come.
 
     Args:
         model: `StockGNN` or `HomeworkGIN`, on the device.
@@ -65,6 +65,7 @@ class StockFit:
         return total / graphs
 
     def _loss(self, data: Data) -> Tensor:
+        """Mean squared error of a batch over the variance of the targets, dimensionless."""
         half = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             return ((self.model(data) - data.y) / self.std).square().mean()

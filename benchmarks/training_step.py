@@ -35,20 +35,10 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from analysis.markdown import table
+from benchmarks.command_line import Parser, exit_code
 from benchmarks.gnn_results import champion, read_rows
 from benchmarks.inputs import Inputs, add_graphs_option, add_options, open_inputs
-from benchmarks.rounds import (
-    Disagreement,
-    Parser,
-    exit_code,
-    machine,
-    pick_device,
-    positive,
-    ratios,
-    spread,
-    take_turns,
-    verdict,
-)
+from benchmarks.rounds import Disagreement, machine, ratios, spread, take_turns, verdict
 from benchmarks.stock import (
     HomeworkGIN,
     StockGNN,
@@ -66,7 +56,7 @@ from trainables.models.gnn import GNNConfig, homework
 from trainables.molecules import MoleculeTask
 
 _rates: Iterator[float]
-"""Of the epochs of this process's side, see `_begin`."""
+"""Molecules a second of each epoch of this process's side; see `_begin`."""
 
 SIDES = ("ours", "stock")
 
@@ -83,7 +73,7 @@ PREDICTION_TOLERANCE = 1e-9
 """Relative difference of predictions in 64 bits: sums in another order."""
 
 GRADIENT_TOLERANCE = 1e-7
-"""Of gradients, which add up every edge of the batch."""
+"""Relative difference of gradients, which add up every edge of the batch."""
 
 CHECKED = 256
 """Molecules on which the sides have to agree."""
@@ -180,10 +170,12 @@ def check(task: MoleculeTask, stock: Stock) -> None:
 
 
 def _double(tensor: Tensor) -> Tensor:
+    """A tensor in 64 bits, if it holds no whole numbers."""
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _gradients(model: nn.Module) -> dict[str, Tensor]:
+    """Name of a parameter -> its gradient, where there is one."""
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -228,10 +220,12 @@ def _begin(
 
 
 def _epoch() -> float:
+    """Trains an epoch of this process's side; returns the molecules a second."""
     return next(_rates)
 
 
 def _seconds_of(work: Callable[[], object]) -> float:
+    """Does something, and returns how long it took."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
@@ -245,7 +239,7 @@ def main(argv: Sequence[str]) -> None:
         Disagreement: If the sides do not compute the same.
     """
     arguments = _parsed(argv)
-    device = pick_device(arguments.device)
+    device = arguments.device
     inputs = open_inputs(arguments)
     print(f"{machine(device)}; {inputs.title}, {len(inputs.split.train):,} to train on")
     rows, verdicts = [], []
@@ -269,6 +263,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
     parser = Parser(__doc__)
     add_options(parser)
     add_graphs_option(parser)
@@ -280,18 +275,9 @@ def _parsed(argv: Sequence[str]) -> Namespace:
         help="gin: the homework's preset; best: the best of docs/results-gnn.md; or a family's "
         "default (default: gin best)",
     )
-    parser.add_argument(
-        "--threads",
-        type=positive,
-        nargs="+",
-        default=[1, 2],
-        metavar="N",
-        help="threads of torch, on a CPU (default: 1 2)",
-    )
-    parser.add_argument(
-        "--rounds", type=positive, default=5, help="epochs that are timed (default: 5)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_numbers("--threads", [1, 2], "threads of torch, on a CPU")
+    parser.add_rounds(5, "epochs that are timed")
+    parser.add_device()
     return parser.parse_args(argv)
 
 

@@ -17,7 +17,7 @@ from record.folder import StudyFolder
 SCRIPTS = Path(__file__).resolve().parent.parent / "studies"
 NAME = "chaos"
 TRIALS = STARTUP
-"""So many are drawn at random, whatever has ended before."""
+"""Number of trials; so many are drawn at random, whatever has ended before."""
 
 EPOCHS = 40
 
@@ -72,7 +72,7 @@ class TypedStudy:
 
     @property
     def beside(self) -> Path:
-        """What the second window shows."""
+        """The file with what the second window shows."""
         return self.folder / "beside.txt"
 
     def start(self) -> "Popen[bytes]":
@@ -81,10 +81,11 @@ class TypedStudy:
         return self._typed(self.folder / "printed.txt")
 
     def start_beside(self) -> "Popen[bytes]":
-        """Types it in a second window."""
+        """Types the command in a second window."""
         return self._typed(self.beside)
 
     def _typed(self, printed: Path) -> "Popen[bytes]":
+        """Types the command; a file takes what it prints."""
         data = ["--data-dir", str(self.folder.parent / "data")]
         command = [*STUDY, "--scheduler", self.scheduler, *self.where, *data]
         self.folder.mkdir(exist_ok=True)
@@ -97,6 +98,7 @@ class TypedStudy:
             )
 
     def _environment(self) -> dict[str, str]:
+        """The variables of a process that is to find the study's MLflow."""
         others = {key: os.environ[key] for key in os.environ if key != "MLFLOW_TRACKING_URI"}
         return {**others, **({"MLFLOW_TRACKING_URI": self.server} if self.server else {})}
 
@@ -109,15 +111,15 @@ class TypedStudy:
         return ""
 
     def look(self) -> None:
-        """Remembers what is in the log now."""
+        """Remembers what is in the log at this moment."""
         self.seen = self.events()
 
     def events(self) -> list[Event]:
-        """What is in its log."""
+        """Reads the events in the study's log."""
         return list(log_of(self.paths).read())
 
     def doctor(self) -> str:
-        """What the project's own doctor finds wrong."""
+        """Asks the project's own doctor what is wrong; empty, if nothing is."""
         done = subprocess.run(
             [sys.executable, str(SCRIPTS / "doctor.py"), NAME, *self.where],
             env={**self._environment(), "MLFLOW_TRACKING_URI": self.uri},

@@ -51,6 +51,7 @@ class Projection:
 
     Attributes:
         seconds: What telling took so far.
+        problem: Why the tracker cannot be told; empty while it can.
     """
 
     def __init__(self, tracker: Tracker, history: History, notify: Callable[[str], None]) -> None:

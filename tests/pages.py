@@ -48,7 +48,7 @@ BENCHMARKS = [
     command
     for script in (
         *("batching", "training_step", "driving_step", "plain_study", "recording_cost"),
-        *("large_study", "scale", "driver_cost", "gpu", "chaos"),
+        *("large_study", "driver_cost", "gpu", "chaos"),
     )
     for command in beginning(f"python benchmarks/{script}.py")
 ]

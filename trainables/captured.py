@@ -37,6 +37,10 @@ class Captured(Generic[Batch]):
             weights; gives the loss.
         weights: They stay where they are.
         device: Where all of that is.
+
+    Attributes:
+        possible: Whether a graph may be captured; with False, set from outside too, the kernels
+            are launched one by one.
     """
 
     def __init__(

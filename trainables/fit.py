@@ -139,6 +139,9 @@ class SupervisedLearner(Generic[Batch]):
         task: The model family and its data.
         config: Optimiser, schedule, epochs and seed.
         device: Where the model lives; the task's batches must be there too.
+
+    Attributes:
+        learned: Learns from a batch; see `trainables.captured.Captured`.
     """
 
     def __init__(self, task: Task[Batch], config: FitConfig, device: torch.device) -> None:

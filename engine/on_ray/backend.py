@@ -51,10 +51,18 @@ class RayBackend:
         problem: What trials learn from.
         options: Scheduler and resources; which cluster.
         gpus: Share of a GPU that each trial has.
+        trainable: What Tune runs as a trial; takes what `TrialTrainable.setup` takes.
     """
 
-    def __init__(self, problem: Problem[Any], options: Options, gpus: float) -> None:
+    def __init__(
+        self,
+        problem: Problem[Any],
+        options: Options,
+        gpus: float,
+        trainable: type[tune.Trainable] = TrialTrainable,
+    ) -> None:
         self.problem = problem
+        self.trainable = trainable
         self.options = options
         self.gpus = gpus
         self.shared: tuple[str, ray.ObjectRef] | None = None
@@ -172,7 +180,7 @@ class RayBackend:
         cpus = self.options.cpus_per_trial
         gpus = 1.0 if alone and self.gpus else self.gpus
         trainable = tune.with_parameters(
-            TrialTrainable, problem=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
+            self.trainable, problem=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
         )
         resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
         if alone:

@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def signals_masked(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
     folder = tmp_path_factory.mktemp("undisturbed")
     assert main(FAKE, [*COMMAND, *where(folder)]) == 0
     return outcome(folder)
@@ -70,22 +70,22 @@ MARKED = [
 
 @pytest.mark.parametrize("moment", MARKED)
 def test_the_same_command_makes_the_study_that_would_have_been(
-    moment: str, signals_masked: dict[int, Any], folder: Path, capsys: pytest.CaptureFixture[str]
+    moment: str, undisturbed: dict[int, Any], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if moment == "while MLflow's database is made":
         (folder / "runs" / "mlflow.db").unlink()
     assert killed(moment, [*COMMAND, *where(folder)]), "it never came to this moment"
     assert main(FAKE, [*COMMAND, *where(folder)]) == 0
     assert "best of 11 trials" in capsys.readouterr().out
-    assert outcome(folder) == signals_masked
+    assert outcome(folder) == undisturbed
     assert doctor.main(["s", "--runs-dir", str(folder / "runs")]) == 0
 
 
 @pytest.mark.acceptance
 def test_a_study_that_is_killed_again_and_again_ends_the_same(
-    signals_masked: dict[int, Any], folder: Path
+    undisturbed: dict[int, Any], folder: Path
 ) -> None:
     for moment in MOMENTS:
         killed(moment, [*COMMAND, *where(folder)])
     assert main(FAKE, [*COMMAND, *where(folder)]) == 0
-    assert outcome(folder) == signals_masked
+    assert outcome(folder) == undisturbed

@@ -1,15 +1,10 @@
-"""How the benchmarks measure and print, and what they say to bad input."""
-
-import sys
-from collections.abc import Sequence
-from types import ModuleType
+"""How the benchmarks measure and print."""
 
 import pytest
 
 from analysis.markdown import table
-from benchmarks import batching, plain_study, training_step
-from benchmarks.rounds import Disagreement, exit_code, ratios, spread, take_turns, verdict
-from datasets.errors import InputError
+from benchmarks.growing_table import GrowingTable
+from benchmarks.rounds import ratios, spread, take_turns, verdict
 
 
 def test_the_sides_take_turns_in_alternating_order_after_a_round_that_does_not_count() -> None:
@@ -41,44 +36,15 @@ def test_a_table_is_markdown_with_aligned_columns() -> None:
     ]
 
 
+def test_a_growing_table_prints_each_row_when_it_is_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    growing = GrowingTable(("side", "s"))
+    assert capsys.readouterr().out.splitlines() == ["| side | s |", "| --- | --- |"]
+    growing.add(["a|b", "1"])
+    assert capsys.readouterr().out == "| a\\|b | 1 |\n"
+
+
 def test_a_verdict_says_whether_the_ratio_is_the_wanted_one() -> None:
     assert verdict("batches", 8.0, 8.0) == "batches: ratio 8.00, at least 8 wanted: met"
     assert verdict("batches", 7.99, 8.0).endswith("missed")
-
-
-@pytest.mark.parametrize("script", [batching, training_step, plain_study])
-@pytest.mark.parametrize(
-    "typed",
-    [
-        ("--molecules", "0"),
-        ("--rounds", "none"),
-        ("--seed", "-1"),
-        ("--dataset", "not-there.parquet"),
-        ("--nothing",),
-    ],
-)
-def test_bad_input_is_told_in_one_line(
-    script: ModuleType,
-    typed: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["script.py", *typed])
-    assert exit_code(script.main) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("error: ")
-    assert len(told.err.splitlines()) == 1
-    assert told.out == ""
-
-
-def test_sides_that_disagree_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def main(_: Sequence[str]) -> None:
-        raise Disagreement("predictions differ")
-
-    assert exit_code(main) == 1
-    assert capsys.readouterr().err == "error: predictions differ\n"
-
-
-def test_more_trials_at_once_than_cores_are_refused() -> None:
-    with pytest.raises(InputError, match="the cores that this process may use"):
-        plain_study.main(["--max-concurrent", "100000"])

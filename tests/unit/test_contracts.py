@@ -113,7 +113,7 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
 @pytest.mark.parametrize("family", KEYS)
 def test_evaluating_changes_nothing_and_draws_no_random_number(family, molecules):
     config = small(family, dropout=0.2, normalization="batch", epochs=2)
-    signals_masked = [metrics(epoch) for epoch in epochs_of(config, molecules)]
+    undisturbed = [metrics(epoch) for epoch in epochs_of(config, molecules)]
     task = MoleculeTask(molecules, config, here())
     found = []
     for epoch in fit(task, config, here()):
@@ -124,7 +124,7 @@ def test_evaluating_changes_nothing_and_draws_no_random_number(family, molecules
         assert first == second == {name: found[-1][name] for name in first}
         assert torch.equal(torch.get_rng_state(), state)
         assert_same(epoch.model.state_dict(), before)
-    assert found == signals_masked
+    assert found == undisturbed
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch", "layer"])

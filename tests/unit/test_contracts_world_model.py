@@ -171,7 +171,7 @@ def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
 
 def test_evaluating_changes_nothing_and_draws_no_random_number(drives: Drives) -> None:
     config = small(noise=0.1, epochs=2)
-    signals_masked = [learned(epoch) for epoch in epochs_of(config, drives)]
+    undisturbed = [learned(epoch) for epoch in epochs_of(config, drives)]
     task = DrivingTask(drives, config, here())
     found = []
     for epoch in fit(task, config, here()):
@@ -181,7 +181,7 @@ def test_evaluating_changes_nothing_and_draws_no_random_number(drives: Drives) -
             assert task.evaluate(epoch.model) == task.evaluate(epoch.model)
         assert torch.equal(torch.get_rng_state(), state)
         assert_same(epoch.model.state_dict(), before)
-    assert_same_learned(found, signals_masked, config.decoder)
+    assert_same_learned(found, undisturbed, config.decoder)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

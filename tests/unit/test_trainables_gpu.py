@@ -165,7 +165,7 @@ def test_a_fit_goes_on_where_another_device_left_it(
     make_task: TaskFactory = partial(MoleculeTask, molecules)
     if isinstance(config, WorldModelConfig):
         make_task = partial(DrivingTask, drives)
-    signals_masked = epochs(make_task, config, CPU)
+    undisturbed = epochs(make_task, config, CPU)
     found: list[Epoch] = []
     for device in order:
         if device == CPU:
@@ -175,7 +175,7 @@ def test_a_fit_goes_on_where_another_device_left_it(
             found += epochs(make_task, config, GPU, tmp_path)
         assert not gpu.mixed, gpu.mixed
     assert [epoch.number for epoch in found] == [1, 2, 3]
-    for one, other in zip(found, signals_masked, strict=True):
+    for one, other in zip(found, undisturbed, strict=True):
         assert metrics(one) == pytest.approx(metrics(other), rel=5e-3, abs=1e-4)
 
 
