@@ -1,7 +1,8 @@
-"""A study of the user's own on a cluster, whose nodes do not have its file."""
+"""Sends the files of a user's own study to the nodes of a cluster, which do not have them."""
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import ray.cloudpickle
 
@@ -9,22 +10,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def travel(file: str) -> None:
-    """Has the modules that lie in the folder of a study's file pickled whole, and not by their
-    names, which mean nothing on another machine. Those of this project are there.
+    """Pickles the modules beside a study's file by value from now on, as their names mean nothing
+    on another machine. The modules of this project are on every node.
 
     Args:
-        file: The study's.
+        file: The file that defines the study.
     """
-    folder = Path(file).resolve().parent
-    if ROOT in (folder, *folder.parents):
+    study = Path(file).resolve()
+    if ROOT in study.parents:
         return
-    for module in list(sys.modules.values()):
-        source = getattr(module, "__file__", None)
-        if source and folder in Path(source).resolve().parents and _is_of_the_user(source):
+    for name, module in list(sys.modules.items()):
+        if _source(module) == study or _lies_in(study.parent, name, module):
             ray.cloudpickle.register_pickle_by_value(module)
 
 
-def _is_of_the_user(source: str) -> bool:
-    """Whether a module's file is no installed package's, as where an environment lies in the
-    folder."""
-    return not {"site-packages", "dist-packages"} & set(Path(source).resolve().parts)
+def _lies_in(folder: Path, name: str, module: ModuleType) -> bool:
+    """Tells whether a module is imported from a folder itself, and not from one below it, such as
+    a checkout of this project in the user's home folder."""
+    path = folder.joinpath(*name.split("."))
+    return _source(module) in (path.with_suffix(".py"), path / "__init__.py")
+
+
+def _source(module: ModuleType) -> Path | None:
+    source = getattr(module, "__file__", None)
+    return Path(source).resolve() if source else None

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from places import ROOT
@@ -215,6 +216,25 @@ def test_a_module_beside_the_file_is_found(
     assert replay.main(["digits/1"]) == 0
     assert "numbers: bit for bit the same" in capsys.readouterr().out
     assert str(beside.parent) not in sys.path, "it is looked into while the file is imported only"
+
+
+def test_a_checkout_in_the_folder_of_the_study_does_not_travel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ray submit` puts the study into the home folder, beside the folder of the project."""
+    for name in ("beside", "orrery/below"):
+        file = tmp_path / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+        module = ModuleType(file.stem)
+        module.__file__ = str(file)
+        monkeypatch.setitem(sys.modules, file.stem, module)
+    before = cloudpickle.list_registry_pickle_by_value()
+    try:
+        travel(str(tmp_path / "gnn_sweep.py"))
+        assert cloudpickle.list_registry_pickle_by_value() - before == {"beside"}
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules["beside"])
 
 
 @pytest.mark.ray
