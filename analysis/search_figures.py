@@ -19,9 +19,9 @@ from scipy import stats
 
 from analysis import style
 from analysis.curves import Curve, curve
-from analysis.searched import Searched
 from record.recorded_study import RecordedStudy
 from record.trial import ENDED, WITHOUT_RESULT, Trial
+from trainables.parameter import Parameter
 
 COLUMNS = 3
 """Panels beside each other."""
@@ -169,7 +169,7 @@ def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
     )
 
 
-def axes_of(study: RecordedStudy, searched: Sequence[Searched], champion: Trial | None) -> Figure:
+def axes_of(study: RecordedStudy, searched: Sequence[Parameter], champion: Trial | None) -> Figure:
     """The objective against each searched hyperparameter, a panel each."""
     trials = ended(study)
     rows = -(-len(searched) // COLUMNS)
@@ -189,7 +189,7 @@ def _axis(
     axis: Axes,
     study: RecordedStudy,
     trials: Sequence[Trial],
-    searched: Searched,
+    searched: Parameter,
     champion: Trial | None,
 ) -> None:
     had = [(trial, searched.value(trial.config)) for trial in trials]
@@ -211,7 +211,7 @@ def _axis(
     axis.set_xlabel(searched.key.replace("_", " ") + unit)
 
 
-def _places(axis: Axes, searched: Searched, values: Sequence[Any]) -> np.ndarray:
+def _places(axis: Axes, searched: Parameter, values: Sequence[Any]) -> np.ndarray:
     """Where values lie on the axis, which gets its scale and ticks."""
     match searched.distribution:
         case CategoricalDistribution(choices=choices):

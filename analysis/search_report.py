@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from analysis import search_figures
 from analysis.curves import training_seconds
 from analysis.markdown import escaped, table
-from analysis.searched import FEWEST, TOP, Searched, at_the_edge, chosen, importances, searched_of
+from analysis.searched import FEWEST, TOP, at_the_edge, chosen, importances, searched_of
 from record import names, placements
 from record.recorded_study import RecordedStudy
 from record.trial import WITHOUT_RESULT, Trial
+from trainables.parameter import Parameter
 
 STATUSES = (
     "finished",
@@ -98,7 +99,7 @@ def _counts(study: RecordedStudy) -> str:
     return "\n\n".join([text, *(["\n".join(["Why trials failed:", "", *lost])] if lost else [])])
 
 
-def _importance(told: Chapter, study: RecordedStudy, searched: tuple[Searched, ...]) -> None:
+def _importance(told: Chapter, study: RecordedStudy, searched: tuple[Parameter, ...]) -> None:
     told.add("### What mattered")
     shares = importances(study, searched)
     if not shares:
@@ -120,7 +121,7 @@ def _importance(told: Chapter, study: RecordedStudy, searched: tuple[Searched, .
 
 
 def _axes(
-    told: Chapter, study: RecordedStudy, searched: tuple[Searched, ...], winner: Trial | None
+    told: Chapter, study: RecordedStudy, searched: tuple[Parameter, ...], winner: Trial | None
 ) -> None:
     if not searched:
         told.add("Nothing was searched: every field had one value.")

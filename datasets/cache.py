@@ -1,7 +1,6 @@
 """Prepared data, each made once: kept in a folder, and on a cluster in a storage beside it."""
 
 import shutil
-import uuid
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import filelock
 
 from datasets.errors import InputError
-from datasets.files import AnyPath, away_is_an_oserror, put_in_place
+from datasets.files import AnyPath, away_is_an_oserror, put_in_place, written_whole
 
 ARCHIVE = ".zip"
 """A folder lies in the storage as one file, which is there whole or not at all."""
@@ -125,9 +124,7 @@ def _upload(source: Path, target: AnyPath) -> None:
         return
     with away_is_an_oserror(target):
         if isinstance(target, Path):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
-            shutil.copyfile(source, beside)
-            put_in_place(beside, Path(target))
+            with written_whole(Path(target)) as beside:
+                shutil.copyfile(source, beside)
         else:
             target.fs.put_file(str(source), target.path)

@@ -1,28 +1,15 @@
-"""Published files: fetched where they are missing, and checked before anything reads them."""
+"""Completes folders of published files: fetched where they are missing, and checked before
+anything reads them."""
 
 import hashlib
-import os
-import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import IncompleteRead
 from pathlib import Path
-from typing import IO
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 from datasets.errors import InputError
 from datasets.files import put_in_place
@@ -33,22 +20,30 @@ TIMEOUT = 30
 PART = 1 << 20
 """Bytes read at once."""
 
+BROKEN = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError)
+"""What `zipfile` raises for no archive, or for one that is broken, lacks a file or is locked."""
+
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file as it was published."""
+    """A file as it was published.
+
+    Attributes:
+        name: What it is called, in its archive and in the folder.
+        size: Bytes.
+        sha256: Hexadecimal digits.
+    """
 
     name: str
     size: int
-    """In bytes."""
     sha256: str
 
     def check(self, path: Path, origin: str) -> None:
-        """Compares what lies at a path with what was published.
+        """Compares a file with what was published.
 
         Args:
-            path: Of the file.
-            origin: What to call it and what to do about it, the end of the message.
+            path: Where the file is.
+            origin: Where it came from and what to do about it, the end of the message.
 
         Raises:
             InputError: If it is shorter or longer, or has another SHA-256.
@@ -71,15 +66,21 @@ class PublishedFile:
 
 @dataclass(frozen=True)
 class Download:
-    """What comes from one address: a file, or a ZIP archive with files in it."""
+    """What comes from one address: a file, or a ZIP archive with files in it.
+
+    Attributes:
+        url: The address.
+        name: What it is saved as; ends in ``.zip`` if it is an archive.
+        files: What is wanted of it; of no archive the one file, called `name`.
+    """
 
     url: str
     name: str
-    """What it is saved as; ends in ``.zip`` if it is an archive."""
     files: Sequence[PublishedFile]
 
     @property
     def is_zip(self) -> bool:
+        """Whether it is an archive."""
         return self.name.endswith(".zip")
 
 
@@ -103,24 +104,28 @@ def complete(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for download in _missing(downloads, folder):
-        saved = folder / download.name
-        if saved.is_file():  # only an archive can be there while its files are missing
-            _unpack(saved, download, folder, f"remove {saved} and it is downloaded again")
-            continue
-        with _beside(saved) as beside:
+        with TemporaryDirectory(prefix=download.name, suffix=".partial", dir=folder) as beside:
+            saved = folder / download.name
+            if saved.is_file():  # only an archive can be there while its files are missing
+                origin = f"remove {saved} and it is downloaded again"
+                _keep(saved, download, Path(beside), folder, origin)
+                continue
+            fetched = Path(beside) / download.name
             try:
-                size = _fetch(download, beside)
-            except (OSError, HTTPException) as error:
+                _fetch(download, fetched)
+            except OSError as error:
                 advice = _advice(_missing(downloads, folder), folder)
                 raise InputError(
                     f"cannot download {download.url} ({_reason(error)}): {advice}; {otherwise}"
                 ) from error
-            _keep(beside, download, folder)
+            size = fetched.stat().st_size
+            origin = f"this came from {download.url}: try again later"
+            _keep(fetched, download, Path(beside), folder, origin)
         notify(f"downloaded {download.url}, {size / 1e6:.1f} MB")
 
 
 def check_present(downloads: Sequence[Download], folder: Path) -> None:
-    """Checks those of the files that are in a folder.
+    """Checks those of the published files that are in a folder.
 
     Raises:
         InputError: If one of them is not as published.
@@ -139,10 +144,20 @@ def _missing(downloads: Sequence[Download], folder: Path) -> list[Download]:
     ]
 
 
-def _reason(error: Exception) -> object:
-    if isinstance(error, HTTPError):
-        error.close()  # it is the response, too
-    return error.reason if isinstance(error, URLError) else error
+def _reason(error: OSError) -> object:
+    """Finds the words for why a download failed: the server's, else those of the first cause."""
+    from requests import HTTPError
+
+    if isinstance(error, HTTPError) and (answer := error.response) is not None:
+        answer.close()
+        return answer.reason or error
+    cause: BaseException = error
+    while inner := cause.__cause__ or cause.__context__:
+        cause = inner
+    if isinstance(cause, IncompleteRead):
+        came, lacking = cast(int, cause.partial), cause.expected or 0  # urllib3's are numbers
+        return f"the connection closed after {came:,} of {came + lacking:,} bytes"
+    return cause
 
 
 def _advice(missing: Sequence[Download], folder: Path) -> str:
@@ -154,68 +169,53 @@ def _advice(missing: Sequence[Download], folder: Path) -> str:
     return f"save {' and '.join(wanted)} into {folder.resolve()} and give the same command"
 
 
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A path to write to before `path` itself; nothing is left there."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        yield beside
-    finally:
-        beside.unlink(missing_ok=True)
+def _fetch(download: Download, path: Path) -> None:
+    """Downloads a file, with a bar on a terminal.
+
+    Raises:
+        OSError: If that fails, also for a refusal of the server or a connection that closes early.
+    """
+    # A tenth of a second each, and not among the packages that a served model needs.
+    from pooch import HTTPDownloader
+    from tqdm import tqdm
+
+    with tqdm(
+        desc=f"download {download.name}",
+        total=1,  # until the server tells; without one it counts as no bar
+        unit="B",
+        unit_scale=True,
+        leave=False,
+        disable=None,  # where there is no terminal
+    ) as bar:
+        progress: Any = bar
+        fetch = HTTPDownloader(progress, PART, timeout=TIMEOUT)
+        fetch(download.url, str(path), None)
 
 
-def _fetch(download: Download, path: Path) -> int:
-    """Downloads with a progress bar, on a terminal; returns the number of bytes."""
-    console = Console()
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with (
-        urlopen(download.url, timeout=TIMEOUT) as response,
-        path.open("wb") as file,
-        Progress(
-            TextColumn("{task.description}"),
-            *columns,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        ) as progress,
-    ):
-        declared = int(response.headers.get("Content-Length") or 0) or None
-        task = progress.add_task(f"download {download.name}", total=declared)
-        while part := response.read(PART):
-            file.write(part)
-            progress.advance(task, len(part))
-        size = file.tell()
-    if declared is not None and size != declared:
-        raise OSError(f"the connection closed after {size:,} of {declared:,} bytes")
-    return size
+def _keep(source: Path, download: Download, beside: Path, folder: Path, origin: str) -> None:
+    """Moves what is missing of a download into a folder, after it was checked.
+
+    Args:
+        source: What was downloaded, or the archive that was saved.
+        download: What it should be.
+        beside: Folder for the files of an archive.
+        folder: Where the files belong.
+        origin: See `PublishedFile.check`.
+
+    Raises:
+        InputError: If a file is not there, or not as published.
+    """
+    missing = [file for file in download.files if not (folder / file.name).is_file()]
+    for file in missing:
+        if download.is_zip:
+            _unpack(source, file.name, beside, origin)
+        file.check(beside / file.name, origin)
+        put_in_place(beside / file.name, folder / file.name)
 
 
-def _keep(fetched: Path, download: Download, folder: Path) -> None:
-    origin = f"this came from {download.url}: try again later"
-    if download.is_zip:
-        _unpack(fetched, download, folder, origin)
-    else:
-        (file,) = download.files
-        file.check(fetched, origin)
-        put_in_place(fetched, folder / file.name)
-
-
-def _unpack(archive: Path, download: Download, folder: Path, origin: str) -> None:
+def _unpack(archive: Path, name: str, folder: Path, origin: str) -> None:
     try:
         with zipfile.ZipFile(archive) as members:
-            for file in download.files:
-                with members.open(file.name) as member:
-                    _unpack_member(member, file, folder, origin)
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
-        raise InputError(f"{download.name} cannot be unpacked ({error}); {origin}") from error
-
-
-def _unpack_member(member: IO[bytes], file: PublishedFile, folder: Path, origin: str) -> None:
-    path = folder / file.name
-    if path.is_file():
-        return
-    with _beside(path) as beside:
-        with beside.open("wb") as copy:
-            shutil.copyfileobj(member, copy, PART)
-        file.check(beside, origin)
-        put_in_place(beside, path)
+            members.extract(name, folder)
+    except BROKEN as error:
+        raise InputError(f"{archive.name} cannot be unpacked ({error}); {origin}") from error

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,36 @@ def put_in_place(beside: Path, path: Path) -> None:
     _flush(path.parent)
 
 
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a path beside another one to write a file or a folder to, which then gets its name: it
+    is there whole or not at all, also after a power cut.
+
+    Args:
+        path: Where it is to be, folders that are not there included.
+
+    Yields:
+        A path that nobody else writes to. What is there when the writing fails is removed.
+
+    Raises:
+        OSError: If it cannot be written, or a folder that is not empty is at the path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    try:
+        yield beside
+        put_in_place(beside, path)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+
+
 def _link(path: Path, content: bytes) -> None:
     with _written_beside(path, content) as beside:
         os.link(beside, path)
@@ -93,7 +124,7 @@ def _link(path: Path, content: bytes) -> None:
 def _written_beside(path: Path, content: bytes | memoryview) -> Iterator[Path]:
     """A file beside another, of nobody else's name, to be renamed or linked; then the folder is
     flushed, since else the power may go before the disk knows the new name."""
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    beside = _beside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with beside.open("wb") as file:

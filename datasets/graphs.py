@@ -10,8 +10,6 @@ bond is there in both directions; node numbers in `Graphs` count from 0 within e
 `GraphBatch` over the whole batch.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.files import put_in_place
+from datasets.files import written_whole
 from datasets.pairs import find_pairs
 from datasets.tensors import as_tensor
 
@@ -62,22 +60,19 @@ class Graphs:
         return len(self.targets)
 
     def save(self, folder: Path) -> None:
-        """Writes one ``.npy`` file an array, beside and then renamed: whole or absent.
+        """Writes a folder of one ``.npy`` file an array, whole or not at all.
 
         A folder that is there stays as it is: its name stands for its content, and another process
         may have it open.
         """
-        beside = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        for field in fields(self):
-            np.save(beside / f"{field.name}.npy", getattr(self, field.name))
         try:
-            put_in_place(beside, folder)
+            with written_whole(folder) as beside:
+                beside.mkdir()
+                for field in fields(self):
+                    np.save(beside / f"{field.name}.npy", getattr(self, field.name))
         except OSError:
             if not folder.is_dir():
                 raise
-            shutil.rmtree(beside)
 
     @classmethod
     def load(cls, folder: Path) -> "Graphs":

@@ -18,7 +18,6 @@ them the SMILES only names the molecule, and may write the hydrogens.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets.errors import InputError
-from datasets.files import put_in_place
+from datasets.files import written_whole
 
 UNKNOWN = "unit unknown"
 """Stands for the unit of a target of which no unit is recorded."""
@@ -89,11 +88,9 @@ def molecule_table(
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Writes a molecule table beside and then renames it: whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    pq.write_table(table, beside)
-    put_in_place(beside, path)
+    """Writes a molecule table as Parquet, whole or not at all."""
+    with written_whole(path) as beside:
+        pq.write_table(table, beside)
 
 
 def read_table(path: Path, target: str | None = None) -> pa.Table:

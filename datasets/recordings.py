@@ -10,7 +10,6 @@ planes), `action` (3 float32), `reward` (float32), `end` (bool: the simulation e
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from datasets.errors import InputError
-from datasets.files import put_in_place
+from datasets.files import written_whole
 
 ACTIONS = 3
 CHANNELS = 3
@@ -99,7 +98,7 @@ class Recordings:
 
 
 def write_recordings(recordings: Recordings, path: Path) -> None:
-    """Writes the Arrow file, beside and then renamed: whole or absent."""
+    """Writes the Arrow file, whole or not at all."""
     pixels = recordings.frames.reshape(-1)
     columns = {
         "frame": _lists(pa.array(pixels), CHANNELS * recordings.size**2),
@@ -111,11 +110,12 @@ def write_recordings(recordings: Recordings, path: Path) -> None:
         ),
     }
     batch = pa.record_batch(columns, metadata={"size": str(recordings.size)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+    with (
+        written_whole(path) as beside,
+        pa.OSFile(str(beside), "wb") as file,
+        pa.ipc.new_file(file, batch.schema) as writer,
+    ):
         writer.write_batch(batch)
-    put_in_place(beside, path)
 
 
 def _lists(values: pa.Array, length: int) -> pa.FixedSizeListArray:

@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from engine.search_memory import MEMORY, contains
-from record.lines import COMPACT
 from record.state import StudyState
 from record.trial import WITH_RESULT, Replicate, Status, Trial
 from record.values import to_json
+from trainables.parameter import Parameter
 
 STATES: Mapping[Status, TrialState] = {
     "waiting": TrialState.WAITING,
@@ -65,9 +65,9 @@ def distributions(state: StudyState) -> dict[str, BaseDistribution]:
     """Parameter -> where it was searched at first: a space becomes narrower at most, and Optuna
     wants one for all trials."""
     return {
-        each["key"]: json_to_distribution(COMPACT.encode(to_json(each["distribution"])))
+        parameter.key: parameter.distribution
         for session in reversed(state.sessions)
-        for each in session.space
+        for parameter in map(Parameter.recorded, session.space)
     }
 
 

@@ -1,6 +1,5 @@
 """The search space of a study, read off the annotations of its config dataclass."""
 
-import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -8,16 +7,11 @@ from itertools import islice, pairwise
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from datasets.errors import InputError
 from trainables.config import TrialConfig, When
+from trainables.parameter import Parameter
 
 Fields = Callable[[Any], Mapping[str, Any]]
 """Value of `Space.group_by` -> fields of a configuration; the others have their defaults."""
@@ -27,39 +21,6 @@ End = Callable[..., Any]
 
 MANY = 10_000
 """Configurations of a grid, at most: each is in the log whenever a session begins."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One searched quantity.
-
-    Attributes:
-        key: Its name in Optuna: the field's, or ``field_value`` for a second range of the same
-            field that applies for that value of another one.
-        field: The config field it sets.
-        distribution: Where it is searched.
-        when: Where it means something; None: always.
-    """
-
-    key: str
-    field: str
-    distribution: BaseDistribution
-    when: When | None
-
-    def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether it means something, given the values of the fields it may depend on."""
-        return self.when is None or values[self.when.field] in self.when.values
-
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Any:
-        """Draws a value, or returns the one that the trial already has."""
-        match self.distribution:
-            case CategoricalDistribution(choices=choices):
-                return trial.suggest_categorical(self.key, choices)
-            case IntDistribution(low=low, high=high, step=step, log=log):
-                return trial.suggest_int(self.key, low, high, step=step, log=log)
-            case FloatDistribution(low=low, high=high, step=step, log=log):
-                return trial.suggest_float(self.key, low, high, step=step, log=log)
-        raise TypeError(f"{self.key}: no way to suggest from {self.distribution}")
 
 
 def parameters_of(config: type[TrialConfig]) -> list[Parameter]:
@@ -315,16 +276,8 @@ class Space:
         return {field.name: field.default for field in fields(self.config)} | dict(self.fixed)
 
     def searched(self) -> list[dict[str, Any]]:
-        """What is searched, for the record: see `analysis.searched`."""
-        return [
-            {
-                "key": parameter.key,
-                "field": parameter.field,
-                "distribution": json.loads(distribution_to_json(parameter.distribution)),
-                "when": _condition(parameter.when) if parameter.when else None,
-            }
-            for parameter in self.parameters
-        ]
+        """What is searched, for the record; `Parameter.recorded` reads it."""
+        return [parameter.record() for parameter in self.parameters]
 
 
 def distinct(given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
@@ -357,10 +310,6 @@ def _size(config: TrialConfig) -> int:
     """Product of a configuration's whole numbers: what it takes grows with each of them."""
     numbers = (value for name, value in asdict(config).items() if name not in ("epochs", "seed"))
     return math.prod(max(1, value) for value in numbers if type(value) is int)
-
-
-def _condition(when: When) -> dict[str, Any]:
-    return {"field": when.field, "values": list(when.values)}
 
 
 def _extreme(parameter: Parameter, default: Any, end: End) -> Any:

@@ -15,11 +15,11 @@ from pretended_gpu import CPU, GPU, PretendedGPU, pretended_gpu
 from real_gpu import RealGPU, real_gpu, skip_without_one
 from torch import Tensor, nn
 
-from engine.space import Parameter
 from trainables import checkpoint
 from trainables.config import FitConfig
 from trainables.fit import Epoch, SupervisedLearner, TaskFactory
 from trainables.learner import Snapshot
+from trainables.parameter import Parameter
 
 SomeGPU = Callable[[], AbstractContextManager[PretendedGPU | RealGPU]]
 """Opens a GPU for a test."""

@@ -20,8 +20,9 @@ from engine.driver import Driver
 from engine.main import main
 from engine.proposers import Search
 from engine.search_memory import SearchMemory
-from engine.space import Parameter, Space
+from engine.space import Space
 from record.log import FileLog
+from trainables.parameter import Parameter
 
 
 def dies() -> NoReturn:

@@ -2,6 +2,10 @@
 
 import hashlib
 import io
+import os
+import socket
+import stat
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -9,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from datasets import downloads
 from datasets.downloads import Download, PublishedFile, check_present, complete
@@ -98,12 +101,27 @@ def test_missing_files_are_downloaded_unpacked_and_told(server: Server, tmp_path
     assert capfd.readouterr() == ("", ""), "no bar where there is no terminal"
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_a_terminal_shows_a_bar(server: Server, tmp_path: Path, monkeypatch):
-    shown = io.StringIO()
-    terminal = Console(file=shown, force_terminal=True, width=100)
-    monkeypatch.setattr(downloads, "Console", lambda: terminal)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     completed(server, tmp_path)
-    assert "download all.zip" in shown.getvalue()
+    assert "download all.zip:   0%|" in terminal.getvalue()
+    assert "/7.00 [" in terminal.getvalue(), "bytes of list.txt"
+
+
+def test_the_files_may_be_read_by_whom_the_umask_lets(server: Server, tmp_path: Path):
+    before = os.umask(0o022)
+    try:
+        completed(server, tmp_path)
+    finally:
+        os.umask(before)
+    for name in ("table", "list.txt"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o644, name
 
 
 def test_a_server_that_does_not_tell_the_length_is_fine(server: Server, tmp_path: Path):
@@ -149,6 +167,28 @@ def test_a_connection_that_closes_early_leaves_nothing(server: Server, tmp_path:
     assert "the connection closed after 7 of 100 bytes" in refusal(server, tmp_path)
 
 
+def test_a_server_that_is_away_is_named_with_the_system_s_reason(server: Server, tmp_path: Path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{unused.getsockname()[1]}/7"
+    download = Download(away, "list.txt", [published("list.txt", LIST)])
+    with pytest.raises(InputError) as error:
+        complete([download], tmp_path, print, "or do without")
+    assert str(error.value) == (
+        f"cannot download {away} ([Errno 111] Connection refused): save {away} as list.txt into "
+        f"{tmp_path} and give the same command; or do without"
+    )
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_server_that_falls_silent_is_given_up(server: Server, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server.url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "table").write_bytes(TABLE)
+        assert "/7 (timed out): save " in refusal(server, tmp_path)
+
+
 def test_another_content_than_the_published_leaves_nothing(server: Server, tmp_path: Path):
     server.answer("/7", LIST[::-1])
     said = refusal(server, tmp_path)
@@ -166,6 +206,7 @@ BROKEN = {
     "cut off": lambda archive: archive[:-30],
     "flipped": lambda archive: archive[:300] + b"????" + archive[304:],
     "without the file": lambda _: zipped(chair=TABLE),
+    "locked": lambda archive: archive.replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"),
 }
 
 

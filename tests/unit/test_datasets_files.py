@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from datasets.files import put_in_place, write_new, write_whole
+from datasets.files import put_in_place, write_new, write_whole, written_whole
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -129,3 +129,38 @@ def test_nothing_is_renamed_that_is_not_on_the_disk(module: str) -> None:
         or re.search(r"\b(beside|fetched|partial)\.(rename|replace)\(", file.read_text())
     }
     assert renaming <= {"datasets/files.py"}
+
+
+def write_file(beside: Path) -> None:
+    beside.write_bytes(b"content")
+
+
+def write_folder(beside: Path) -> None:
+    beside.mkdir()
+    (beside / "part").write_bytes(b"content")
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_what_is_written_beside_is_there_when_it_is_whole(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "new" / "folder" / "name"
+    with written_whole(path) as beside:
+        write(beside)
+        assert not path.exists()
+    assert [left.name for left in path.parent.iterdir()] == ["name"]
+    assert (
+        next(file for file in (path, path / "part") if file.is_file()).read_bytes() == b"content"
+    )
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_writing_that_fails_leaves_what_was_there(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    (tmp_path / "name").write_bytes(b"before")
+    with pytest.raises(OSError, match="full"), written_whole(tmp_path / "name") as beside:
+        write(beside)
+        raise OSError("the disk is full")
+    assert [left.name for left in tmp_path.iterdir()] == ["name"]
+    assert (tmp_path / "name").read_bytes() == b"before"

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import requests
 from raw_qm9 import NAMES, write_raw
 from torch_geometric.data import Data
 from torch_geometric.datasets import QM9
 
-from datasets import downloads, qm9
+from datasets import qm9
 from datasets.downloads import Download, PublishedFile
 from datasets.errors import InputError
 from datasets.features import molecule_graphs
@@ -310,9 +311,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     def unreachable(url: str, **_) -> None:
         asked.append(url)
-        raise downloads.URLError(OSError("Name or service not known"))
+        raise requests.ConnectionError from OSError("Name or service not known")
 
-    monkeypatch.setattr(downloads, "urlopen", unreachable)
+    monkeypatch.setattr(requests, "get", unreachable)
     yield asked
 
 

@@ -61,3 +61,18 @@ def test_every_declared_package_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normal(line) for line in lines if "==" in line}
     assert {normal(each) for each in project["dependencies"]} <= pinned
+
+
+def test_every_file_beside_the_modules_is_installed_with_them() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = project["tool"]["setuptools"]["package-data"]
+    there = {
+        package: sorted(
+            file.relative_to(ROOT / package).as_posix()
+            for file in (ROOT / package).rglob("*")
+            if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts
+        )
+        for package in PACKAGES
+    }
+    assert declared == {package: files for package, files in there.items() if files}
+    assert "web_page.css" in declared["analysis"]

@@ -8,11 +8,12 @@ from family_contracts import KEYS
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from datasets.errors import InputError
-from engine.space import Parameter, parameters_of
+from engine.space import parameters_of
 from trainables.config import FitConfig, When, at_least
 from trainables.models.families import FAMILIES
 from trainables.models.family import Family
 from trainables.models.gnn import GNNConfig, homework
+from trainables.parameter import Parameter
 
 PARAMETERS = parameters_of(GNNConfig)
 
