@@ -116,9 +116,12 @@ def depth_table(rows: Sequence[Row]) -> str:
 def long_table(rows: Sequence[Row]) -> str:
     """The best configuration, trained for as long as in the study, and longer."""
     longer = of(rows, "long")
-    groups = [of_family(rows, "best", longer[0].family), longer]
+    trained = {row.family for row in longer}
+    shorter = [row for row in of(rows, "best") if row.family in trained]
     lines = [
-        [FAMILIES[group[0].family], str(group[0].epochs), *r2_and_mae(group)] for group in groups
+        [FAMILIES[group[0].family], str(group[0].epochs), *r2_and_mae(group)]
+        for group in (shorter, longer)
+        if group
     ]
     return table(["family", "epochs", "R²", "MAE (D)"], lines)
 

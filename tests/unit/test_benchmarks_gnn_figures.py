@@ -122,6 +122,12 @@ def test_every_table_fills_its_place(name: str) -> None:
     assert PAGE.filled(filled, EVERY) == filled
 
 
+@pytest.mark.parametrize("name", PAGE.tables)
+def test_a_table_without_rows_has_none(name: str) -> None:
+    filled = PAGE.filled(f"<!-- table {name} -->\n<!-- end -->\n", [])
+    assert filled.startswith(f"<!-- table {name} -->\n\n| ")
+
+
 def test_a_page_is_made_of_the_rows_of_its_file(tmp_path: Path) -> None:
     TABLE.write(rows_of("depths"), tmp_path / "gnn.csv")
     (tmp_path / "page.md").write_text("<!-- table depths -->\nold\n<!-- end -->\n")
