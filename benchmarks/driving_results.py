@@ -1,41 +1,53 @@
-"""The rows of docs/results/driving.csv: one fit each, see `benchmarks.driving_fits`."""
+"""The rows of docs/results/driving.csv, one training of a world model each."""
 
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from analysis import rollout_scores
 from analysis.rollout_scores import RolloutScores
-from benchmarks.fits import Key, Table
-from trainables.models.world_model import WorldModelConfig
-
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "driving.csv"
+from benchmarks.chosen_finalists import champion, every_finalist
+from benchmarks.result_table import RESULTS, ResultTable, common_columns, scored
+from record import names
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from record.values import made_of
+from trainables.models.world_model import WorldModel, WorldModelConfig
 
 LONGEST = 149
-"""Horizon up to which free-running errors are averaged, or as far as the episodes go."""
-
-
-def split_of(split: str, digest: str) -> str:
-    """What tells apart the data of fits, see `benchmarks.fits.Fit.split`."""
-    return f"{split} of {digest}"
+"""The horizon up to which free-running errors are averaged, or as far as the episodes go."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a fit, on the test episodes; errors as shares of those of a baseline.
+    """One training; errors are those on the test episodes, as shares of a baseline's.
 
     Attributes:
+        experiment: The experiment whose result it is.
+        split: The option ``--split`` of its study.
         data: Digest of the recordings.
-        one_step: Of persistence.
+        core: Of the network.
+        decoder: Of the network.
+        seed: Of the training.
+        epochs: Passes over the train split.
+        parameters: Number of trained weights.
+        validation_skill: 1 - the free-running error on the validation episodes, of freeze.
+        validation_one_step: One-step error on the validation episodes, of persistence.
+        one_step: One-step error, of persistence.
+        one_step_mse: One-step mean squared error, in squared pixel values.
         free_1: Free-running error at horizon 1, of freeze; and so on; NaN beyond the episodes.
-        free_mean: The same, errors averaged over horizons 1 to `LONGEST`.
-        free_mean_of_climatology: As `free_mean`, of climatology.
+        free_mean: Free-running error averaged over horizons 1 to `LONGEST`, of freeze.
+        free_mean_of_climatology: The average that `free_mean` is made of, of climatology.
         below_both: Number of horizons up to `LONGEST` at which the free-running error is below
             that of freeze and that of climatology.
-        ssim: Structural similarity of the free-running frames, mean over the same horizons.
-        seconds: On the clock, whatever else the machine did.
+        ssim: Structural similarity of the free-running frames, mean over horizons 1 to `LONGEST`.
+        seconds: Of training, on the clock, whatever else the machine did; in rows that were
+            measured before studies gave them (see docs/results.md) with its evaluations.
+        device: ``cpu``, or what the GPU calls itself.
+        config: The whole configuration as JSON.
     """
 
     experiment: str
@@ -65,28 +77,38 @@ class Row:
     config: str
 
     @property
-    def key(self) -> Key:
-        """As `Fit.key`."""
-        return self.experiment, split_of(self.split, self.data), self.config
-
-    @property
     def configuration(self) -> WorldModelConfig:
-        """What `config` says."""
+        """The configuration that was trained."""
         return WorldModelConfig(**json.loads(self.config))
 
-    @property
-    def summary(self) -> str:
-        """What is said when it is there."""
-        return (
-            f"{self.configuration.title} seed {self.seed}: one-step {self.one_step:.3f} of "
-            f"persistence, free-running {self.free_mean:.3f} of freeze and "
-            f"{self.free_mean_of_climatology:.3f} of climatology, below both at "
-            f"{self.below_both} horizons, {self.seconds:.0f} s"
-        )
+
+def row(experiment: str, study: RecordedStudy, final: Trial) -> Row:
+    """Makes the row of a final.
+
+    Raises:
+        InputError: If it was not scored, or another version of the code recorded it.
+    """
+    config = made_of(WorldModelConfig, final.config)
+    metrics = final.reports[-1].metrics
+    return Row(
+        **common_columns(experiment, study, final, config),
+        data=study.params[names.DIGEST],
+        core=config.core,
+        decoder=config.decoder,
+        parameters=parameters(config, study.params[f"{names.FACTS}pixels"]),
+        validation_skill=round(metrics["validation/skill"], 5),
+        validation_one_step=round(metrics["validation/persistence_ratio"], 5),
+        **scores(scored(study, final, rollout_scores.of_trial)),
+    )
 
 
-def scores(made: RolloutScores) -> dict[str, float]:
-    """The columns of a row that rollouts decide."""
+def parameters(config: WorldModelConfig, size: int) -> int:
+    """Number of trained weights of a configuration for frames of so many pixels on a side."""
+    return sum(weights.numel() for weights in WorldModel(config, size).parameters())
+
+
+def scores(made: RolloutScores) -> dict[str, Any]:
+    """The columns of a row that rollouts of the test episodes decide."""
     free, kept, climatology = (
         made.error(name).mean(axis=0)[:LONGEST]
         for name in ("autoregressive", "freeze", "climatology")
@@ -109,11 +131,14 @@ def scores(made: RolloutScores) -> dict[str, float]:
     }
 
 
-def table(path: Path = RESULTS) -> Table[Row]:
-    """The table of these rows."""
-    return Table(path, Row, lambda row: (row.experiment, row.decoder, row.config))
-
-
-def read_rows(path: Path = RESULTS) -> list[Row]:
-    """The rows that are there."""
-    return table(path).read()
+TABLE = ResultTable(
+    file=RESULTS / "driving.csv",
+    kind=Row,
+    order=lambda row: (row.experiment, row.decoder, row.config),
+    studies=("world-model", "homework-loop"),
+    experiments={
+        "best": champion,
+        **dict.fromkeys(("presets", "loop", "one-step", "both", "ablations"), every_finalist),
+    },
+    row=row,
+)

@@ -1,31 +1,20 @@
-"""The figures and tables of docs/results-gnn.md, from the rows that benchmarks/gnn_fits.py wrote.
+"""The figures and tables of docs/results-gnn.md; `benchmarks/figures.py` makes them."""
 
-    python benchmarks/gnn_figures.py
-
-Figures go to docs/images; tables into the document itself, between `<!-- table NAME -->` and
-`<!-- end -->`.
-"""
-
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import cycle
-from pathlib import Path
 from statistics import mean
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis import published
 from analysis.markdown import table
 from analysis.style import BLUE, GREY, SKY, VERMILLION, family_titles
-from benchmarks import document
-from benchmarks.command_line import Parser, exit_code
-from benchmarks.document import DOCS, IMAGES, fill, spread
-from benchmarks.gnn_results import Row, read_rows
+from benchmarks.document import DOCS, Drawing, Page, changes, grouped, of, spread
+from benchmarks.gnn_results import TABLE, Row
 from trainables.models import families
 from trainables.models.gnn import GNNConfig
-
-DOCUMENT = DOCS / "results-gnn.md"
 
 FAMILIES = family_titles()
 
@@ -47,24 +36,35 @@ LOOKS = dict(
 """Family -> colour, marker and dashes."""
 
 
-def of(rows: Sequence[Row], experiment: str, family: str | None = None) -> list[Row]:
-    """The rows of an experiment, or of one family in it."""
-    return [r for r in rows if r.experiment == experiment and family in (None, r.family)]
+def of_family(rows: Sequence[Row], experiment: str, family: str) -> list[Row]:
+    """The rows of one family in an experiment."""
+    return [row for row in of(rows, experiment) if row.family == family]
+
+
+def r2_and_mae(rows: Sequence[Row]) -> list[str]:
+    """Test R² and mean absolute error over seeds, as cells of a table."""
+    return [spread([r.test_r2 for r in rows], 4), spread([r.test_mae for r in rows], 4)]
+
+
+def change(row: Row) -> str:
+    """Where a row's configuration differs from the default of its family."""
+    return changes(row.configuration, GNNConfig(family=row.family))
+
+
+# Tables
 
 
 def family_table(rows: Sequence[Row]) -> str:
-    """Test R² of each family: published, preset, the study's best."""
+    """Test R² of each family: published, of the preset, and of the study's best."""
     lines = []
     for family, name in FAMILIES.items():
-        preset, best = of(rows, "presets", family), of(rows, "best", family)
-        theirs = R2.get(family)
+        preset, best = (of_family(rows, each, family) for each in ("presets", "best"))
         lines.append(
             [
                 name,
-                f"{theirs:.3f}" if theirs else "-",
+                f"{R2[family]:.3f}" if family in R2 else "-",
                 spread([r.test_r2 for r in preset], 3) if preset else "-",
-                spread([r.test_r2 for r in best], 4) if best else "-",
-                spread([r.test_mae for r in best], 4) if best else "-",
+                *(r2_and_mae(best) if best else "--"),
                 f"{best[0].parameters:,}" if best else "-",
             ]
         )
@@ -72,50 +72,28 @@ def family_table(rows: Sequence[Row]) -> str:
     return table(head, lines)
 
 
-def changes(config: GNNConfig) -> str:
-    """Where a configuration differs from the default of its family."""
-    default = GNNConfig(family=config.family)
-    return document.changes(config, default, ignored=("seed", "epochs"))
-
-
 def config_table(rows: Sequence[Row]) -> str:
     """The configurations that the study found, as changes to the default."""
     lines = [
-        [FAMILIES[row.family], changes(row.configuration), str(row.epochs)]
+        [FAMILIES[row.family], change(row), str(row.epochs)]
         for family in FAMILIES
-        for row in of(rows, "best", family)[:1]
+        for row in of_family(rows, "best", family)[:1]
     ]
     return table(["family", "differs from the default in", "epochs"], lines)
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
     """What one change to the default configuration does, best first."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in of(rows, "ablations"):
-        groups.setdefault((row.family, changes(row.configuration)), []).append(row)
-    ordered = sorted(groups.items(), key=lambda item: -mean(r.test_r2 for r in item[1]))
-    lines = [
-        [
-            FAMILIES[family],
-            change,
-            spread([r.test_r2 for r in group], 4),
-            spread([r.test_mae for r in group], 4),
-        ]
-        for (family, change), group in ordered
-    ]
+    groups = grouped(of(rows, "ablations"), change)
+    groups.sort(key=lambda item: -mean(r.test_r2 for r in item[1]))
+    lines = [[FAMILIES[group[0].family], name, *r2_and_mae(group)] for name, group in groups]
     return table(["family", "change", "R²", "MAE (D)"], lines)
 
 
 def size_table(rows: Sequence[Row]) -> str:
     """Test error against the number of training molecules, beside the published ones."""
     lines = [
-        [
-            FAMILIES[r.family],
-            f"{r.train:,}",
-            str(r.epochs),
-            f"{r.test_r2:.4f}",
-            f"{r.test_mae:.4f}",
-        ]
+        [FAMILIES[r.family], f"{r.train:,}", str(r.epochs), *r2_and_mae([r])]
         for r in of(rows, "sizes") + of(rows, "full")
     ]
     lines += [
@@ -127,75 +105,68 @@ def size_table(rows: Sequence[Row]) -> str:
 
 def depth_table(rows: Sequence[Row]) -> str:
     """Test R² against depth."""
-    found = of(rows, "depths")
-    depths = sorted({r.depth for r in found})
+    depths = sorted({r.depth for r in of(rows, "depths")})
     lines = []
     for family, name in FAMILIES.items():
-        r2 = {r.depth: f"{r.test_r2:.4f}" for r in found if r.family == family}
+        r2 = {r.depth: f"{r.test_r2:.4f}" for r in of_family(rows, "depths", family)}
         lines.append([name, *[r2.get(depth, "-") for depth in depths]])
-    return table(["family", *[str(depth) for depth in depths]], lines)
+    return table(["family", *map(str, depths)], lines)
 
 
 def long_table(rows: Sequence[Row]) -> str:
-    """The best configuration, trained longer."""
-    lines = []
-    for experiment in ("best", "long"):
-        for row_family in {r.family for r in of(rows, "long")}:
-            group = of(rows, experiment, row_family)
-            lines.append(
-                [
-                    FAMILIES[row_family],
-                    str(group[0].epochs),
-                    spread([r.test_r2 for r in group], 4),
-                    spread([r.test_mae for r in group], 4),
-                ]
-            )
+    """The best configuration, trained for as long as in the study, and longer."""
+    longer = of(rows, "long")
+    trained = {row.family for row in longer}
+    shorter = [row for row in of(rows, "best") if row.family in trained]
+    lines = [
+        [FAMILIES[group[0].family], str(group[0].epochs), *r2_and_mae(group)]
+        for group in (shorter, longer)
+        if group
+    ]
     return table(["family", "epochs", "R²", "MAE (D)"], lines)
 
 
-TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
-    "families": family_table,
-    "configurations": config_table,
-    "ablations": ablation_table,
-    "sizes": size_table,
-    "depths": depth_table,
-    "long": long_table,
-}
+# Figures
 
 
-def figure_of_families(rows: Sequence[Row], axes: Axes) -> None:
+def draw_families(rows: Sequence[Row], figure: Figure) -> None:
     """The unexplained share of the variance by family, on a logarithmic axis."""
+    axes = figure.subplots()
     kinds = (
         ("published", GREY, "x", lambda f: [R2[f]] if f in R2 else []),
-        ("homework preset", SKY, "o", lambda f: [r.test_r2 for r in of(rows, "presets", f)]),
-        ("study's best", VERMILLION, "D", lambda f: [r.test_r2 for r in of(rows, "best", f)]),
+        ("homework preset", SKY, "o", lambda f: _test_r2(rows, "presets", f)),
+        ("study's best", VERMILLION, "D", lambda f: _test_r2(rows, "best", f)),
     )
     for place, (label, colour, marker, values) in enumerate(kinds):
         for line, family in enumerate(FAMILIES):
             found = [1 - value for value in values(family)]
-            axes.plot(
-                found,
-                [line + (place - 1) * 0.18] * len(found),
-                marker,
-                color=colour,
-                markersize=5,
-                label=label if line == 0 else None,
-            )
-    axes.set_xscale("log")
+            heights = [line + (place - 1) * 0.18] * len(found)
+            named = label if line == 0 else None
+            axes.plot(found, heights, marker, color=colour, markersize=5, label=named)
+    _scale_r2(axes)
     axes.set_yticks(range(len(FAMILIES)), list(FAMILIES.values()))
     axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3)
+
+
+def _test_r2(rows: Sequence[Row], experiment: str, family: str) -> list[float]:
+    return [row.test_r2 for row in of_family(rows, experiment, family)]
+
+
+def _scale_r2(axes: Axes) -> None:
+    """Makes the horizontal axis one of R², for points at 1 - R²."""
+    axes.set_xscale("log")
     shares = [0.6, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005]
     axes.set_xticks(shares, [f"{1 - share:.3g}" for share in shares])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_xaxis()
     axes.set_xlabel("test R² (dimensionless), on a logarithmic scale of 1 - R²")
-    axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3)
 
 
-def figure_of_sizes(rows: Sequence[Row], axes: Axes) -> None:
+def draw_sizes(rows: Sequence[Row], figure: Figure) -> None:
     """Error against the number of training molecules."""
-    found = of(rows, "sizes")
+    axes, found = figure.subplots(), of(rows, "sizes")
     family = found[0].family
     axes.plot(
         [r.train for r in found],
@@ -205,13 +176,8 @@ def figure_of_sizes(rows: Sequence[Row], axes: Axes) -> None:
         label=f"the study's best, {FAMILIES[family]}, at least {found[-1].epochs} epochs",
     )
     for row in of(rows, "full"):
-        axes.plot(
-            [row.train],
-            [row.test_mae],
-            "D",
-            color=VERMILLION,
-            label=f"the same, {row.epochs} epochs",
-        )
+        label = f"the same, {row.epochs} epochs"
+        axes.plot([row.train], [row.test_mae], "D", color=VERMILLION, label=label)
     for (name, value), marker in zip(published.MAE.items(), "x+*", strict=True):
         axes.plot([published.MAE_SIZE], [value], marker, color=GREY, label=f"{name}, published")
     axes.set_xscale("log")
@@ -225,10 +191,11 @@ def figure_of_sizes(rows: Sequence[Row], axes: Axes) -> None:
     axes.legend()
 
 
-def figure_of_depths(rows: Sequence[Row], axes: Axes) -> None:
+def draw_depths(rows: Sequence[Row], figure: Figure) -> None:
     """Error against depth, by family."""
+    axes = figure.subplots()
     for family, name in FAMILIES.items():
-        found = sorted(of(rows, "depths", family), key=lambda r: r.depth)
+        found = sorted(of_family(rows, "depths", family), key=lambda r: r.depth)
         colour, marker, dashes = LOOKS[family]
         axes.plot(
             [r.depth for r in found],
@@ -249,34 +216,20 @@ def figure_of_depths(rows: Sequence[Row], axes: Axes) -> None:
     axes.legend()
 
 
-FIGURES: dict[str, tuple[str, Callable[[Sequence[Row], Axes], None]]] = {
-    "gnn_r2_by_family": ("presets", figure_of_families),
-    "gnn_error_against_size": ("sizes", figure_of_sizes),
-    "gnn_error_against_depth": ("depths", figure_of_depths),
-}
-"""Name -> the experiment it needs, and what draws it."""
-
-
-def draw(name: str, rows: Sequence[Row], folder: Path) -> Path | None:
-    """Draws a figure as PNG; None where its experiment has no rows yet."""
-    needs, paint = FIGURES[name]
-    if not of(rows, needs):
-        return None
-    path = folder / f"{name}.png"
-    return document.draw(path, (6.0, 3.6), lambda figure: paint(rows, figure.subplots()))
-
-
-def main(argv: Sequence[str]) -> None:
-    """Draws and fills in everything."""
-    Parser(__doc__).parse_args(argv)
-    rows = read_rows()
-    for name in FIGURES:
-        path = draw(name, rows, IMAGES)
-        print(path if path else f"{name}: no rows yet, see benchmarks/gnn_fits.py")
-    text = fill(DOCUMENT.read_text(encoding="utf-8"), TABLES, rows)
-    DOCUMENT.write_text(text, encoding="utf-8")
-    print(DOCUMENT)
-
-
-if __name__ == "__main__":
-    sys.exit(exit_code(main))
+PAGE = Page(
+    file=DOCS / "results-gnn.md",
+    results=TABLE,
+    tables={
+        "families": family_table,
+        "configurations": config_table,
+        "ablations": ablation_table,
+        "sizes": size_table,
+        "depths": depth_table,
+        "long": long_table,
+    },
+    drawings={
+        "gnn_r2_by_family": Drawing("presets", draw_families),
+        "gnn_error_against_size": Drawing("sizes", draw_sizes),
+        "gnn_error_against_depth": Drawing("depths", draw_depths),
+    },
+)

@@ -1,4 +1,4 @@
-"""The rows of docs/results/gnn.csv: one fit each, see `benchmarks.gnn_fits`."""
+"""The rows of docs/results/gnn.csv, one training of a graph neural network each."""
 
 import json
 from collections import defaultdict
@@ -7,17 +7,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.fits import Key, Table
-from datasets.errors import InputError
-from trainables.models.gnn import GNNConfig
+import numpy as np
 
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "gnn.csv"
+from analysis import predictions
+from benchmarks.chosen_finalists import best_of_each_group, every_finalist
+from benchmarks.result_table import RESULTS, ResultTable, common_columns, scored
+from datasets.errors import InputError
+from datasets.standardize import Standardizer
+from record import names
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from record.values import made_of
+from trainables.models.gnn import GNN, GNNConfig
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a fit; errors in the unit of the target, `seconds` on the clock, whatever else
-    the machine did."""
+    """One training; errors are in the unit of the target, or its square.
+
+    Attributes:
+        experiment: The experiment whose result it is.
+        split: The option ``--split`` of its study.
+        family: Of the network.
+        seed: Of the training.
+        train: Number of training molecules.
+        depth: Number of convolutions.
+        epochs: Passes over the train split.
+        parameters: Number of trained weights.
+        seconds: Of training, on the clock, whatever else the machine did; in rows that were
+            measured before studies gave them (see docs/results.md) with its evaluations.
+        device: ``cpu``, or what the GPU calls itself.
+        config: The whole configuration as JSON.
+    """
 
     experiment: str
     split: str
@@ -37,47 +58,72 @@ class Row:
     config: str
 
     @property
-    def key(self) -> Key:
-        """As `Fit.key`."""
-        return self.experiment, self.split, self.config
-
-    @property
     def configuration(self) -> GNNConfig:
-        """What `config` says."""
+        """The configuration that was trained."""
         return GNNConfig(**json.loads(self.config))
 
-    @property
-    def summary(self) -> str:
-        """What is said when it is there."""
-        return (
-            f"{self.family} seed {self.seed}, {self.train:,} molecules, depth {self.depth}: test "
-            f"R² {self.test_r2:.4f}, MAE {self.test_mae:.4f}, {self.seconds:.0f} s"
-        )
 
+def row(experiment: str, study: RecordedStudy, final: Trial) -> Row:
+    """Makes the row of a final.
 
-def table(path: Path = RESULTS) -> Table[Row]:
-    """The table of these rows."""
-    return Table(
-        path, Row, lambda row: (row.experiment, row.train, row.family, row.depth, row.seed)
+    Raises:
+        InputError: If it was not scored, or another version of the code recorded it.
+    """
+    config = made_of(GNNConfig, final.config)
+    test, metrics = scored(study, final, predictions.of_trial), final.reports[-1].metrics
+    return Row(
+        **common_columns(experiment, study, final, config),
+        family=config.family,
+        train=study.params[f"{names.FACTS}train"],
+        depth=config.depth,
+        parameters=parameters(config),
+        validation_r2=round(metrics["validation/r2"], 5),
+        validation_mae=round(metrics["validation/mae"], 5),
+        test_r2=round(float(1 - test.errors().sum() / test.reference().sum()), 5),
+        test_mse=round(float(test.errors().mean(axis=0)), 5),
+        test_mae=round(float(np.abs(test.prediction - test.target).mean(axis=0)), 5),
     )
 
 
-def read_rows(path: Path = RESULTS) -> list[Row]:
-    """The rows so far; none if there is no file."""
-    return table(path).read()
+def parameters(config: GNNConfig) -> int:
+    """Number of trained weights of a configuration."""
+    network = GNN(config, Standardizer(mean=0.0, std=1.0))
+    return sum(weights.numel() for weights in network.parameters())
+
+
+TABLE = ResultTable(
+    file=RESULTS / "gnn.csv",
+    kind=Row,
+    order=lambda row: (row.experiment, row.train, row.family, row.depth, row.seed),
+    studies=("gnn",),
+    experiments={
+        "best": best_of_each_group,
+        **dict.fromkeys(
+            ("presets", "long", "sizes", "full", "depths", "ablations"), every_finalist
+        ),
+    },
+    row=row,
+)
+
+
+def read_rows(file: Path | None = None) -> list[Row]:
+    """The rows of docs/results/gnn.csv, or of another file with the same columns."""
+    return TABLE.read(file)
 
 
 def champion(rows: Iterable[Row]) -> GNNConfig:
-    """Of the configurations that a study found, the one with the highest validation R² over fresh
-    seeds; its seed is the default one.
+    """The configuration, of those that a study found best in each family, with the highest mean
+    validation R² over fresh seeds; its own seed is the default one.
 
     Raises:
-        InputError: If there is none.
+        InputError: If no row is of a best configuration.
     """
     found: dict[GNNConfig, list[float]] = defaultdict(list)
     for row in rows:
         if row.experiment == "best":
             found[replace(row.configuration, seed=GNNConfig.seed)].append(row.validation_r2)
     if not found:
-        raise InputError("no best configurations in the table: run gnn_fits.py best first")
+        raise InputError(
+            "no best configurations in the table: python benchmarks/rows.py gnn best STUDY"
+        )
     return max(found, key=lambda config: mean(found[config]))

@@ -56,10 +56,18 @@ DOCTOR = beginning("python studies/doctor.py")
 REPLAYS = beginning("python studies/replay.py")
 EXPORTS = beginning("python studies/export.py")
 DRY_RUNS = [command for command in COMMANDS if command.endswith(" --dry-run")]
+EXPERIMENTS = [
+    *beginning("python studies/gnn_sweep.py --name qm9-"),
+    *beginning("python studies/world_model_sweep.py --name drives-"),
+    *beginning("python benchmarks/homework_loop.py --name drives-"),
+]
+"""The studies whose finals are rows of docs/results; the champion of drives, which is of a study
+that other pages have too, apart."""
+
 STUDIES = [
     command
     for command in beginning("python studies/")
-    if command not in (*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS)
+    if command not in (*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS, *EXPERIMENTS)
 ]
 ANALYSES = beginning("python analysis/")
 MAKE = beginning("make ")
@@ -80,7 +88,8 @@ AWS = "needs an AWS account; tests/cluster/aws.py does the same in a cloud that 
 ON_PREM = "needs machines of one's own; tests/cluster/on_prem.py does the same with some made up"
 JOB = "takes place on the head of a cluster; tests/cluster/aws.py submits such a job"
 SLURM = "needs a batch system, and is a script of it"
-HOURS = "trains for hours; tests/integration/test_benchmarks_fits.py makes one of the fits"
+HOURS = "trains for hours; unit/test_benchmarks_experiments.py holds what it asks for to the rows"
+ROWS = "needs those studies; integration/test_benchmarks_rows.py makes rows of small ones"
 DRAWN = "writes docs/; the unit tests of benchmarks draw each figure and fill each table"
 
 NOT_EXECUTED: Mapping[str, str] = {
@@ -97,10 +106,11 @@ NOT_EXECUTED: Mapping[str, str] = {
     'cd "$SLURM_SUBMIT_DIR"': SLURM,
     "export TMPDIR=/tmp": SLURM,
     "srun python studies/gnn_sweep.py": SLURM,
-    "python benchmarks/gnn_fits.py": HOURS,
-    "python benchmarks/driving_fits.py": HOURS,
-    "python benchmarks/gnn_figures.py": DRAWN,
-    "python benchmarks/driving_figures.py": DRAWN,
+    "python studies/gnn_sweep.py --name qm9-": HOURS,
+    "python studies/world_model_sweep.py --name drives-": HOURS,
+    "python benchmarks/homework_loop.py": HOURS,
+    "python benchmarks/rows.py": ROWS,
+    "python benchmarks/figures.py": DRAWN,
 }
 """How a command begins that no test executes -> why not."""
 

@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from analysis import loss_curves, r2_table, style
 from analysis.curves import Learning, curve
 from analysis.published import of_dipoles
-from benchmarks import gnn_fits
 from benchmarks.gpu import OURS, molecule_loads
 from benchmarks.inputs import Inputs
 from benchmarks.stock import StockGNN, mirrored, mirrored_space
@@ -216,11 +215,3 @@ def test_benchmarks_beside_pyg_leave_out_what_is_not_made_of_its_layers(
     assert OURS in ways and "PyG's loop" not in ways
     with pytest.raises(InputError, match="toy is not written with PyG's own layers: expected one"):
         StockGNN(GNNConfig(family="toy"), 0.0, 1.0)
-
-
-def test_the_fits_behind_the_documents_include_it() -> None:
-    presets = gnn_fits.presets([1])
-    assert presets[-1].config == GNNConfig(**homework("toy"), seed=1)
-    assert gnn_fits.depths(TOY) == [2, 3, 4]
-    assert gnn_fits.depths(families.FAMILIES[0]) == [2, 3, 4, 6, 8]
-    assert gnn_fits.depths(families.FAMILIES[4]) == [2, 4, 7, 14, 28]

@@ -1,4 +1,4 @@
-"""Figures and tables of docs/results-driving.md; and that the document is true."""
+"""Figures and tables of docs/results-driving.md; and that the page is true."""
 
 import json
 import re
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import document, driving_figures
-from benchmarks.document import fill
-from benchmarks.driving_figures import DOCUMENT, TABLES, TAKEN, ablations, figure_of_ablations
-from benchmarks.driving_results import Row, read_rows
+from benchmarks import driving_figures, figures
+from benchmarks.driving_figures import PAGE, ablations
+from benchmarks.driving_results import TABLE, Row
+from benchmarks.figures import TAKEN
+from datasets.errors import InputError
 from trainables.models.world_model import WorldModelConfig, homework
 
 
@@ -85,31 +86,51 @@ def test_changes_are_told_and_ordered_by_what_they_reach() -> None:
     assert "noise 0.0123" in driving_figures.champion_table(ROWS)
 
 
-@pytest.mark.parametrize("name", TABLES)
+def test_two_configurations_of_one_name_are_told_apart() -> None:
+    rows = [row("best", DEFAULT), row("best", replace(DEFAULT, hidden=256))]
+    assert [name for name, _ in driving_figures.models(rows)] == [
+        "study's champion, 20 epochs: the default",
+        "study's champion, 20 epochs: hidden 256",
+    ]
+
+
+@pytest.mark.parametrize("name", PAGE.tables)
 def test_every_table_fills_its_place(name: str) -> None:
-    filled = fill(f"before\n<!-- table {name} -->\nold\n<!-- end -->\nafter\n", TABLES, ROWS)
+    filled = PAGE.filled(f"before\n<!-- table {name} -->\nold\n<!-- end -->\nafter\n", ROWS)
     assert "old" not in filled and filled.count("|") > 6
-    assert fill(filled, TABLES, ROWS) == filled
+    assert PAGE.filled(filled, ROWS) == filled
 
 
 def test_the_figure_of_changes_is_drawn(tmp_path: Path) -> None:
-    path = document.draw(
-        tmp_path / "changes.png", (6.6, 4.2), lambda figure: figure_of_ablations(ROWS, figure)
-    )
+    path = PAGE.drawings["driving_ablations"].draw(tmp_path / "changes.png", ROWS)
     assert path.stat().st_size > 10_000
 
 
-def test_a_report_that_lacks_figures_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_figures_of_a_report_are_taken_over(tmp_path: Path) -> None:
+    for name in TAKEN:
+        (tmp_path / name).write_text(name)
+    figures.take(tmp_path, images=tmp_path)
+    assert (tmp_path / "driving_film_strip.png").read_text() == "film_strip.png"
+
+
+def test_a_report_that_lacks_figures_is_refused(tmp_path: Path) -> None:
     (tmp_path / TAKEN[0]).touch()
-    assert driving_figures.main(["--report", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "error_against_horizon.png" in said and TAKEN[0] not in said
+    with pytest.raises(InputError, match=r"has no error_against_horizon\.png, film_strip\.png:"):
+        figures.main(["--report", str(tmp_path)])
 
 
-def test_the_document_says_what_the_rows_say() -> None:
-    text = DOCUMENT.read_text()
-    assert fill(text, TABLES, read_rows()) == text
+def test_asking_for_help_draws_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(figures, "PAGES", None)
+    with pytest.raises(SystemExit) as end:
+        figures.main(["--help"])
+    assert end.value.code == 0
+    assert "--report PATH" in capsys.readouterr().out
+
+
+def test_the_page_says_what_the_rows_say() -> None:
+    text = PAGE.file.read_text()
+    assert PAGE.filled(text, TABLE.read()) == text
     for picture in re.findall(r"!\[.+?\]\((.+?)\)", text):
-        assert (DOCUMENT.parent / picture).is_file(), picture
+        assert (PAGE.file.parent / picture).is_file(), picture
