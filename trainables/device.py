@@ -111,7 +111,7 @@ def _context_bytes(device: torch.device) -> int:
 
 
 def card_gib() -> float:
-    """Returns the total memory of the current GPU in GiB, whether in use or free."""
+    """Returns the total memory of the first visible GPU in GiB, whether in use or free."""
     return torch.cuda.mem_get_info()[1] / 2**30
 
 

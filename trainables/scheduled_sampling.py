@@ -12,8 +12,8 @@ from typing import Literal
 Rise = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
 
 DECAY = 5.0
-"""Decay rate of the exponential curve: each fifth of the training shrinks ``exp(-DECAY *
-progress)`` by a factor of e."""
+"""Decay rate of the exponential curve: during each fifth of the training, the distance to its
+asymptote shrinks by a factor of e."""
 
 STEEPNESS = 12.0
 """Steepness of the inverse sigmoid, which is centred at half of the training."""
