@@ -28,7 +28,7 @@ APART = Graphs(
     targets=np.array([-0.5]),
     rows=np.array([1001]),
 )
-"""A molecule of three carbon atoms, of which one is 38 Angstrom or more away from the others."""
+"""A molecule of three carbon atoms, of which one is 38.5 Angstrom or more away from the others."""
 
 
 def with_odd_ones(graphs: Graphs) -> Graphs:

@@ -44,7 +44,7 @@ class GNNConfig(BodyConfig, families=families.FAMILIES):
     distance and bond type."""
 
     cutoff: Annotated[float, FloatDistribution(2.0, 6.0), When("edges", ("distances",))] = 4.0
-    """Largest distance of two atoms that share an edge, in Angstrom."""
+    """Longest distance edge, in Angstrom."""
 
     head: Annotated[Head, CategoricalDistribution(("mean", "dipole"))] = "dipole"
     """Output of the network: the mean over the nodes and a linear layer, or the norm of a dipole
