@@ -30,7 +30,7 @@ def dies() -> NoReturn:
 
 
 def before(owner: Any, name: str, call: int = 1) -> None:
-    """Makes the process die at the start of a function's n-th call.
+    """Makes the process kill itself at the start of a function's n-th call.
 
     Args:
         owner: Module or class that has the function as an attribute.
@@ -41,7 +41,7 @@ def before(owner: Any, name: str, call: int = 1) -> None:
 
 
 def after(owner: Any, name: str, call: int = 1) -> None:
-    """Makes the process die at the end of a function's n-th call.
+    """Makes the process kill itself at the end of a function's n-th call.
 
     Args:
         owner: Module or class that has the function as an attribute.
@@ -69,7 +69,7 @@ def _trap(owner: Any, name: str, call: int, done_first: bool) -> None:
 
 
 def half_a_checkpoint(call: int) -> None:
-    """Makes the process die when half of the n-th checkpoint is in its file."""
+    """Makes the process kill itself when half of the n-th checkpoint is in its file."""
     real, calls = os.fsync, 0
 
     def half(file: int) -> None:
@@ -84,7 +84,7 @@ def half_a_checkpoint(call: int) -> None:
 
 
 def half_a_line_in_the_log(call: int) -> None:
-    """Makes the process die when half of the n-th write to the log is in its file."""
+    """Makes the process kill itself when half of the n-th write to the log is in its file."""
     real, calls = FileLog._write, 0
 
     def write(self: Any, text: bytes) -> None:
@@ -99,7 +99,7 @@ def half_a_line_in_the_log(call: int) -> None:
 
 
 def in_the_middle_of_the_proposal(index: int) -> None:
-    """Makes the process die when two parameters of the trial with this number are drawn."""
+    """Makes the process kill itself when two parameters of the trial `index` are drawn."""
     real = Space.suggest
 
     def suggest(self: Any, trial: Any) -> Any:
@@ -130,7 +130,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "before MLflow closes a trial": lambda: before(mlflow.MlflowClient, "set_terminated", 2),
     "during the final analysis": lambda: None,
 }
-"""Functions that make the process die at a moment, by the name of the moment."""
+"""Functions that make the process kill itself at a moment, by the name of the moment."""
 
 AT_EACH_CHANGE = (
     "while TPE's configuration is drawn",
@@ -145,7 +145,8 @@ that the other moments would find."""
 
 
 def run(moment: str, arguments: Sequence[str]) -> None:
-    """Runs the fake study with the given arguments in this process, which dies at a moment."""
+    """Runs the fake study with the given arguments in this process, which kills itself at the
+    moment."""
     MOMENTS[moment]()
     is_last = moment == "during the final analysis"
     main(replace(FAKE, scorecard=FakeScorecard(lambda _: dies()) if is_last else None), arguments)

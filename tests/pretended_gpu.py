@@ -180,8 +180,8 @@ def _as_cpu(leaf: Any) -> Any:
 def _is_asked_for_by(file: str) -> bool:
     """Returns whether the operation was called in a file with this name.
 
-    torch's gradient clipping moves a number to the device where it already is. On a real GPU this
-    does not wait, but its device, which is queried in C++, is not that of the pretended GPU.
+    torch's gradient clipping (clip_grad.py) moves a number to the device where it already is,
+    which does not wait. It gets that device from C++ code, which does not see the pretended GPU.
     """
     return Path(sys._getframe(3).f_code.co_filename).name == file
 

@@ -58,9 +58,9 @@ class Task(Protocol[Batch]):
         ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Computes metrics on the validation split, by name (``split/metric``).
+        """Computes metrics by name (``split/metric``), without drawing random numbers.
 
-        The study's objective must be among them. No random number may be drawn.
+        The study's objective, on the validation split, must be among them.
         """
         ...
 
@@ -203,14 +203,14 @@ class SupervisedLearner(Generic[Batch]):
         return Snapshot(deepcopy(self.evaluator.state_dict()), training)
 
     def probe(self) -> Probe:
-        """Estimates the duration of an epoch from a few timed steps and an evaluation.
+        """Estimates the duration of an epoch from one timed step and one timed evaluation.
 
         The first step, which is not timed, uses the heaviest batch. A GPU loads kernels at their
-        first call, and a step is captured when the next one is like it; therefore a later step and
-        the second evaluation are timed there.
+        first call, and a step is captured when its batch looks like the previous one; therefore a
+        later step and, on a GPU, the second evaluation are timed.
         """
         self.model.train()
-        float(self._step(self.task.heaviest_batch()))  # waits for a GPU
+        float(self._step(self.task.heaviest_batch()))  # float() waits for the GPU
         moments = [time.perf_counter()]
         steps = 4 if self.device.type == "cuda" else 2
         passes = (self.task.training_batches(self.order, 1) for _ in range(steps))

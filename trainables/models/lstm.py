@@ -103,7 +103,7 @@ class LSTM(nn.Module):
         from_inputs = functional.linear(inputs, weight_ih, bias_ih + bias_hh).split(list(sizes))
         outputs, ended = [], []
         for gates, size in zip(from_inputs, sizes, strict=True):
-            if size < len(hidden):  # the shorter sequences end; they come last
+            if size < len(hidden):  # shorter sequences, which are the last rows, have ended
                 ended.append((hidden[size:], cell[size:]))
                 hidden, cell = hidden[:size], cell[:size]
             gates = torch.addmm(gates, hidden, weight_hh.t())

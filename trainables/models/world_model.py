@@ -76,11 +76,12 @@ class WorldModelConfig(FitConfig):
     only some of them are)."""
 
     context: int = 4
-    """Number of the first of these steps, which warm up the LSTM's state and are not scored."""
+    """Number of steps at the beginning of a training window that warm up the LSTM's state and are
+    not scored; less than sequence_length, which includes them."""
 
     free_steps: Annotated[int, IntDistribution(0, 32)] = 20
-    """Number of further steps that are fed with the model's own predictions and scored, too: the
-    multi-step loss."""
+    """Number of steps at the end of a training window that are fed with the model's own
+    predictions and scored, too: the multi-step loss."""
 
     weighting: Annotated[Weighting, CategoricalDistribution(get_args(Weighting))] = "freeze"
     """Weighting of the steps in the loss: equal, or freeze, which divides each step's error by
