@@ -21,8 +21,8 @@ NO_ROOM = (
     "STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_NOT_INITIALIZED",
 )
-"""Phrases that identify errors as out of memory which torch raises as plain `RuntimeError`: from
-the CPU's allocator, a CUDA context on a full GPU, or one of CUDA's libraries."""
+"""Phrases that identify an out-of-memory error for which torch has no exception type of its own:
+from the CPU's allocator, from a CUDA context on a full GPU, or from one of CUDA's libraries."""
 
 LEAST_CONTEXT, MOST_CONTEXT = 2**28, 2**30
 """Bounds, in bytes, of the GPU memory that a process uses besides its tensors: the CUDA context,

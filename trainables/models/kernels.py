@@ -7,8 +7,8 @@ are in `trainables.models.neighbours`.
 
 Edges e from ``offsets[i]`` to ``offsets[i + 1] - 1`` have node i as their source; each has the
 target ``target[e]``, belongs to pair ``pair[e]`` and has the opposite edge ``reverse[e]``. Shapes:
-nodes N, edges E, pairs P = E / 2, heads H, width W. Functions return nothing; they write their
-results to their last arguments.
+nodes N, edges E, pairs P = E / 2, heads H, width W. The public functions return nothing; they
+write their results to their last arguments.
 """
 
 import numpy as np
