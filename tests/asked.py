@@ -1,4 +1,4 @@
-"""The fake study, asked in a folder, and what stands in its log and in MLflow."""
+"""Runs the fake study in a folder and reads the results from its log and from MLflow."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,40 +18,48 @@ Ask = Callable[..., int]
 
 
 def ask_in(folder: Path, *arguments: str) -> int:
-    """Asks the fake study, under the name s, with everything in a folder."""
+    """Runs the fake study under the name ``s``, with runs and data in a folder.
+
+    Args:
+        folder: Folder for runs and data.
+        arguments: Further command-line arguments.
+
+    Returns:
+        The exit code.
+    """
     where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]
     return main(FAKE, [*where, "--name", "s", *arguments])
 
 
 def log_file(folder: Path) -> Path:
-    """The study's log."""
+    """Returns the path of the study's log."""
     return folder / "runs" / "s" / "log.jsonl"
 
 
 def state_in_log(folder: Path) -> StudyState:
-    """What the study has come to."""
+    """Reads the study's log and returns the state of the study."""
     return fold(FileLog(log_file(folder)).read())
 
 
 def trials_in_log(folder: Path) -> tuple[Trial, ...]:
-    """All trials, finals too, by number."""
+    """Returns all trials in the log, finals included, sorted by number."""
     return state_in_log(folder).trials()
 
 
 def searched_in_log(folder: Path) -> tuple[Trial, ...]:
-    """The trials of the search, in the order of their proposal."""
+    """Returns the trials of the search in the log, in the order in which they were proposed."""
     return state_in_log(folder).search()
 
 
 def score_of(trial: Trial) -> float:
-    """The objective of a trial that reported any."""
+    """Returns the objective of a trial that has reported it."""
     value = trial.value("validation/score")
     assert value is not None
     return value
 
 
 def runs_in_mlflow(folder: Path) -> dict[int, Run]:
-    """Trial number -> run; the parent stands under -1."""
+    """Returns the study's MLflow runs by trial number; the parent run has the key -1."""
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("s")
     assert experiment is not None
@@ -60,18 +68,19 @@ def runs_in_mlflow(folder: Path) -> dict[int, Run]:
 
 
 def said_in_mlflow(folder: Path) -> str:
-    """What the study's page opens on."""
+    """Returns the description of the study's parent run in MLflow."""
     return runs_in_mlflow(folder)[-1].data.tags["mlflow.note.content"]
 
 
 def epochs_in_mlflow(folder: Path, run: Run, metric: str) -> list[int]:
-    """The epochs of a run, as often as they are there."""
+    """Returns the epochs at which MLflow has a metric of a run, duplicates included."""
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
     return [point.step for point in client.get_metric_history(run.info.run_id, metric)]
 
 
 def stopping_when(condition: Callable[[StudyState], bool]) -> Callable[[Agenda], bool]:
-    """`Agenda.should_stop` of a session whose time is up at a certain moment."""
+    """Makes an `Agenda.should_stop` that ends the session as soon as the state meets a condition,
+    as if its time budget were used up."""
 
     def should_stop(agenda: Agenda) -> bool:
         if condition(agenda.state):
@@ -82,7 +91,7 @@ def stopping_when(condition: Callable[[StudyState], bool]) -> Callable[[Agenda],
 
 
 def has_epochs(number: int, epochs: int) -> Callable[[StudyState], bool]:
-    """Whether a trial has done so many epochs, as a condition of `stopping_when`."""
+    """Makes a condition for `stopping_when`: a trial has at least the given number of epochs."""
 
     def condition(state: StudyState) -> bool:
         trial = state.known(number)

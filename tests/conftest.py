@@ -1,7 +1,8 @@
 """Fixtures that several test files share.
 
-What is dear is made once a run and copied, also where several processes share the run: an empty
-database of MLflow's, generated molecules, two studies that were really trained, and one Ray.
+Expensive resources are made once for a test run, also if several processes share it: an empty
+MLflow database, generated molecules, two trained studies, and one Ray. Tests that change one work
+on a copy.
 """
 
 import os
@@ -33,8 +34,12 @@ INTEGRATION, ACCEPTANCE = TESTS / "integration", TESTS / "acceptance"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives all tests of Ray to one process, and first, since they take longest together; then
-    those of a file to one, for the sake of what they share; unit tests are dealt out singly."""
+    """Distributes the tests over the processes of pytest-xdist, and sorts them.
+
+    All tests that use Ray run in one process and first, because together they take longest. Then
+    come integration and acceptance tests, where each file runs in one process because its tests
+    share fixtures. Unit tests are distributed one by one.
+    """
     for item in items:
         if item.path.parent == ACCEPTANCE:
             item.add_marker(pytest.mark.acceptance)
@@ -48,13 +53,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _without_finals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A study ends with its search unless a test says otherwise."""
+    """Switches finals off by default, so that a study ends with its search."""
     monkeypatch.setenv("ORRERY_FINALISTS", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """The models here are too small for threads to help, and the sums must not depend on them."""
+    """Limits torch to one thread: the models are too small for more, and sums depend on it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,14 +68,15 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of a test run share."""
+    """Returns a folder that all processes of a test run share."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _new_databases_are_copies(run_folder: Path) -> Iterator[None]:
-    """MLflow takes seconds to make an empty database, by the migrations of all its versions."""
+    """Copies new MLflow databases from a template, because creating one takes seconds: MLflow runs
+    the migrations of all its versions."""
     template, make = run_folder / "mlflow.db", mlflow_store.make_database
 
     def copy(file: Path) -> None:
@@ -85,7 +91,7 @@ def _new_databases_are_copies(run_folder: Path) -> Iterator[None]:
 
 
 class _Forgetful(OrderedDict[str, Any]):
-    """Keeps nothing."""
+    """A cache that stores nothing."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         del key, value
@@ -93,7 +99,8 @@ class _Forgetful(OrderedDict[str, Any]):
 
 @pytest.fixture(scope="session", autouse=True)
 def _files_of_a_copied_run_are_those_of_the_copy() -> Iterator[None]:
-    """MLflow remembers where the files of a run are by the run's id alone, which copies share."""
+    """Disables MLflow's cache of artifact locations, whose key is the run's id: copies of a run
+    have the same id."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlflow_utils, "_artifact_repos_cache", _Forgetful())
         yield
@@ -101,8 +108,8 @@ def _files_of_a_copied_run_are_those_of_the_copy() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def one_ray(run_folder: Path) -> Iterator[None]:
-    """The one Ray of a test run; its workers import `fake_study` by the path that they inherit."""
-    (run_folder / "ray").touch(exist_ok=False)  # what a second process with tests of Ray stops at
+    """Starts the only Ray of a test run; its workers find `fake_study` by the inherited path."""
+    (run_folder / "ray").touch(exist_ok=False)  # fails in a second process that has tests of Ray
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(TESTS))
         cluster.start()
@@ -118,14 +125,14 @@ def _ray_where_it_is_marked(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
-    """Asks the fake study, under the name s, with everything in a folder of the test."""
+    """Returns `ask_in` for a folder of the test, which runs the fake study there."""
     return partial(ask_in, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def stopped_early(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Path:
-    """Where Ray has run the fake study, of which it stopped trials early, with finals: to be read
-    only."""
+    """Runs the fake study on Ray, with early stopping and finals; returns its folder, which tests
+    may only read."""
     del one_ray
     folder = tmp_path_factory.mktemp("early")
     drawn = ("--ending", "good", "bad", "--sampler", "random", "--trials", "12", "--epochs", "10")
@@ -136,26 +143,28 @@ def stopped_early(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Pa
 
 @pytest.fixture(scope="session")
 def cache(run_folder: Path) -> Path:
-    """A folder of generated tables and graphs, shared by all tests that do not count its files."""
+    """Returns a folder of generated tables and graphs, shared by all tests that do not count its
+    files."""
     return run_folder / "data"
 
 
 @pytest.fixture(scope="session")
 def molecules(cache: Path) -> MoleculeSet:
-    """120 generated molecules, split 96 / 12 / 12."""
+    """Generates 120 molecules, split into 96 / 12 / 12 to train, validate and test."""
     return open_molecules(MoleculeOptions(molecules=120), seed=0, cache=cache)
 
 
 @pytest.fixture(scope="session")
 def molecule_rows(molecules: MoleculeSet, cache: Path) -> pa.Table:
-    """The table that `molecules` came from; none of its rows was left out."""
+    """Returns the table from which `molecules` was made; none of its rows was left out."""
     assert molecules.dropped == 0
     return read_table(next(cache.glob("gfn2-120-*.parquet")))
 
 
 @pytest.fixture(scope="session")
 def qm9_path() -> Path:
-    """The molecule table of QM9, which is no part of the repository."""
+    """Returns the path of QM9's molecule table, or skips the test if the file is missing; it is
+    not part of the repository."""
     if not QM9.is_file():
         pytest.skip(f"needs QM9 as a molecule table: no file {os.path.relpath(QM9)}")
     return QM9
@@ -163,19 +172,23 @@ def qm9_path() -> Path:
 
 @pytest.fixture(scope="session")
 def trained(run_folder: Path, cache: Path) -> Path:
-    """The runs folder of the studies of `trained_studies`: to be read and copied only."""
+    """Trains the studies of `trained_studies` once; returns their runs folder, which tests may
+    only read or copy."""
     return trained_studies.train_once(run_folder / "trained", cache)
 
 
 @pytest.fixture(scope="module")
 def trained_copy(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of it, for a test file to write into."""
+    """Copies the runs folder of `trained` for a test file, which may change the copy."""
     return trained_studies.copy(trained, tmp_path_factory.mktemp("copy") / "runs")
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """The address of an S3 in this process; one for all, as clients of S3 are kept by address."""
+    """Starts an S3 server in this process and returns its address.
+
+    All tests share one server, because S3 clients are cached by address.
+    """
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -187,7 +200,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def s3_environment(s3_server: str) -> Iterator[None]:
-    """Leads every client of S3 there."""
+    """Sets the environment variables that make S3 clients use `s3_server`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", s3_server)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")

@@ -1,5 +1,7 @@
-"""What the contracts of every family compare, and where: on the CPU, on a pretended GPU, and on a
-real one where there is one."""
+"""Helpers of the contract tests of model families.
+
+The contracts run on the CPU, on a pretended GPU and, if the machine has one, on a real GPU.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,24 +24,25 @@ from trainables.learner import Snapshot
 from trainables.parameter import Parameter
 
 SomeGPU = Callable[[], AbstractContextManager[PretendedGPU | RealGPU]]
-"""Opens a GPU for a test."""
+"""Function that makes a context manager which sets up a pretended or real GPU for a test."""
 
 _device = CPU
 _real = False
 
 
 def here() -> torch.device:
-    """Where the test that runs now trains."""
+    """Returns the device on which the current test trains."""
     return _device
 
 
 def on_a_real_gpu() -> bool:
-    """Whether that is one."""
+    """Returns whether the current test trains on a real GPU."""
     return _real
 
 
 def some_gpu(monkeypatch: pytest.MonkeyPatch, *, real: bool) -> SomeGPU:
-    """A pretended GPU or a real one; skips the test where there is none of that kind."""
+    """Returns the function that sets up a pretended or a real GPU; skips the test if a real one is
+    wanted but missing."""
     if not real:
         return partial(pretended_gpu, monkeypatch)
     skip_without_one()
@@ -48,7 +51,8 @@ def some_gpu(monkeypatch: pytest.MonkeyPatch, *, real: bool) -> SomeGPU:
 
 @contextmanager
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch, *, real: bool = False) -> Iterator[None]:
-    """Has everything trained on a GPU, where nothing may mix both devices."""
+    """Makes the current test train on a GPU, and checks at the end that no operation mixed tensors
+    of both devices."""
     global _device, _real
     with some_gpu(monkeypatch, real=real)() as gpu:
         _device, _real = GPU, real
@@ -62,11 +66,12 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch, *, real: bool = False) -> Iterator
 def waits_of_a_step(
     make_task: TaskFactory, config: FitConfig, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """The places where the processor waits for a GPU in a training step, cutting its batch
-    included; what is done once an epoch, or once a fit, is not.
+    """Returns the lines at which the processor waits for the GPU during one training step.
+
+    Making the batch is part of the step; work done once an epoch or once a fit is not.
 
     Raises:
-        AssertionError: If something mixes both devices.
+        AssertionError: If an operation mixes tensors of both devices.
     """
     with some_gpu(monkeypatch, real=_real)() as gpu:
         task = make_task(config, GPU)
@@ -84,7 +89,8 @@ def waits_of_a_step(
 
 BY_A_CLOCK = ("train/seconds",)
 STATED = ("train/seconds", "train/learning_rate")
-"""Metrics that differ by themselves where nothing that was learned differs."""
+"""Metrics that may differ although the fits are equal: measured times, and values that follow
+from the configuration alone."""
 
 
 def metrics(epoch: Epoch, without: tuple[str, ...] = BY_A_CLOCK) -> dict[str, float]:
@@ -96,13 +102,13 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save(folder: Path, epoch: Epoch, config: FitConfig) -> None:
-    """Saves what a trial saves after an epoch."""
+    """Writes the checkpoint of a trial after an epoch into a folder."""
     rows = [{"epoch": number} for number in range(1, epoch.number + 1)]
     checkpoint.save(folder, checkpoint.state_of(epoch.snapshot(), asdict(config), rows))
 
 
 def where_it_was_left(folder: Path) -> dict[str, Any]:
-    """What `fit` is told to go on from there."""
+    """Loads a checkpoint and returns the arguments with which `fit` resumes from it."""
     state = checkpoint.load(folder)
     return {"done": state["epoch"], "snapshot": Snapshot(state["model"], state["training"])}
 
@@ -114,7 +120,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 def tried(parameter: Parameter) -> tuple[Any, ...]:
-    """All choices, or both ends of a range."""
+    """Returns the values of a parameter to test: all choices, or both ends of a range."""
     match parameter.distribution:
         case CategoricalDistribution(choices=choices):
             return choices

@@ -1,4 +1,4 @@
-"""A driver that is killed at a named moment, in a process of its own."""
+"""Runs the fake study in a separate process whose driver is killed at a chosen moment."""
 
 import multiprocessing
 import os
@@ -31,12 +31,24 @@ def dies() -> NoReturn:
 
 
 def before(owner: Any, name: str, call: int = 1) -> None:
-    """Dies when a function is called for the so-manieth time."""
+    """Makes the process kill itself at the start of a function's n-th call.
+
+    Args:
+        owner: Module or class that has the function as an attribute.
+        name: Name of the function.
+        call: Number n of the call, counted from 1.
+    """
     _trap(owner, name, call, done_first=False)
 
 
 def after(owner: Any, name: str, call: int = 1) -> None:
-    """Dies when that call has done its work."""
+    """Makes the process kill itself at the end of a function's n-th call.
+
+    Args:
+        owner: Module or class that has the function as an attribute.
+        name: Name of the function.
+        call: Number n of the call, counted from 1.
+    """
     _trap(owner, name, call, done_first=True)
 
 
@@ -58,7 +70,7 @@ def _trap(owner: Any, name: str, call: int, done_first: bool) -> None:
 
 
 def half_a_checkpoint(call: int) -> None:
-    """Dies when half of a state is in the file."""
+    """Makes the process kill itself when half of the n-th checkpoint is in its file."""
     real, calls = os.fsync, 0
 
     def half(file: int) -> None:
@@ -73,7 +85,7 @@ def half_a_checkpoint(call: int) -> None:
 
 
 def half_a_line_in_the_log(call: int) -> None:
-    """Dies when half of a line is in the log."""
+    """Makes the process kill itself when half of the n-th write to the log is in its file."""
     real, calls = FileLog._write, 0
 
     def write(self: Any, text: bytes) -> None:
@@ -88,7 +100,7 @@ def half_a_line_in_the_log(call: int) -> None:
 
 
 def in_the_middle_of_the_proposal(index: int) -> None:
-    """Dies when two parameters of a trial are drawn."""
+    """Makes the process kill itself when two parameters of the trial `index` are drawn."""
     real = Space.suggest
 
     def suggest(self: Any, trial: Any) -> Any:
@@ -119,7 +131,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "before MLflow closes a trial": lambda: before(mlflow.MlflowClient, "set_terminated", 2),
     "during the final analysis": lambda: None,
 }
-"""Name of a moment -> sets the trap."""
+"""Functions that make the process kill itself at a moment, by the name of the moment."""
 
 AT_EACH_CHANGE = (
     "while TPE's configuration is drawn",
@@ -129,28 +141,33 @@ AT_EACH_CHANGE = (
     "while MLflow begins a trial",
     "while MLflow is written",
 )
-"""One moment in each of what is written: what the others would find, too, for the most part."""
+"""Moments to test at each change: one for each file that is written. They find most of the errors
+that the other moments would find."""
 
 
 def run(moment: str, arguments: Sequence[str]) -> None:
-    """Asks the fake study, and dies."""
+    """Runs the fake study with the given arguments in this process, which kills itself at the
+    moment."""
     MOMENTS[moment]()
     is_last = moment == "during the final analysis"
     main(replace(FAKE, scorecard=FakeScorecard(lambda _: dies()) if is_last else None), arguments)
 
 
 def killed(moment: str, arguments: Sequence[str]) -> bool:
-    """Whether the driver was killed at that moment; False if it never came to it."""
+    """Runs the fake study in a separate process; returns whether it was killed at the moment.
+
+    False means that the study ended without reaching the moment.
+    """
     return killed_in(run, moment, list(arguments))
 
 
 def killed_in(target: Callable[..., None], *arguments: Any) -> bool:
-    """Whether a process of its own, in which a function is called, was killed."""
+    """Calls a function in a separate process; returns whether that process was killed."""
     clean = multiprocessing.get_context("forkserver")
     clean.set_forkserver_preload(["warm", "crashing"])
     process = clean.Process(target=target, args=arguments)
     with pytest.MonkeyPatch.context() as patch:
-        # Where the server that the process is forked from finds what it loads beforehand.
+        # The fork server imports its preloaded modules from this path.
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         process.start()
     process.join()

@@ -1,4 +1,4 @@
-"""Scores and shows the fake study: for the tests of how a study ends."""
+"""A scorecard of the fake study, for tests of the end of a study."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from record.recorded_study import RecordedStudy
 from record.trial import Trial
 
 TOSSES = 8
-"""Units of the test split."""
+"""Number of units in the test split."""
 
 
 def a_card(study: RecordedStudy) -> Iterable[Card]:
-    """Shows how many trials there are."""
+    """Yields one card, a table with the number of trials."""
     table = pd.DataFrame({"trials": [len(study.trials)]})
     yield Card("tosses", "tosses", "planted: the card of the tosses", table)
 
 
 @dataclass(frozen=True)
 class FakeScorecard(Scorecard):
-    """Scores a trial by its level, on tosses.
+    """A scorecard that computes a trial's errors on invented units, tosses, from its level.
 
     Attributes:
-        show: Makes the cards.
+        show: Function that makes the cards of a study.
     """
 
     show: Callable[[RecordedStudy], Iterable[Card]] = a_card

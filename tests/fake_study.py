@@ -1,4 +1,4 @@
-"""A study whose trials take milliseconds and end as they are told: for the tests of the engine."""
+"""A study for tests of the engine: trials take milliseconds and end as they are configured to."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,10 @@ from trainables.fit import SupervisedProblem
 
 @dataclass(frozen=True)
 class FakeOptions:
-    """What it learns from."""
+    """Data options of the fake study."""
 
     dataset: str = "nothing"
-    """Goes into the digest."""
+    """Name of the data set, which is part of the digest."""
 
 
 def open_fake(options: FakeOptions, *arguments: Any) -> SupervisedProblem:

@@ -1,4 +1,7 @@
-"""The trials of the fake study: all that a worker of Ray's imports, to be there soon."""
+"""The configuration and the task of the fake study.
+
+Ray workers import only this module, to start fast.
+"""
 
 import os
 import sys
@@ -30,23 +33,24 @@ Ending = Literal[
 
 @dataclass(frozen=True)
 class FakeConfig(FitConfig):
-    """What is searched."""
+    """Hyperparameters of the fake study."""
 
     ending: Annotated[Ending, CategoricalDistribution(get_args(Ending))] = "good"
-    """How the trial ends."""
+    """Ending of the trial."""
 
     level: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.5
-    """What a good trial reaches."""
+    """Approximate score that a good trial reaches."""
 
     slope: Annotated[float, FloatDistribution(0.0, 1.0), When("ending", ("bad",))] = 0.5
-    """Means nothing."""
+    """Parameter without effect."""
 
     seconds: float = 0.0
-    """Of each epoch."""
+    """Duration of each epoch, in seconds."""
 
     marker: str = ""
-    """A file that stands for the world: a crowded trial finds memory the second time, when the
-    file is there; in trouble is one for as long as it is there."""
+    """File that stands for the state of the machine. A trial with the ending ``crowded`` creates
+    it and runs out of memory if it does not exist; one with ``system_error`` raises an OSError
+    with the error number in the file for as long as it exists."""
 
     @property
     def title(self) -> str:
@@ -54,7 +58,7 @@ class FakeConfig(FitConfig):
 
 
 class FakeTask:
-    """Epoch 1 is fine; then the trial ends as its configuration says."""
+    """A task whose first epoch succeeds, after which the trial ends as its configuration says."""
 
     def __init__(self, config: FakeConfig, device: torch.device) -> None:
         self.config = config

@@ -1,6 +1,7 @@
-"""What every family of graph neural networks promises, one function a promise.
+"""The contracts that every family of graph neural networks must fulfil, one function each.
 
-Each takes a configuration of the family and raises an AssertionError where the family breaks it.
+Each contract takes a family or a configuration of it, and raises an AssertionError if the family
+violates the contract.
 """
 
 from collections.abc import Iterator
@@ -42,29 +43,31 @@ SET_ONLY: dict[str, tuple[Any, ...]] = {
     "hybridization": (True, False),
     "raw_positions": (False, True),
 }
-"""Fields that are never searched, each with values that must matter."""
+"""Fields that are never searched, with values that must lead to different fits."""
 
 
 def small(family: str, **changes: Any) -> GNNConfig:
-    """The defaults of a family at a size that trains in milliseconds."""
+    """Makes a family's default configuration at a size that trains in milliseconds."""
     return replace(
         GNNConfig(family=family), **{"width": 8, "batch_size": 32, "epochs": 1, **changes}
     )
 
 
 def epochs_of(config: GNNConfig, data: MoleculeSet, **kwargs: Any) -> Iterator[Epoch]:
-    """Trains where the test that runs now does."""
+    """Trains a configuration on the device of the current test and yields its epochs."""
     return fit(MoleculeTask(data, config, here()), config, here(), **kwargs)
 
 
 # --- Every field changes the fit ----------------------------------------------------------------
 
 OUTCOMES: dict[tuple[GNNConfig, torch.device, bool], list[dict[str, float]]] = {}
-"""What is the same each time, as other tests show, is trained once."""
+"""Cache of `outcome` by configuration, device and whether the GPU is real; other tests show that
+fits are deterministic."""
 
 
 def outcome(config: GNNConfig, data: MoleculeSet) -> list[dict[str, float]]:
-    """What was learned in each epoch, apart from what the configuration states itself."""
+    """Trains a configuration and returns the metrics of each epoch, without measured times and
+    values that follow from the configuration alone."""
     key = config, here(), on_a_real_gpu()
     if key not in OUTCOMES:
         OUTCOMES[key] = [metrics(epoch, STATED) for epoch in epochs_of(config, data)]
@@ -72,7 +75,7 @@ def outcome(config: GNNConfig, data: MoleculeSet) -> list[dict[str, float]]:
 
 
 def values_that_matter(family: str) -> dict[str, tuple[Any, ...]]:
-    """Each field that a family has, with values that must lead to different fits."""
+    """Returns the fields that apply to a family, with values that must lead to different fits."""
     searched = {
         parameter.field: tried(parameter)
         for parameter in parameters_of(GNNConfig)
@@ -82,7 +85,7 @@ def values_that_matter(family: str) -> dict[str, tuple[Any, ...]]:
 
 
 def changes_the_fit(family: str, field: str, values: tuple[Any, ...], data: MoleculeSet) -> None:
-    """Any two values of a field lead to different fits."""
+    """Checks that any two values of a field lead to different fits."""
     outcomes = {
         value: outcome(small(family, **{field: value}), data) for value in dict.fromkeys(values)
     }
@@ -95,7 +98,7 @@ def changes_the_fit(family: str, field: str, values: tuple[Any, ...], data: Mole
 
 
 def repeats_itself(family: str, data: MoleculeSet) -> None:
-    """The same seed gives bit-identical epochs."""
+    """Checks that the same seed gives bit-identical epochs."""
     config = small(family, dropout=0.2, normalization="batch", epochs=2)
     first, again = (
         [(metrics(e), weights(e.model)) for e in epochs_of(config, data)] for _ in range(2)
@@ -106,8 +109,10 @@ def repeats_itself(family: str, data: MoleculeSet) -> None:
 
 
 def learns_by_heart(family: str, edges: str, head: str, data: MoleculeSet) -> None:
-    """Eight molecules are learned: predicting their mean has a loss of 1. Measured after 120
-    epochs: 0.00001 to 0.018."""
+    """Checks that a family overfits eight molecules.
+
+    Predicting their mean has a loss of 1. Losses measured after 120 epochs: 0.00001 to 0.018.
+    """
     few = Split(np.arange(8), np.arange(8), np.arange(8))
     config = small(
         family, edges=edges, head=head, width=16, learning_rate=1e-2, batch_size=8, epochs=120
@@ -120,19 +125,25 @@ def learns_by_heart(family: str, edges: str, head: str, data: MoleculeSet) -> No
 
 
 def close(found: Tensor, expected: Tensor) -> None:
-    """Measured in 64 bits to agree to 1e-13; 1e-9 is far above rounding and far below any term
-    that were left out."""
+    """Checks that two float64 tensors are equal up to rounding.
+
+    Measured differences are below 1e-13. The tolerance of 1e-9 is far above rounding and far below
+    the effect of any missing term.
+    """
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def doubled(batch: Batch) -> Batch:
-    """A batch in 64 bits, where sums in another order agree to 1e-9."""
+    """Converts a batch to float64, in which sums in different orders agree to 1e-9."""
     of = ("node_features", "positions", "targets")
     return replace(batch, **{name: getattr(batch, name).double() for name in of})
 
 
 def predicted(config: GNNConfig, graphs: Graphs, chosen: list[int] = SOME) -> Tensor:
-    """In 64 bits, with the pairs found anew at the positions as they are."""
+    """Predicts the chosen graphs in float64 with an untrained network.
+
+    Pairs within the cutoff are computed from the positions of the given graphs.
+    """
     torch.manual_seed(0)
     model = GNN(config, Standardizer(mean=0.0, std=1.0)).eval().double()
     store = GraphStore(graphs, CPU, config.pair_cutoff)
@@ -140,18 +151,18 @@ def predicted(config: GNNConfig, graphs: Graphs, chosen: list[int] = SOME) -> Te
 
 
 def rotation(seed: int = 0) -> np.ndarray:
-    """A proper rotation, drawn at random."""
+    """Draws a random rotation matrix without reflection, (3, 3)."""
     q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     return q * np.sign(np.linalg.det(q))
 
 
 def moved(graphs: Graphs, matrix: np.ndarray, shift=(0.0, 0.0, 0.0)) -> Graphs:
-    """All molecules turned and moved alike, in 64 bits."""
+    """Transforms all positions by a matrix and a shift in Angstrom, in float64."""
     return replace(graphs, positions=graphs.positions.astype(np.float64) @ matrix + shift)
 
 
 def reordered(graphs: Graphs, seed: int = 0) -> Graphs:
-    """The atoms of each molecule in another order, and its edges in that which follows."""
+    """Permutes the atoms of each molecule at random, and sorts its edges again."""
     generator = np.random.default_rng(seed)
     nodes, edges = np.arange(len(graphs.positions)), np.arange(len(graphs.edge_types))
     edge_index = graphs.edge_index.copy()
@@ -181,22 +192,25 @@ MOVES = {
 
 
 def is_invariant(config: GNNConfig, move: str, data: MoleculeSet) -> None:
-    """A molecule that is turned, mirrored, shifted or renumbered is predicted as before."""
+    """Checks that predictions do not change if all molecules are moved by one of `MOVES`."""
     expected = predicted(config, data.graphs)
     close(predicted(config, MOVES[move](data.graphs)), expected)
-    assert expected.std() > 1e-3  # else there were nothing to vary
+    assert expected.std() > 1e-3  # constant predictions would be invariant, too
 
 
 def predicts_one_by_one(config: GNNConfig, data: MoleculeSet) -> None:
-    """A batch is predicted as its molecules alone; only the order of the sums differs."""
+    """Checks that a batch is predicted like its molecules one by one, up to rounding."""
     chosen = [3, 119, 0, 3]
     alone = [predicted(config, data.graphs, [one]) for one in chosen]
     close(predicted(config, data.graphs, chosen), torch.cat(alone))
 
 
 def passed(config: GNNConfig, store: Store, chosen: Tensor) -> dict[str, Tensor | None]:
-    """All that comes of a pass in training and one after it, by name: predictions, gradients,
-    running statistics."""
+    """Runs a training pass and an evaluation pass of an untrained network in float64.
+
+    Returns:
+        Predictions of both passes, gradients, parameters and running statistics, by name.
+    """
     torch.manual_seed(0)
     model = GNN(config, Standardizer(mean=3.0, std=0.5)).double()
     batch = doubled(store.select(chosen))
@@ -208,8 +222,10 @@ def passed(config: GNNConfig, store: Store, chosen: Tensor) -> dict[str, Tensor 
 
 
 def is_the_same_filled_up(config: GNNConfig, data: MoleculeSet) -> None:
-    """Molecules filled up to one size teach and are predicted as listed ones: several sizes, a
-    lone atom and an atom without neighbours among them."""
+    """Checks that padded batches give the same predictions and gradients as edge lists.
+
+    The molecules have several sizes; among them are a single atom and an atom without neighbours.
+    """
     graphs, chosen = with_odd_ones(data.graphs), torch.tensor([3, 120, 119, 0, 121, 3, 50])
     found = passed(config, DenseStore(graphs, CPU, config.pair_cutoff), chosen)
     expected = passed(config, GraphStore(graphs, CPU, config.pair_cutoff), chosen)

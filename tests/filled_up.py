@@ -1,4 +1,4 @@
-"""A batch with listed edges as one of graphs of one size, made by the obvious way."""
+"""Converts a batch with edge lists to a padded batch by a simple reference implementation."""
 
 from dataclasses import dataclass
 
@@ -12,26 +12,29 @@ from trainables.models.neighbours import Neighbours
 
 @dataclass(frozen=True)
 class FilledUp:
-    """What belongs to nodes and pairs of `listed`, in the order of a batch that is filled up.
+    """Rearranges values of the nodes and pairs of a batch with edge lists for a padded batch.
 
-    Where no node is and where no edge is, there are numbers that would show in any sum.
+    Padding rows and pairs without an edge get values that would be noticed in any sum.
+
+    Attributes:
+        listed: Adjacency of the batch with edge lists.
     """
 
     listed: Neighbours
 
     @property
     def places(self) -> Tensor:
-        """Of each node in its graph."""
+        """Index of each node within its graph, (N,) int64."""
         return torch.cat([torch.arange(n) for n in self.listed.batch.graph.bincount().tolist()])
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Graphs, and atoms of the largest."""
+        """Number of graphs, and number of atoms of the largest graph."""
         return self.listed.batch.size, int(self.places.max()) + 1
 
     @property
     def rows(self) -> Tensor:
-        """Of each node."""
+        """Row of each node in the padded batch, (N,) int64."""
         return self.listed.batch.graph * self.shape[1] + self.places
 
     @property

@@ -1,4 +1,4 @@
-"""A login before a server, as companies put one before MLflow; over TLS if asked to."""
+"""A proxy that requires a login, like those that protect MLflow servers, optionally with TLS."""
 
 import base64
 import http.client
@@ -12,10 +12,10 @@ from pathlib import Path
 
 USER, PASSWORD, TOKEN = "me", "s3cret", "t0ken-s3cret"
 OTHER = "other"
-"""Who is known, with the same password, and not allowed in."""
+"""User with a valid password who is not authorised."""
 
 HOP = ("host", "connection", "transfer-encoding", "content-length")
-"""Headers of one connection, which are not handed on."""
+"""Headers that concern one connection only and are not forwarded."""
 
 
 def basic(user: str) -> str:
@@ -23,7 +23,7 @@ def basic(user: str) -> str:
 
 
 class _Gate(BaseHTTPRequestHandler):
-    """Asks for a login, then asks the server behind."""
+    """Checks the login of a request, then forwards it to the server behind the proxy."""
 
     behind = 0
 
@@ -53,14 +53,19 @@ class _Gate(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+        """Suppresses the log output of the base class."""
 
 
 @contextmanager
 def answering(
     handler: type[BaseHTTPRequestHandler], certificate: Path | None = None
 ) -> Iterator[str]:
-    """A server on this machine; yields HOST:PORT."""
+    """Runs an HTTP server on this machine and yields its HOST:PORT.
+
+    Args:
+        handler: Class that answers the requests.
+        certificate: PEM file with certificate and key for TLS; None: plain HTTP.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -78,13 +83,22 @@ def answering(
 
 @contextmanager
 def gate(behind: int, certificate: Path | None = None) -> Iterator[str]:
-    """A login before a server on a port of this machine; yields HOST:PORT."""
+    """Runs a proxy with a login in front of a local server and yields its HOST:PORT.
+
+    Args:
+        behind: Port of the server behind the proxy.
+        certificate: PEM file with certificate and key for TLS; None: plain HTTP.
+    """
     with answering(type("Gate", (_Gate,), {"behind": behind}), certificate) as address:
         yield address
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of this machine's own; returns its file, and one that has the key as well."""
+    """Makes a self-signed certificate for 127.0.0.1 in a folder.
+
+    Returns:
+        The file of the certificate, and a file with certificate and key.
+    """
     certificate, key, both = (folder / name for name in ("crt.pem", "key.pem", "both.pem"))
     subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""A learner that has no network, and its problem: a random search, in microseconds."""
+"""A learner without a network, a random search that takes microseconds, and its problem."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ GOAL = 0.3
 
 
 class Guessing:
-    """Draws eight numbers an epoch and keeps the one that is nearest to `GOAL`."""
+    """A learner that draws eight numbers in each epoch and keeps the one nearest to `GOAL`."""
 
     evaluator = None
 
@@ -43,11 +43,14 @@ class Guessing:
 
 @dataclass
 class GuessingProblem:
-    """Has no data.
+    """A problem without data.
 
     Attributes:
-        kind: Of its learners.
-        begun: Who asked for a learner, and where it was to work.
+        kind: Class of its learners.
+        digest: Fingerprint of the problem.
+        facts: Further properties to record.
+        decided: Only values that the problem allows, by config field.
+        begun: Arguments of each call of `learner`: configuration, role and context.
     """
 
     kind: type[Guessing] = Guessing
@@ -57,7 +60,7 @@ class GuessingProblem:
     begun: list[tuple[TrialConfig, Role, Context]] = field(default_factory=list)
 
     def check(self, config: TrialConfig) -> None:
-        """Takes any configuration."""
+        """Accepts any configuration."""
 
     def learner(self, config: TrialConfig, role: Role, context: Context) -> Guessing:
         self.begun.append((config, role, context))

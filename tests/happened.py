@@ -1,4 +1,4 @@
-"""Invented events, for the tests of the record."""
+"""Invented events of studies, for tests of the record."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,18 +40,18 @@ SPACE = (
         "when": None,
     },
 )
-"""What is searched, as a study's session writes it."""
+"""Search space of the invented studies, in the form in which a session records it."""
 
 PLACEMENT = Placement("node", "cpu", "x86 AVX2", 1, 4242, "abc+", {"torch": "2.13.0"})
 
 
 def at(seconds: float) -> datetime:
-    """A time after the study began."""
+    """Returns the time a number of seconds after the beginning of the study."""
     return BEGUN + timedelta(seconds=seconds)
 
 
 def began(session: int = 1, **other: Any) -> SessionBegan:
-    """A session begins."""
+    """Makes the event that a session begins; `other` replaces fields of the event."""
     usual = SessionBegan(
         session=f"session-{session:04d}",
         identity="x",
@@ -71,12 +71,18 @@ def began(session: int = 1, **other: Any) -> SessionBegan:
 
 
 def ended_session(session: int = 1, status: Any = "FINISHED") -> SessionEnded:
-    """A session ends."""
+    """Makes the event that a session ends."""
     return SessionEnded(f"session-{session:04d}", status, "all trials are done", at(1000))
 
 
 def proposed(number: int, role: Role | None = None, **config: Any) -> Proposed:
-    """A trial is proposed, for the search unless it is said otherwise."""
+    """Makes the event that a trial is proposed.
+
+    Args:
+        number: Number of the trial.
+        role: Role of the trial; None: a trial of the search.
+        config: Values that replace or extend the invented configuration.
+    """
     drawn = {"width": 32 + number, "learning_rate": 0.1 / (number + 1)}
     config = {"seed": 0, "epochs": 3, "sizes": (1, 2), **drawn, **config}
     role = role or Searched(number)
@@ -85,28 +91,28 @@ def proposed(number: int, role: Role | None = None, **config: Any) -> Proposed:
 
 
 def placed(number: int) -> Placed:
-    """A trial has its place."""
+    """Makes the event that a trial is placed on a machine."""
     return Placed(number, PLACEMENT, at(number + 0.5))
 
 
 def report(epoch: int, r2: float = 0.5, **metrics: float) -> Report:
-    """One epoch."""
+    """Makes the report of one epoch, with R² and further metrics."""
     return Report(epoch, UNIX_MS + 1000 * epoch, 0.25, {"validation/r2": r2, **metrics})
 
 
 def reported(number: int, *epochs: int, r2: float = 0.5) -> Reported:
-    """Epochs of a trial are in a checkpoint."""
+    """Makes the event that epochs of a trial are reported and saved in a checkpoint."""
     return Reported(number, tuple(report(epoch, r2) for epoch in epochs), f"c/{epochs[-1]}")
 
 
 def ended(number: int, status: Status = "finished", r2: float | None = None) -> Ended:
-    """A trial ends; with its third epoch, if a result is given."""
+    """Makes the event that a trial ends; if `r2` is given, with the report of epoch 3."""
     reports = () if r2 is None else (report(3, r2),)
     return Ended(number, status, at(100 + number), "" if reports else "so it goes", reports)
 
 
 def story() -> list[Event]:
-    """A study of two sessions, in which everything happens that usually does."""
+    """Returns the events of a study of two sessions, which contain every common event."""
     return [
         began(1),
         proposed(0, Baseline(0)),
@@ -134,8 +140,11 @@ def story() -> list[Event]:
 
 
 def long_study(trials: int, epochs: int) -> Iterator[list[Event]]:
-    """The groups of a study, as its driver would append them: each epoch an event of its own, a
-    trial's end together with the next one's beginning."""
+    """Yields groups of events of a long study, as its driver would append them to the log.
+
+    Each epoch is an event of its own; the end of a trial and the start of the next one share a
+    group.
+    """
     names = ("train/loss", "train/seconds", "validation/loss", "validation/mae", "validation/mse")
     last: list[Event] = [began()]
     for number in range(trials):

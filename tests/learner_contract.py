@@ -1,4 +1,4 @@
-"""What every learner has to do: the tests that each kind of learner inherits."""
+"""Contract tests that each implementation of a learner inherits."""
 
 import io
 import math
@@ -13,11 +13,13 @@ from torch import Tensor
 from trainables.learner import Learner, Snapshot
 
 Begin = Callable[[], Learner]
-"""Begins a trial of one configuration, which has at least three epochs; the same each time."""
+"""Function that makes a new learner of the same configuration, of at least three epochs, at each
+call."""
 
 
 def read_again(snapshot: Snapshot) -> Snapshot:
-    """The snapshot as it is read from a file: on the CPU, and nothing but plain values in it."""
+    """Saves a snapshot and loads it again, with tensors on the CPU and only plain values
+    allowed."""
     file = io.BytesIO()
     torch.save(vars(snapshot), file)
     file.seek(0)
@@ -25,7 +27,7 @@ def read_again(snapshot: Snapshot) -> Snapshot:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal to the last bit, tensors and what holds them included."""
+    """Returns whether two values, which may be or contain tensors, are bit-identical."""
     match one:
         case Tensor():
             return one.dtype == other.dtype and torch.equal(one, other)
@@ -44,7 +46,7 @@ def assert_same(one: Snapshot, other: Snapshot) -> None:
 
 
 def layout(value: Any) -> Any:
-    """Which tensors there are, of which shapes and kinds of number, and under which names."""
+    """Returns the shapes and types of all tensors in a value, in its nested structure."""
     match value:
         case Tensor():
             return tuple(value.shape), value.dtype
@@ -56,13 +58,13 @@ def layout(value: Any) -> Any:
 
 
 def advanced(learner: Learner, *epochs: int) -> list[dict[str, float]]:
-    """Does some epochs; what they gave, but for what a clock decides."""
+    """Trains the given epochs; returns the metrics of each, without measured times."""
     done = [learner.advance(epoch) for epoch in epochs]
     return [{k: v for k, v in each.items() if k not in BY_A_CLOCK} for each in done]
 
 
 class LearnerContract:
-    """Subclasses have a fixture ``begin`` that gives a `Begin`."""
+    """Tests of a learner; a subclass defines the fixture ``begin``, which returns a `Begin`."""
 
     def test_metrics_are_finite_numbers_by_name(self, begin: Begin) -> None:
         metrics = begin().advance(1)
@@ -101,7 +103,8 @@ class LearnerContract:
         assert_same(read_again(resumed.snapshot()), end)
 
     def test_a_snapshot_is_not_changed_by_the_epochs_after_it(self, begin: Begin) -> None:
-        """Neither in whom it was taken of, nor in whom it was restored in."""
+        """Training changes neither a snapshot that was taken of the learner nor one that was
+        restored into it."""
         whole, resumed = begin(), begin()
         whole.advance(1)
         taken = whole.snapshot()

@@ -1,4 +1,4 @@
-"""What every log has to do: the tests that each kind of log inherits."""
+"""Contract tests that each implementation of a log inherits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,11 +16,12 @@ Open = Callable[[], Log]
 
 
 class LogContract(ABC):
-    """Subclasses say where a log lies."""
+    """Tests of a log; a subclass defines how to open one in a folder."""
 
     @abstractmethod
     def opener(self, folder: Path) -> Open:
-        """What opens the same log, as often as it is called, as a new process would."""
+        """Returns a function that opens the log in a folder anew at each call, as a new process
+        would."""
 
     @pytest.fixture
     def opened(self, tmp_path: Path) -> Open:

@@ -1,4 +1,4 @@
-"""Drives over a striped field, made in milliseconds: for tests that need no simulator."""
+"""Synthetic drives over a striped field, made in milliseconds without a simulator."""
 
 import numpy as np
 
@@ -10,8 +10,16 @@ SIZE = 32
 
 
 def stripes(episodes: int = 12, length: int = 40, seed: int = 0) -> Recordings:
-    """The throttle moves the stripes down, steering shifts them sideways; one row is a gauge of
-    the throttle."""
+    """Makes recordings of moving stripes.
+
+    The throttle moves the stripes down, steering moves them sideways, and the last row of the red
+    plane shows the throttle.
+
+    Args:
+        episodes: Number of episodes.
+        length: Frames of each episode.
+        seed: Seed of actions and stripes.
+    """
     generator = np.random.default_rng(seed)
     actions = generator.uniform(0, 1, (episodes, length, 3)).astype(np.float32)
     moved = actions[:, :, :2].cumsum(axis=1) - actions[:, :1, :2]
@@ -31,6 +39,7 @@ def stripes(episodes: int = 12, length: int = 40, seed: int = 0) -> Recordings:
 
 
 def striped_drives(episodes: int = 12, length: int = 40) -> Drives:
-    """The same, 0.6, 0.2 and 0.2 of them to train, validate and test."""
+    """Makes recordings of moving stripes with a split: 0.6 of the episodes to train, 0.2 to
+    validate and 0.2 to test."""
     recordings = stripes(episodes, length)
     return Drives(recordings, split_episodes(episodes, "random:0.6,0.2,0.2", 0), recordings.digest)

@@ -1,4 +1,4 @@
-"""Molecules, and what is hardly one."""
+"""Degenerate molecules: a single atom, and one with an atom without neighbours."""
 
 from dataclasses import fields
 
@@ -16,7 +16,7 @@ LONE = Graphs(
     targets=np.array([0.5]),
     rows=np.array([1000]),
 )
-"""A hydrogen atom."""
+"""A molecule of a single hydrogen atom."""
 
 APART = Graphs(
     node_features=np.array([[0, 1, 0, 0, 0, 6, 0, 0, 0, 1, 0]] * 3, np.int8),
@@ -28,11 +28,11 @@ APART = Graphs(
     targets=np.array([-0.5]),
     rows=np.array([1001]),
 )
-"""Three carbon atoms, one of them far from both others."""
+"""A molecule of three carbon atoms, of which one is 38.5 Angstrom or more away from the others."""
 
 
 def with_odd_ones(graphs: Graphs) -> Graphs:
-    """The graphs, and behind them a lone atom and a molecule with an atom without neighbours."""
+    """Appends to graphs a single atom and a molecule with an atom without neighbours."""
     parts = (graphs, LONE, APART)
     joined = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts], axis=-1)

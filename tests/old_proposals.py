@@ -1,10 +1,11 @@
-"""Invented studies that were written down: what the search proposed, and what it was told.
+"""Recordings of the proposals and results of invented studies, for regression tests of the search.
 
-tests/data/proposals/NAME.jsonl has one line for each thing that happened, in order: a session that
-begins, a trial of the search or a final that is proposed, an ending, a trial that a session leaves
-unfinished. Up to four trials run at once; some are pruned, fail, do not fit or are continued by
-the next session; results are made up from the configuration alone. The files were written by a
-search that kept Optuna's journal on a disk, which is gone: what came after it proposes the same.
+tests/data/proposals/NAME.jsonl has one line for each event, in order: a session begins, a trial of
+the search or of the finals is proposed, a trial ends, a trial is left unfinished by its session.
+Up to four trials run at once; some are pruned, fail, run out of memory or are continued by the
+next session; results are computed from the configuration alone. The files were written by an
+earlier implementation of the search, which kept Optuna's journal on disk; the current one has to
+propose the same.
 """
 
 import hashlib
@@ -24,14 +25,14 @@ Happening = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Recording:
-    """One invented study.
+    """Settings of one recorded study.
 
     Attributes:
-        sampler: Which sampler proposes.
-        seed: Seeds it.
-        baseline: Whether the baselines are not the defaults.
-        learnt: Newest trials that the sampler learns from.
-        best: Best of the others that it learns from.
+        sampler: Name of the sampler.
+        seed: Seed of the sampler.
+        baseline: Whether the study has baselines of its own instead of the defaults.
+        learnt: Number of the newest trials that the sampler learns from.
+        best: Number of the best other trials that the sampler learns from.
     """
 
     sampler: SamplerName
@@ -49,7 +50,8 @@ RECORDINGS = {
 
 
 def score(config: Any) -> float:
-    """A made-up result, smooth in some fields, with a little noise that is the configuration's."""
+    """Computes an invented result of a configuration: smooth in some fields, plus noise derived
+    from a hash of the configuration."""
     text = json.dumps(asdict(config), sort_keys=True)
     noise = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
     rate = abs(config.learning_rate - 3e-3) * 100
@@ -58,6 +60,6 @@ def score(config: Any) -> float:
 
 
 def recorded(name: str) -> list[Happening]:
-    """Everything that happened in a recording, as it was written down."""
+    """Reads the events of a recording."""
     lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]

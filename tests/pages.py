@@ -1,7 +1,7 @@
-"""The pages that a user reads, README.md and docs/*.md: their commands, and a way to run them.
+"""Extracts the commands from README.md and docs/*.md, and executes them.
 
-Each line of a block marked ``sh`` is a command. A test executes it, or `NOT_EXECUTED` says why
-none does; unit/test_pages.py holds every page to that.
+Each line of a block marked ``sh`` is a command. A test executes it, or `NOT_EXECUTED` gives the
+reason why no test does; unit/test_pages.py checks this for every page.
 """
 
 import re
@@ -18,29 +18,29 @@ PAGES = {
     file.relative_to(ROOT).as_posix(): file.read_text()
     for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
-"""Path from the project's folder -> text."""
+"""Text of each page, by its path relative to the project's folder."""
 
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
-    """The fenced blocks of a page: how each is marked, and its text without the indent."""
+    """Returns the fenced blocks of a page, each with its language and its dedented text."""
     return [(marked, dedent(block)) for _, marked, block in BLOCK.findall(text)]
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a page, each in one line and without its comment."""
+    """Returns the commands of a page, with continuation lines joined and comments removed."""
     block = "\n".join(block for marked, block in blocks(text) if marked == "sh")
     lines = re.sub(r"\s*\\\n\s*", " ", block).splitlines()
     return [command for line in lines if (command := re.sub(r"(^|\s+)#.*", "", line).strip())]
 
 
 COMMANDS = [*dict.fromkeys(command for text in PAGES.values() for command in commands(text))]
-"""Those of all pages; one that several pages have is there once."""
+"""Commands of all pages, without duplicates."""
 
 
 def beginning(*words: str) -> list[str]:
-    """The commands that begin so."""
+    """Returns the commands of all pages that begin with the given words."""
     return [command for command in COMMANDS if command.startswith(" ".join(words))]
 
 
@@ -82,7 +82,7 @@ EXECUTED = {
     ],
     "acceptance/test_your_own_study.py": OWN,
 }
-"""Test file -> the commands that it executes."""
+"""Commands that each test file executes, by the path of the file."""
 
 AWS = "needs an AWS account; tests/cluster/aws.py does the same in a cloud that does not exist"
 ON_PREM = "needs machines of one's own; tests/cluster/on_prem.py does the same with some made up"
@@ -112,17 +112,29 @@ NOT_EXECUTED: Mapping[str, str] = {
     "python benchmarks/rows.py": ROWS,
     "python benchmarks/figures.py": DRAWN,
 }
-"""How a command begins that no test executes -> why not."""
+"""Reasons why no test executes a command, by the beginning of the command."""
 
 
 def accounts(command: str) -> list[str]:
-    """What accounts for a command: a test file that executes it, or a reason why none does."""
+    """Returns the test files that execute a command and the reasons why none does."""
     executed = [test for test, theirs in EXECUTED.items() if command in theirs]
     return executed + [why for how, why in NOT_EXECUTED.items() if command.startswith(how)]
 
 
 def executed(command: str, where: Path, *more: str) -> str:
-    """Runs a command in another folder, with more arguments; returns what it printed."""
+    """Executes a command of a page in another folder.
+
+    Args:
+        command: A command that runs a Python script of this project.
+        where: Working directory.
+        more: Further arguments.
+
+    Returns:
+        Standard output.
+
+    Raises:
+        AssertionError: If the exit code is not 0.
+    """
     _, script, *arguments = shlex.split(command)
     arguments = [str(ROOT / each) if each.startswith("../") else each for each in arguments]
     done = subprocess.run(

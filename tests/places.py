@@ -1,4 +1,4 @@
-"""Where the project and its tests lie, and the data beside them that are no part of it."""
+"""Paths of the project, of its tests, and of data outside the project."""
 
 from pathlib import Path
 

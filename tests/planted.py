@@ -1,4 +1,4 @@
-"""A study of invented events, on a disk and in MLflow, to spoil."""
+"""A study of invented events, on disk and in MLflow, for tests that damage it."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from record.tracking import connect
 from studies import doctor
 
 KEPT = {0: 3, 3: 3}
-"""Trials of `happened.story` that keep a checkpoint, and the epoch that it is of."""
+"""Epochs of the kept checkpoints in `happened.story`, by trial number."""
 
 
 class Planted:
-    """A study that was recorded.
+    """A recorded study with an MLflow database.
 
     Args:
-        folder: Of the runs.
+        folder: The runs folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,14 +49,14 @@ class Planted:
         return MLflowTracker(self.client, self.experiment, "s")
 
     def record(self) -> None:
-        """Writes all that is left of `happened.story`."""
+        """Writes log, MLflow runs and checkpoints of the study `happened.story`."""
         FileLog(self.study.log).append(story())
         self.show(story())
         for number, epochs in KEPT.items():
             self.save(number, epochs)
 
     def show(self, events: Sequence[Event], facts: StudyFacts = FACTS) -> None:
-        """Shows what happened in MLflow, as the study's own command does."""
+        """Writes events to MLflow, as the study's command does."""
         state, tracker = fold(events), self.tracker()
         tracker.begin(facts)
         sync(tracker, state)
@@ -64,7 +64,7 @@ class Planted:
             tracker.close(state.ending.status, {})
 
     def save(self, number: int, epochs: int) -> Path:
-        """Writes a checkpoint of a trial; returns its file."""
+        """Writes a checkpoint of a trial after a number of epochs; returns its file."""
         folder = Path(str(self.study.sessions)) / f"session-0002/trial-{number:05d}"
         folder /= f"checkpoint_{epochs:06d}"
         rows = [{"epoch": epoch, **report(epoch).metrics} for epoch in range(1, epochs + 1)]
@@ -72,7 +72,7 @@ class Planted:
         return folder / "state.pt"
 
     def run(self, number: int | None) -> Run:
-        """The run of a trial; None: of the study."""
+        """Returns the MLflow run of a trial, or with None that of the study."""
         wanted = None if number is None else str(number)
         runs = self.client.search_runs([self.experiment])
         return next(run for run in runs if run.data.tags.get(names.NUMBER) == wanted)
@@ -85,7 +85,11 @@ class Planted:
         return [run for run in deleted if names.REPLACED in run.data.tags]
 
     def execute(self, statement: str, *values: object) -> None:
-        """Changes MLflow's database itself, which its API does not allow."""
+        """Executes an SQL statement on MLflow's database, for changes that its API forbids.
+
+        Raises:
+            AssertionError: If the statement changes no row.
+        """
         with closing(sqlite3.connect(self.database)) as database, database:
             assert database.execute(statement, values).rowcount > 0
 
@@ -94,7 +98,8 @@ class Planted:
         self.execute(f"delete from metrics {where}", self.run_id(number), epoch)
 
     def files(self) -> dict[Path, bytes]:
-        """All there is on the disk, but MLflow's log of its own and locks."""
+        """Returns the content of all files in the runs folder, without locks and SQLite's
+        journals."""
         return {
             file: file.read_bytes()
             for file in self.study.runs_dir.rglob("*")
@@ -102,5 +107,5 @@ class Planted:
         }
 
     def look(self, *arguments: str) -> int:
-        """What the doctor's command returns."""
+        """Runs the doctor's command on the study and returns its exit code."""
         return doctor.main(["s", "--runs-dir", str(self.study.runs_dir), *arguments])

@@ -1,4 +1,4 @@
-"""A study that is played through in no time: real trials, checkpoints and logs, invented fits."""
+"""Simulates studies without training: real drivers, checkpoints and logs, but invented results."""
 
 import io
 from collections.abc import Mapping
@@ -52,11 +52,16 @@ LUCK: dict[Fate, float] = {
     "dies": 9.0,
     "finds no room": 9.0,
 }
-"""What a fate does to the objective: who is to meet it later is not stopped early before."""
+"""Offset of the objective for each fate; trials that end without a result get a high one, so that
+they are not stopped early before."""
 
 
 class Clock:
-    """Shows what it is told to."""
+    """A clock that shows the time to which a test sets it.
+
+    Attributes:
+        seconds: Seconds since the beginning of the study.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -69,11 +74,16 @@ class Clock:
 
 
 class Killed(BaseException):
-    """The driver is killed; nothing catches it."""
+    """Raised to simulate that the driver is killed; the code under test never catches it."""
 
 
 class MortalLog(MemoryLog):
-    """A log whose driver is killed before, or after, it is appended to for the so-manieth time."""
+    """A log in memory whose driver is killed at a chosen append.
+
+    Attributes:
+        appends_left: Number of appends before the one at which the driver is killed; None: never.
+        is_written_first: Whether that append is written before the driver is killed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +105,12 @@ Moment = Literal["before a checkpoint", "after a checkpoint", "a change is told"
 
 @dataclass
 class Death:
-    """The driver is killed when a moment comes for the so-manieth time."""
+    """Kills the driver when a moment comes again after a number of times.
+
+    Attributes:
+        moment: The moment; None: the driver is not killed.
+        times: How often the moment passes before the driver is killed.
+    """
 
     moment: Moment | None = None
     times: int = 0
@@ -110,7 +125,12 @@ class Death:
 
 @dataclass
 class Seen:
-    """An observer that remembers."""
+    """An observer of the driver that stores every change of a trial.
+
+    Attributes:
+        death: Kills the driver after a change, if it is set to.
+        trials: Trials after each change, in order.
+    """
 
     death: Death
     trials: list[Trial] = field(default_factory=list)
@@ -121,21 +141,21 @@ class Seen:
 
 
 def row(number: int, config: Any, epoch: int, fate: Fate = "finishes") -> dict[str, Any]:
-    """An epoch of a trial: the same whenever it is trained."""
+    """Makes the row of an epoch; it depends on the arguments only."""
     value = score(config) + config.seed / 64 + epoch / 128 + LUCK[fate]
     when = UNIX_MS + 1000 * epoch + number
     return {OBJECTIVE: value, "epoch": epoch, "unix_ms": when, "memory_gib": 0.25}
 
 
 class Study:
-    """What outlives a session: a log, checkpoints, a tracker.
+    """Everything of a study that outlives a session: log, checkpoints and tracker.
 
     Args:
-        folder: Of the checkpoints.
+        folder: Folder of the checkpoints.
         log: The log; None: one in memory.
-        fates: Number -> what becomes of the trial; the others finish.
-        every: Epochs of a message.
-        stops_early: Whether its search stops trials early.
+        fates: Fates of trials, by trial number; the other trials finish.
+        every: Number of epochs in a message.
+        stops_early: Whether the search stops trials early.
     """
 
     def __init__(
@@ -163,18 +183,23 @@ class Study:
         return fold(self.log.read())
 
     def session(self, **more: Any) -> "Session":
-        """A new process goes on with the study."""
+        """Starts a new session, which continues the study as a new process would."""
         return Session(self, **more)
 
 
 def small_space() -> Space:
-    """Two families and few epochs."""
+    """Makes the search space of the simulated studies: two families, `EPOCHS` epochs."""
     given = {"family": ["gcn", "gat"], "epochs": [EPOCHS]}
     return Space.of(RecordedConfig, "family", given)  # pyright: ignore[reportArgumentType]
 
 
 class Session:
-    """One process of a study, as far as its trials go."""
+    """A session of a simulated study: what one process of the driver does with its trials.
+
+    Args:
+        study: The study to continue.
+        keep: Number of the best finished trials whose checkpoints are kept.
+    """
 
     def __init__(self, study: Study, keep: int = 1) -> None:
         self.study = study
@@ -191,14 +216,14 @@ class Session:
         self.ended_lives: set[int] = set()
 
     def search(self, total: int, seed: int = 0, **more: Any) -> Driver:
-        """The search, of so many trials."""
+        """Makes the driver of a search with `total` trials."""
         state = self.history.state
         memory = SearchMemory(self.study.space, "tpe", seed, OBJECTIVE, trials=state.search())
         halving = Halving(state, rungs(EPOCHS)) if self.study.stops_early else None
         return self.driver(Search(state, memory), total, halving=halving, **more)
 
     def finals(self, count: int, seeds: int, **more: Any) -> Driver:
-        """The finals."""
+        """Makes the driver of the finals: `count` finalists with `seeds` replicates each."""
         proposer = Replicates(self.history.state, self.study.space, count, seeds)
         return self.driver(proposer, proposer.total, **more)
 
@@ -210,18 +235,19 @@ class Session:
         return Driver(self.history, agenda, self.checkpoints, CODE, observers, **more)
 
     def end(self) -> list[int]:
-        """The session ends well; returns what was not delivered."""
+        """Records the end of the session; returns the numbers of trials that the tracker does not
+        fully know."""
         self.history.add(ended_session(self.number, "KILLED"))
         return self.projection.finish(patience=5.0)
 
     def play(self, driver: Driver, most: int | None = None) -> None:
-        """Runs trials one after the other until none is left, or so many at most."""
+        """Runs trials one after another until none is left, or at most `most` of them."""
         while most != 0 and not isinstance(trial := driver.next(), Nothing):
             Fit(self, driver, driver.begin(trial)).run()
             most = None if most is None else most - 1
 
     def play_all(self, driver: Driver) -> None:
-        """Runs all trials, those that did not fit beside others last, and leaves them."""
+        """Runs all trials, at last those that have to run alone, and finishes the driver."""
         self.play(driver)
         while driver.agenda.begin_alone():
             self.play(driver)
@@ -229,7 +255,8 @@ class Session:
 
 
 class Fit:
-    """The process of one trial: what `trainables.worker.Worker` does, without training."""
+    """The simulated process of one trial: does the work of `trainables.worker.Worker` without
+    training."""
 
     def __init__(self, session: Session, driver: Driver, spec: TrialSpec) -> None:
         self.session = session
@@ -245,7 +272,7 @@ class Fit:
         self.saved: list[UPath] = []
 
     def run(self) -> None:
-        """Trains it to its end, or until it is told to stop."""
+        """Trains and reports until the trial ends or the driver stops it."""
         self.driver.placed(self.number)
         if len(self.history) in (*self.spec.rungs, EPOCHS) and self.says() is Verdict.STOP:
             return
@@ -260,17 +287,17 @@ class Fit:
                 return
 
     def is_time(self) -> bool:
-        """Whether it reports after this epoch."""
+        """Returns whether a report is due after the latest epoch."""
         epochs, every = len(self.history), self.session.study.every
         return epochs - self.told >= every or epochs in (*self.spec.rungs, EPOCHS)
 
     def train(self) -> None:
-        """Does an epoch."""
+        """Appends the row of the next epoch to the history."""
         epoch = len(self.history) + 1
         self.history.append(row(self.number, self.spec.config, epoch, self.fate))
 
     def save(self) -> None:
-        """Writes a checkpoint, and removes one that is too old."""
+        """Writes a checkpoint, and removes the oldest if there are more than are kept."""
         folder = UPath(self.spec.folder) / f"checkpoint_{len(self.history):06d}"
         death = self.session.study.death
         death.look("before a checkpoint")
@@ -282,21 +309,24 @@ class Fit:
             remove_checkpoint(self.saved.pop(0))
 
     def says(self, **more: str) -> Verdict:
-        """Reports the epochs since the message before."""
+        """Reports the epochs since the previous message; returns the driver's verdict."""
         epochs = tuple(self.history[self.told :])
         self.told += len(epochs)
         name = "" if more else self.checkpoint
         return self.driver.heard(Message(self.number, epochs, name, HERE, **more))
 
     def reports(self, epochs: int = 1) -> Verdict:
-        """Trains, saves and reports so many epochs at once."""
+        """Trains a number of epochs, saves and reports them; returns the driver's verdict."""
         for _ in range(epochs):
             self.train()
         self.save()
         return self.says()
 
     def meets_its_fate(self) -> bool:
-        """Ends as it is to, after two epochs, of which the second is not saved."""
+        """Ends the trial by its fate, if that applies now; returns whether the trial has ended.
+
+        It is called after the second epoch, before that epoch is saved.
+        """
         match self.fate:
             case "fails":
                 self.says(failure="loss nan in epoch 3")
@@ -313,12 +343,12 @@ class Fit:
 
 
 def name_of(folder: UPath) -> str:
-    """Of a checkpoint."""
+    """Returns the name of the checkpoint in a folder, ``SESSION/TRIAL/checkpoint_N``."""
     return "/".join(folder.parts[-DEPTH:])
 
 
 def write_checkpoint(folder: UPath, history: list[dict[str, Any]], config: Any) -> None:
-    """A checkpoint as of a fit; without waiting for the disk."""
+    """Writes a checkpoint without weights, and without waiting for the disk."""
     content = io.BytesIO()
     state = {"epoch": len(history), "history": history, "config": dict(config)}
     torch.save(state, content)

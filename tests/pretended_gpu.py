@@ -1,11 +1,11 @@
-"""Tensors that claim to lie on a GPU, on a machine that has none.
+"""Simulates a GPU on a machine without one, to find errors that only occur with a GPU.
 
-What they hold lies in the memory of the CPU, so that every number is real; which of them are "on
-the GPU" is known by their memory. Two kinds of mistakes are found so on any machine: operations
-that mix both devices, which a GPU refuses, and places where the processor would wait for the GPU.
+Tensors "on the GPU" are stored and computed on the CPU, so that all values are real; their memory
+is marked. Two kinds of errors are found: operations that mix tensors of both devices, which fail
+with a GPU, and operations for which the processor would wait for the GPU.
 
-Not found: what backward passes written in C++ do, types of numbers that CUDA alone refuses, and
-mistakes within cuDNN.
+Not found are errors in backward passes written in C++, types that only CUDA does not support, and
+errors in cuDNN.
 """
 
 import sys
@@ -29,27 +29,29 @@ OWN = tuple(str(ROOT / package) for package in ("datasets", "trainables", "bench
 
 WAITS = {"item", "__float__", "__int__", "__bool__", "__index__", "tolist", "nonzero", "bincount"}
 WAITS |= {"masked_select", "unique", "unique_consecutive"}
-"""Operations whose result, or its shape, the processor has to know."""
+"""Names of operations that wait for the GPU, because the processor needs their result or its
+shape."""
 
 MIXES = {"__get__", "__set__", "copy_", "to", "_has_compatible_shallow_copy_type", "set_data"}
-"""Operations that may see tensors of both devices."""
+"""Names of operations that accept tensors of both devices."""
 
 BUILDERS = ("new_", "zeros_like", "ones_like", "empty_like", "rand_like", "randn_like")
-"""Operations whose result lies where their first argument does, unless told otherwise."""
+"""Beginnings of the names of operations whose result is on the device of their first argument,
+unless another device is given."""
 
 MARK = "is_on_the_gpu"
-"""Attribute of the memory that belongs to the GPU."""
+"""Name of the attribute that marks a storage as memory of the GPU."""
 
 MEMORY = 80 * 2**30
-"""Bytes of the pretended GPU's memory."""
+"""Memory of the pretended GPU, in bytes."""
 
 
 class PretendedGPU(TorchFunctionMode):
-    """Runs what is asked of a GPU on the CPU, and takes notes.
+    """Runs all operations on the CPU and records those that a GPU would refuse or wait for.
 
     Attributes:
-        mixed: Operations on tensors of both devices, with the line that asked for them.
-        waits: Operations for which the processor would wait, likewise.
+        mixed: Operations on tensors of both devices, each with the line that called it.
+        waits: Operations for which the processor would wait, each with the line that called it.
     """
 
     def __init__(self) -> None:
@@ -88,7 +90,7 @@ class PretendedGPU(TorchFunctionMode):
             kwargs = {key: tree_map(_as_cpu, value) for key, value in kwargs.items()}
         out = func(*args, **kwargs)
         if name == "to" and told and goes != on[0]:
-            out = out.clone()  # else both would be in one memory
+            out = out.clone()  # tensors of both devices must not share memory
         if goes:
             for tensor in _tensors((out,)):
                 setattr(tensor.untyped_storage(), MARK, True)
@@ -102,7 +104,8 @@ class PretendedGPU(TorchFunctionMode):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> bool | None:
-        """Whether the result is asked to lie on the GPU; None if nothing is said of it."""
+        """Returns whether the arguments request a result on the GPU; None if they name no
+        device."""
         if func.__name__ in ("cuda", "cpu"):
             return func.__name__ == "cuda"
         for each in (*args[:3], kwargs.get("device")):
@@ -124,20 +127,20 @@ class PretendedGPU(TorchFunctionMode):
         alone = not all(on) and any(
             t.dim() for t, there in zip(given, on, strict=True) if not there
         )
-        # CUDA fetches an index from the CPU, and waits.
+        # CUDA copies an index from the CPU and waits.
         index = name in ("__getitem__", "__setitem__") and not here
         masks = index and any(t.dtype == torch.bool and t.dim() for t in given[1:])
         if name == "numpy" or (alone and not (told or index or name in MIXES)):
             self.mixed.append(f"{name} at {whose_line()}")
         sized = name == "repeat_interleave" and kwargs.get("output_size") is None
-        # From memory that is not pinned a copy to the GPU waits as one from it does.
+        # A copy to the GPU from memory that is not pinned waits, like a copy from the GPU.
         moved = name == "to" and told and here == goes and not _is_asked_for_by("clip_grad.py")
         if name in WAITS or sized or masks or moved or (index and alone):
             self.waits.append(f"{name} at {whose_line()}")
 
 
 def _attribute(func: Any, of: Any) -> Any:
-    """An attribute of a tensor, such as its device."""
+    """Returns an attribute of a tensor, such as its device, as if the GPU were real."""
     there = isinstance(of, Tensor) and _is_there(of)
     if func.__self__ in (Tensor.device, Tensor.is_cuda):
         return there if func.__self__ is Tensor.is_cuda else GPU if there else CPU
@@ -152,7 +155,7 @@ def _is_there(tensor: Tensor) -> bool:
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    """The tensors among some values, and in tuples, lists and dictionaries of them."""
+    """Lists the tensors among values, nested tuples, lists and dictionaries included."""
     found = []
     for value in values:
         if isinstance(value, Tensor):
@@ -175,13 +178,16 @@ def _as_cpu(leaf: Any) -> Any:
 
 
 def _is_asked_for_by(file: str) -> bool:
-    """Whether the operation is called in a file of that name: that of torch which clips gradients
-    moves a number from the GPU to where it is, but asks C++, which knows better, where that is."""
+    """Returns whether the operation was called in a file with this name.
+
+    torch's gradient clipping (clip_grad.py) moves a number to the device where it already is,
+    which does not wait. It gets that device from C++ code, which does not see the pretended GPU.
+    """
     return Path(sys._getframe(3).f_code.co_filename).name == file
 
 
 def whose_line() -> str:
-    """The innermost line of this project that led here."""
+    """Returns the file and line number of the innermost line of this project in the call stack."""
     frame = sys._getframe(2)
     while frame.f_back is not None and not frame.f_code.co_filename.startswith(OWN):
         frame = frame.f_back
@@ -191,7 +197,10 @@ def whose_line() -> str:
 
 @contextmanager
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGPU]:
-    """A machine with one GPU, for as long as it lasts."""
+    """Makes torch behave as on a machine with one GPU; yields the record of its operations.
+
+    Functions of torch stay replaced until `monkeypatch` is undone.
+    """
     mode = PretendedGPU()
     state = [torch.Generator().manual_seed(0).get_state()]
 

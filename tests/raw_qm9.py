@@ -1,4 +1,4 @@
-"""Raw files in QM9's format, out of molecules that need no download."""
+"""Writes raw files in QM9's format from generated molecules, which need no download."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ HEADER = (
 
 
 def write_raw(rows: pa.Table, folder: Path, left_out: Sequence[int]) -> None:
-    """Writes the three files, with random properties.
+    """Writes the three raw files of QM9, with random properties.
 
     Args:
         rows: A molecule table without bonds.
-        folder: Must not be there yet.
-        left_out: Rows to call uncharacterised.
+        folder: Folder to create; it must not exist yet.
+        left_out: Indices of the rows to list as uncharacterised.
     """
     folder.mkdir(parents=True)
     _write_sdf(rows, folder / NAMES[0])
@@ -34,7 +34,8 @@ def write_raw(rows: pa.Table, folder: Path, left_out: Sequence[int]) -> None:
 
 
 def _write_sdf(rows: pa.Table, path: Path) -> None:
-    """Every other molecule with alternating bonds, as QM9's; the others with aromatic ones."""
+    """Writes an SDF file in which molecules have, in turn, alternating bonds as in QM9 (the first)
+    and aromatic bonds."""
     with Chem.SDWriter(str(path)) as writer:
         for place, row in enumerate(rows.to_pylist()):
             molecule = Chem.AddHs(Chem.MolFromSmiles(row["smiles"]))

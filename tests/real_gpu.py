@@ -1,8 +1,7 @@
-"""A real GPU, where there is one, with notes as `pretended_gpu` takes them.
+"""Records where the processor waits for a real GPU, with the interface of `pretended_gpu`.
 
-Where the processor waits for the GPU is told by torch, which sees copies, and operations whose
-result, or its shape, the processor has to know. Operations that mix devices need no note: they
-raise.
+torch's synchronisation debug mode reports the waits: copies, and operations whose result, or its
+shape, the processor needs. Operations that mix devices are not recorded, because they raise.
 """
 
 import warnings
@@ -21,11 +20,11 @@ UNFINISHED = "Synchronization debug mode is a prototype"
 
 
 class RealGPU:
-    """Notes of a GPU.
+    """Record of the waits for a GPU.
 
     Attributes:
-        mixed: Nothing; as in `PretendedGPU`.
-        waits: Places where the processor waited.
+        mixed: Always empty; exists because `PretendedGPU` has it.
+        waits: Lines at which the processor waited.
     """
 
     def __init__(self) -> None:
@@ -33,20 +32,20 @@ class RealGPU:
         self.waits: list[str] = []
 
     def note(self, message: Warning | str, *_: Any, **__: Any) -> None:
-        """Stands for `warnings.showwarning`."""
+        """Records a warning of torch; replaces `warnings.showwarning`."""
         assert WAITS in str(message), message
         self.waits.append(f"something at {whose_line()}")
 
 
 def skip_without_one() -> None:
-    """Skips the test that runs now where there is no GPU."""
+    """Skips the current test if the machine has no GPU."""
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
 
 
 @contextmanager
 def real_gpu() -> Iterator[RealGPU]:
-    """The machine's GPU, set up as for a trial, for as long as it lasts."""
+    """Sets up the machine's GPU as for a trial, and yields the record of waits for it."""
     pick_device(gpus=1, cpus=1)
     gpu = RealGPU()
     with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""The search space of the recorded proposals: that of the graph neural networks, frozen.
+"""The search space of the recorded proposals, an old version of that of graph neural networks.
 
-It stays as it is whatever becomes of `trainables.models.gnn`: what is written down in
-tests/data/proposals was drawn from it.
+It must not follow changes of `trainables.models.gnn`, because the recordings in
+tests/data/proposals were drawn from it.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ FAMILIES = ("gcn", "gat", "sage", "gin", "deepgcn")
 
 @dataclass(frozen=True)
 class RecordedConfig:
-    """What was searched, with the ranges, conditions and defaults of that time."""
+    """Hyperparameters, ranges, conditions and defaults at the time of the recordings."""
 
     learning_rate: Annotated[float, FloatDistribution(3e-4, 1e-2, log=True)] = 2e-3
     schedule: Annotated[str, CategoricalDistribution(("constant", "cosine"))] = "cosine"
@@ -49,11 +49,13 @@ class RecordedConfig:
 
 
 def published(family: str) -> Mapping[str, Any]:
-    """The baseline of a family, where that is not the default: it sets a field never searched."""
+    """Returns a baseline of a family that differs from the defaults; it sets ``standardize``,
+    which is never searched."""
     return {"standardize": False, "dropout": 0.1, "edges": "bonds", "normalization": "none"}
 
 
 def recorded_space(baseline: bool) -> Space:
-    """The space, with baselines of their own or with the defaults for baselines."""
+    """Makes the search space, with the baselines of `published` or, if not `baseline`, with the
+    defaults as baselines."""
     reference = published if baseline else None
     return Space.of(RecordedConfig, "family", {}, reference=reference)  # pyright: ignore[reportArgumentType]

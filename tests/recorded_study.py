@@ -1,5 +1,4 @@
-"""Records invented studies as the project does, by a log that is shown in MLflow: for the tests of
-the analyses."""
+"""Records invented studies in a log and in MLflow, for tests of the analyses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,13 +27,14 @@ from trainables.config import FitConfig
 from trainables.models.gnn import GNNConfig
 
 VALIDATION_VARIANCE = 4.0
-"""Of the invented validation targets; D²."""
+"""Variance of the invented validation targets, in D²."""
 
 TRAIN_VARIANCE = 2.0
-"""Of the invented train targets; D². A trial that standardizes has its loss in units of it."""
+"""Variance of the invented train targets, in D²; the unit of the loss of trials that standardize
+the target."""
 
 EPOCHS = 3
-"""Of a trial that used its whole budget."""
+"""Number of epochs of a finished trial."""
 
 HERE = Placement("here", "cpu", "x86 AVX2", 1, 4242, "a" * 40, {"torch": "2.13.0"})
 
@@ -66,18 +66,18 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Told:
-    """One trial: how it went and how it ended.
+    """Description of an invented trial.
 
     Attributes:
-        family: Of the model.
+        family: Family of the model.
         r2: ``validation/r2`` after each epoch.
-        state: How it ended; ``stopped``: it did not, before its session did.
-        baseline: Whether it is the default of its family.
-        standardize: Whether its loss is dimensionless.
-        learning_rate: Of its optimiser.
-        reason: Why it failed.
-        title: Its configuration at a glance; None: as the configuration says.
-        placements: Where it ran.
+        state: Status at the end; ``stopped``: the session ended before the trial did.
+        baseline: Whether the trial has the default configuration of its family.
+        standardize: Whether the loss is dimensionless.
+        learning_rate: Learning rate of the optimiser.
+        reason: Reason of a failure.
+        title: Short label of the configuration; None: the configuration's own.
+        placements: Machines on which the trial ran.
     """
 
     family: str
@@ -92,7 +92,7 @@ class Told:
 
     @property
     def config(self) -> GNNConfig:
-        """What it trained."""
+        """Configuration of the trial."""
         return GNNConfig(
             family=self.family,
             standardize=self.standardize,
@@ -103,12 +103,12 @@ class Told:
 
 @dataclass
 class Invented:
-    """An invented study, in its log and in MLflow.
+    """An invented study, recorded in its log and in MLflow.
 
     Attributes:
-        folder: Where its log lies.
+        folder: Folder of the study, which contains its log.
         uri: MLflow's tracking URI.
-        tracker: Shows it there.
+        tracker: Tracker that writes the study to MLflow.
     """
 
     folder: StudyFolder
@@ -120,16 +120,16 @@ class Invented:
 
     @property
     def study(self) -> RecordedStudy:
-        """What the analyses know of it."""
+        """The study as the analyses read it."""
         return recorded_study(self.folder, self.uri)
 
     @property
     def state(self) -> StudyState:
-        """What its log says."""
+        """State of the study according to its log."""
         return known_state(self.folder)
 
     def add(self, *events: Event) -> None:
-        """Has something happen."""
+        """Appends events to the log and updates MLflow."""
         log = FileLog(self.folder.log)
         log.append(events)
         log.close()
@@ -141,7 +141,7 @@ class Invented:
             self.tracker.close(state.ending.status, {})
 
     def go_on(self, told: Sequence[Told], status: StudyStatus = "FINISHED") -> None:
-        """Has another session tell more trials."""
+        """Adds another session with more trials."""
         last = self.state.session
         session = f"session-{len(self.state.sessions) + 1:04d}"
         trials = _happened(told, self.state.next_number, self.state.next_index)
@@ -149,17 +149,17 @@ class Invented:
         self.add(began, *trials, *_end(session, status))
 
     def run_id(self, number: int) -> str:
-        """MLflow's id of the run of a trial."""
+        """Returns the id of a trial's MLflow run."""
         return self.tracker.runs[number].run_id
 
 
 def now() -> datetime:
-    """What time it is."""
+    """Returns the current time in UTC."""
     return datetime.now(UTC)
 
 
 def metrics(r2: float, standardize: bool = True) -> dict[str, float]:
-    """What a trial of molecules reports with this R²; its train loss is half the validation's."""
+    """Returns the metrics of an epoch with this R²; the train loss is half the validation loss."""
     mse = (1 - r2) * VALIDATION_VARIANCE
     loss = mse / TRAIN_VARIANCE if standardize else mse
     return {
@@ -181,16 +181,16 @@ def record(
     settings: Mapping[str, str] | None = None,
     spec: Mapping[str, Any] = SPEC,
 ) -> Invented:
-    """Records a study of these trials.
+    """Records a study of the given trials in a log and in MLflow.
 
     Args:
         runs: The runs folder.
-        study: Its name.
-        told: The trials.
-        status: How the study ended; ``RUNNING``: it has not.
+        study: Name of the study.
+        told: Trials of the study.
+        status: Status of the study; ``RUNNING``: it has not ended.
         uri: MLflow's tracking URI; None: the database in the runs folder.
-        settings: In place of, or beside, `SETTINGS`.
-        spec: What it is.
+        settings: Settings that replace or extend `SETTINGS`.
+        spec: Specification of the study.
     """
     folder = StudyFolder(runs, study)
     invented = Invented(folder, uri or f"sqlite:///{folder.database}")
@@ -210,7 +210,8 @@ def record(
 
 
 def _happened(told: Sequence[Told], number: int, index: int) -> list[Event]:
-    """What happened to these trials, of which the first has this number and place."""
+    """Makes the events of the trials, whose numbers and search indices count up from the given
+    ones."""
     events: list[Event] = []
     for place, one in enumerate(told):
         role = Baseline(index + place) if one.baseline else Searched(index + place)
@@ -248,7 +249,7 @@ def trial(
     epochs: int = 1,
     role: Role | None = None,
 ) -> Trial:
-    """A trial that has this value after each of its epochs."""
+    """Makes a trial that has the same value of a metric after each of its epochs."""
     moment = datetime.fromtimestamp(number, UTC)
     return Trial(
         number,
@@ -270,7 +271,7 @@ def study_of(
     tags: Mapping[str, str] | None = None,
     **params: Any,
 ) -> RecordedStudy:
-    """A study, named s, of these trials, that is recorded nowhere."""
+    """Makes a study named ``s`` from trials, without a log or MLflow."""
     return RecordedStudy(
         "s",
         status,

@@ -1,4 +1,4 @@
-"""A study's command line that is refused: one clear line, exit code 2, nothing half-written."""
+"""Checks that a study refuses invalid arguments with one line, exit code 2 and no files left."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +10,12 @@ from engine.main import main
 from engine.study import Study
 
 Refused = Callable[..., str]
-"""Runs a study with some arguments, checks that it is refused and left nothing; returns the one
-line it said."""
+"""Function that runs a study with arguments, checks that it refuses them and leaves no files, and
+returns the error line."""
 
 
 def refusing(study: Study[Any], folder: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """For a study whose runs and data go into a folder."""
+    """Makes the `Refused` function of a study whose runs and data are in a folder."""
 
     def refused(*arguments: str) -> str:
         where = ["--runs-dir", str(folder / "runs"), "--data-dir", str(folder / "data")]

@@ -1,4 +1,4 @@
-"""A study whose trials say on which node they run and where in its memory their data lie."""
+"""A study whose trials record their node and where in its memory the study's data are."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,23 +16,31 @@ from trainables.fit import SupervisedProblem
 
 @dataclass(frozen=True)
 class SpreadOptions:
-    """What it learns from."""
+    """Data options of the study."""
 
     marks: str = ""
-    """Folder that the trials write into."""
+    """Folder into which trials write their records."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Eight million bytes, far more than what is sent with a task."""
+    """Data of eight million bytes, far more than Ray sends along with a task.
+
+    Attributes:
+        numbers: One million numbers.
+        marks: Folder into which trials write their records.
+    """
 
     numbers: np.ndarray
     marks: Path
 
 
 class SpreadTask(FakeTask):
-    """Leaves a file that is named after the node, and where the numbers are: the file that is
-    mapped, which is the node's object store, and the place in it."""
+    """A task that creates a file named after its node and the memory location of the numbers.
+
+    The location is the inode of the mapped file, which is the node's object store, and the offset
+    in it.
+    """
 
     def __init__(self, data: Data, config: FakeConfig, device: torch.device) -> None:
         super().__init__(config, device)

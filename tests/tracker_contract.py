@@ -1,4 +1,4 @@
-"""What every tracker has to do: the tests that each kind of tracker inherits."""
+"""Contract tests that each implementation of a tracker inherits."""
 
 import random
 from abc import ABC, abstractmethod
@@ -37,15 +37,16 @@ def expected(trials: tuple[Trial, ...]) -> dict[int, Shown | None]:
 
 
 class TrackerContract(ABC):
-    """Subclasses say where a study is shown."""
+    """Tests of a tracker; a subclass defines how to open one and how to delete a run in it."""
 
     @abstractmethod
     def opener(self, folder: Path) -> Open:
-        """What opens the same tracker, as often as it is called, as a new process would."""
+        """Returns a function that opens the tracker in a folder anew at each call, as a new
+        process would."""
 
     @abstractmethod
     def delete(self, tracker: Tracker, number: int) -> None:
-        """Deletes the run of a trial by hand."""
+        """Deletes the run of a trial, as a user would."""
 
     @pytest.fixture
     def opened(self, tmp_path: Path) -> Open:

@@ -1,6 +1,6 @@
-"""A study of molecules and one of drives, tiny but whole: search, finals, analyses, registration.
+"""Two tiny but complete studies, of molecules and of drives, with search, finals and analyses.
 
-They are trained once a test run; tests that write work on copies.
+They are trained once in a test run; tests that change them work on copies.
 """
 
 import shutil
@@ -24,10 +24,10 @@ MOLECULES = "molecules"
 DRIVES = "drives"
 
 FRAMES = 45
-"""Of each of the drives."""
+"""Number of frames in each of the drives."""
 
 LITTLE = ("--molecules", "120", "--width", "16", "--epochs", "2")
-"""What makes a study of molecules take seconds."""
+"""Arguments with which a study of molecules takes seconds."""
 
 ASKED: dict[str, tuple[Study[Any], tuple[str, ...]]] = {
     MOLECULES: (
@@ -45,7 +45,7 @@ ASKED: dict[str, tuple[Study[Any], tuple[str, ...]]] = {
         ),
     ),
 }
-"""Name of a study -> what is asked, and how."""
+"""Each study and its command-line arguments, by name."""
 
 PATHS = {
     "experiments": ("artifact_location",),
@@ -53,23 +53,24 @@ PATHS = {
     "logged_models": ("artifact_location",),
     "model_versions": ("source", "storage_location"),
 }
-"""Table of MLflow's database -> columns that hold absolute paths of artifacts."""
+"""Columns of MLflow's database that contain absolute paths of artifacts, by table."""
 
 
 def recordings(runs: Path) -> Path:
-    """Twenty drives, which lie beside the runs that learned from them."""
+    """Returns the path of the file of twenty drives, which is next to the runs folder."""
     return runs.parent / "drives.arrow"
 
 
 def command(name: str, runs: Path, cache: Path) -> list[str]:
-    """The arguments of a study in a runs folder; those of the copy go on with the study."""
+    """Returns the arguments with which a study runs in a runs folder; with a copied runs folder
+    they continue the copied study."""
     data = ("--recordings", str(recordings(runs))) if name == DRIVES else ()
     where = ("--runs-dir", str(runs), "--data-dir", str(cache), "--name", name)
     return ["--local", *ASKED[name][1], *data, *where]
 
 
 def train_once(folder: Path, cache: Path) -> Path:
-    """Trains both, unless another process of the test run has; returns the runs folder."""
+    """Trains both studies unless another process of the test run has; returns the runs folder."""
     runs, done = folder / "runs", folder / "done"
     folder.mkdir(exist_ok=True)
     with filelock.FileLock(folder / "lock"), pytest.MonkeyPatch.context() as patch:
@@ -83,24 +84,25 @@ def train_once(folder: Path, cache: Path) -> Path:
 
 
 def tracking(runs: Path) -> str:
-    """The address of the tracking store of a runs folder."""
+    """Returns MLflow's tracking URI of a runs folder."""
     return f"sqlite:///{runs / 'mlflow.db'}"
 
 
 def known(runs: Path, name: str = MOLECULES) -> RecordedStudy:
-    """What is known of a study in a runs folder, by its log."""
+    """Reads a study from its log and the MLflow database of a runs folder."""
     return recorded_study(StudyFolder(runs, name), tracking(runs))
 
 
 def copy(runs: Path, to: Path) -> Path:
-    """Copies runs and recordings; returns the copy of the runs."""
+    """Copies a runs folder and its recordings; returns the copied runs folder."""
     copied_runs(runs, to)
     shutil.copy(recordings(runs), recordings(to))
     return to
 
 
 def copied_runs(runs: Path, to: Path) -> Path:
-    """Copies a runs folder, and leads MLflow's paths to the copy, which it returns."""
+    """Copies a runs folder and changes the paths in its MLflow database to the copy, which is
+    returned."""
     shutil.copytree(runs, to)
     with sqlite3.connect(to / "mlflow.db") as database:
         for table, columns in PATHS.items():

@@ -1,5 +1,4 @@
-"""Runs a study when it is imported: processes that are forked afterwards have everything loaded
-that a study loads on its way."""
+"""Runs a study on import, so that processes forked afterwards have all of its modules loaded."""
 
 import contextlib
 import io

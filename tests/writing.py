@@ -1,4 +1,4 @@
-"""A process that appends to a log until it is killed or superseded, and says what it has done.
+"""Appends to a log in a loop until the process is killed or superseded, and prints each success.
 
 python tests/writing.py file|store PATH FIRST
 """
@@ -13,7 +13,8 @@ from record.store_log import StoreLog
 
 
 def main() -> int:
-    """Appends proposals, from the number FIRST on; writes the number of each that is durable."""
+    """Appends proposals of trials, numbered from FIRST on; prints each number once it is
+    durable."""
     kind, path, first = sys.argv[1:]
     log = FileLog(Path(path)) if kind == "file" else StoreLog(Path(path))
     list(log.read())

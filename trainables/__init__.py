@@ -1,1 +1,1 @@
-"""What a trial does, by torch: only `trainable` knows Ray here, and nothing knows MLflow."""
+"""Trains trials with torch; only `trainable` imports Ray, and no module imports MLflow."""

@@ -1,8 +1,8 @@
-"""Forward and backward pass of a training step as one launch on a GPU, by a CUDA graph.
+"""Runs the forward and backward pass of a training step on a GPU as one CUDA graph launch.
 
-A step here is hundreds of small kernels, which a processor takes longer to launch than a GPU to
-run. Where batches have one shape, as padded molecules and windows of drives do, the kernels of a
-pass are recorded once, and then launched together.
+A training step here consists of hundreds of small kernels, and launching them takes the processor
+longer than running them takes the GPU. Where all batches have one shape, as padded molecules and
+windows of drives do, the kernels of a pass are captured once and then replayed with one launch.
 """
 
 import gc
@@ -20,27 +20,29 @@ Batch = TypeVar("Batch")
 
 
 def is_possible(device: torch.device) -> bool:
-    """Whether what runs there can be captured."""
+    """Returns whether CUDA graphs can be captured on a device: true for CUDA devices."""
     return device.type == "cuda"
 
 
 class Captured(Generic[Batch]):
-    """Learns from batches; on a GPU by a CUDA graph where they have one shape.
+    """Computes loss and gradients of a batch; on a GPU, by a CUDA graph if batches look alike.
 
-    The second of two batches after each other that are alike, in their shapes and in what is no
-    tensor, is captured; it and all that are like it are then learned from by the same kernels as
-    before, with the same numbers, random ones too. All others are learned from as they come; so
-    are all where it cannot be captured, for want of memory or because something waits for the GPU.
+    Two batches look alike if their tensors have the same shapes and types and their other fields
+    are equal. When two consecutive batches look alike, the pass of the second one is captured; it
+    and every later batch of that kind are then computed by replaying the graph, which launches the
+    same kernels and gives the same numbers, random ones included. Batches of another kind run
+    uncaptured, and so do all batches if the capture fails, because memory runs out or because the
+    pass synchronises with the GPU.
 
     Args:
-        learned: Brings the gradients of the loss on a batch, a dataclass, into the vector of the
-            weights; gives the loss.
-        weights: They stay where they are.
-        device: Where all of that is.
+        learned: Function that takes a batch, writes the gradient of its loss to the gradient of
+            the weights' vector, and returns the loss. Only batches that are dataclasses are
+            captured.
+        weights: Parameters of the model; their memory must not move.
+        device: Device of the weights and the batches.
 
     Attributes:
-        possible: Whether a graph may be captured; with False, set from outside too, the kernels
-            are launched one by one.
+        possible: Whether a graph may be captured; if False, kernels are launched one by one.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Captured(Generic[Batch]):
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """The loss, whose gradient is then that of the weights' vector."""
+        """Returns the loss of a batch and sets the gradient of the weights' vector."""
         if not self.possible or not is_dataclass(batch):
             return self.learned(batch)
         kind = _kind(batch)
@@ -67,10 +69,10 @@ class Captured(Generic[Batch]):
             mine.copy_(its)
         self.graph.replay()
         self.weights.vector.grad = self.gradient
-        return self.loss.clone()  # the next batch's goes into the same memory
+        return self.loss.clone()  # the next replay overwrites the same memory
 
     def _capture(self, batch: Any) -> bool:
-        """Records what learning from such a batch takes, without doing it."""
+        """Captures the pass of a batch without executing it; returns whether that succeeded."""
         copied = {
             field.name: value.clone()
             for field in fields(batch)
@@ -85,7 +87,7 @@ class Captured(Generic[Batch]):
             self.possible = False
             for parameter in self.weights.parameters:
                 parameter.grad = None
-            gc.collect()  # what is left of the pass belongs to the stream of the recording
+            gc.collect()  # tensors left over from the pass belong to the capturing stream
             return False
         self.gradient = self.weights.vector.grad
         self.graph = graph
@@ -94,8 +96,12 @@ class Captured(Generic[Batch]):
 
 @contextmanager
 def _recording(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
-    """Records what is launched. Where that fails, torch would go on with the stream and the random
-    numbers of the recording, which nothing else may draw."""
+    """Captures the kernels launched inside the context into a graph.
+
+    If the capture fails, torch would stay on the capturing stream and keep the random generator in
+    capture mode, where nothing else may draw from it; both are restored before the error is
+    raised again.
+    """
     stream = torch.cuda.current_stream()
     generator = torch.cuda.default_generators[torch.cuda.current_device()]
     before = generator.clone_state()
@@ -114,6 +120,7 @@ def _tensors(batch: Any) -> list[Tensor]:
 
 
 def _kind(batch: Any) -> Hashable:
-    """What two batches have in common that the same kernels can learn from."""
+    """Returns the shapes, types and non-tensor fields of a batch; batches that agree in these can
+    share a graph."""
     values = (getattr(batch, field.name) for field in fields(batch))
     return tuple((v.shape, v.dtype) if isinstance(v, Tensor) else v for v in values)

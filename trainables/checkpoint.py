@@ -1,7 +1,7 @@
-"""The state of a trial <-> one file, whole or absent, on a disk or in an object store.
+"""Saves the state of a trial to one file, on a disk or in an object store, and loads it again.
 
-The file is torch's zip archive, which holds a CRC-32 of each of its records: one that was cut off
-or changed since is told by it, and counts as absent.
+The file is torch's zip archive, which contains a CRC-32 checksum of each of its records. A file
+that was truncated or changed is recognised by the checksums and treated as missing.
 """
 
 import io
@@ -16,24 +16,24 @@ from datasets.files import AnyPath, away_is_an_oserror, write_whole
 from trainables.learner import Snapshot
 
 State = dict[str, Any]
-"""What a checkpoint holds: ``epoch``; the trial's ``config``; ``history``, a row for each epoch;
+"""Content of a checkpoint: ``epoch``; the trial's ``config``; ``history``, a row for each epoch;
 ``model`` and ``training``, the two parts of a `trainables.learner.Snapshot`."""
 
 FILE = "state.pt"
 WEIGHTS = "weights.pt"
 
 KEPT = 2
-"""Checkpoints of a running trial: the newest may be half-written when the machine dies."""
+"""Number of checkpoints kept of a running trial: the newest may be incomplete after a crash."""
 
 
 class Damaged(ValueError):
-    """A checkpoint is not what was written."""
+    """Raised when a checkpoint is missing, truncated or changed."""
 
 
 def state_of(
     snapshot: Snapshot, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> State:
-    """The state of a trial after the last epoch of its history."""
+    """Makes the state of a trial after the last epoch of its history."""
     return {
         "epoch": len(history),
         "config": dict(config),
@@ -44,15 +44,18 @@ def state_of(
 
 
 def save(folder: AnyPath, state: State) -> None:
-    """Writes ``state.pt`` into a folder, whole or not at all."""
+    """Writes a state to ``state.pt`` in a folder, atomically."""
     _write(folder / FILE, state)
 
 
 def load(folder: AnyPath) -> State:
-    """Reads what `save` wrote, on the CPU; nothing but tensors and plain values is unpickled.
+    """Loads a state that `save` wrote, with tensors on the CPU.
+
+    Only tensors and plain values are unpickled.
 
     Raises:
-        Damaged: If the file is not there, was cut off or changed since.
+        Damaged: If the file is missing, truncated or changed.
+        OSError: If the file cannot be read.
     """
     state = read(folder)
     if state is None:
@@ -61,32 +64,35 @@ def load(folder: AnyPath) -> State:
 
 
 def read(folder: AnyPath) -> State | None:
-    """Reads what `save` wrote, on the CPU; None if it is missing or damaged.
+    """Loads a state that `save` wrote, with tensors on the CPU.
+
+    Returns:
+        The state; None if the file is missing or damaged.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the file cannot be read.
     """
     content = _content(folder)
     return None if content is None else torch.load(content, map_location="cpu", weights_only=True)
 
 
 def is_whole(folder: AnyPath) -> bool:
-    """Whether a folder holds a checkpoint as it was written, by the checksums in it.
+    """Returns whether a folder contains a checkpoint that matches its checksums.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the file cannot be read.
     """
     return _content(folder) is not None
 
 
 def _content(folder: AnyPath) -> io.BytesIO | None:
-    """The file, read once; None if it is not what was written."""
+    """Reads the file of a checkpoint into memory; returns None if it is missing or damaged."""
     try:
         with away_is_an_oserror(folder):
             content = io.BytesIO((folder / FILE).read_bytes())
         with zipfile.ZipFile(content) as archive:
             claimed = sum(record.file_size for record in archive.infolist())
-            # torch compresses nothing: what would unpack to more is not its.
+            # torch does not compress: a larger unpacked size means that torch did not write it.
             if claimed > content.getbuffer().nbytes or archive.testzip() is not None:
                 return None
     except (FileNotFoundError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError):
@@ -96,17 +102,21 @@ def _content(folder: AnyPath) -> io.BytesIO | None:
 
 
 def export_weights(checkpoint: AnyPath, folder: AnyPath) -> None:
-    """Writes ``weights.pt``, a checkpoint without what only training needs."""
+    """Writes ``weights.pt`` to a folder: ``epoch``, ``config`` and ``model`` of a checkpoint.
+
+    Raises:
+        Damaged: If the checkpoint is missing, truncated or changed.
+    """
     state = load(checkpoint)
     _write(folder / WEIGHTS, {key: state[key] for key in ("epoch", "config", "model")})
 
 
 def load_weights(folder: Path) -> dict[str, Any]:
-    """Reads what `export_weights` wrote: ``epoch``, ``config`` and ``model``, on the CPU."""
+    """Loads ``epoch``, ``config`` and ``model`` as `export_weights` wrote them, on the CPU."""
     return torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
 
 
 def _write(path: AnyPath, content: dict[str, Any]) -> None:
-    written = io.BytesIO()  # on a full disk torch would raise something that does not say so
+    written = io.BytesIO()  # torch's own error on a full disk does not mention the disk
     torch.save(content, written)
     write_whole(path, written.getbuffer())

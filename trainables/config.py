@@ -1,4 +1,4 @@
-"""Hyperparameters as frozen dataclasses, which are at once search space and command line.
+"""Hyperparameters as frozen dataclasses that define both the search space and the command line.
 
 A field's annotation carries its search range as an Optuna distribution; its name is the Optuna
 key, the MLflow param and the command-line flag; its docstring is the flag's help. A field without
@@ -23,9 +23,13 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class When:
-    """Marks a field that means something only where another one has one of some values.
+    """Marks a field that applies only if another field has one of the given values.
 
-    Elsewhere the field keeps its default and is not searched.
+    Otherwise the field keeps its default and is not searched.
+
+    Attributes:
+        field: Name of the other field.
+        values: Values of the other field with which the marked field applies.
     """
 
     field: str
@@ -34,17 +38,17 @@ class When:
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Hyperparameters that every trial has, whatever it does; all that the engine asks of one."""
+    """Hyperparameters that every trial has; the engine needs no others."""
 
     epochs: int = 15
-    """How many epochs a trial has; what an epoch is, the study says."""
+    """Number of epochs of a trial; the study defines what an epoch is."""
 
     seed: int = 0
-    """Seeds everything that a trial draws."""
+    """Seed of all random numbers that a trial draws."""
 
     @property
     def title(self) -> str:
-        """What tells one trial from another at a glance: by default all that is searched."""
+        """Short label of a trial in output; by default the values of all searched fields."""
         hints = get_type_hints(type(self), include_extras=True).items()
         searched = [getattr(self, name) for name, hint in hints if get_origin(hint) is Annotated]
         return " ".join(
@@ -58,7 +62,7 @@ class TrialConfig:
 
 @dataclass(frozen=True)
 class FitConfig(TrialConfig):
-    """Hyperparameters of every fit of a network by AdamW, whatever the network."""
+    """Hyperparameters of training any network with AdamW."""
 
     learning_rate: Annotated[float, FloatDistribution(3e-4, 1e-2, log=True)] = 2e-3
     """Peak step size of AdamW."""
@@ -67,30 +71,30 @@ class FitConfig(TrialConfig):
     """Learning-rate schedule after the warm-up: constant, or half a cosine down to 0."""
 
     warmup: float = 0.1
-    """Share of all steps over which the learning rate first rises linearly to its peak."""
+    """Share of all steps during which the learning rate first rises linearly to its peak."""
 
     weight_decay: Annotated[float, FloatDistribution(1e-6, 1e-1, log=True)] = 1e-4
     """Decoupled weight decay of AdamW (Loshchilov and Hutter 2019)."""
 
     gradient_clip: float = 1.0
-    """Greatest norm of the gradient; a longer one is shortened to it. 0: none is."""
+    """Largest norm of the gradient; a larger gradient is scaled down to it. 0: no clipping."""
 
     averaging: float = 0.02
-    """Share of all steps over which the weights that predict are averaged, exponentially, from
-    those that are trained. 0: they are the trained ones."""
+    """Share of all steps over which the weights are averaged exponentially; the averaged weights
+    make the predictions. 0: no averaging."""
 
     batch_size: Annotated[int, CategoricalDistribution((32, 64, 128))] = 64
-    """Samples in one optimiser step."""
+    """Number of samples in one optimiser step."""
 
     epochs: int = 15
-    """Passes over the train split; the last one's weights are the result."""
+    """Number of passes over the train split; the weights after the last one are the result."""
 
     precision: Precision = "float32"
-    """Of the forward pass in training: float32, or bfloat16 where PyTorch's autocast deems it
-    safe, which is faster on a GPU. Predictions are always made in float32."""
+    """Number format of the forward pass in training: float32, or bfloat16 in the operations for
+    which PyTorch's autocast uses it, which is faster on a GPU. Predictions always use float32."""
 
     seed: int = 0
-    """Seeds the initial weights, the order of the samples and all else that training draws."""
+    """Seed of the initial weights, the order of the samples and all other random numbers."""
 
     @property
     def title(self) -> str:
@@ -110,10 +114,10 @@ class FitConfig(TrialConfig):
 
 
 def at_least(name: str, value: float, least: float, *, open_end: bool = False) -> None:
-    """Checks a lower bound.
+    """Checks that a value is finite and not below a lower bound.
 
     Raises:
-        InputError: If the value is below it, not above it where the bound is open, or not finite.
+        InputError: If the value is below the bound, equal to it with `open_end`, or not finite.
     """
     if not math.isfinite(value) or value < least or (open_end and value == least):
         relation = "above" if open_end else "at least"
@@ -121,10 +125,10 @@ def at_least(name: str, value: float, least: float, *, open_end: bool = False) -
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:
-    """Checks a choice.
+    """Checks that a value is one of the allowed choices.
 
     Raises:
-        InputError: If the value is none of them.
+        InputError: If the value is not one of the choices.
     """
     if value not in choices:
         raise InputError(f"{name} is {value!r}: expected one of {', '.join(choices)}")

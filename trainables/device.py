@@ -1,4 +1,4 @@
-"""Where a fit runs, and how much memory it took there."""
+"""Chooses the device of a fit, limits its memory and measures how much of it was used."""
 
 import ctypes
 import errno
@@ -21,26 +21,28 @@ NO_ROOM = (
     "STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_NOT_INITIALIZED",
 )
-"""What torch says where it raises nothing of its own kind: the CPU's allocator, a CUDA context
-that finds the GPU full, a library of CUDA's."""
+"""Phrases that identify an out-of-memory error for which torch has no exception type of its own:
+from the CPU's allocator, from a CUDA context on a full GPU, or from one of CUDA's libraries."""
 
 LEAST_CONTEXT, MOST_CONTEXT = 2**28, 2**30
-"""Bytes of a GPU that a process takes beside its tensors: CUDA's context, the kernels that it has
-loaded, the libraries. On an H200 it was 0.7 GiB; what is measured counts within these bounds."""
+"""Bounds, in bytes, of the GPU memory that a process uses besides its tensors: the CUDA context,
+loaded kernels and libraries. Measured values are clipped to them; on an H200 it was 0.7 GiB."""
 
 
 def pick_device(gpus: float, cpus: float) -> torch.device:
-    """The first GPU that this process may see where it was given one, else the CPU.
+    """Returns the trial's device, and sets torch's threads, precision and memory limits for it.
 
-    On a GPU, cuDNN's recurrent layers are told to compute in full float32. By default they round
-    factors to 10 bits (TF32), which products of matrices do not, so that an LSTM of cuDNN and one
-    that is written out would not compute alike. Nothing may read `torch.backends.cudnn.allow_tf32`
-    afterwards, as `torch.compile` does, which is not used here: torch then raises.
+    The device is the first visible GPU if the trial has a share of one, else the CPU.
+
+    On a GPU, cuDNN's recurrent layers are set to full float32. By default they round factors to
+    TF32 (10 bits), unlike matrix products, so that cuDNN's LSTM and an LSTM written out in PyTorch
+    would give different results. After this setting, torch raises an error if
+    `torch.backends.cudnn.allow_tf32` is read, as `torch.compile` does, which is not used here.
 
     Args:
-        gpus: The trial's share of a GPU, which it is kept to; 0 for a trial on the CPU.
-        cpus: Cores of the trial. torch gets as many threads, because the last bits of a sum
-            depend on how many threads share it.
+        gpus: Share of a GPU to which the trial is limited; 0 for a trial on the CPU.
+        cpus: Number of cores of the trial, and of torch's threads, because the last bits of a sum
+            depend on the number of threads that share it.
     """
     torch.set_num_threads(max(1, int(cpus)))
     _keep_freed_memory()
@@ -53,30 +55,34 @@ def pick_device(gpus: float, cpus: float) -> torch.device:
 
 
 def _keep_to_share(share: float) -> None:
-    """Lets this process allocate no more of the GPU than its share, so that who takes more runs
-    out of memory itself, and hardly ever a neighbour.
+    """Limits the GPU memory that this process may allocate to its share.
 
-    torch counts tensors only, so the least that the context takes is left out of the share. Were
-    it more, a trial could be refused what the pre-flight has counted on (`memory_gib`). What a
-    context takes beyond that comes out of the tenth of the GPU that trials leave free.
+    A process that needs more then runs out of memory itself, and hardly ever its neighbours.
+
+    torch's limit counts tensors only, so `LEAST_CONTEXT` is subtracted from the share. If more
+    were subtracted, a trial could be denied memory that the pre-flight measured with `memory_gib`
+    and planned for. A larger context uses part of the tenth of the GPU that trials leave free.
     """
     whole = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(max(0.0, share - LEAST_CONTEXT / whole), 0)
 
 
 def give_back_memory(device: torch.device) -> None:
-    """Gives memory of a GPU that torch keeps for the next tensors to the processes beside; those
-    of a trial that has ended have to be gone before."""
+    """Releases the GPU memory that torch caches, so that other processes can use it.
+
+    The tensors of a trial that has ended must have been deleted before. Nothing happens on a CPU.
+    """
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def _keep_freed_memory() -> None:
-    """Lets this process keep up to 1 GiB of what it frees, on Linux with glibc.
+    """Lets this process keep up to 1 GiB of freed memory, on Linux with glibc.
 
-    glibc gives large blocks back to the system at once and asks for them anew in the next step;
-    the page faults cost a training step on a CPU a tenth of its time and more. PyTorch's tuning
-    guide advises other allocators for this; this is as much, without another library.
+    By default glibc returns large blocks to the system at once and requests them again in the next
+    step; the page faults cost a training step on a CPU a tenth of its time or more. PyTorch's
+    tuning guide recommends other allocators against this; this setting has the same effect
+    without another library.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
@@ -84,9 +90,9 @@ def _keep_freed_memory() -> None:
 
 
 def memory_gib(device: torch.device) -> float:
-    """Peak GPU memory of this process on a GPU, its resident memory now on a CPU; GiB.
+    """Returns the process's peak GPU memory, or on a CPU its current resident memory, in GiB.
 
-    On a GPU that is what torch had reserved of it at most, in use or not, and the context.
+    Peak GPU memory is the most that torch had reserved, in use or not, plus the CUDA context.
     """
     if device.type == "cuda":
         return (torch.cuda.max_memory_reserved(device) + _context_bytes(device)) / 2**30
@@ -94,10 +100,10 @@ def memory_gib(device: torch.device) -> float:
 
 
 def _context_bytes(device: torch.device) -> int:
-    """What this process takes of a GPU beside its tensors.
+    """Estimates the GPU memory that this process uses besides its tensors, in bytes.
 
-    CUDA says how much is taken of the card, not by whom: where other processes use it too, theirs
-    counts, up to the upper bound.
+    CUDA reports the used memory of the whole GPU, so that memory of other processes is included;
+    the result is clipped to `LEAST_CONTEXT` and `MOST_CONTEXT`.
     """
     free, whole = torch.cuda.mem_get_info(device)
     taken = whole - free - torch.cuda.memory_reserved(device)
@@ -105,21 +111,23 @@ def _context_bytes(device: torch.device) -> int:
 
 
 def card_gib() -> float:
-    """Memory of the first GPU that this process may see, whoever uses it; GiB."""
+    """Returns the total memory of the first visible GPU in GiB, whether in use or free."""
     return torch.cuda.mem_get_info()[1] / 2**30
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was not as much memory as was asked for, on the GPU or for
-    the CPU."""
+    """Returns whether an error means that memory ran out, on the GPU or on the CPU."""
     kinds = (MemoryError, torch.OutOfMemoryError)
     no_room = isinstance(error, OSError) and error.errno == errno.ENOMEM
     return isinstance(error, kinds) or no_room or any(words in str(error) for words in NO_ROOM)
 
 
 def circumstances(device: torch.device) -> dict[str, str]:
-    """What a fit's last digits depend on where it runs: ``device``; ``processor``, with the
-    instructions that torch uses of it; ``threads`` that share a sum."""
+    """Returns the properties of the machine that the last digits of a fit depend on.
+
+    These are the name of the ``device``; the ``processor``, with the instruction set that torch
+    uses; and the number of torch's ``threads``, which share a sum.
+    """
     return {
         "device": device_name(device),
         "processor": _processor(),
@@ -133,5 +141,5 @@ def _processor() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """What the GPU calls itself, or ``cpu``."""
+    """Returns the name of a GPU's model, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

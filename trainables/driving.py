@@ -1,4 +1,4 @@
-"""The problem of the world-model study: predict the frames of a drive from those before and the
+"""The problem of the world-model study: predict the frames of a drive from earlier frames and the
 actions."""
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,27 +29,26 @@ from trainables.rollout import (
 from trainables.scheduled_sampling import sampling_rate
 
 HORIZON = 100
-"""Of the free-running error that trials are compared by."""
+"""Number of frames after the context over which free-running rollouts are evaluated."""
 
 STRIDE = 50
-"""Frames between two of the windows that validate."""
+"""Distance, in frames, between the starts of two successive validation windows."""
 
 TOGETHER = 16
-"""Windows rolled out at once; does not change the errors."""
+"""Number of windows that are rolled out in one batch; it does not change the errors."""
 
 PAIRS = 1024
-"""Frames that the error of keeping a frame is averaged over, about."""
+"""Approximate number of frames over which `freeze_errors` averages."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Some pieces of episodes.
+    """A batch of B windows of T steps, cut from episodes.
 
     Attributes:
-        frames: (B, T + 1, 3, S, S) float32, from 0 to 1.
-        actions: (B, T, 3) float32, each the one that follows its frame.
-        rate: () float32, the probability that scheduled sampling has come to; None: it samples
-            nothing.
+        frames: Frames, (B, T + 1, 3, S, S) float32, from 0 to 1.
+        actions: Actions, (B, T, 3) float32; action t follows frame t.
+        rate: Current probability of scheduled sampling, () float32; None if nothing is sampled.
     """
 
     frames: Tensor
@@ -58,13 +57,13 @@ class Windows:
 
 
 class DrivingProblem:
-    """Recorded drives, whose frames are to be predicted; see `trainables.problem.Problem`.
+    """A `trainables.problem.Problem`: predict the frames of recorded drives.
 
     Args:
-        drives: The recordings and their split.
+        drives: Recorded episodes and their split.
 
     Raises:
-        InputError: If nothing moves in them.
+        InputError: If the frames of a split do not change, see `check_movement`.
     """
 
     def __init__(self, drives: Drives) -> None:
@@ -76,7 +75,8 @@ class DrivingProblem:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """See `trainables.problem.Problem`."""
+        """Number of frames, evaluated horizon in frames, side of a frame in pixels, and number of
+        episodes of each split."""
         return {
             "frames": len(self.drives.recordings.frames),
             "horizon": self.horizon,
@@ -85,7 +85,7 @@ class DrivingProblem:
         }
 
     def remarks(self) -> Iterator[str]:
-        """What to say of episodes that are too short."""
+        """Yields remarks for the user on episodes that are too short to be evaluated."""
         for part in ("validation", "test"):
             lengths = self.drives.recordings.lengths[getattr(self.drives.split, part)]
             short = int((lengths < CONTEXT + self.horizon).sum())
@@ -100,36 +100,36 @@ class DrivingProblem:
             )
 
     def check(self, config: WorldModelConfig) -> None:
-        """Checks that drives are long enough for the windows of a configuration.
+        """Checks that drives are long enough for the training windows of a configuration.
 
         Raises:
-            InputError: If no training episode is as long as one.
+            InputError: If every training episode is shorter than a window.
         """
         check_windows(self.drives, config)
 
     def learner(
         self, config: WorldModelConfig, role: Role, context: Context
     ) -> SupervisedLearner[Windows]:
-        """See `trainables.problem.Problem`; every role learns from the same split."""
+        """Makes the learner of one trial; trials of every role train on the same split."""
         del role
         task = DrivingTask(self.drives, config, context.device)
         return SupervisedLearner(task, config, context.device)
 
 
 class DrivingTask:
-    """One configuration's fit to the drives, see `trainables.fit.Task`.
+    """The `trainables.fit.Task` that fits one configuration to the drives.
 
-    The loss is the mean squared error of the scored steps as a share of that of keeping the last
-    true frame: 1 for a model that copies. An epoch has as many windows as hold the train split
-    once; where they begin is drawn anew in each.
+    The loss is the mean squared error of the scored steps divided by the error of keeping the last
+    true frame; it is 1 for a model that copies that frame. An epoch has as many windows as cover
+    the train split once; their start frames are drawn anew in each epoch.
 
-    What trials are compared by is ``validation/skill``: 1 - the error of the free-running rollout
-    over the first `HORIZON` frames after a context of `CONTEXT` (see `judged_horizon`), as a share
-    of freezing the context's last frame, on windows that begin every `STRIDE` frames of the
-    validation episodes; those that are shorter are left out.
+    Trials are compared by ``validation/skill``: 1 - (error of the free-running rollout) / (error
+    of freezing the context's last frame), over the `judged_horizon`, up to `HORIZON` frames, after
+    a context of `CONTEXT` frames. Its windows begin every `STRIDE` frames of the validation
+    episodes; episodes shorter than a window are left out.
 
     Raises:
-        InputError: If no training episode is as long as a window.
+        InputError: If every training episode is shorter than a training window.
     """
 
     def __init__(self, data: Drives, config: WorldModelConfig, device: torch.device) -> None:
@@ -152,7 +152,7 @@ class DrivingTask:
         }
 
     def _scale(self, data: Drives) -> Tensor:
-        """(scored steps,): what the error of each is divided by."""
+        """Computes the errors by which those of the scored steps are divided, (scored steps,)."""
         config = self.config
         sampled = config.sequence_length - config.context
         last = config.free_steps + 1 if config.weighting == "freeze" else 1
@@ -174,17 +174,18 @@ class DrivingTask:
         steps = self.steps_per_epoch()
         drawn = torch.randint(len(self.starts), (self.windows,), generator=generator)
         rates = [self._rate((epoch - 1 + n / steps) / self.config.epochs) for n in range(steps)]
-        # At once: a GPU is waited for at each move.
+        # All moves happen here, because each one synchronises with the GPU.
         starts, there = self.starts[drawn].to(self.device), torch.tensor(rates).to(self.device)
         for step, part in enumerate(starts.split(self.config.batch_size)):
             yield self._cut(part, self.config.steps + 1, there[step] if rates[step] else None)
 
     def _rate(self, progress: float) -> float:
-        """Scheduled sampling's probability when so much of the training is done, 0 to 1."""
+        """Returns the probability of scheduled sampling at a progress of the training, 0 to 1."""
         return sampling_rate(self.config.sampling_schedule, self.config.sampling_rate, progress)
 
     def heaviest_batch(self) -> Windows:
-        """A batch at the end of the training, where the most steps see predictions."""
+        """Returns a batch with the final rate of scheduled sampling, when the most steps are fed
+        with predictions."""
         batch = next(self.training_batches(torch.Generator().manual_seed(0), 1))
         rate = self._rate(1.0)
         return replace(batch, rate=torch.tensor(rate).to(self.device) if rate else None)
@@ -209,7 +210,7 @@ class DrivingTask:
         }
 
     def _errors(self, model: nn.Module, part: str) -> dict[str, float]:
-        """Mean squared errors over the windows of a part, of the model and of the baselines."""
+        """Computes mean squared errors of the model and the baselines over a split's windows."""
         sums: dict[str, Tensor] = {}
         starts = self.judged[part]
         for some in starts.split(TOGETHER):
@@ -229,14 +230,17 @@ class DrivingTask:
             for name, picture in pictures.items():
                 error = frame_mse(picture, truth).double().mean(dim=1).sum(dim=0)
                 sums[name] = sums[name] + error if name in sums else error
-        totals = torch.stack(list(sums.values())).tolist()  # once, as a GPU is waited for
+        totals = torch.stack(list(sums.values())).tolist()  # one synchronisation with the GPU
         return {name: total / len(starts) for name, total in zip(sums, totals, strict=True)}
 
 
 def judged_horizon(data: Drives) -> int:
-    """How far the rollouts go by which trials are compared: `HORIZON`, or as far as the longest
-    episodes do to train and to validate, and to test the two longest, which a comparison of
-    finals needs."""
+    """Returns the number of frames over which evaluated rollouts predict.
+
+    It is `HORIZON`, or less if the longest train episode, the longest validation episode or the
+    second longest test episode is shorter than `CONTEXT` + `HORIZON` frames. Comparing finalists
+    needs two test episodes.
+    """
     lengths = data.recordings.lengths
     train, validation = (lengths[part].max() for part in (data.split.train, data.split.validation))
     test = np.sort(lengths[data.split.test])[-2]
@@ -244,11 +248,12 @@ def judged_horizon(data: Drives) -> int:
 
 
 def check_movement(data: Drives) -> None:
-    """Checks that something moves where a model is trained and judged: errors are told as shares
-    of those of keeping a frame.
+    """Checks that frames change where a model is trained and evaluated.
+
+    Otherwise the error of keeping a frame, by which errors are divided, would be zero.
 
     Raises:
-        InputError: If nothing does.
+        InputError: If the frames of the train split, or of the evaluated windows, do not change.
     """
     drives, horizon = data.recordings, judged_horizon(data)
     if not freeze_errors(drives, data.split.train, 1).any():
@@ -263,16 +268,16 @@ def check_movement(data: Drives) -> None:
 
 
 def _changes(recordings: Recordings, first: int, steps: int) -> bool:
-    """Whether a frame differs from one of those that follow it."""
+    """Returns whether the frame `first` differs from any of the `steps` frames after it."""
     later = recordings.frames[first + 1 : first + 1 + steps]
     return bool((later != recordings.frames[first]).any())
 
 
 def check_windows(data: Drives, config: WorldModelConfig) -> None:
-    """Checks that drives are long enough for the windows of a configuration.
+    """Checks that drives are long enough for the training windows of a configuration.
 
     Raises:
-        InputError: If no training episode is as long as one.
+        InputError: If every training episode is shorter than a window.
     """
     longest = data.recordings.lengths[data.split.train].max()
     if config.steps + 1 > longest:
@@ -284,11 +289,15 @@ def check_windows(data: Drives, config: WorldModelConfig) -> None:
 
 
 def unroll(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor:
-    """Predicts the scored frames of training windows: (B, scored steps, 3, S, S).
+    """Predicts the scored frames of training windows.
 
-    The first steps see the true frames, with noise; after the context each sees the model's own
-    prediction instead with the probability that scheduled sampling has come to; the last ones see
-    their own predictions only. Gradients flow back through all of it.
+    Steps up to ``sequence_length`` are fed with the true frames, plus noise. After the context,
+    scheduled sampling replaces each of these frames by the model's own prediction with the
+    probability ``batch.rate``. The ``free_steps`` that follow are fed with predictions only.
+    Gradients flow back through all steps.
+
+    Returns:
+        (B, scored steps, 3, S, S), without the steps of the context.
     """
     frames, actions = batch.frames, batch.actions
     if config.noise:
@@ -307,9 +316,12 @@ def unroll(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor
 
 
 def freeze_errors(recordings: Recordings, episodes: np.ndarray, horizon: int) -> Tensor:
-    """Mean squared error of keeping a frame for 1 to so many steps: (horizon,) float32.
+    """Computes the mean squared error of keeping a frame for 1 to `horizon` steps.
 
-    Averaged over about `PAIRS` frames, evenly spread over the episodes.
+    Errors are averaged over about `PAIRS` frames, evenly spread over the episodes.
+
+    Returns:
+        (horizon,) float32.
     """
     starts = recordings.window_starts(episodes, horizon + 1)
     starts = starts[:: max(1, len(starts) // PAIRS)]

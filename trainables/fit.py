@@ -1,9 +1,9 @@
-"""A fit of a network by AdamW: a learner that knows neither Ray nor the model family.
+"""Trains a network with AdamW, independently of Ray, the model family and the data set.
 
     for epoch in fit(task, config, device):
         print(epoch.number, epoch.metrics)
 
-Trials, unit tests, benchmarks and a debugger all drive this loop.
+Trials, unit tests, benchmarks and debugging sessions all run this loop.
 """
 
 import math
@@ -30,48 +30,55 @@ Batch = TypeVar("Batch")
 
 
 class Task(Protocol[Batch]):
-    """What one model family learns from one data set: all that a fit has to know of either."""
+    """Everything that a fit needs to know of a model family and a data set."""
 
     def model(self) -> nn.Module:
-        """A fresh model; draws its weights from torch's global generator."""
+        """Makes an untrained model, with weights drawn from torch's global generator."""
         ...
 
     def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, which counts from 1, in an order drawn from the generator."""
+        """Yields the batches of an epoch in an order drawn from the generator.
+
+        Args:
+            generator: Generator of the fit, whose state continues from epoch to epoch.
+            epoch: Number of the epoch, counted from 1.
+        """
         ...
 
     def steps_per_epoch(self) -> int:
-        """How many batches that will be."""
+        """Returns the number of batches that `training_batches` yields in an epoch."""
         ...
 
     def heaviest_batch(self) -> Batch:
-        """Of the batches that an epoch may draw, the one that takes the most memory."""
+        """Returns the batch that takes the most memory among those that an epoch may yield."""
         ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The scalar to minimise, dimensionless."""
+        """Returns the loss of a batch: a dimensionless scalar to minimise, with its gradient."""
         ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Metrics by name, those that trials are compared by on the validation split; draws no
-        random number."""
+        """Computes metrics by name (``split/metric``), without drawing random numbers.
+
+        The study's objective, on the validation split, must be among them.
+        """
         ...
 
 
 TaskFactory = Callable[[Any, torch.device], Task[Any]]
-"""Brings a configuration and the data together on a device; picklable, data and all."""
+"""Function that makes the `Task` of a configuration on a device; picklable, data included."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the train split gave.
+    """Result of one pass over the train split.
 
     Attributes:
-        number: Counts from 1.
-        metrics: Name (``split/metric``) -> value.
-        model: The model that predicts after this epoch, in evaluation mode; the next epoch
-            changes it.
-        snapshot: Takes a snapshot to go on from; call it before asking for the next epoch.
+        number: Number of the epoch, counted from 1.
+        metrics: Metrics by name (``split/metric``).
+        model: The model that makes predictions after this epoch, in evaluation mode; the next
+            epoch changes it.
+        snapshot: Function that takes a snapshot to resume from; call it before the next epoch.
     """
 
     number: int
@@ -87,15 +94,15 @@ def fit(
     done: int = 0,
     snapshot: Snapshot | None = None,
 ) -> Iterator[Epoch]:
-    """Trains a model, epoch by epoch.
+    """Trains a model and yields its epochs.
 
     Args:
         task: The model family and its data.
         config: Optimiser, schedule, epochs and seed.
-        device: Where the model lives; the task's batches must be there too.
-        done: Epochs that were done before.
-        snapshot: What `Epoch.snapshot` gave after them; on the CPU the epochs that follow are
-            bit-identical to those of the fit that was not interrupted.
+        device: Device of the model; the task's batches must be on it, too.
+        done: Number of epochs that were trained before.
+        snapshot: Snapshot that `Epoch.snapshot` returned after those epochs. On the CPU, the
+            remaining epochs are bit-identical to those of an uninterrupted fit.
 
     Raises:
         Diverged: In the epoch whose loss is not finite.
@@ -109,12 +116,12 @@ def fit(
 
 @dataclass(frozen=True)
 class SupervisedProblem:
-    """Data that networks are fitted to; see `trainables.problem.Problem`.
+    """A `trainables.problem.Problem` that fits networks to data by a `Task`.
 
     Attributes:
-        make_task: See `TaskFactory`.
-        digest: Fingerprint of everything that a fit sees.
-        facts: What else to record of the data.
+        make_task: Function that makes the task of a configuration on a device.
+        digest: Fingerprint of everything that influences a fit.
+        facts: Further properties of the data to record, by name.
         decided: Config field -> the only values that the data allow.
     """
 
@@ -124,24 +131,24 @@ class SupervisedProblem:
     decided: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def check(self, config: FitConfig) -> None:
-        """Takes any configuration."""
+        """Accepts any configuration."""
 
     def learner(self, config: FitConfig, role: Role, context: Context) -> "SupervisedLearner[Any]":
-        """See `trainables.problem.Problem`; every role learns from the same split."""
+        """Makes the learner of one trial; trials of every role train on the same split."""
         del role
         return SupervisedLearner(self.make_task(config, context.device), config, context.device)
 
 
 class SupervisedLearner(Generic[Batch]):
-    """A network, its optimiser and the order of its samples; see `trainables.learner.Learner`.
+    """The `trainables.learner.Learner` that trains a network with AdamW, an epoch at a time.
 
     Args:
         task: The model family and its data.
         config: Optimiser, schedule, epochs and seed.
-        device: Where the model lives; the task's batches must be there too.
+        device: Device of the model; the task's batches must be on it, too.
 
     Attributes:
-        learned: Learns from a batch; see `trainables.captured.Captured`.
+        learned: Computes loss and gradients of a batch, see `trainables.captured.Captured`.
     """
 
     def __init__(self, task: Task[Batch], config: FitConfig, device: torch.device) -> None:
@@ -169,11 +176,12 @@ class SupervisedLearner(Generic[Batch]):
 
     @property
     def evaluator(self) -> nn.Module:
-        """The model that predicts: the averaged one, if weights are averaged."""
+        """The model that makes predictions: the one with averaged weights, if they are averaged,
+        else the trained one."""
         return self.model if self.average is None else self.average.model
 
     def restore(self, snapshot: Snapshot) -> None:
-        """See `trainables.learner.Learner`."""
+        """Restores weights, optimiser, schedule and random generators from a snapshot."""
         training = snapshot.training
         self.last_loss = training["last_loss"]
         self.model.load_state_dict(training["trained"] or snapshot.model)
@@ -186,7 +194,7 @@ class SupervisedLearner(Generic[Batch]):
         _set_random_state(training["random"], self.device)
 
     def snapshot(self) -> Snapshot:
-        """See `trainables.learner.Learner`."""
+        """Copies weights, optimiser, schedule and random generators into a snapshot."""
         training = {
             "last_loss": self.last_loss,
             "trained": None if self.average is None else deepcopy(self.model.state_dict()),
@@ -198,14 +206,14 @@ class SupervisedLearner(Generic[Batch]):
         return Snapshot(deepcopy(self.evaluator.state_dict()), training)
 
     def probe(self) -> Probe:
-        """Takes a few steps and evaluates.
+        """Estimates the duration of an epoch from one timed step and one timed evaluation.
 
-        The first step is on the heaviest batch. Where a GPU is used, its kernels are loaded when
-        they are first called, and a step is captured when the next is like it: a later step and
-        the second evaluation are timed.
+        The first step, which is not timed, uses the heaviest batch. A GPU loads kernels at their
+        first call, and a step is captured when its batch looks like the previous one; therefore a
+        later step and, on a GPU, the second evaluation are timed.
         """
         self.model.train()
-        float(self._step(self.task.heaviest_batch()))  # waits for a GPU
+        float(self._step(self.task.heaviest_batch()))  # float() waits for the GPU
         moments = [time.perf_counter()]
         steps = 4 if self.device.type == "cuda" else 2
         passes = (self.task.training_batches(self.order, 1) for _ in range(steps))
@@ -226,8 +234,13 @@ class SupervisedLearner(Generic[Batch]):
         return time.perf_counter() - begun
 
     def _optimizer_state(self, state: dict[str, Any], *, load: bool) -> dict[str, Any]:
-        """A copy of the optimiser's state with its vectors in the vector's order, to load it, or
-        in the model's, in which checkpoints of all devices have them."""
+        """Copies the optimiser's state and reorders the vectors in it.
+
+        Args:
+            state: State of the optimiser.
+            load: If true, from the order of ``model.parameters()``, in which checkpoints of all
+                devices are written, to that of the weights' vector; else the other way round.
+        """
         ordered = self.weights.from_model_order if load else self.weights.in_model_order
         state = deepcopy(state)
         for moments in state["state"].values():
@@ -236,7 +249,7 @@ class SupervisedLearner(Generic[Batch]):
         return state
 
     def advance(self, epoch: int) -> dict[str, float]:
-        """Makes one pass over the train split, and evaluates; see `trainables.learner.Learner`.
+        """Makes one pass over the train split, evaluates, and returns metrics by name.
 
         Raises:
             Diverged: If the loss of a batch is not finite.
@@ -279,7 +292,7 @@ def _learned(
     device: torch.device,
     batch: Batch,
 ) -> Tensor:
-    """The loss on a batch; its gradient is that of the weights' vector."""
+    """Returns the loss of a batch and sets the gradient of the weights' vector."""
     half = config.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         loss = task.loss(model, batch)
@@ -290,12 +303,12 @@ def _learned(
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """The learning rate as a share of its peak, by step.
+    """Computes the learning rate of a step as a share of its peak.
 
     Attributes:
-        schedule: What follows the warm-up.
-        warmup: Share of the steps of the linear rise.
-        steps: Of the whole fit.
+        schedule: Schedule after the warm-up: ``constant`` or ``cosine``.
+        warmup: Share of all steps during which the learning rate rises linearly.
+        steps: Number of steps of the whole fit.
     """
 
     schedule: str
@@ -303,8 +316,8 @@ class LearningRateSchedule:
     steps: int
 
     def __call__(self, step: int) -> float:
-        """The factor at a step counted from 0: positive from the first one on; 0 after the last
-        one of a cosine."""
+        """Returns the factor for a step, counted from 0: positive from the first step on, and 0
+        only after the last step of the cosine schedule."""
         rise = self.warmup * self.steps
         if step < rise:
             return (step + 1) / (rise + 1)
@@ -314,11 +327,12 @@ class LearningRateSchedule:
 
 
 class Average:
-    """A model whose weights are the exponential moving average of those of one in training.
+    """A copy of a model whose weights are the exponential moving average of the trained ones.
 
     Args:
-        model: The one in training.
-        steps: About how many steps are averaged; until there are as many, all of them are, evenly.
+        model: The model in training.
+        steps: Approximate number of steps to average over; until that many steps were taken, the
+            average is the mean of all steps.
     """
 
     def __init__(self, model: nn.Module, steps: float) -> None:
@@ -327,25 +341,33 @@ class Average:
         self.least = 1 / max(1.0, steps)
 
     def follow(self, weights: Tensor, step: int) -> None:
-        """Takes in the weights after a step, as one vector; steps count from 1."""
+        """Updates the average with the weights after a step.
+
+        Args:
+            weights: Weights of the model in training as one vector, (number of parameters,).
+            step: Number of the step, counted from 1.
+        """
         self.weights.lerp_(weights.detach(), max(1 / step, self.least))
 
     def copy_buffers(self, model: nn.Module) -> None:
-        """What is no weight, such as the statistics of batch normalisation, is not averaged."""
+        """Copies the buffers of the model in training, such as the running statistics of batch
+        normalisation, which are not averaged."""
         for mine, its in zip(self.model.buffers(), model.buffers(), strict=True):
             mine.copy_(its)
 
 
 def _mean_finite_loss(losses: Tensor, epoch: int, before: float | None) -> float:
-    """The mean over the batches; looked at once an epoch, so that a GPU never waits.
+    """Returns the mean loss of an epoch.
+
+    Losses are checked once an epoch, because each check synchronises with the GPU.
 
     Args:
-        losses: Of each batch.
-        epoch: For the message.
-        before: The mean of the epoch before; None if this is the first.
+        losses: Loss of each batch, (batches,).
+        epoch: Number of the epoch, for the error message.
+        before: Mean loss of the previous epoch; None in the first epoch.
 
     Raises:
-        Diverged: If one of them is not finite.
+        Diverged: If a loss is not finite.
     """
     finite = torch.isfinite(losses)
     if not finite.all():
@@ -359,7 +381,7 @@ def _mean_finite_loss(losses: Tensor, epoch: int, before: float | None) -> float
             f"loss {float(losses[batch])} in epoch {epoch}, batch {batch + 1} of {len(losses)}; "
             f"last finite loss: {last}"
         )
-    return float(losses.double().mean(dim=0))  # large ones overflow a sum of floats
+    return float(losses.double().mean(dim=0))  # a sum of large losses overflows float32
 
 
 def _random_state(device: torch.device) -> list[Tensor]:
@@ -369,5 +391,5 @@ def _random_state(device: torch.device) -> list[Tensor]:
 
 def _set_random_state(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
-    if device.type == "cuda" and len(states) > 1:  # a fit on a CPU has no other
+    if device.type == "cuda" and len(states) > 1:  # a snapshot of a CPU has one state only
         torch.cuda.set_rng_state(states[1], device)

@@ -1,8 +1,8 @@
-"""All parameters of a model as one vector.
+"""Stores all parameters of a model in one vector.
 
-A graph network has dozens of small parameters, and on a CPU every operation on each costs as much
-for the call as for the numbers. On one vector the optimiser, the norm of the gradient and the
-average of the weights take one call each.
+A graph network has dozens of small parameters, and on a CPU the call overhead of an operation on
+each costs as much as the arithmetic. On one vector, the optimiser step, the norm of the gradient
+and the average of the weights take one call each.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,17 @@ from torch import Tensor, nn
 class FlatParameters:
     """Makes the parameters of a model views of one vector; they keep their values and shapes.
 
-    On a GPU the parameters of the model's first `nn.LSTM` come first, as cuDNN wants them: all
-    weights by layer, then all biases, from the beginning of one piece of memory. Anywhere else it
-    would copy them at every call. Elsewhere the order is that of ``model.parameters()``.
+    On a GPU, the vector begins with the parameters of the model's first `nn.LSTM`: all weights by
+    layer, then all biases. cuDNN expects them in this order at the beginning of their memory and
+    would otherwise copy them at every call. All other parameters, and all parameters on a CPU, are
+    in the order of ``model.parameters()``.
 
     Args:
-        model: On its device for good; `nn.LSTM.flatten_parameters` would take its weights out of
-            the vector again.
+        model: A model that is already on its final device. Moving it, or calling
+            `nn.LSTM.flatten_parameters`, would detach its weights from the vector.
 
     Attributes:
-        vector: (sum of sizes,). Changing it changes the model, and the other way round.
+        vector: All parameters, (number of parameters,); it shares its memory with the model.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,7 +40,8 @@ class FlatParameters:
             parameter.data = piece.view_as(parameter)
 
     def take_gradients(self) -> None:
-        """Moves the gradients of the parameters into the vector's; zero where there is none."""
+        """Moves the parameters' gradients into the vector's gradient; a missing gradient becomes
+        zero."""
         gradients = [
             p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters
         ]
@@ -48,10 +50,10 @@ class FlatParameters:
             parameter.grad = None
 
     def check_in_place(self) -> None:
-        """Checks that the parameters still lie in the vector; waits for no GPU.
+        """Checks that the parameters still are views of the vector, without synchronising a GPU.
 
         Raises:
-            RuntimeError: If one does not: the optimiser would change the vector, and not it.
+            RuntimeError: If one is not; the optimiser would then no longer change it.
         """
         memory = self.vector.untyped_storage().data_ptr()
         for parameter in self.parameters:
@@ -62,19 +64,21 @@ class FlatParameters:
                 )
 
     def in_model_order(self, values: Tensor) -> Tensor:
-        """Numbers that belong to those of the vector, in the order of ``model.parameters()``."""
+        """Reorders values, (number of parameters,), from the vector's order to that of
+        ``model.parameters()``."""
         pieces = dict(zip(self.places, values.split(self.sizes), strict=True))
         return torch.cat([pieces[place] for place in sorted(pieces)])
 
     def from_model_order(self, values: Tensor) -> Tensor:
-        """Undoes `in_model_order`."""
+        """Reorders values, (number of parameters,), from the order of ``model.parameters()`` to
+        the vector's; the inverse of `in_model_order`."""
         sizes = dict(zip(self.places, self.sizes, strict=True))
         pieces = values.split([sizes[place] for place in sorted(sizes)])
         return torch.cat([pieces[place] for place in self.places])
 
 
 def _expected_first(model: nn.Module) -> Iterable[nn.Parameter]:
-    """The parameters that cuDNN looks for at the beginning of the memory, in its order."""
+    """Yields the parameters of the first LSTM on a GPU in the order that cuDNN expects."""
     cores = (module for module in model.modules() if isinstance(module, nn.LSTM))
     core = next(cores, None)
     if core is None or not core.weight_ih_l0.is_cuda:

@@ -1,7 +1,8 @@
-"""What a trial trains: anything that learns one epoch at a time, and can stop and go on.
+"""The interface of a learner: whatever a trial trains epoch by epoch and can save and resume.
 
-A fit of a network is one (`trainables.fit.SupervisedLearner`); so is an agent, a pair of networks
-that play against each other, an evolution strategy, or a search that has no network at all.
+`trainables.fit.SupervisedLearner`, which fits a network, is a learner; others may be a
+reinforcement-learning agent, a pair of adversarial networks, an evolution strategy, or a search
+without any network.
 """
 
 from collections.abc import Mapping
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that a learner needs to go on, in two parts.
+    """Everything that a learner needs to resume, in two parts.
 
-    Both hold nothing but tensors, numbers, texts, None, and lists and dictionaries of them, so
-    that they load with ``torch.load(weights_only=True)``.
+    Both parts contain only tensors, numbers, strings, None, and lists and dictionaries of these,
+    so that they load with ``torch.load(weights_only=True)``.
 
     Attributes:
-        model: What was learned: the weights of what predicts or acts. It is kept for good with the
-            trials that are compared, and scored on the test split.
-        training: What only training needs, such as the state of an optimiser.
+        model: The learned weights that predict or act. They are kept permanently for the trials
+            that are compared, and are scored on the test split.
+        training: State that only training needs, such as that of the optimiser.
     """
 
     model: Mapping[str, Any]
@@ -31,11 +32,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Probe:
-    """What an epoch of a learner takes.
+    """Measured cost of an epoch of a learner.
 
     Attributes:
-        epoch_seconds: How long it lasts, evaluation included.
-        snapshot: As large as one is after an epoch; what it holds is of no use.
+        epoch_seconds: Duration of an epoch, evaluation included.
+        snapshot: A snapshot of the size that one has after an epoch; its values are meaningless.
     """
 
     epoch_seconds: float
@@ -43,47 +44,53 @@ class Probe:
 
 
 class Diverged(ArithmeticError):
-    """Training went wrong for good, and would again: a loss became infinite, or not a number."""
+    """Raised when training cannot continue and would fail again, such as by a non-finite loss."""
 
 
 class Learner(Protocol):
-    """One trial's training.
+    """Interface of the training of one trial.
 
-    An epoch is what is reported together; its unit is the study's: a pass over the train split,
-    1,000 steps of an environment, a generation. What follows an epoch depends on the learner's
-    state alone, never on a clock: on the CPU, a learner that was restored continues bit for bit as
-    the one that was not interrupted.
+    An epoch is the unit of training after which metrics are computed. The study defines it: a pass
+    over the train split, 1,000 steps of an environment, a generation. What follows an epoch must
+    depend only on the learner's state, never on a clock: on the CPU, a restored learner continues
+    bit-identically to an uninterrupted one.
     """
 
     @property
     def evaluator(self) -> "nn.Module | None":
-        """What predicts, acts or samples now, in evaluation mode; None: no network does."""
+        """The network that currently predicts, acts or samples, in evaluation mode; None if the
+        learner has no network."""
         ...
 
     def advance(self, epoch: int) -> dict[str, float]:
-        """Learns for one epoch.
+        """Trains for one epoch.
 
         Args:
-            epoch: Its number, counted from 1.
+            epoch: Number of the epoch, counted from 1.
 
         Returns:
-            Metrics by name (``split/metric``), the study's objective among them.
+            Metrics by name (``split/metric``), including the study's objective.
 
         Raises:
-            Diverged: If there is no sense in going on.
+            Diverged: If training cannot continue.
         """
         ...
 
     def snapshot(self) -> Snapshot:
-        """What to go on from after the latest epoch, copied."""
+        """Returns a copy of the state after the latest epoch, to resume from."""
         ...
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to where a learner of the same configuration was. The tensors come from the
-        CPU."""
+        """Restores the state of a learner of the same configuration.
+
+        Args:
+            snapshot: State to restore, with tensors on the CPU.
+        """
         ...
 
     def probe(self) -> Probe:
-        """Finds out what an epoch takes, by as little as tells; the learner is of no use
-        afterwards."""
+        """Measures the cost of an epoch with as little work as possible.
+
+        The learner must not be used afterwards.
+        """
         ...

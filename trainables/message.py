@@ -1,29 +1,33 @@
-"""What a trial's process says to the study. Imports no torch: the study need not wait for it."""
+"""The messages that a trial's process sends to the driver of the study.
+
+This module does not import torch, so that the driver starts fast.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 DEPTH = 3
-"""Parts of a checkpoint's name: ``SESSION/TRIAL/checkpoint_N``."""
+"""Number of path components in a checkpoint's name, ``SESSION/TRIAL/checkpoint_N``."""
 
 Row = Mapping[str, Any]
-"""An epoch: its metrics, whose names have a ``/``, ``epoch``, ``unix_ms`` and ``memory_gib``."""
+"""One epoch: its metrics, whose names contain a ``/``, and its number ``epoch``, its end
+``unix_ms`` in milliseconds and ``memory_gib``."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """Some epochs of a trial, or why it has no result.
+    """A report of a trial: its new epochs, or why it failed.
 
     Attributes:
-        number: The trial's.
-        epochs: The epochs since the message before, the first one first.
-        checkpoint: Name of the checkpoint that holds them: ``SESSION/TRIAL/checkpoint_N``; empty:
-            none does, as the trial has no result.
-        where: Where and with what they were trained: ``node``, ``process`` and what
-            `trainables.device.circumstances` says.
-        failure: Why the trial failed; empty: it did not.
-        out_of_memory: What it asked for in vain; empty: there was enough.
+        number: Number of the trial.
+        epochs: Epochs since the trial's previous message, in order.
+        checkpoint: Name of the checkpoint that contains these epochs,
+            ``SESSION/TRIAL/checkpoint_N``; empty if the trial failed or ran out of memory.
+        where: Where the epochs were trained: ``node``, ``process`` and the entries of
+            `trainables.device.circumstances`.
+        failure: Reason why the trial failed; empty if it did not.
+        out_of_memory: Message of the out-of-memory error; empty if there was none.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""The problem of the GNN study: regress one target of a molecule from its graph."""
+"""The problem of the GNN study: predict one scalar target of a molecule from its graph."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,13 +19,14 @@ from trainables.models.gnn import GNN, GNNConfig
 from trainables.problem import Context
 
 EVALUATION_BATCH = 256
-"""Graphs predicted together; does not change the prediction."""
+"""Number of graphs in a batch of evaluation; it does not change the predictions."""
 
 
 class MoleculeProblem:
-    """Molecules with one target each; see `trainables.problem.Problem`.
+    """A `trainables.problem.Problem`: predict one target of each molecule.
 
-    Only of a dipole moment in Debye is it known that the dipole head can give it.
+    The dipole head is allowed only if the target's unit is Debye, because only a dipole moment is
+    known to suit it.
 
     Args:
         molecules: The molecules, their split, and the unit of the target.
@@ -37,7 +38,8 @@ class MoleculeProblem:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """See `trainables.problem.Problem`."""
+        """The target's unit, the numbers of molecules in all, left out and by split, and where
+        the bonds come from."""
         data = self.molecules
         return {
             "unit": data.unit,
@@ -49,11 +51,11 @@ class MoleculeProblem:
 
     @property
     def decided(self) -> Mapping[str, Sequence[Any]]:
-        """See `trainables.problem.Problem`."""
+        """Restricts the head to ``mean`` unless the target's unit is Debye."""
         return {} if self.molecules.unit == "D" else {"head": ["mean"]}
 
     def remark(self, target: str) -> str:
-        """What to say of the unit of a target; empty where it is Debye."""
+        """Returns a remark for the user on the target's unit; empty if it is Debye."""
         if self.molecules.unit == "D":
             return ""
         if self.molecules.unit == UNKNOWN:
@@ -64,23 +66,24 @@ class MoleculeProblem:
         return f"{target} is in {self.molecules.unit}, not D: no dipole head, only the mean"
 
     def check(self, config: GNNConfig) -> None:
-        """Takes any configuration."""
+        """Accepts any configuration."""
 
     def learner(self, config: GNNConfig, role: Role, context: Context) -> SupervisedLearner[Batch]:
-        """See `trainables.problem.Problem`; every role learns from the same split."""
+        """Makes the learner of one trial; trials of every role train on the same split."""
         del role
         task = MoleculeTask(self.molecules, config, context.device)
         return SupervisedLearner(task, config, context.device)
 
 
 class MoleculeTask:
-    """One configuration's fit to the molecules, see `trainables.fit.Task`.
+    """The `trainables.fit.Task` that fits one configuration to the molecules.
 
-    The loss is the squared error in units of the train split's variance, so that a learning rate
-    means the same for every target; with ``standardize=False`` it is that of the raw target.
+    The loss is the mean squared error in units of the train split's variance, so that a learning
+    rate means the same for every target; with ``standardize=False`` it is that of the raw target.
 
-    On a GPU no step waits for it: the order of an epoch goes over once, and predictions come back
-    once an evaluation. `heaviest_batch` is the batch by which the memory of a fit is forecast.
+    No training step synchronises with a GPU: the order of an epoch is copied to it once, and
+    predictions are copied back once in an evaluation. The memory of a fit is forecast with
+    `heaviest_batch`.
     """
 
     def __init__(self, data: MoleculeSet, config: GNNConfig, device: torch.device) -> None:
@@ -106,8 +109,8 @@ class MoleculeTask:
         return map(self.store.batch, chosen.split(self.config.batch_size))
 
     def heaviest_batch(self) -> Batch:
-        """The batch of training molecules that takes the most memory: of those with the most
-        atoms, as many as go into a step."""
+        """Returns the batch that takes the most memory: the training molecules with the most
+        atoms."""
         most = self.atoms.argsort(descending=True, stable=True)[: self.config.batch_size]
         return self.store.select(self.train[most])
 
@@ -126,12 +129,12 @@ class MoleculeTask:
 
 
 def predict(model: nn.Module, store: Store, graphs: Tensor) -> Tensor:
-    """Predicts the targets of some graphs of a store.
+    """Predicts the targets of selected graphs of a store.
 
     Args:
-        model: In evaluation mode, on the store's device.
-        store: Has them.
-        graphs: Their numbers, (graphs,) int64, on the CPU.
+        model: Model in evaluation mode, on the store's device.
+        store: Store that contains the graphs.
+        graphs: Indices of the graphs in the store, (graphs,) int64, on the CPU.
 
     Returns:
         (graphs,) float64, on the CPU.
@@ -141,6 +144,6 @@ def predict(model: nn.Module, store: Store, graphs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _predicted(model: nn.Module, store: Store, chosen: Selection) -> Tensor:
-    """(graphs,) float64, fetched from a GPU at once."""
+    """Predicts the targets of the chosen graphs, (graphs,) float64, with one copy from a GPU."""
     parts = [model(store.batch(part)) for part in chosen.split(EVALUATION_BATCH)]
     return torch.cat(parts).double().cpu()

@@ -1,7 +1,7 @@
-"""Models that take one tensor of float32 and give one, as whoever serves a model wants it.
+"""Wraps models for serving: each takes one float32 tensor and returns one.
 
-Shapes below: molecules M, atoms A of the largest of them; episodes B, frames T, context K (see
-`trainables.rollout.CONTEXT`), pixels on a side S.
+Shapes in this module: molecules M, atoms A of the largest molecule; episodes B, frames T, context
+K (see `trainables.rollout.CONTEXT`), pixels on a side S.
 """
 
 import torch
@@ -15,21 +15,22 @@ from trainables.models.world_model import WorldModel
 from trainables.rollout import CONTEXT, autoregressive
 
 ATOMIC_NUMBER = 5
-"""Column of the node features."""
+"""Column of the node features that holds the atomic number."""
 
 ATOM = NODE_FEATURES + 3
-"""Numbers that an atom has by itself: its features, and x, y, z in Angstrom."""
+"""Number of columns of an atom without its bonds: its features, and x, y, z in Angstrom."""
 
 TOGETHER = 2**18
-"""Pairs of atoms, near or far, that a GPU looks at together; does not change the prediction."""
+"""Approximate number of pairs of atoms, near or far, that a GPU processes in one batch; it does
+not change the predictions."""
 
 
 class PackedGNN(nn.Module):
-    """A graph neural network over molecules in one tensor.
+    """A graph neural network that takes molecules packed into one tensor.
 
     Args:
         gnn: The network.
-        config: Its configuration.
+        config: Configuration of the network.
     """
 
     def __init__(self, gnn: GNN, config: GNNConfig) -> None:
@@ -38,32 +39,38 @@ class PackedGNN(nn.Module):
         self.cutoff = config.pair_cutoff
 
     def forward(self, packed: Tensor) -> Tensor:
-        """(M, A, 14 + A), see `pack` -> (M,), in the unit of the target.
+        """Predicts the target of each molecule.
+
+        Args:
+            packed: Molecules as `pack` makes them, (M, A, 14 + A) float32.
+
+        Returns:
+            (M,), in the unit of the target.
 
         Raises:
-            ValueError: If it has another shape.
+            ValueError: If the tensor has another shape.
         """
         if packed.ndim != 3 or packed.shape[2] != ATOM + packed.shape[1]:
             raise ValueError(
                 f"expected molecules of shape (molecules, atoms, {ATOM} + atoms), got "
                 f"{tuple(packed.shape)}"
             )
-        if packed.device.type == "cpu":  # where lists of edges take a tenth of the time
+        if packed.device.type == "cpu":  # edge lists take a tenth of the time there
             return self.gnn(listed(unpacked(packed, self.cutoff)))
         parts = packed.split(1 + TOGETHER // (1 + packed.shape[1] ** 2))
         return torch.cat([self.gnn(unpacked(part, self.cutoff)) for part in parts])
 
 
 def pack(batch: GraphBatch) -> Tensor:
-    """Molecules as one tensor.
+    """Packs molecules into one tensor.
 
-    Of each atom the 11 node features (see `datasets.graphs.NODE_FEATURES`), its position in
-    Angstrom, and for each atom of the molecule 1 + the type of the bond between them (see
-    `datasets.graphs.BOND_TYPES`), or 0 where there is none. Smaller molecules are filled up with
-    zeros: atoms of atomic number 0 are not there.
+    The row of an atom holds its 11 node features (see `datasets.graphs.NODE_FEATURES`), its
+    position in Angstrom, and, for each atom of the molecule, 1 + the type of the bond between them
+    (see `datasets.graphs.BOND_TYPES`), or 0 without a bond. Smaller molecules are padded with
+    zeros; a row with atomic number 0 is padding.
 
     Args:
-        batch: With bonds as edges.
+        batch: Molecules with their bonds as edges.
 
     Returns:
         (M, A, 14 + A) float32.
@@ -82,8 +89,13 @@ def pack(batch: GraphBatch) -> Tensor:
 
 
 def unpacked(packed: Tensor, cutoff: float | None) -> DenseBatch:
-    """Takes molecules out of one tensor, with their bonds as edges or all pairs of atoms within a
-    cutoff, in Angstrom: (M, A, 14 + A)."""
+    """Unpacks molecules from one tensor into a padded batch.
+
+    Args:
+        packed: Molecules as `pack` makes them, (M, A, 14 + A).
+        cutoff: Longest distance between two atoms that share an edge, in Angstrom; None: the bonds
+            are the edges.
+    """
     features, positions, bonds = packed.split([NODE_FEATURES, 3, packed.shape[1]], dim=2)
     there = features[..., ATOMIC_NUMBER] > 0
     types = torch.where(bonds > 0, bonds - 1, NO_BOND).to(torch.int8)
@@ -98,7 +110,7 @@ def unpacked(packed: Tensor, cutoff: float | None) -> DenseBatch:
 
 
 def listed(batch: DenseBatch) -> GraphBatch:
-    """Lists the nodes and edges of graphs that are filled up; waits for a GPU."""
+    """Converts padded graphs to lists of nodes and edges; this synchronises with a GPU."""
     there = batch.there.flatten()
     number = (there.cumsum(dim=0) - 1).view_as(batch.there)
     graph, source, target = batch.near.nonzero(as_tuple=True)
@@ -113,11 +125,11 @@ def listed(batch: DenseBatch) -> GraphBatch:
 
 
 class PackedWorldModel(nn.Module):
-    """A world model that dreams on from the first frames of episodes.
+    """A world model that continues episodes from their first frames by its own predictions.
 
     Args:
         model: The world model.
-        size: S.
+        size: Pixels on a side of a frame, S.
     """
 
     def __init__(self, model: WorldModel, size: int) -> None:
@@ -126,11 +138,17 @@ class PackedWorldModel(nn.Module):
         self.size = size
 
     def forward(self, packed: Tensor) -> Tensor:
-        """(B, T, 3 S S + 3), see `pack_drives` -> (B, T - K, 3, S, S), the frames after the
-        context; none but those of the context are looked at.
+        """Predicts the frames after the context.
+
+        Args:
+            packed: Episodes as `pack_drives` makes them, (B, T, 3 S S + 3) with T > K. All actions
+                are used, but only the frames of the context.
+
+        Returns:
+            Predicted frames, (B, T - K, 3, S, S).
 
         Raises:
-            ValueError: If it has another shape.
+            ValueError: If the tensor has another shape.
         """
         width = CHANNELS * self.size**2
         if packed.ndim != 3 or packed.shape[2] != width + ACTIONS or packed.shape[1] <= CONTEXT:
@@ -143,12 +161,14 @@ class PackedWorldModel(nn.Module):
 
 
 def pack_drives(frames: Tensor, actions: Tensor) -> Tensor:
-    """Episodes as one tensor: of each frame its pixels, red, green and blue planes from 0 to 1,
-    and the action that follows it.
+    """Packs episodes into one tensor.
+
+    The row of a frame holds its pixels, as red, green and blue planes from 0 to 1, and the action
+    that follows the frame.
 
     Args:
-        frames: (B, T, 3, S, S).
-        actions: (B, T, 3).
+        frames: Frames, (B, T, 3, S, S).
+        actions: Actions, (B, T, 3).
 
     Returns:
         (B, T, 3 S S + 3).

@@ -1,4 +1,4 @@
-"""What a study's trials learn from, and where a trial works."""
+"""The interface of a study's problem: the data or environment that its trials learn from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ Config = TypeVar("Config", contravariant=True)
 
 @dataclass(frozen=True)
 class Context:
-    """Where a learner works.
+    """The device and the processor cores that a learner may use.
 
     Attributes:
-        device: On which its tensors lie.
-        cores: How many processor cores it may use.
+        device: Device of the learner's tensors.
+        cores: Number of processor cores that the learner may use.
     """
 
     device: "torch.device"
@@ -27,30 +27,32 @@ class Context:
 
 
 class Problem(Protocol[Config]):
-    """Data, or an environment, opened once and shared by all trials of a study.
+    """Data or an environment, loaded once and shared by all trials of a study.
 
-    It is pickled, with all that it holds, and lies once in the memory of each machine; trials
-    must not change it.
+    A problem is pickled with everything it contains and kept once in the memory of each machine;
+    trials must not change it.
     """
 
     @property
     def digest(self) -> str:
-        """Fingerprint of everything that a trial sees: data, versions, seeds of evaluation. A
-        study goes on, and is replayed, on the same digest only."""
+        """Fingerprint of everything that influences a trial: data, versions, seeds of evaluation.
+
+        A study is only resumed or replayed with a problem of the same digest.
+        """
         ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What else to record, such as the unit and the sizes of the splits."""
+        """Further properties to record, by name, such as the unit and the sizes of the splits."""
         ...
 
     @property
     def decided(self) -> Mapping[str, Sequence[Any]]:
-        """Config field -> the only values that this problem allows."""
+        """The only values that this problem allows, by config field."""
         ...
 
     def check(self, config: Config) -> None:
-        """Checks that a configuration can be trained on it.
+        """Checks that a configuration can be trained on this problem.
 
         Raises:
             InputError: If it cannot.
@@ -58,12 +60,11 @@ class Problem(Protocol[Config]):
         ...
 
     def learner(self, config: Config, role: Role, context: Context) -> Learner:
-        """Begins a trial.
+        """Makes the learner of one trial.
 
         Args:
-            config: Its hyperparameters.
-            role: What the trial is there for: a replicate may learn from other splits than the
-                search did.
-            context: Where it works.
+            config: Hyperparameters of the trial.
+            role: Purpose of the trial; a replicate may train on other splits than the search.
+            context: Device and cores that the trial may use.
         """
         ...

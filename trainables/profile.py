@@ -1,4 +1,4 @@
-"""What a trial of a configuration will take."""
+"""Measures the time, memory and disk space that a trial of a configuration needs."""
 
 import tempfile
 from dataclasses import asdict, dataclass
@@ -24,16 +24,16 @@ from trainables.problem import Context, Problem
 
 @dataclass(frozen=True)
 class ProfileResult:
-    """What a trial of a configuration takes, or why it cannot be trained.
+    """Measured cost of a trial of a configuration, or the reason why it cannot be trained.
 
     Attributes:
-        epoch_seconds: An epoch, with its evaluation.
-        memory_gib: On a GPU its peak memory, context included; on a CPU what the process holds,
-            imports and data included.
-        checkpoint_bytes: A checkpoint on the disk.
-        problem: Why it cannot be trained; empty if it can.
-        no_room: Whether that is for want of memory.
-        card_gib: Memory of the GPU that it ran on; 0 on a CPU.
+        epoch_seconds: Duration of an epoch, evaluation included.
+        memory_gib: On a GPU, peak GPU memory with the CUDA context; on a CPU, resident memory of
+            the process with imports and data; in GiB.
+        checkpoint_bytes: Size of a checkpoint on the disk.
+        problem: Reason why the configuration cannot be trained; empty if it can.
+        no_room: Whether it cannot be trained because memory ran out.
+        card_gib: Total memory of the GPU that was used, in GiB; 0 on a CPU.
     """
 
     epoch_seconds: float = 0.0
@@ -45,16 +45,16 @@ class ProfileResult:
 
 
 def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) -> ProfileResult:
-    """Begins a trial, probes it, saves a checkpoint and loads it again.
+    """Profiles a configuration: starts a trial, probes it, saves a checkpoint and loads it.
 
     Args:
-        config: What to try.
-        problem: What it learns from.
-        cpus: Cores of a trial.
-        gpus: Its share of a GPU.
+        config: Configuration to profile.
+        problem: The study's problem, from which the learner is made.
+        cpus: Number of cores of a trial.
+        gpus: Share of a GPU that a trial has; 0: the CPU.
 
     Returns:
-        What it took, or the problem.
+        The measured cost, or the reason why the trial failed; errors are not raised.
     """
     device = pick_device(gpus, cpus)
     if device.type == "cuda":
@@ -75,6 +75,11 @@ def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) 
 
 
 def room_gib(gpus: float, trials: int) -> float:
-    """Memory that there is for each of some trials at once; GiB of a GPU or of what this
-    process may use of its machine."""
+    """Returns the memory available to each of several concurrent trials, in GiB.
+
+    Args:
+        gpus: Share of a GPU that a trial has; 0 if trials run on the CPU.
+        trials: Number of concurrent trials, which divide the free memory of the machine, as far as
+            this process may use it; not used for trials on a GPU.
+    """
     return gpus * card_gib() if gpus > 0 else memory_left() / trials / 2**30

@@ -1,15 +1,15 @@
-"""What a world model makes of a drive: rollouts, and how far they are from the truth.
+"""Rollouts of a world model over a drive, and measures of their error.
 
-A rollout sees some true frames first, the context, and then predicts frame after frame, always
-with the true actions. Teacher-forced, each prediction is made from the true frame before it;
-autoregressive, from the prediction before it. Horizon h is the h-th frame after the context.
+A rollout first sees some true frames, the context, and then predicts frame after frame, always
+with the true actions. A teacher-forced rollout makes each prediction from the true previous frame,
+an autoregressive one from the previous prediction. Horizon h is the h-th frame after the context.
 
-Beside a model stand three baselines that know no driving: *persistence* copies the true frame
-before (teacher-forced), *freeze* keeps the last frame of the context (autoregressive),
-*climatology* is the mean frame of the train split.
+Models are compared with three baselines that know nothing of driving: *persistence* copies the
+true previous frame (teacher-forced), *freeze* keeps the last frame of the context
+(autoregressive), *climatology* is the mean frame of the train split.
 
-Shapes below: sequences B, context K, horizons T, pixels on a side S. Frames are float32 from 0 to
-1.
+Shapes in this module: sequences B, context K, horizons T, pixels on a side S. Frames are float32
+from 0 to 1.
 """
 
 import torch
@@ -17,39 +17,39 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 CONTEXT = 10
-"""Frames that a rollout which is judged sees first."""
+"""Number of context frames, K, of the rollouts that models are evaluated by."""
 
 
 def teacher_forced(model: nn.Module, frames: Tensor, actions: Tensor, context: int) -> Tensor:
-    """Predicts each frame after the context from the true one before it.
+    """Predicts each frame after the context from the true previous frame.
 
     Args:
-        model: See `WorldModel`.
-        frames: (B, K + T, 3, S, S).
-        actions: (B, K + T, 3) or longer by any number; the last ones are not looked at.
-        context: K, at least 1.
+        model: A `trainables.models.world_model.WorldModel`, or a module called like one.
+        frames: True frames, (B, K + T, 3, S, S).
+        actions: True actions, (B, at least K + T - 1, 3); later ones are ignored.
+        context: Number of context frames K, at least 1.
 
     Returns:
-        (B, T, 3, S, S).
+        Predicted frames, (B, T, 3, S, S).
     """
     predicted, _ = model(frames[:, :-1], actions[:, : frames.shape[1] - 1])
     return predicted[:, context - 1 :]
 
 
 def autoregressive(model: nn.Module, frames: Tensor, actions: Tensor, horizon: int) -> Tensor:
-    """Predicts the frames after the context, each from the prediction before it.
+    """Predicts the frames after the context, each from the previous prediction.
 
-    What a model is fed is clipped to the range of frames: it was never trained on another, and a
-    rollout could run away.
+    Predictions are clipped to 0 to 1, the range of frames, before they are fed back: the model was
+    never trained on other values, and a rollout could diverge.
 
     Args:
-        model: See `WorldModel`.
-        frames: The context, (B, K, 3, S, S).
-        actions: (B, at least K + T - 1, 3).
-        horizon: T, at least 1.
+        model: A `trainables.models.world_model.WorldModel`, or a module called like one.
+        frames: Frames of the context, (B, K, 3, S, S).
+        actions: True actions, (B, at least K + T - 1, 3).
+        horizon: Number of frames to predict T, at least 1.
 
     Returns:
-        (B, T, 3, S, S).
+        Predicted frames, (B, T, 3, S, S), not clipped.
     """
     context = frames.shape[1]
     predicted, state = model(frames, actions[:, :context])
@@ -61,29 +61,47 @@ def autoregressive(model: nn.Module, frames: Tensor, actions: Tensor, horizon: i
 
 
 def persistence(frames: Tensor, context: int) -> Tensor:
-    """(B, K + T, 3, S, S) -> (B, T, 3, S, S): the true frame before each."""
+    """Predicts each frame as a copy of the true previous one.
+
+    Args:
+        frames: True frames, (B, K + T, 3, S, S).
+        context: Number of context frames K, at least 1.
+
+    Returns:
+        (B, T, 3, S, S).
+    """
     return frames[:, context - 1 : -1]
 
 
 def freeze(frames: Tensor, context: int) -> Tensor:
-    """(B, K + T, 3, S, S) -> (B, T, 3, S, S): the last frame of the context."""
+    """Predicts each frame as a copy of the context's last one.
+
+    Args:
+        frames: True frames, (B, K + T, 3, S, S).
+        context: Number of context frames K, at least 1.
+
+    Returns:
+        (B, T, 3, S, S).
+    """
     return frames[:, context - 1 : context].expand_as(frames[:, context:])
 
 
 def frame_mse(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error of each frame, (..., 3, S, S) -> (...), in squared pixel values."""
+    """Returns the mean squared error of each frame, (..., 3, S, S) -> (...), for pixels 0 to 1."""
     return (prediction - truth).square().mean(dim=(-3, -2, -1))
 
 
 def psnr(mse: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of frames with this error, in dB: ``-10 log10(MSE)``."""
+    """Converts mean squared errors, for pixels from 0 to 1, to the peak signal-to-noise ratio in
+    dB, ``-10 log10(MSE)``."""
     return -10 * mse.log10()
 
 
 def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) of each frame, (..., 3, S, S) -> (...); 1 if equal.
+    """Returns the structural similarity (Wang et al. 2004) of each frame; 1 for equal frames.
 
-    Gaussian window of standard deviation 1.5, as published.
+    The window is a Gaussian of standard deviation 1.5, as in the paper. Shapes: (..., 3, S, S) for
+    each argument, (...) for the result.
     """
     shape = prediction.shape[:-3]
     found = structural_similarity_index_measure(
@@ -94,5 +112,6 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
 
 
 def skill(error: float, baseline: float) -> float:
-    """``1 - error / baseline``: 1 for no error, 0 for that of the baseline, negative for worse."""
+    """Returns ``1 - error / baseline``: 1 for a perfect prediction, 0 for one as good as the
+    baseline, negative for a worse one."""
     return 1 - error / baseline

@@ -1,9 +1,9 @@
-"""How often a model in training sees its own prediction in place of the truth.
+"""Scheduled sampling: how often a model in training sees its own prediction instead of the truth.
 
-Bengio et al. 2015, Scheduled sampling for sequence prediction with recurrent neural networks. They
-let the share of true inputs fall; here the share of the model's own predictions rises, from 0 to
-the rate of the configuration (`constant`: it is there from the first step), along the same three
-curves, scaled so that they run through both ends.
+Source: Bengio et al. 2015, Scheduled sampling for sequence prediction with recurrent neural
+networks. In the paper the share of true inputs falls; here the share of the model's own
+predictions rises from 0 to the configured rate along the same three curves, scaled to reach both
+end points. With `constant` it has the configured rate from the first step on.
 """
 
 import math
@@ -12,18 +12,19 @@ from typing import Literal
 Rise = Literal["constant", "linear", "exponential", "inverse_sigmoid"]
 
 DECAY = 5.0
-"""Of the exponential curve: the remaining way shrinks to 1/e over a fifth of the training."""
+"""Decay rate of the exponential curve: during each fifth of the training, the distance to its
+asymptote shrinks by a factor of e."""
 
 STEEPNESS = 12.0
-"""Of the inverse sigmoid, whose middle is that of the training."""
+"""Steepness of the inverse sigmoid, which is centred at half of the training."""
 
 
 def sampling_rate(rise: Rise, rate: float, progress: float) -> float:
-    """Probability that a step sees the model's own prediction.
+    """Returns the probability that a step sees the model's own prediction.
 
     Args:
-        rise: The curve.
-        rate: At the end, 0 to 1.
+        rise: Curve along which the probability rises.
+        rate: Probability at the end of the training, 0 to 1.
         progress: Share of the training that is done, 0 to 1.
     """
     match rise:

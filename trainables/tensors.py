@@ -1,4 +1,4 @@
-"""Networks that are fitted to tensors: the problem of many a study of one's own."""
+"""A ready-made problem for studies that fit a network to two arrays, inputs and targets."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,42 +19,43 @@ from trainables.fit import SupervisedLearner
 from trainables.problem import Context
 
 SHARES = (0.8, 0.9)
-"""Where the train split ends and the validation split, as shares of all samples."""
+"""Cumulative shares of all samples at which the train split and the validation split end."""
 
 FEWEST = 2
-"""Samples of a split, at least: of one nothing can be said."""
+"""Smallest number of samples that a split may have; scores of a single sample say nothing."""
 
 EVALUATION_BATCH = 1024
-"""Samples that are predicted together; does not change the prediction."""
+"""Batch size of evaluation, in samples; it does not change the predictions."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples: inputs (B, ...) and targets (B, ...)."""
+    """A batch of samples: inputs (B, ...) and targets (B, ...)."""
 
     inputs: Tensor
     targets: Tensor
 
 
 class TensorProblem:
-    """Samples that a network is fitted to; see `trainables.problem.Problem`.
+    """A `trainables.problem.Problem` that fits a network to samples held in two arrays.
 
-    80 % of the samples are trained on, 10 % choose between trials and 10 % are kept for the end,
-    drawn with the study's seed. The objective is ``validation/score``: 1 - the mean error as a
-    share of the mean error of a reference.
+    A random split, drawn with the study's seed, trains on 80 % of the samples, compares trials on
+    10 % (validation) and keeps 10 % for the final test. The objective is ``validation/score``:
+    1 - (mean error of the network) / (mean error of a reference).
 
     Args:
-        inputs: (samples, ...) float.
-        targets: (samples, ...).
-        seed: Draws the split.
-        network: Makes of a configuration an untrained network.
-        loss: Of predictions and targets, the scalar to minimise.
-        error: Of predictions and targets, the error of each sample, (B,), not negative; of wrong
-            classes, say, 1.
-        reference: Of targets, the error of the reference on each, (B,); by default 1.
+        inputs: Inputs of all samples, (samples, ...) float.
+        targets: Targets of all samples, (samples, ...).
+        seed: Seed of the split.
+        network: Function that builds an untrained network from a configuration.
+        loss: Function of predictions and targets that returns the scalar loss to minimise.
+        error: Function of predictions and targets that returns the non-negative error of each
+            sample, (B,); for classes, for example, 1 where the class is wrong and 0 elsewhere.
+        reference: Function of targets that returns the error of the reference on each sample,
+            (B,); by default 1.
 
     Raises:
-        InputError: If there are not as many inputs as targets, or too few.
+        InputError: If inputs and targets differ in number, or a split would be too small.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class TensorProblem:
 
     @property
     def digest(self) -> str:
-        """Fingerprint of all samples and their split."""
+        """SHA-256 fingerprint of all samples and of their split."""
         found = hashlib.sha256()
         parts = (self.inputs, self.targets, *vars(self.split).values())
         for part in parts:
@@ -97,20 +98,26 @@ class TensorProblem:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """How many samples each split has."""
+        """Number of samples in each split, by the split's name."""
         return {name: len(part) for name, part in vars(self.split).items()}
 
     def check(self, config: FitConfig) -> None:
-        """Takes any configuration."""
+        """Accepts any configuration."""
 
     def learner(self, config: FitConfig, role: Role, context: Context) -> SupervisedLearner[Any]:
-        """See `trainables.problem.Problem`; every role learns from the same split."""
+        """Makes the learner of one trial; trials of every role train on the same split."""
         del role
         task = _TensorTask(self, config, context.device)
         return SupervisedLearner(task, config, context.device)
 
     def errors(self, model: nn.Module, part: np.ndarray, device: torch.device) -> Tensor:
-        """The error of a network on some samples, (samples,) float64 on the CPU."""
+        """Computes a network's error on each sample of `part`, (samples,) float64 on the CPU.
+
+        Args:
+            model: Network in evaluation mode, on `device`.
+            part: Indices of the samples, (samples,) int64.
+            device: Where the network predicts.
+        """
         with torch.no_grad():
             found = [
                 self.error(model(some.inputs), some.targets).double().cpu()
@@ -119,11 +126,15 @@ class TensorProblem:
         return torch.cat(found)
 
     def references(self, part: np.ndarray) -> Tensor:
-        """The error of the reference on some samples, (samples,) float64 on the CPU."""
+        """Computes the reference's error on the samples with the indices `part`.
+
+        Returns:
+            (samples,) float64 on the CPU.
+        """
         return self.reference(torch.from_numpy(self.targets[part])).double()
 
     def batches(self, chosen: np.ndarray, size: int, device: torch.device) -> Iterator[Samples]:
-        """Some samples, (samples,) int64, so many at a time."""
+        """Yields the samples with the indices `chosen`, (samples,) int64, in batches of `size`."""
         for first in range(0, len(chosen), size):
             some = chosen[first : first + size]
             yield Samples(
@@ -132,7 +143,7 @@ class TensorProblem:
 
 
 class _TensorTask:
-    """One configuration's fit to tensors; see `trainables.fit.Task`."""
+    """The `trainables.fit.Task` that fits one configuration to a `TensorProblem`."""
 
     def __init__(self, problem: TensorProblem, config: FitConfig, device: torch.device) -> None:
         self.problem = problem

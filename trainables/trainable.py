@@ -1,4 +1,4 @@
-"""A trial as a Ray Tune trainable. The only module of this package that imports Ray."""
+"""Runs a trial as a Ray Tune trainable; no other module of this package imports Ray."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from trainables.worker import Worker
 
 
 class TrialTrainable(tune.Trainable):
-    """Trains one trial after the other in the same process.
+    """A Tune trainable that trains one trial after another in the same process.
 
-    A step is as many epochs as are reported together. Checkpoints are not Tune's: the trial writes
-    them itself before it reports, so that Tune makes one call for each report and not two.
+    A step of Tune covers all epochs that are reported together. Tune saves no checkpoints: the
+    trial writes its own before it reports, so that Tune makes one call for each report, not two.
     """
 
     def setup(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -27,14 +27,15 @@ class TrialTrainable(tune.Trainable):
         gpus: float,
         versions: dict[str, str],
     ) -> None:
-        """Takes a trial.
+        """Sets up the process and accepts its first trial.
 
         Args:
             config: ``{"trial": TrialSpec}``.
-            problem: Holds what is learned from, in the object store that a node's trials share.
-            cpus: Cores of this trial.
-            gpus: Its share of a GPU.
-            versions: What the driver runs with.
+            problem: List with one reference to the study's problem in Ray's object store, which
+                all trials of a node share.
+            cpus: Number of cores of a trial.
+            gpus: Share of a GPU that a trial has; 0: the CPU.
+            versions: Versions of Python and packages that the driver runs with, by name.
         """
         self.problem: Problem[Any] = ray.get(problem[0])
         self.versions = versions
@@ -42,20 +43,28 @@ class TrialTrainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes another trial in the same process. It begins with its first step: of that, Tune
-        hears how long it takes and why it fails. What the one before took is given back."""
+        """Accepts another trial in the same process and releases the memory of the previous one.
+
+        The trial is only started by its first step, because Tune records the duration and the
+        errors of steps.
+        """
         self.spec: TrialSpec = new_config["trial"]
         self.worker: Worker | None = None
         give_back_memory(self.device)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Trains until it is time to report. A learner that diverged reports its failure, and does
-        not raise: Tune would try the same numbers again.
+        """Trains until the next report is due.
+
+        A learner that diverged reports its failure instead of raising an error, after which Tune
+        would retry the trial with the same numbers.
+
+        Returns:
+            ``{"message": Message}``.
 
         Raises:
-            OSError: If this node runs with other versions than the driver, or the checkpoint
-                cannot be written.
+            OSError: If this node runs other versions than the driver, or the checkpoint cannot be
+                written.
         """
         if self.worker is None:
             check_versions(self.versions)

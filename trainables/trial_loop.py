@@ -1,4 +1,4 @@
-"""A trial, one epoch at a time and saved in between; the same with and without Ray."""
+"""Trains a trial one epoch at a time and saves checkpoints in between, with or without Ray."""
 
 import math
 import time
@@ -20,32 +20,40 @@ from trainables.trial_spec import TrialSpec
 
 @dataclass(frozen=True)
 class Failed:
-    """The trial has no further epoch: it failed, and would again."""
+    """Outcome of a trial that ended because its training failed, and would fail again.
+
+    Attributes:
+        reason: Message of the error.
+    """
 
     reason: str
 
 
 @dataclass(frozen=True)
 class OutOfMemory:
-    """The trial has no further epoch: it asked for more memory than there was."""
+    """Outcome of a trial that ended because memory ran out.
+
+    Attributes:
+        reason: Message of the error.
+    """
 
     reason: str
 
 
 class TrialLoop:
-    """One trial's learner, and the epochs that it has done.
+    """The learner of one trial and the epochs that it has completed.
 
     Args:
-        spec: The trial.
-        problem: What it learns from.
-        device: Where it trains.
+        spec: The trial to train.
+        problem: The study's problem, from which the learner is made.
+        device: Device to train on.
 
     Attributes:
-        history: A row for each epoch: its metrics, ``epoch``, ``unix_ms`` when it ended, and
-            ``memory_gib``.
+        history: A row for each epoch: its metrics, its number ``epoch``, its end ``unix_ms`` in
+            milliseconds, and ``memory_gib``.
 
     Raises:
-        Damaged: If the checkpoint to go on from is.
+        Damaged: If the checkpoint to resume from is damaged.
     """
 
     def __init__(self, spec: TrialSpec, problem: Problem[Any], device: torch.device) -> None:
@@ -72,14 +80,14 @@ class TrialLoop:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are done."""
+        """Number of completed epochs."""
         return len(self.history)
 
     def step(self) -> Mapping[str, Any] | Failed | OutOfMemory:
-        """Does one epoch.
+        """Trains one epoch.
 
         Returns:
-            Its row, see `history`; or why there is none.
+            The epoch's row, see `history`, or the reason why the trial has ended.
         """
         if self.learner is None:
             assert self.over is not None
@@ -94,7 +102,7 @@ class TrialLoop:
         return self.history[-1]
 
     def _end(self, why: Failed | OutOfMemory) -> Failed | OutOfMemory:
-        """What was learned is past saving."""
+        """Ends the trial and drops its learner, whose state is no longer usable."""
         self.learner, self.over = None, why
         return why
 
@@ -107,8 +115,10 @@ class TrialLoop:
         }
 
     def save(self, folder: AnyPath) -> None:
-        """Writes the state after the latest epoch into a folder, and with it all epochs so far;
-        nothing before the first epoch, or after a failure."""
+        """Writes a checkpoint after the latest epoch, with the history, into a folder.
+
+        Nothing is written before the first epoch or after a failure.
+        """
         if self.learner is None or not self.history:
             return
         snapshot = self.learner.snapshot()
@@ -117,10 +127,11 @@ class TrialLoop:
 
 
 def _no_room(error: BaseException) -> OutOfMemory:
-    """The error in words, as the error itself would keep the tensors made so far.
+    """Converts an out-of-memory error to its message, because the error itself would keep tensors
+    alive.
 
     Raises:
-        BaseException: The error, if it is another one.
+        BaseException: The error itself, if it is of another kind.
     """
     if not ran_out_of_memory(error):
         raise error
@@ -128,10 +139,10 @@ def _no_room(error: BaseException) -> OutOfMemory:
 
 
 def _checked(metrics: Mapping[str, float], epoch: int) -> dict[str, float]:
-    """Metrics as plain numbers.
+    """Converts metrics to plain floats.
 
     Raises:
-        Diverged: If one of them is not finite.
+        Diverged: If a metric is not finite.
     """
     plain = {name: float(value) for name, value in metrics.items()}
     for name, value in plain.items():

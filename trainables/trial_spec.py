@@ -1,4 +1,7 @@
-"""What a trial's process needs to know. Imports no torch: who only passes it on need not wait."""
+"""The specification that the driver sends to a trial's process.
+
+This module does not import torch, so that processes that only pass a specification on start fast.
+"""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,17 +12,17 @@ from trainables.config import TrialConfig
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a trial's process needs to know.
+    """Everything that a process needs in order to train a trial.
 
     Attributes:
-        number: Its number in the study.
-        config: Its hyperparameters.
-        folder: Where its checkpoints go: a path, or the address of an object store's.
-        resume: Folder of the checkpoint to go on from, if the trial was begun before.
-        rungs: Epochs after which it reports at once: there it may be stopped early.
-        report_every: Seconds after which it reports elsewhere, at the end of the epoch; 0: after
-            each epoch.
-        role: What it is there for.
+        number: Number of the trial in the study.
+        config: Hyperparameters of the trial.
+        folder: Folder for the trial's checkpoints: a path, or an address in an object store.
+        resume: Folder of the checkpoint to resume from; None if the trial starts fresh.
+        rungs: Epochs after which the trial always reports, because it may be stopped early there.
+        report_every: Seconds between reports at other epochs; the trial reports at the end of the
+            first epoch after that time. With 0 it reports after each epoch.
+        role: Purpose of the trial: part of the search, or a replicate of a finalist.
     """
 
     number: int
@@ -31,19 +34,19 @@ class TrialSpec:
     role: Role = field(default_factory=partial(Searched, 0))
 
     def is_time(self, epoch: int, seconds: float) -> bool:
-        """Whether a trial reports now.
+        """Returns whether the trial has to report now.
 
         Args:
-            epoch: The one that has just ended.
-            seconds: Since it reported last.
+            epoch: The epoch that has just ended.
+            seconds: Time since the last report.
         """
         return self.is_rung(epoch) or seconds >= self.report_every
 
     def is_rung(self, epoch: int) -> bool:
-        """Whether a verdict is due after an epoch: it may be the trial's last one."""
+        """Returns whether an epoch is a rung or the last one, after which the trial may end."""
         return epoch in self.rungs or epoch == self.config.epochs
 
 
 def trial_folder(number: int, attempt: int = 0) -> str:
-    """Name of a trial's folder; sorts by number and attempt."""
+    """Returns the name of a trial's folder; names sort by number, then by attempt."""
     return f"trial-{number:05d}" + (f"-{attempt:03d}" if attempt else "")

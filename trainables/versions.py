@@ -1,4 +1,7 @@
-"""What a process computes with: the same everywhere, or the numbers are not one study's."""
+"""Checks that all processes of a study run the same versions of Python and packages.
+
+Other versions could change the numbers of a trial.
+"""
 
 import errno
 import platform
@@ -6,11 +9,14 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("orrery", "torch", "torch-geometric", "numpy", "numba", "pyarrow")
-"""Whose versions may change a trial's numbers, or what can be read of them."""
+"""Packages whose versions may change a trial's numbers or the format they are stored in."""
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages; of torch without its build, which differs with the GPU."""
+    """Returns the versions of Python and of `PACKAGES`, by name.
+
+    Local version labels are left out, such as torch's build, which differs with the GPU.
+    """
     return {"Python": ".".join(platform.python_version_tuple()[:2])} | {
         package: _version(package) for package in PACKAGES
     }
@@ -24,10 +30,14 @@ def _version(package: str) -> str:
 
 
 def check_versions(expected: Mapping[str, str]) -> None:
-    """Compares this process with the driver of the study.
+    """Compares the versions of this process with those of the study's driver.
+
+    Args:
+        expected: Versions of the driver, by name.
 
     Raises:
-        OSError: If they differ; nothing a trial could help, the machine is to be set up anew.
+        OSError: If they differ. The cause is the machine, which has to be set up again, not the
+            trial.
     """
     here = versions()
     differences = [

@@ -1,4 +1,4 @@
-"""A trial in its process, the same with and without Ray: epochs, a checkpoint, a message."""
+"""Runs a trial in its process, with or without Ray: trains epochs, saves a checkpoint, reports."""
 
 import os
 import platform
@@ -19,19 +19,20 @@ from trainables.trial_spec import TrialSpec
 
 
 class Worker:
-    """Trains one trial.
+    """Trains one trial and reports its epochs.
 
-    An epoch is reported once a checkpoint holds it: what was reported is never lost. A trial that
-    goes on from the checkpoint of a rung, or of the last epoch, first reports that one: whoever
-    saved it may have died before the verdict was heard.
+    An epoch is reported only after a checkpoint that contains it was saved, so reported epochs are
+    never lost. A trial that resumes from the checkpoint of a rung, or of the last epoch, first
+    reports that checkpoint: the process that saved it may have crashed before the scheduler's
+    decision arrived.
 
     Args:
-        spec: The trial.
-        problem: What it learns from.
-        device: Where it trains.
+        spec: The trial to train.
+        problem: The study's problem, from which the trial's learner is made.
+        device: Device to train on.
 
     Raises:
-        Damaged: If the checkpoint to go on from is.
+        Damaged: If the checkpoint to resume from is damaged.
     """
 
     def __init__(self, spec: TrialSpec, problem: Problem[Any], device: torch.device) -> None:
@@ -44,7 +45,7 @@ class Worker:
         self.unheard = UPath(spec.resume) if spec.resume and is_due else None
 
     def work(self) -> Message:
-        """Trains until it is time to report; see `TrialSpec`.
+        """Trains until the trial's next report is due, see `TrialSpec.is_time`, and returns it.
 
         Raises:
             OSError: If the checkpoint cannot be written.
@@ -64,14 +65,18 @@ class Worker:
                 return self._message(checkpoint=self._save(epoch))
 
     def _message(self, **more: str) -> Message:
-        """What is news since the message before."""
+        """Makes a message with the epochs that were not yet reported."""
         epochs = tuple(self.loop.history[self.sent :])
         self.sent += len(epochs)
         where = {"node": platform.node(), "process": os.getpid(), **circumstances(self.device)}
         return Message(self.spec.number, epochs, where=where, **more)
 
     def _save(self, epoch: int) -> str:
-        """Writes a checkpoint, and removes one that is too old to be needed; returns its name."""
+        """Writes a checkpoint and removes the oldest if there are more than `checkpoint.KEPT`.
+
+        Returns:
+            The name of the new checkpoint.
+        """
         folder = UPath(self.spec.folder) / f"checkpoint_{epoch:06d}"
         self.loop.save(folder)
         self.saved.append(folder)
@@ -85,6 +90,6 @@ def _name(folder: UPath) -> str:
 
 
 def _remove(folder: UPath) -> None:
-    """Removes a checkpoint; one that cannot be removed is found by the next session."""
+    """Removes a checkpoint; one that cannot be removed is left for the next session to find."""
     with suppress(OSError), away_is_an_oserror(folder):
         folder.fs.rm(folder.path, recursive=True)

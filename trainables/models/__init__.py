@@ -1,1 +1,1 @@
-"""The model families."""
+"""The models that trials train: graph neural networks and a recurrent world model."""

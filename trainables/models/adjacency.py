@@ -1,12 +1,13 @@
-"""What graph networks ask of a batch: sums over the neighbours of nodes and over molecules.
+"""The interface through which graph networks sum over neighbours of nodes and nodes of graphs.
 
-There are two answers. `trainables.models.neighbours` goes through lists of edges, on a CPU and,
-where molecules are large, on a GPU; `trainables.models.dense_neighbours` multiplies matrices of
-molecules that are filled up to one size, on a GPU. Nodes are rows in both, so that what treats
-each node by itself is the same for both.
+It has two implementations. `trainables.models.neighbours` uses edge lists, on a CPU and, for large
+molecules, on a GPU; `trainables.models.dense_neighbours` uses matrices of molecules padded to one
+size, on a GPU. Nodes are rows of a matrix in both, so that layers that process each node by itself
+work with either.
 
-Shapes below: nodes N, pairs P, graphs G, heads H, width W. What is known of a pair of atoms, such
-as their distance, comes in the order of the batch; a pair may be there once, for both directions.
+Shapes in this module: nodes N, pairs P, graphs G, heads H, width W. Properties of pairs of atoms,
+such as their distance, are in the order of the batch; depending on the implementation, a pair is
+listed once for both directions or once for each.
 """
 
 from typing import Protocol
@@ -15,49 +16,60 @@ from torch import Tensor
 
 
 class Adjacency(Protocol):
-    """Who is next to whom, and who belongs to which graph."""
+    """Neighbours of each node and nodes of each graph in a batch, with the sums over them."""
 
     @property
     def there(self) -> Tensor | None:
-        """Which rows are nodes: (N,) bool; None: all are."""
+        """Mask of the rows that are nodes rather than padding, (N,) bool; None: all rows are."""
         ...
 
     @property
     def positions(self) -> Tensor:
-        """Of the nodes: (N, 3), Angstrom."""
+        """Positions of the nodes, (N, 3), in Angstrom."""
         ...
 
     @property
     def distances(self) -> Tensor:
-        """Of pairs: (P,), Angstrom."""
+        """Distance of each pair, (P,), in Angstrom."""
         ...
 
     @property
     def edge_types(self) -> Tensor:
-        """Of pairs, see `datasets.graphs.BOND_TYPES`: (P,) int64."""
+        """Bond type of each pair, (P,) int64, see `datasets.graphs.BOND_TYPES`."""
         ...
 
     @property
     def degree(self) -> Tensor:
-        """Number of neighbours of each node: (N, 1) int64."""
+        """Number of neighbours of each node, (N, 1) int64."""
         ...
 
     @property
     def atoms(self) -> Tensor:
-        """Number of nodes of each graph: (G, 1) int64."""
+        """Number of nodes of each graph, (G, 1) int64."""
         ...
 
     def sum(self, x: Tensor, *, own: bool = False) -> Tensor:
-        """``sum_j x_j`` over the neighbours j of each node i: (N, W) -> (N, W).
+        """Sums over the neighbours j of each node i: ``sum_j x_j``.
 
-        `own`: over i itself, too.
+        Args:
+            x: Node features, (N, W).
+            own: Whether to add x_i.
+
+        Returns:
+            (N, W).
         """
         ...
 
     def filtered_sum(self, x: Tensor, filters: Tensor, *, own: bool = False) -> Tensor:
-        """``sum_j x_j * f_ij``: (N, W), f (P, W) -> (N, W).
+        """Sums over the neighbours j of each node i through filters: ``sum_j x_j * f_ij``.
 
-        `own`: x_i itself is added.
+        Args:
+            x: Node features, (N, W).
+            filters: f, (P, W).
+            own: Whether to add x_i, unfiltered.
+
+        Returns:
+            (N, W).
         """
         ...
 
@@ -69,17 +81,18 @@ class Adjacency(Protocol):
         to_neighbour: Tensor,
         to_pair: Tensor | None,
     ) -> Tensor:
-        """``a_ii x_i + sum_j a_ij x_j * f_ij``, a the softmax of scores over i and its neighbours.
+        """Aggregates by attention: ``a_ii x_i + sum_j a_ij x_j * f_ij``.
 
-        The score of j is ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i itself
-        ``leaky_relu(to_own_i + to_neighbour_i)``; slope 0.2.
+        The attention a is the softmax of scores over i and its neighbours j. The score of j is
+        ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i itself
+        ``leaky_relu(to_own_i + to_neighbour_i)``; the slope is 0.2.
 
         Args:
-            x: (N, H, W).
+            x: Node features, (N, H, W).
             filters: f, (P, W), shared by the heads; None: 1.
-            to_own: (N, H).
-            to_neighbour: (N, H).
-            to_pair: (P, H); None: 0.
+            to_own: Contribution of node i to its scores, (N, H).
+            to_neighbour: Contribution of node j to the scores of its neighbours, (N, H).
+            to_pair: Contribution of the pair to its scores, (P, H); None: 0.
 
         Returns:
             (N, H, W).
@@ -87,10 +100,12 @@ class Adjacency(Protocol):
         ...
 
     def softmax_aggregate(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
-        """``sum_j softmax_j(t m_ij) m_ij``, ``m_ij = relu(x_j + e_ij) + 1e-7``, of each feature.
+        """Aggregates messages by softmax: ``sum_j softmax_j(t m_ij) m_ij`` in each feature.
+
+        The messages are ``m_ij = relu(x_j + e_ij) + 1e-7``, as in GENConv.
 
         Args:
-            x: (N, W).
+            x: Node features, (N, W).
             of_pairs: e, (P, W); None: 0.
             temperature: t, (1,).
 
@@ -100,24 +115,26 @@ class Adjacency(Protocol):
         ...
 
     def moments(self, weights: Tensor | None) -> Tensor:
-        """``sum_j u_ij (x) e_ij``, an outer product, u the unit vector from i to j.
+        """Sums outer products over neighbours: ``sum_j u_ij (x) e_ij``.
+
+        Here u_ij is the unit vector from node i to its neighbour j.
 
         Args:
-            weights: e, (P, W); None: 1, and W is 1.
+            weights: e, (P, W); None: 1, with W = 1.
 
         Returns:
-            (N, 3, W), without a gradient: neither positions nor distances are learned.
+            (N, 3, W), without a gradient, because neither positions nor distances are learned.
         """
         ...
 
     def graph_sums(self, x: Tensor) -> Tensor:
-        """Adds up the nodes of each graph: (N, W) -> (G, W)."""
+        """Sums the features of the nodes of each graph, (N, W) -> (G, W)."""
         ...
 
     def graph_means(self, x: Tensor) -> Tensor:
-        """Averages the nodes of each graph: (N, W) -> (G, W)."""
+        """Averages the features of the nodes of each graph, (N, W) -> (G, W)."""
         ...
 
     def to_nodes(self, of_graphs: Tensor) -> Tensor:
-        """Gives each node what its graph has: (G, W) -> (N, W)."""
+        """Copies the values of each graph to its nodes, (G, W) -> (N, W)."""
         ...

@@ -1,13 +1,12 @@
-"""Sums over the neighbours of each node as products and sums over an axis, see
-`trainables.models.adjacency`.
+"""Sums over neighbours by dense matrices; implements `trainables.models.adjacency`.
 
-All graphs of a batch are filled up to one size (`datasets.dense_graphs`); what lies between nodes
-is a matrix a graph, both directions and all, and where there is no edge it counts for nothing.
-Shapes never change and nothing is gathered: no step waits for a GPU, and each sum comes out the
-same every time.
+All graphs of a batch are padded to one size (`datasets.dense_graphs`). Properties of pairs of
+nodes form one matrix for each graph, with both directions, and are masked where there is no edge.
+Shapes never change and nothing is gathered, so that no step synchronises with the GPU and all sums
+are deterministic.
 
-Shapes below: graphs B, atoms A of the largest one, nodes N = B * A, pairs P = B * A * A, heads H,
-width W.
+Shapes in this module: graphs B, atoms A of the largest graph, nodes N = B * A, pairs
+P = B * A * A, heads H, width W.
 """
 
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from trainables.models import kernels
 
 @dataclass(frozen=True)
 class DenseNeighbours:
-    """Who is next to whom in a batch of graphs of one size; methods as in `Adjacency`.
+    """The `trainables.models.adjacency.Adjacency` of a batch of padded graphs.
 
     Attributes:
-        batch: Filled up.
-        degree: Number of neighbours of each node: (N, 1) int64.
-        atoms: Number of nodes of each graph: (B, 1) int64.
+        batch: Batch of padded graphs.
+        degree: Number of neighbours of each node, (N, 1) int64.
+        atoms: Number of nodes of each graph, (B, 1) int64.
     """
 
     batch: DenseBatch
@@ -37,31 +36,32 @@ class DenseNeighbours:
 
     @classmethod
     def of(cls, batch: DenseBatch) -> "DenseNeighbours":
-        """Counts neighbours and nodes."""
+        """Makes the adjacency of a batch by counting its neighbours and nodes."""
         return cls(batch, batch.near.sum(dim=2).view(-1, 1), batch.there.sum(dim=1, keepdim=True))
 
     def _of_graphs(self, of_nodes: Tensor) -> Tensor:
-        """(N, ...) -> (B, A, ...)."""
+        """Reshapes values of nodes by graph, (N, ...) -> (B, A, ...)."""
         return of_nodes.unflatten(0, self.batch.there.shape)
 
     def _between(self, of_pairs: Tensor) -> Tensor:
-        """(P, ...) -> (B, A, A, ...): first i, then j."""
+        """Reshapes values of pairs to matrices, (P, ...) -> (B, A, A, ...); node i comes before
+        its neighbour j."""
         return of_pairs.unflatten(0, self.batch.near.shape)
 
     @cached_property
     def _far(self) -> Tensor:
-        """Where no edge is: (B, A, A, 1) bool."""
+        """Mask of the pairs without an edge, (B, A, A, 1) bool."""
         return ~self.batch.near[..., None]
 
     @cached_property
     def _itself(self) -> Tensor:
-        """Where i and j are one: (1, A, A, 1) bool."""
+        """Mask of the pairs of a node with itself, (1, A, A, 1) bool."""
         atoms = self.batch.near.shape[1]
         return torch.eye(atoms, dtype=torch.bool, device=self.batch.near.device)[None, ..., None]
 
     @cached_property
     def _vectors(self) -> Tensor:
-        """From i to j: (B, A, A, 3), Angstrom."""
+        """Vectors from each node i to each node j, (B, A, A, 3), in Angstrom."""
         positions = self._of_graphs(self.positions)
         return positions[:, None] - positions[:, :, None]
 
@@ -115,7 +115,7 @@ class DenseNeighbours:
         heard = self._of_graphs(x)[:, None]
         if of_pairs is not None:
             heard = heard + self._between(of_pairs)
-        # Without the small number that is added to each message: the softmax does not see it.
+        # EPSILON, which is added to each message, does not change the softmax; it is added below.
         messages = heard.relu()
         scores = temperature * messages
         least = torch.finfo(scores.dtype).min  # finite, for the softmax of nodes without edges

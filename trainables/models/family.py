@@ -1,9 +1,9 @@
-"""What tells one family of graph neural networks from another, as data.
+"""Describes families of graph neural networks, such as GCN and GAT, as data.
 
-Each family is one module of `trainables.models.families`, which ends in its `Family`. What is
-searched, checked, shown and compared of a family is read off that.
+Each family is one module of `trainables.models.families` that defines a `Family`. Its search
+space, checks, titles and comparisons are derived from that.
 
-Shapes below: nodes N, edges E, pairs P, width W.
+Shapes in this module: nodes N, edges E, pairs P, width W.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +24,8 @@ from trainables.config import FitConfig, When, at_least, one_of
 from trainables.models.norms import Normalization
 
 MakeBody = Callable[["BodyConfig", int, int | None], nn.Module]
-"""Makes the body of a network: of a configuration, the number of features of a node, and that of
-a pair of neighbours or None."""
+"""Function that makes the body of a network from a configuration, the number of features of a
+node, and the number of features of a pair of neighbours, or None if edges have no features."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class PublishedR2:
     """A published R² of the dipole moment, on the test molecules of the homework's split of QM9.
 
     Attributes:
-        value: Dimensionless.
-        source: Where it stands.
+        value: R², dimensionless.
+        source: Publication that reports it.
     """
 
     value: float
@@ -43,13 +43,14 @@ class PublishedR2:
 
 @dataclass(frozen=True)
 class Stock:
-    """A family as PyTorch Geometric's documentation teaches to write it, to compare ours with.
+    """A family written as in PyTorch Geometric's documentation, for tests and benchmarks.
 
     Attributes:
-        body: Makes a body of PyG's layers, which takes (N, features), edges (2, E) and their
-            vectors (E, 24) or None, and gives (N, W). Its parameters have the names of ours.
-        names: For edges without vectors, how our parameters are called in PyG's own layers:
-            regular expression -> its replacement.
+        body: Function that makes a body of PyG's layers. The body takes node features
+            (N, features), edges (2, E) and their vectors (E, 24) or None, and returns (N, W). Its
+            parameters have the same names as those of the family's own body.
+        names: Regular expression -> replacement, which turn the names of the own body's parameters
+            into those of PyG's layers for edges without vectors.
     """
 
     body: MakeBody
@@ -61,19 +62,19 @@ class Family:
     """A family of graph neural networks.
 
     Attributes:
-        key: Its name in configurations, on the command line and in records.
-        title: Its name as papers write it.
-        body: Makes its body, a module that takes (N, features), an `Adjacency` and the vectors of
-            the pairs (P, 24) or None, and gives (N, W). The module's ``last``, W -> W, is left to
-            the head: a linear layer that may come after a mean over the nodes, or nothing.
-        depth: Where the number of convolutions is searched; fewer are not allowed.
-        deepest: Most convolutions that are allowed: without residual connections more than a few
-            smooth everything out.
-        homework: The published homework's configuration, see `trainables.models.homework`.
-        further: Field of `BodyConfig` that means something to this family, but not to every
-            one -> where it is searched.
-        published: A figure that a study's own are set beside; None: there is none.
-        stock: The family made of PyG's own layers; None: no benchmark has it.
+        key: Name of the family in configurations, on the command line and in records.
+        title: Name of the family in the literature.
+        body: Function that makes the family's body, a module that takes node features
+            (N, features), an `Adjacency` and the vectors of the pairs (P, 24) or None, and returns
+            (N, W). The head applies the module's ``last``, W -> W, to the result: the identity or
+            a linear layer, which may also be applied after averaging over the nodes.
+        depth: Search range of the number of convolutions; its lower end is the allowed minimum.
+        deepest: Largest allowed number of convolutions; without residual connections, more than a
+            few over-smooth the node features.
+        homework: Configuration of the published homework, see `trainables.models.homework`.
+        further: Search ranges of `BodyConfig` fields that apply to this family but not to all.
+        published: Published result to compare with; None if there is none.
+        stock: The family in PyG's own layers, for benchmarks; None if there is none.
     """
 
     key: str
@@ -88,10 +89,10 @@ class Family:
 
 
 def named(families: Sequence[Family], key: str) -> Family:
-    """The family of a key.
+    """Returns the family with a given key.
 
     Raises:
-        KeyError: If there is none.
+        KeyError: If no family has the key.
     """
     return {family.key: family for family in families}[key]
 
@@ -100,32 +101,33 @@ def named(families: Sequence[Family], key: str) -> Family:
 class BodyConfig(FitConfig):
     """Hyperparameters of the body of a graph neural network.
 
-    A subclass says of which families: ``class GNNConfig(BodyConfig, families=FAMILIES)``. It
-    searches these, each in its own range of depth and of the further fields that it has; the first
-    is the default.
+    A subclass names the families to search: ``class GNNConfig(BodyConfig, families=FAMILIES)``.
+    Each family has its own search ranges of depth and of its further fields; the first family is
+    the default.
     """
 
     families: ClassVar[tuple[Family, ...]] = ()
 
     family: str = ""
-    """The kind of convolution."""
+    """Family of graph neural networks, which determines the kind of convolution."""
 
     depth: int = 3
-    """Number of convolutions, at least 2; how many there may be depends on the family."""
+    """Number of convolutions, at least 2; the allowed maximum depends on the family."""
 
     width: Annotated[int, IntDistribution(32, 128, log=True)] = 64
-    """Features of a node between the convolutions (with attention: of each head)."""
+    """Number of features of a node between the convolutions (with attention: in each head)."""
 
     heads: int = 2
-    """Attention heads, concatenated; the last convolution has one."""
+    """Number of attention heads, whose outputs are concatenated; the last convolution has one."""
 
     normalization: Annotated[
         Normalization, CategoricalDistribution(("none", "batch", "layer"))
     ] = "layer"
-    """Of the node features: none, over the batch, or over the features of each node."""
+    """Normalisation of the node features: none, batch normalisation, or layer normalisation over
+    the features of each node."""
 
     dropout: Annotated[float, FloatDistribution(0.0, 0.3)] = 0.0
-    """Share of node features dropped between the convolutions."""
+    """Dropout: share of node features set to zero between the convolutions in training."""
 
     def __init_subclass__(cls, families: tuple[Family, ...]) -> None:
         super().__init_subclass__()
@@ -153,10 +155,10 @@ class BodyConfig(FitConfig):
 
 
 def searched(families: tuple[Family, ...]) -> dict[str, Any]:
-    """Annotates the fields of `BodyConfig` that depend on the family, as `trainables.config` says.
+    """Makes annotations for the fields of `BodyConfig` whose search ranges depend on the family.
 
     Returns:
-        Field -> its type, with where it is searched.
+        Field name -> its type, annotated with distributions and `trainables.config.When` marks.
     """
     keys = tuple(each.key for each in families)
     kinds = get_annotations(BodyConfig)
@@ -172,5 +174,5 @@ def searched(families: tuple[Family, ...]) -> dict[str, Any]:
 
 
 def _marks(shared: Mapping[BaseDistribution, tuple[str, ...]]) -> list[BaseDistribution | When]:
-    """Each range, and after it the families that share it."""
+    """Lists each distribution, followed by a mark with the families that share it."""
     return [mark for range_, keys in shared.items() for mark in (range_, When("family", keys))]

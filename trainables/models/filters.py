@@ -1,11 +1,11 @@
-"""Sums over neighbours, each of which may send through a filter.
+"""Sums over neighbours whose contributions are optionally multiplied by learned filters.
 
-Bonds come without features, as in the homework. Pairs of atoms within a cutoff come with a vector
-of their distance and bond type, see `trainables.models.pair_features`, from which a linear layer
-computes a filter f_ij, any smooth function of the distance; what a neighbour sends is multiplied
-by it, the continuous-filter convolution of SchNet (Schütt et al. 2017).
+Bonds have no features, as in the homework, and need no filters. Pairs of atoms within a cutoff
+have a vector of their distance and bond type, see `trainables.models.pair_features`. From it a
+linear layer computes a filter f_ij, a smooth function of the distance, by which the contribution
+of a neighbour is multiplied: the continuous-filter convolution of SchNet (Schütt et al. 2017).
 
-Shapes below: nodes N, pairs P, width W.
+Shapes in this module: nodes N, pairs P, width W.
 """
 
 from torch import Tensor, nn
@@ -14,7 +14,15 @@ from trainables.models.adjacency import Adjacency
 
 
 def filter_layer(pair_features: int | None, width: int) -> nn.Linear | None:
-    """The layer that computes filters from the vectors of pairs; None: edges have no features."""
+    """Makes the layer that computes filters from the vectors of pairs.
+
+    Args:
+        pair_features: Number of features of a pair; None: edges have no features.
+        width: Width of the filters, W.
+
+    Returns:
+        A linear layer; None if edges have no features.
+    """
     return None if pair_features is None else nn.Linear(pair_features, width)
 
 
@@ -26,14 +34,17 @@ def neighbour_sum(
     *,
     own: bool = False,
 ) -> Tensor:
-    """Sums over the neighbours, through their filters where there are any: (N, W) -> (N, W).
+    """Sums over the neighbours of each node, through filters if edges have vectors.
 
     Args:
-        x: What each node sends, (N, W).
-        near: Who is whose neighbour.
-        layer: Made by `filter_layer`.
-        pairs: Vectors of pairs, (P, features), or None.
-        own: Whether a node adds itself, unfiltered.
+        x: Contribution of each node to its neighbours, (N, W).
+        near: Neighbours of the nodes.
+        layer: Layer made by `filter_layer`; None: no filters.
+        pairs: Vectors of pairs, (P, features); None: no filters.
+        own: Whether each node adds its own contribution, unfiltered.
+
+    Returns:
+        (N, W).
     """
     if layer is None or pairs is None:
         return near.sum(x, own=own)

@@ -1,10 +1,10 @@
-"""Graph neural networks that regress one number a molecule.
+"""Graph neural networks that predict one number for each molecule.
 
 The families are those of `trainables.models.families`. Edges are either the bonds, without
-features, as in the homework; or all pairs of atoms within a cutoff, each with a vector of its
-distance and bond type. How that vector enters each family is said in the family's module.
+features, as in the homework, or all pairs of atoms within a cutoff, each with a vector of its
+distance and bond type. Each family's module describes how its convolution uses that vector.
 
-Shapes below: nodes N, pairs P, graphs G, width W.
+Shapes in this module: nodes N, pairs P, graphs G, width W.
 """
 
 from collections.abc import Mapping
@@ -40,25 +40,26 @@ class GNNConfig(BodyConfig, families=families.FAMILIES):
     """Hyperparameters of a graph neural network regressor."""
 
     edges: Annotated[Edges, CategoricalDistribution(("bonds", "distances"))] = "distances"
-    """Bonds without features, or all pairs within the cutoff with distance and bond type."""
+    """Edges of the graph: bonds, without features, or all pairs of atoms within the cutoff, with
+    distance and bond type."""
 
     cutoff: Annotated[float, FloatDistribution(2.0, 6.0), When("edges", ("distances",))] = 4.0
     """Longest distance edge, in Angstrom."""
 
     head: Annotated[Head, CategoricalDistribution(("mean", "dipole"))] = "dipole"
-    """Mean over the nodes and a linear layer, or the norm of a dipole moment made of atomic
-    charges that sum to zero and of bond dipoles."""
+    """Output of the network: the mean over the nodes and a linear layer, or the norm of a dipole
+    moment made of atomic charges that sum to zero and of bond dipoles."""
 
     standardize: bool = True
     """Whether the model predicts in units of the train split's standard deviation."""
 
     hybridization: bool = True
-    """Whether aromaticity and hybridisation are node features. In PyG's published QM9, which the
-    homework learns from, they are zero (pyg-team/pytorch_geometric#8370)."""
+    """Whether aromaticity and hybridisation are node features. In PyG's published QM9, on which
+    the homework trains, they are zero (pyg-team/pytorch_geometric#8370)."""
 
     raw_positions: bool = False
-    """Whether the raw coordinates are node features, as in the homework; the prediction then
-    changes when the molecule turns."""
+    """Whether the raw coordinates are node features, as in the homework; predictions are then not
+    invariant to rotations of the molecule."""
 
     @property
     def title(self) -> str:
@@ -66,8 +67,8 @@ class GNNConfig(BodyConfig, families=families.FAMILIES):
 
     @property
     def pair_cutoff(self) -> float | None:
-        """What `datasets.graphs.GraphStore` wants to know of the edges: the longest distance, in
-        Angstrom; None: the bonds."""
+        """Largest distance of two atoms that share an edge, in Angstrom, as
+        `datasets.graphs.GraphStore` takes it; None: the bonds are the edges."""
         return self.cutoff if self.edges == "distances" else None
 
     def __post_init__(self) -> None:
@@ -78,17 +79,17 @@ class GNNConfig(BodyConfig, families=families.FAMILIES):
 
 
 def homework(family: str) -> Mapping[str, Any]:
-    """The published homework's configuration of a family, as fields of `GNNConfig`."""
+    """Returns the published homework's configuration of a family, as `GNNConfig` fields."""
     return {"family": family, **named(families.FAMILIES, family).homework}
 
 
 class GNN(nn.Module):
-    """Convolutions and a head; predicts in the unit of the target.
+    """A graph neural network of convolutions and a head; predicts in the unit of the target.
 
     Args:
         config: Architecture.
-        scale: What the network's own output is multiplied by (std) and, with the mean head,
-            shifted by (mean). A dipole moment's norm is not shifted: zero charges stay zero.
+        scale: Factor (std) and, with the mean head, offset (mean) of the network's output. The
+            dipole head has no offset, so that zero charges give a dipole moment of zero.
     """
 
     shift: Tensor
@@ -110,7 +111,7 @@ class GNN(nn.Module):
         self.register_buffer("scale", torch.tensor(scale.std))
 
     def forward(self, batch: Batch) -> Tensor:
-        """Predicts the target of each graph: -> (G,)."""
+        """Predicts the target of each graph, (G,), in the unit of the target."""
         x = batch.node_features
         if not self.hybridization:
             x = x.clone()
@@ -120,14 +121,14 @@ class GNN(nn.Module):
         near = adjacency_of(batch)
         pairs = None if self.pair_features is None else self.pair_features(near)  # (P, 24)
         x = self.body(x, near, pairs)  # (N, W)
-        # Sums of charges and positions in half precision would depend on where a molecule lies.
+        # In half precision, sums of charges times positions would depend on the origin.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.scale.dtype)
             return self.shift + self.scale * self.head(x, self.body.last, near, pairs)
 
 
 def adjacency_of(batch: Batch) -> Adjacency:
-    """What the convolutions and heads ask of a batch."""
+    """Makes the adjacency of a batch: dense for a padded batch, else with edge lists."""
     if isinstance(batch, DenseBatch):
         return DenseNeighbours.of(batch)
     return Neighbours.of(batch)

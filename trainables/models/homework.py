@@ -1,4 +1,4 @@
-"""The published homework's graph neural networks: their source, and how they are trained."""
+"""Source and training configuration of the published homework's graph neural networks."""
 
 from typing import Any
 
@@ -6,15 +6,17 @@ SOURCE = "public solution repository liblaf/84100343-Deep-Learning, hw2"
 
 
 def homework(depth: int, normalization: str = "none") -> dict[str, Any]:
-    """The homework's configuration of a family, as fields of `trainables.models.gnn.GNNConfig`.
+    """Returns the homework's configuration of a family, as `trainables.models.gnn.GNNConfig`
+    fields.
 
-    Two convolutions of width 128, each followed by ReLU (GIN: seven, the last one without), the
-    raw position beside PyG's 11 node features, bonds as edges, mean pool and a linear layer,
-    Adam at 1e-3, batches of 32, 50 epochs, squared error on the raw target. Source: `SOURCE`.
+    The homework uses two convolutions of width 128, each followed by ReLU (GIN: seven, the last
+    one without); raw positions in addition to PyG's 11 node features; bonds as edges; mean pooling
+    and a linear layer; Adam with a learning rate of 1e-3, batches of 32 and 50 epochs; and the
+    squared error of the raw target. Source: `SOURCE`.
 
     Args:
         depth: Number of convolutions.
-        normalization: Of the node features; the homework has none.
+        normalization: Normalisation of the node features; the homework uses none.
     """
     return {
         "depth": depth,

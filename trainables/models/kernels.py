@@ -1,13 +1,14 @@
-"""Sums over neighbours as loops that Numba compiles: the path of a CPU.
+"""Sums over neighbours on a CPU, as loops compiled by Numba.
 
-Written with tensors, such a sum writes an array with a row an edge for each of its factors, far
-more than the caches hold; a loop keeps the row of one node and its neighbour in them. Each is
-compiled when first called and kept on disk. The same sums written with tensors
+With tensor operations, each factor of such a sum becomes an array with one row for each edge, far
+more than the caches hold; a loop keeps the rows of one node and its neighbour in the cache. Each
+function is compiled at its first call and cached on disk. The same sums with tensor operations
 are in `trainables.models.neighbours`.
 
-Node i owns the edges ``offsets[i]`` to ``offsets[i + 1]``; edge e leads to ``target[e]``, belongs
-to pair ``pair[e]`` and has its way back in edge ``reverse[e]``. Shapes: nodes N, edges E, pairs
-P = E / 2, heads H, width W. Arrays named last, before which no value is named, are written.
+Edges e from ``offsets[i]`` to ``offsets[i + 1] - 1`` have node i as their source; each has the
+target ``target[e]``, belongs to pair ``pair[e]`` and has the opposite edge ``reverse[e]``. Shapes:
+nodes N, edges E, pairs P = E / 2, heads H, width W. The public functions return nothing; they
+write their results to their last arguments.
 """
 
 import numpy as np
@@ -18,15 +19,23 @@ from datasets.compiled import compiled
 kernel = compiled(error_model="numpy", fastmath={"reassoc", "contract"})
 
 EPSILON = 1e-7
-"""Added to messages, as in GENConv."""
+"""Constant added to each message of the softmax aggregation, as in GENConv."""
 
 SLOPE = 0.2
-"""Of the leaky ReLU in the scores of attention, as in GAT."""
+"""Negative slope of the leaky ReLU on attention scores, as in GAT."""
 
 
 @kernel
 def summed(own, x, offsets, target, out):
-    """``out_i = sum_j x_j``, with x_i itself if `own`: (N, W)."""
+    """Sums over the neighbours j of each node i: ``out_i = sum_j x_j``, plus x_i if `own`.
+
+    Args:
+        own: Whether to add x_i.
+        x: Node features, (N, W).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        out: Written, (N, W).
+    """
     nodes, width = x.shape
     for i in range(nodes):
         for w in range(width):
@@ -39,7 +48,17 @@ def summed(own, x, offsets, target, out):
 
 @kernel
 def filtered(own, x, filters, offsets, target, pair, out):
-    """``out_i = sum_j x_j * f_ij``, with x_i itself if `own`: x (N, W), f (P, W)."""
+    """Sums over neighbours through filters: ``out_i = sum_j x_j * f_ij``, plus x_i if `own`.
+
+    Args:
+        own: Whether to add x_i.
+        x: Node features, (N, W).
+        filters: f, (P, W).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        out: Written, (N, W).
+    """
     nodes, width = x.shape
     for i in range(nodes):
         for w in range(width):
@@ -52,7 +71,16 @@ def filtered(own, x, filters, offsets, target, pair, out):
 
 @kernel
 def filter_gradient(gradient, x, offsets, target, pair, of_filters):
-    """Of `filtered`, given that of its sum: ``g_i * x_j + g_j * x_i``."""
+    """Computes the gradient of `filtered` with respect to the filters, ``g_i * x_j + g_j * x_i``.
+
+    Args:
+        gradient: g, the gradient with respect to the sum, (N, W).
+        x: Node features, (N, W).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        of_filters: Written, (P, W).
+    """
     nodes, width = x.shape
     for i in range(nodes):
         for e in range(offsets[i], offsets[i + 1]):
@@ -64,9 +92,19 @@ def filter_gradient(gradient, x, offsets, target, pair, of_filters):
 
 @kernel
 def softened_exponents(x, of_pairs, temperature, offsets, target, pair, exponents):
-    """``t m_ij`` less the largest of each node's and feature's, so that exp does not overflow.
+    """Computes the exponents of the softmax in `softened`, ``t m_ij - max_j t m_ij``.
 
-    As arguments of `softened`; exponents (E, W). Vectorised, exp is left to PyTorch.
+    The maximum over the neighbours of each node, in each feature, is subtracted so that exp does
+    not overflow. exp itself is left to PyTorch, which vectorises it.
+
+    Args:
+        x: Node features, (N, W).
+        of_pairs: e, (P, W).
+        temperature: t, (1,).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        exponents: Written, (E, W).
     """
     nodes, width = x.shape
     most = np.empty_like(x[0])
@@ -86,13 +124,18 @@ def softened_exponents(x, of_pairs, temperature, offsets, target, pair, exponent
 
 @kernel
 def softened(x, of_pairs, offsets, target, pair, weights, out):
-    """``out_i = sum_j softmax_j(t m_ij) m_ij`` in each feature, ``m_ij = relu(x_j + e_ij) + eps``.
+    """Aggregates messages by softmax: ``out_i = sum_j softmax_j(t m_ij) m_ij`` in each feature.
+
+    The messages are ``m_ij = relu(x_j + e_ij) + eps``.
 
     Args:
-        x: (N, W).
+        x: Node features, (N, W).
         of_pairs: e, (P, W).
-        weights: exp of `softened_exponents`; becomes the softmax, (E, W).
-        out: (N, W).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        weights: exp of the result of `softened_exponents`; overwritten by the softmax, (E, W).
+        out: Written, (N, W).
     """
     nodes, width = x.shape
     total = np.empty_like(x[0])
@@ -126,7 +169,22 @@ def softened_gradients(
     to_pairs,
     to_temperature,
 ):
-    """Of both, given that of the sum: those of x, e and t; t, (1,), multiplies as in GENConv."""
+    """Computes the gradients of `softened` with respect to x, e and t.
+
+    Args:
+        gradient: Gradient with respect to the sum, (N, W).
+        x: Node features, (N, W).
+        of_pairs: e, (P, W).
+        temperature: t, (1,); it multiplies the messages, as in GENConv.
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        weights: Softmax from `softened`, (E, W).
+        out: Sum from `softened`, (N, W).
+        to_x: Written, (N, W).
+        to_pairs: Written, (P, W).
+        to_temperature: Written, (1,).
+    """
     nodes, width = x.shape
     to_x[:] = 0
     to_pairs[:] = 0
@@ -148,9 +206,16 @@ def softened_gradients(
 
 @kernel
 def moments(directions, weights, offsets, target, pair, out):
-    """``out_i = sum_j u_ij (x) e_ij``: u (P, 3) from the lower to the higher node, e (P, W).
+    """Sums outer products over neighbours: ``out_i = sum_j u_ij (x) e_ij``.
 
-    `out` is (N, 3, W); the way back points the other way.
+    Args:
+        directions: u from the lower to the higher node of each pair, (P, 3); the opposite edge has
+            -u.
+        weights: e, (P, W).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        out: Written, (N, 3, W).
     """
     nodes, axes, width = out.shape
     for i in range(nodes):
@@ -167,17 +232,24 @@ def moments(directions, weights, offsets, target, pair, out):
 def attended(
     x, filters, to_own, to_neighbour, to_pair, offsets, target, pair, own, attention, out
 ):
-    """``out_i = a_ii x_i + sum_j a_ij x_j * f_ij``, a the softmax over i and its neighbours.
+    """Aggregates by attention: ``out_i = a_ii x_i + sum_j a_ij x_j * f_ij``.
+
+    The attention a is the softmax of scores over i and its neighbours j. The score of j is
+    ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i itself
+    ``leaky_relu(to_own_i + to_neighbour_i)``.
 
     Args:
-        x: (N, H, W).
-        filters: (P, W), shared by the heads.
-        to_own: The scores' part of i: (N, H).
-        to_neighbour: That of j: (N, H); the score of i to itself has both of i.
-        to_pair: That of the pair: (P, H).
-        own: a_ii, (N, H).
-        attention: a_ij, (E, H).
-        out: As x.
+        x: Node features, (N, H, W).
+        filters: f, (P, W), shared by the heads.
+        to_own: Contribution of node i to its scores, (N, H).
+        to_neighbour: Contribution of node j to the scores of its neighbours, (N, H).
+        to_pair: Contribution of the pair, (P, H).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        own: Written: a_ii, (N, H).
+        attention: Written: a_ij, (E, H).
+        out: Written, (N, H, W).
     """
     nodes, heads, width = x.shape
     for i in range(nodes):
@@ -225,9 +297,27 @@ def attended_gradients(
     of_neighbour,
     of_pair,
 ):
-    """Of `attended`, given that of its sum: those of the first six arguments of it but `gradient`.
+    """Computes the gradients of `attended` with respect to its first five arguments.
 
-    What is written is of the shape of what it is the gradient of.
+    Args:
+        gradient: Gradient with respect to the sum, (N, H, W).
+        x: Node features, (N, H, W).
+        filters: f, (P, W).
+        to_own: Contribution of node i to its scores, (N, H).
+        to_neighbour: Contribution of node j to the scores of its neighbours, (N, H).
+        to_pair: Contribution of the pair, (P, H).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        reverse: Opposite edge of each edge, (E,).
+        own: a_ii from `attended`, (N, H).
+        attention: a_ij from `attended`, (E, H).
+        of_attention: Work space, overwritten, (E, H).
+        of_x: Written, (N, H, W).
+        of_filters: Written, (P, W).
+        of_own: Written, (N, H).
+        of_neighbour: Written, (N, H).
+        of_pair: Written, (P, H).
     """
     nodes, heads, width = x.shape
     of_filters[:] = 0

@@ -1,14 +1,14 @@
-"""A long short-term memory written from its equations.
+"""A long short-term memory (LSTM) implemented from its equations.
 
-Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000, as
-`torch.nn.LSTM` computes it: for input x, output h and cell c,
+It follows Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins
+2000, as `torch.nn.LSTM` does. For input x, output h and cell c:
 
     i, f, o = sigmoid(W_i x + U_i h + b_i), ...     g = tanh(W_g x + U_g h + b_g)
     c' = f c + i g                                  h' = o tanh(c')
 
-The products W x do not wait for h: they are one matrix product over all steps.
+The products W x do not depend on h, so that one matrix product computes them for all steps.
 
-Shapes below: steps T, sequences B, input I, hidden H.
+Shapes in this module: steps T, sequences B, input I, hidden H.
 """
 
 import math
@@ -20,16 +20,16 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 State = tuple[Tensor, Tensor]
-"""Output and cell of every layer after a step, each (layers, B, H)."""
+"""Outputs and cells of all layers after a step, each (layers, B, H)."""
 
 
 class LSTM(nn.Module):
-    """Takes and gives what `torch.nn.LSTM` does, and has its parameters by the same names.
+    """An LSTM with the inputs, outputs and parameter names of `torch.nn.LSTM`.
 
     Args:
-        input_size: I.
-        hidden_size: H.
-        num_layers: One above the other; each takes the output of the one below.
+        input_size: Number of input features, I.
+        hidden_size: Width of the output and the cell, H.
+        num_layers: Number of stacked layers; each takes the outputs of the layer below.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
@@ -54,12 +54,12 @@ class LSTM(nn.Module):
         """Runs over sequences.
 
         Args:
-            inputs: (T, B, I), or sequences of several lengths, packed.
-            state: Before the first step; None: zeros.
+            inputs: Inputs, (T, B, I), or a `PackedSequence` of sequences of different lengths.
+            state: State before the first step, two tensors (layers, B, H); None: zeros.
 
         Returns:
-            The last layer's output after every step, (T, B, H) or packed, and the state after the
-            last step of each sequence.
+            The last layer's outputs after every step, (T, B, H) or packed like the inputs, and the
+            state after the last step of each sequence.
         """
         if not isinstance(inputs, PackedSequence):
             steps, sequences, _ = inputs.shape
@@ -75,7 +75,16 @@ class LSTM(nn.Module):
     def _layers(
         self, inputs: Tensor, sizes: Sequence[int], state: State | None
     ) -> tuple[Tensor, State]:
-        """All layers over steps that lie one after the other, of so many sequences each."""
+        """Runs all layers over concatenated steps.
+
+        Args:
+            inputs: Inputs of all steps, one step after the other, (sum of sizes, I).
+            sizes: Number of sequences in each step, not increasing.
+            state: State before the first step; None: zeros.
+
+        Returns:
+            The last layer's outputs, (sum of sizes, H), and the last state of each sequence.
+        """
         if state is None:
             zeros = inputs.new_zeros(self.num_layers, sizes[0], self.hidden_size)
             state = (zeros, zeros)
@@ -94,7 +103,7 @@ class LSTM(nn.Module):
         from_inputs = functional.linear(inputs, weight_ih, bias_ih + bias_hh).split(list(sizes))
         outputs, ended = [], []
         for gates, size in zip(from_inputs, sizes, strict=True):
-            if size < len(hidden):  # the shorter sequences end; they come last
+            if size < len(hidden):  # shorter sequences, which are the last rows, have ended
                 ended.append((hidden[size:], cell[size:]))
                 hidden, cell = hidden[:size], cell[:size]
             gates = torch.addmm(gates, hidden, weight_hh.t())

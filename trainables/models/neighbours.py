@@ -1,13 +1,14 @@
-"""Sums over the neighbours of each node by lists of edges, see `trainables.models.adjacency`.
+"""Sums over the neighbours of nodes by edge lists; implements `trainables.models.adjacency`.
 
-Each sum is there twice: on a CPU as a compiled loop (`trainables.models.kernels`), elsewhere
-written with tensors. Edges of a batch are sorted by source and there in both directions
-(`datasets.graphs`), so a node's neighbours are the targets of its own stretch of edges, and the
-gradient of a sum over neighbours is the same sum over gradients. What belongs to a pair of atoms
-whichever way one looks, such as their distance, is there once a pair: half the edges. On a GPU
-no sum makes the processor wait, and each comes out the same every time.
+Each sum has two implementations: a compiled loop on a CPU (`trainables.models.kernels`), and
+tensor operations elsewhere. The edges of a batch are sorted by source and present in both
+directions (`datasets.graphs`). The neighbours of a node are therefore the targets of a contiguous
+range of edges, and the gradient of a sum over neighbours is the same sum over gradients.
+Properties of a pair of atoms that do not depend on the direction, such as their distance, are
+stored once a pair, which halves their number. On a GPU, the sums never make the processor wait
+and are deterministic.
 
-Shapes below: nodes N, edges E, pairs P = E / 2, graphs G, heads H, width W.
+Shapes in this module: nodes N, edges E, pairs P = E / 2, graphs G, heads H, width W.
 """
 
 from dataclasses import dataclass
@@ -27,12 +28,12 @@ from trainables.models.groups import Groups, taken
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Who is next to whom in a batch with listed edges; methods as in `Adjacency`.
+    """The `trainables.models.adjacency.Adjacency` of a batch with edge lists.
 
     Attributes:
-        batch: Its edges are sorted by source and target, every edge there in both directions.
-        edges: Those of each node.
-        nodes: Those of each graph.
+        batch: Batch whose edges are sorted by source, then target, and present in both directions.
+        edges: Edges grouped by their source node.
+        nodes: Nodes grouped by their graph.
     """
 
     batch: GraphBatch
@@ -43,7 +44,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, batch: GraphBatch) -> "Neighbours":
-        """Finds each node's stretch of edges."""
+        """Groups the edges of a batch by source node and its nodes by graph."""
         edges = Groups.of(batch.edge_index[0], len(batch.positions))
         return cls(batch, edges, Groups.of(batch.graph, batch.size))
 
@@ -53,22 +54,23 @@ class Neighbours:
 
     @property
     def offsets(self) -> Tensor:
-        """(N + 1,): node n owns the edges offsets[n] to offsets[n + 1]."""
+        """Start of each node's edges, (N + 1,) int64: node n is the source of the edges
+        ``offsets[n]`` to ``offsets[n + 1] - 1``."""
         return self.edges.offsets
 
     @property
     def source(self) -> Tensor:
-        """(E,), ascending."""
+        """Source node of each edge, (E,) int64, ascending."""
         return self.batch.edge_index[0]
 
     @property
     def target(self) -> Tensor:
-        """(E,)."""
+        """Target node of each edge, (E,) int64."""
         return self.batch.edge_index[1]
 
     @cached_property
     def reverse(self) -> Tensor:
-        """The number of each edge's way back: (E,)."""
+        """Index of the opposite edge of each edge, (E,) int64."""
         if self.batch.reverse is not None:
             return self.batch.reverse
         nodes = len(self.positions)
@@ -85,20 +87,20 @@ class Neighbours:
 
     @cached_property
     def one_way(self) -> Tensor:
-        """The number among the edges of one of each pair's two: (P,), ascending."""
+        """Index of each pair's edge from the lower to the higher node, (P,) int64, ascending."""
         lower = self.source < self.target
         return lower.nonzero_static(size=len(lower) // 2).squeeze(dim=1)
 
     @cached_property
     def pair(self) -> Tensor:
-        """The pair of each edge: (E,)."""
+        """Index of the pair that each edge belongs to, (E,) int64."""
         one_way = self.source < self.target
         number = one_way.cumsum(dim=0) - 1
         return torch.where(one_way, number, number[self.reverse])
 
     @cached_property
     def vectors(self) -> Tensor:
-        """From the lower to the higher node of each pair: (P, 3), Angstrom."""
+        """Vector from the lower to the higher node of each pair, (P, 3), in Angstrom."""
         return self._vectors(self.batch.edge_index.index_select(1, self.one_way))
 
     def _vectors(self, ends: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ class Neighbours:
         return self.batch.edge_types.index_select(0, self.one_way)
 
     def both_ways(self, of_pairs: Tensor) -> Tensor:
-        """What belongs to pairs, for each edge: (P, W) -> (E, W)."""
+        """Copies the values of each pair to its two edges, (P, ...) -> (E, ...)."""
         return taken(of_pairs, self.pair, self._added_both_ways)
 
     def _added_both_ways(self, of_edges: Tensor) -> Tensor:
@@ -122,7 +124,7 @@ class Neighbours:
         return of_edges.index_select(0, self.one_way) + of_edges.index_select(0, back)
 
     def of_target(self, x: Tensor) -> Tensor:
-        """What the node has that an edge leads to: (N, ...) -> (E, ...)."""
+        """Copies to each edge the values of its target node, (N, ...) -> (E, ...)."""
         return taken(x, self.target, self._added_from_targets)
 
     def _added_from_targets(self, of_edges: Tensor) -> Tensor:
@@ -171,7 +173,7 @@ class Neighbours:
         messages = heard.relu() + kernels.EPSILON
         scores = temperature * messages
         weights = (scores - self.edges.to_rows(self.edges.largest(scores))).exp()
-        # Of a node with neighbours the largest weight is 1.
+        # The largest weight of a node that has neighbours is 1.
         total = self.edges.sums(weights).clamp(min=1)
         return self.edges.sums(weights * messages) / total
 
@@ -200,20 +202,20 @@ class Neighbours:
 
 
 def _is_for_loops(*tensors: Tensor | None) -> bool:
-    """Not on a GPU, nor in the half precision of autocast, which may have some of them only, nor
-    where nothing is given of pairs."""
+    """Returns whether the compiled loops support the tensors: all given, on the CPU, and of the
+    same type, float32 or float64 (autocast may have made some of them half precision)."""
     kinds = {None if each is None else (each.device.type, each.dtype) for each in tensors}
     (kind, *others) = kinds
     return not others and kind in (("cpu", torch.float32), ("cpu", torch.float64))
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    """The tensors' memory, in rows."""
+    """Returns the tensors as contiguous (C-order) arrays that share their memory if possible."""
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 def _room(like: Tensor) -> Tensor:
-    """For a result of that shape, in rows whatever the order of `like` itself."""
+    """Allocates a contiguous (C-order) tensor for a result of the shape and type of `like`."""
     return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 

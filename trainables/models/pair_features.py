@@ -1,4 +1,4 @@
-"""What is known of a pair of atoms, their distance and their bond, as a vector."""
+"""Encodes the distance and the bond type of pairs of atoms as vectors."""
 
 import torch
 from torch import Tensor, nn
@@ -7,17 +7,20 @@ from datasets.graphs import NO_BOND
 from trainables.models.adjacency import Adjacency
 
 RADIAL = 20
-"""Gaussians over 0 to the cutoff."""
+"""Number of Gaussians that encode a distance between 0 and the cutoff."""
 
 PAIR_FEATURES = RADIAL + NO_BOND
 
 
 class PairFeatures(nn.Module):
-    """Distance and bond type of each pair of neighbours as a vector: Adjacency -> (P, 24).
+    """Encodes the distance and bond type of each pair of neighbours as a vector of 24 features.
 
-    ``exp(-((d - centre) / spacing)^2 / 2) * (cos(pi d / cutoff) + 1) / 2`` for 20 centres evenly
-    spaced over 0 to the cutoff (distances d in Angstrom), then the one-hot bond type, which is
-    zero where there is no bond.
+    The first 20 are ``exp(-((d - centre) / spacing)^2 / 2) * (cos(pi d / cutoff) + 1) / 2`` for
+    centres evenly spaced from 0 to the cutoff and the distance d in Angstrom. The last 4 are the
+    one-hot bond type, all zero without a bond.
+
+    Args:
+        cutoff: Longest distance of a pair, in Angstrom.
     """
 
     centres: Tensor
@@ -31,7 +34,7 @@ class PairFeatures(nn.Module):
         self.register_buffer("kinds", torch.eye(NO_BOND + 1, NO_BOND), persistent=False)
 
     def forward(self, near: Adjacency) -> Tensor:
-        """In the order of the adjacency's pairs."""
+        """Returns the vectors of all pairs, (P, 24), in the order of the adjacency's pairs."""
         distance = near.distances
         fade = 0.5 * (torch.cos(torch.pi * distance.clamp(max=self.cutoff) / self.cutoff) + 1)
         gaussians = torch.exp(-0.5 * ((distance[:, None] - self.centres) / self.spacing).square())

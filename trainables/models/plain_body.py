@@ -1,6 +1,6 @@
-"""The body of most families: convolutions one after the other.
+"""The body of most families of graph neural networks: a sequence of convolutions.
 
-Shapes below: nodes N, pairs P, width W.
+Shapes in this module: nodes N, pairs P, width W.
 """
 
 from collections.abc import Callable
@@ -13,19 +13,20 @@ from trainables.models.family import BodyConfig
 from trainables.models.norms import norm_of, normalized
 
 MakeLayer = Callable[[int, int, int | None], nn.Module]
-"""Makes a convolution: of the number of features of a node before and after it, and that of a pair
-or None. It takes (N, W_in), an `Adjacency` and the vectors of pairs, and gives (N, W)."""
+"""Function that makes a convolution from the numbers of features of a node before and after it,
+and the number of features of a pair or None. The convolution takes (N, W_in), an `Adjacency` and
+the vectors of pairs or None, and returns (N, W)."""
 
 
 class PlainBody(nn.Module):
-    """Convolutions, each normalised, through ReLU and dropout.
+    """A sequence of convolutions, each followed by normalisation, ReLU and dropout.
 
     Args:
         config: Depth, width, normalisation and dropout.
-        features: Of a node.
-        pair_features: Of a pair; None: edges have no vectors.
-        layer: Makes each convolution.
-        between: Features of a node between the convolutions; None: W.
+        features: Number of input features of a node.
+        pair_features: Number of features of a pair; None: edges have no vectors.
+        layer: Function that makes each convolution.
+        between: Number of features of a node between the convolutions; None: W.
     """
 
     def __init__(
@@ -46,15 +47,24 @@ class PlainBody(nn.Module):
 
     @property
     def last(self) -> nn.Module:
-        """What is still to be done to the features of each node: W -> W."""
+        """Layer that the head still has to apply to the features of each node, W -> W: none."""
         return nn.Identity()
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
+        """Computes the output features of each node.
+
+        Args:
+            x: Input features of the nodes, (N, features).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         return self.through(len(self.convolutions), x, near, pairs)
 
     def through(self, layers: int, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """Passes node features through the first so many of the convolutions."""
+        """Passes node features through the first `layers` convolutions."""
         for layer in range(layers):
             convolved = self.convolutions[layer](x, near, pairs)
             x = self.dropout(normalized(self.norms[layer], convolved, near.there).relu_())

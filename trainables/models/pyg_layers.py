@@ -1,9 +1,10 @@
-"""The layers that are PyG's own on a CPU: GAT over bonds, and the convolution of DeepGCN.
+"""Layers that use PyTorch Geometric (PyG): GAT over bonds, and the convolution of DeepGCN.
 
-Elsewhere they are computed with PyG's parameters by the sums of `trainables.models.adjacency`:
-PyG's own make the processor wait for a GPU in each layer, and know no graphs that are filled up.
+On a CPU, over edges without vectors, they run PyG's own code. Otherwise they use PyG's parameters
+but the sums of `trainables.models.adjacency`: PyG's layers make the processor wait for the GPU,
+and do not support padded graphs.
 
-PyG takes as long to import as torch does; the other families do without it.
+Importing PyG takes as long as importing torch, so the other families do not use it.
 """
 
 from torch import Tensor, nn
@@ -14,10 +15,19 @@ from trainables.models.neighbours import Neighbours
 
 
 class BondAttention(GATConv):
-    """GAT (Velickovic et al. 2018) over edges without features."""
+    """Graph attention convolution (GAT, Velickovic et al. 2018) over edges without features."""
 
     def forward(self, x: Tensor, near: Adjacency, pairs: None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """(N, W_in) -> (N, H * W)."""
+        """Convolves node features over bonds.
+
+        Args:
+            x: Node features, (N, W_in).
+            near: Neighbours of the nodes.
+            pairs: Not used; bonds have no vectors.
+
+        Returns:
+            Outputs of all heads, concatenated, (N, H * W).
+        """
         del pairs
         if isinstance(near, Neighbours) and x.device.type == "cpu":
             return super().forward(x, near.batch.edge_index)
@@ -29,16 +39,29 @@ class BondAttention(GATConv):
 
 
 class SoftmaxConvolution(GENConv):
-    """GENConv (Li et al. 2020), aggregated by softmax, over bonds without features or pairs with
-    vectors, see `trainables.models.families.deepgcn`."""
+    """GENConv (Li et al. 2020) with softmax aggregation, the convolution of DeepGCN.
+
+    Args:
+        width: Number of features of a node, W.
+        pair_features: Number of features of a pair; None: edges are bonds without features.
+    """
 
     def __init__(self, width: int, pair_features: int | None) -> None:
         super().__init__(width, width, learn_t=True, norm="layer", edge_dim=pair_features)
-        if pair_features == width:  # where PyG would add the vectors as they are
+        if pair_features == width:  # PyG would add the vectors without a linear layer
             self.lin_edge = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """(N, W), vectors of pairs (P, features) or None -> (N, W)."""
+        """Convolves node features over the edges.
+
+        Args:
+            x: Node features, (N, W).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, features); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         if pairs is None and isinstance(near, Neighbours) and x.device.type == "cpu":
             return super().forward(x, near.batch.edge_index)
         temperature = self.aggr_module.t

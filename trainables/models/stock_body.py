@@ -1,6 +1,6 @@
-"""The body of most families as PyTorch Geometric's documentation teaches to write it.
+"""The body of most families, written as in PyTorch Geometric's documentation, for comparison.
 
-Shapes below: nodes N, edges E, width W.
+Shapes in this module: nodes N, edges E, width W.
 """
 
 from collections.abc import Callable
@@ -12,19 +12,20 @@ from trainables.models.family import BodyConfig
 from trainables.models.norms import Normalization
 
 MakeStockLayer = Callable[[int, int, int | None], nn.Module]
-"""Makes a convolution of PyG's: of the number of features of a node before and after it, and that
-of an edge or None. It takes (N, W_in), edges (2, E) and, where these have any, their vectors."""
+"""Function that makes a PyG convolution from the numbers of features of a node before and after
+it, and the number of features of an edge or None. The convolution takes (N, W_in), edges (2, E)
+and, if edges have vectors, those."""
 
 
 class StockPlainBody(nn.Module):
-    """Convolutions one after the other, each normalised, through ReLU and dropout.
+    """A sequence of PyG convolutions, each followed by normalisation, ReLU and dropout.
 
     Args:
         config: Depth, width, normalisation and dropout.
-        features: Of a node.
-        edge_features: Of an edge; None: edges have no vectors.
-        layer: Makes each convolution.
-        between: Features of a node between the convolutions; None: W.
+        features: Number of input features of a node.
+        edge_features: Number of features of an edge; None: edges have no vectors.
+        layer: Function that makes each convolution.
+        between: Number of features of a node between the convolutions; None: W.
         ends_bare: Whether nothing follows the last convolution.
     """
 
@@ -47,7 +48,16 @@ class StockPlainBody(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
-        """(N, features), (2, E), (E, 24) or None -> (N, W)."""
+        """Computes the output features of each node.
+
+        Args:
+            x: Input features of the nodes, (N, features).
+            edge_index: Source and target of each edge, (2, E).
+            edge_attr: Vectors of the edges, (E, 24); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         edges = (edge_index,) if edge_attr is None else (edge_index, edge_attr)
         for layer, convolution in enumerate(self.convolutions):
             x = convolution(x, *edges)
@@ -57,5 +67,5 @@ class StockPlainBody(nn.Module):
 
 
 def stock_norm(kind: Normalization, width: int) -> nn.Module:
-    """Makes a norm of node features (N, W), as PyTorch has it."""
+    """Makes PyTorch's own normalisation layer of node features, (N, W) -> (N, W)."""
     return {"none": nn.Identity, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[kind](width)

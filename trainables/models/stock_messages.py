@@ -1,9 +1,9 @@
-"""Messages through filters, sent by PyTorch Geometric's `MessagePassing`.
+"""Message passing through filters, written with PyTorch Geometric's `MessagePassing`.
 
-The families' stock counterparts are made of these. PyG takes as long to import as torch does, so
-that this module is imported where one of them is made.
+The families' stock counterparts for benchmarks and tests use these classes. Importing PyG takes as
+long as importing torch, so this module is only imported where a counterpart is made.
 
-Shapes below: nodes N, edges E, heads H, width W.
+Shapes in this module: nodes N, edges E, heads H, width W.
 """
 
 from torch import Tensor, nn
@@ -12,17 +12,26 @@ from torch_geometric.utils import softmax
 
 
 class FilteredMessages(MessagePassing):
-    """Adds up, or averages, what neighbours send through the filters of their edges.
+    """Sums or averages the neighbours' features, multiplied by the filters of the edges.
 
     Args:
-        aggr: ``add`` or ``mean``.
+        aggr: Aggregation, ``add`` or ``mean``.
     """
 
     def __init__(self, aggr: str) -> None:
         super().__init__(aggr=aggr)
 
     def forward(self, x: Tensor, edge_index: Tensor, filters: Tensor) -> Tensor:
-        """(N, W), (2, E), (E, W) -> (N, W)."""
+        """Aggregates over the neighbours of each node.
+
+        Args:
+            x: Node features, (N, W).
+            edge_index: Source and target of each edge, (2, E).
+            filters: Filter of each edge, (E, W).
+
+        Returns:
+            (N, W).
+        """
         return self.propagate(edge_index, x=x, filters=filters)
 
     def message(self, x_j: Tensor, filters: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -30,7 +39,7 @@ class FilteredMessages(MessagePassing):
 
 
 class AttendedMessages(MessagePassing):
-    """Adds up what neighbours send through filters, weighed by attention, head by head."""
+    """Sums the neighbours' features, multiplied by filters and attention weights, in each head."""
 
     def __init__(self) -> None:
         super().__init__(aggr="add", node_dim=0)
@@ -44,8 +53,19 @@ class AttendedMessages(MessagePassing):
         neighbour: Tensor,
         scores: Tensor,
     ) -> Tensor:
-        """(N, H, W), (2, E), (E, W), scores of nodes (N, H) twice and of edges (E, H) ->
-        (N, H, W)."""
+        """Aggregates over the neighbours of each node.
+
+        Args:
+            x: Node features, (N, H, W).
+            edge_index: Source and target of each edge, (2, E).
+            filters: Filter of each edge, (E, W), shared by the heads.
+            own: Contribution of the target node to the scores, (N, H).
+            neighbour: Contribution of the source node to the scores, (N, H).
+            scores: Contribution of the edge to the scores, (E, H).
+
+        Returns:
+            (N, H, W).
+        """
         return self.propagate(
             edge_index, x=x, filters=filters, own=own, neighbour=neighbour, scores=scores
         )

@@ -1,12 +1,12 @@
-"""A recurrent world model: from a frame and an action to the next frame.
+"""A recurrent world model, which predicts the next frame from a frame and an action.
 
-An encoder looks at the frame, an LSTM remembers, a decoder makes the next frame of what the LSTM
-says. Fed with its own predictions it dreams the drive (Ha and Schmidhuber 2018, from whom this
-one departs: one deterministic network, trained as a whole on the frames themselves).
+An encoder compresses the frame, an LSTM keeps the memory, and a decoder makes the next frame from
+the LSTM's output. Fed with its own predictions, the model continues a drive by itself. It differs
+from Ha and Schmidhuber 2018 in being one deterministic network, trained end to end on the frames.
 
 Frames are float32 from 0 to 1 in three planes, red, green and blue. Action t leads from frame t to
-frame t + 1. Shapes below: sequences B, steps T, frames N = B T, hidden H, pixels on a side S, maps
-C.
+frame t + 1. Shapes in this module: sequences B, steps T, frames N = B T, hidden H, pixels on a
+side S, maps C.
 """
 
 from collections.abc import Callable
@@ -32,23 +32,22 @@ Decoder = Literal["linear", "convolutional", "warp"]
 Weighting = Literal["equal", "freeze"]
 
 FINEST, COARSEST = 4, 4
-"""Pixels on a side of a patch of the frame, and patches on a side of the coarsest map."""
+"""Side of a patch of the frame, in pixels, and side of the coarsest feature map, in patches."""
 
 MAPS = 32
-"""Feature maps of the convolutional layers."""
+"""Number of feature maps of the convolutional layers."""
 
 SEEN_MAPS = 16
-"""Of the coarsest ones, which the LSTM sees: more cost time and show it nothing more."""
+"""Number of maps at the coarsest level, the input of the LSTM; more cost time without benefit."""
 
 FARTHEST = 4.0
-"""Bound of each number of a motion; half of it moves a pixel across the whole frame."""
+"""Bound of each number of an affine motion; half of it moves a pixel across the whole frame."""
 
 BLUR = 3
-"""Pixels on a side of the square over which a frame is averaged to sharpen it."""
+"""Side, in pixels, of the square of the local mean used to sharpen a frame."""
 
 MOVED = 2.0
-"""By how much a fresh warping decoder prefers the moved frame to its two other pictures, as a
-logit."""
+"""Initial logit of the moved frame in the warp decoder; the other two pictures start at 0."""
 
 
 @dataclass(frozen=True)
@@ -56,46 +55,48 @@ class WorldModelConfig(FitConfig):
     """Hyperparameters of a recurrent world model."""
 
     core: Annotated[Core, CategoricalDistribution(get_args(Core))] = "builtin"
-    """The recurrent core: torch.nn.LSTM, or the LSTM of this project, written from its
-    equations."""
+    """Recurrent core: torch.nn.LSTM (builtin), or this project's LSTM, implemented from its
+    equations (scratch)."""
 
     encoder: Annotated[Encoder, CategoricalDistribution(get_args(Encoder))] = "convolutional"
-    """What the LSTM sees of a frame: its pixels in a row, or convolutional feature maps."""
+    """Input of the LSTM for a frame: the flattened pixels, or convolutional feature maps."""
 
     decoder: Annotated[Decoder, CategoricalDistribution(get_args(Decoder))] = "warp"
-    """How the next frame is made: by a linear layer; by transposed convolutions; or by moving the
-    last frame and mixing in a drawing."""
+    """Decoder of the next frame: a linear layer; transposed convolutions; or a warp, which moves
+    the last frame and mixes it with a newly drawn one."""
 
     hidden: Annotated[int, IntDistribution(64, 256, log=True)] = 128
     """Width of the LSTM."""
 
     layers: Annotated[int, IntDistribution(1, 2)] = 1
-    """LSTM layers, one above the other."""
+    """Number of stacked LSTM layers."""
 
     sequence_length: Annotated[int, IntDistribution(8, 32, log=True)] = 12
-    """Steps of a training window that see the true frames, or, by scheduled sampling, some of
-    them."""
+    """Number of steps of a training window that are fed with true frames (with scheduled sampling,
+    only some of them are)."""
 
     context: int = 4
-    """Of these, the first steps, which warm the state up and are not scored."""
+    """Number of steps at the beginning of a training window that warm up the LSTM's state and are
+    not scored; less than sequence_length, which includes them."""
 
     free_steps: Annotated[int, IntDistribution(0, 32)] = 20
-    """Steps after them that run on the model's own predictions and are scored too: the multi-step
-    loss."""
+    """Number of steps at the end of a training window that are fed with the model's own
+    predictions and scored, too: the multi-step loss."""
 
     weighting: Annotated[Weighting, CategoricalDistribution(get_args(Weighting))] = "freeze"
-    """Of the steps in the loss: all equal, or each divided by the error of keeping the last true
-    frame for as long, which grows with the number of free steps."""
+    """Weighting of the steps in the loss: equal, or freeze, which divides each step's error by
+    that of keeping the last true frame for as long, which grows with the number of free steps."""
 
     sampling_rate: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.0
-    """Scheduled sampling (Bengio et al. 2015): probability, at last, that a step sees the model's
-    own prediction in place of the true frame."""
+    """Scheduled sampling (Bengio et al. 2015): probability, at the end of the training, that a
+    step is fed with the model's own prediction instead of the true frame."""
 
     sampling_schedule: Annotated[Rise, CategoricalDistribution(get_args(Rise))] = "linear"
-    """How that probability rises over the training."""
+    """Curve along which the probability of scheduled sampling rises during training."""
 
     noise: Annotated[float, FloatDistribution(0.0, 0.1)] = 0.0
-    """Standard deviation of the noise added to the true frames that the model sees in training."""
+    """Standard deviation of the noise added to the true frames that the model is fed in training,
+    as a share of the range of pixels."""
 
     learning_rate: Annotated[float, FloatDistribution(3e-4, 5e-3, log=True)] = 2e-3
     """Peak step size of AdamW."""
@@ -104,16 +105,16 @@ class WorldModelConfig(FitConfig):
     """Learning-rate schedule after the warm-up: constant, or half a cosine down to 0."""
 
     warmup: float = 0.05
-    """Share of all steps over which the learning rate first rises linearly to its peak."""
+    """Share of all steps during which the learning rate first rises linearly to its peak."""
 
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW (Loshchilov and Hutter 2019)."""
 
     batch_size: Annotated[int, CategoricalDistribution((8, 16, 32))] = 8
-    """Windows in one optimiser step."""
+    """Number of windows in one optimiser step."""
 
     epochs: int = 20
-    """Passes over the train split; the last one's weights are the result."""
+    """Number of passes over the train split; the weights after the last one are the result."""
 
     @property
     def title(self) -> str:
@@ -145,20 +146,22 @@ class WorldModelConfig(FitConfig):
 
     @property
     def steps(self) -> int:
-        """Of a training window; it has one frame more."""
+        """Number of steps of a training window, which has one frame more."""
         return self.sequence_length + self.free_steps
 
 
 def homework(core: Core) -> dict[str, object]:
-    """The published homework's configuration with either core, as fields of `WorldModelConfig`.
+    """Returns the published homework's configuration with either core, as `WorldModelConfig`
+    fields.
 
-    Pixels in a row and the action into an LSTM of width 128, a linear layer to the pixels, windows
-    of 10, batches of 16, Adam at 3e-4. It trains as many epochs as any other trial; the homework's
-    own number is 50. It differs from the homework in two things: the optimiser takes one step a
-    window, through which gradients flow back, where the homework takes one after each time step
-    and cuts them there (as `benchmarks/driving_step.py` does); and windows of 10 steps begin
-    anywhere, where the homework cuts episodes into windows of 10 frames. Source: public solution
-    repository liblaf/84100343-Deep-Learning, hw2.
+    The flattened pixels and the action enter an LSTM of width 128, and a linear layer computes the
+    pixels; windows have 10 steps, batches 16 windows, and Adam a learning rate of 3e-4. The number
+    of epochs is that of any other trial; the homework uses 50. Two things differ from the
+    homework. The optimiser takes one step for each window, through which gradients flow back; the
+    homework takes one after each time step and stops gradients there (as
+    `benchmarks/driving_step.py` does). And windows of 10 steps begin anywhere; the homework cuts
+    episodes into windows of 10 frames. Source: public solution repository
+    liblaf/84100343-Deep-Learning, hw2.
     """
     return {
         "core": core,
@@ -183,11 +186,11 @@ def homework(core: Core) -> dict[str, object]:
 
 
 class WorldModel(nn.Module):
-    """Encoder, LSTM and decoder.
+    """A recurrent world model: encoder, LSTM and decoder.
 
     Args:
         config: Architecture.
-        size: S, 16 times a power of two.
+        size: Pixels on a side of a frame, S: 16 times a power of two.
     """
 
     def __init__(self, config: WorldModelConfig, size: int) -> None:
@@ -200,20 +203,20 @@ class WorldModel(nn.Module):
     def forward(
         self, frames: Tensor, actions: Tensor, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Predicts the frame after each of some.
+        """Predicts the frame that follows each of the given frames.
 
         Args:
-            frames: (B, T, 3, S, S).
-            actions: (B, T, 3), each the one that follows its frame.
-            state: Of the LSTM before the first of them; None: nothing was seen before.
+            frames: Frames, (B, T, 3, S, S).
+            actions: Actions, (B, T, 3); action t leads from frame t to frame t + 1.
+            state: State of the LSTM before the first frame; None: zeros.
 
         Returns:
-            (B, T, 3, S, S), and the state after the last one.
+            Predicted frames, (B, T, 3, S, S), and the LSTM's state after the last frame.
         """
         batch, steps = frames.shape[:2]
         last = frames.transpose(0, 1).flatten(0, 1)  # (T B, 3, S, S)
         seen = self.encoder(last).view(steps, batch, -1)
-        # In float32: not every processor has an LSTM in bfloat16.
+        # The LSTM runs in float32: not every processor supports it in bfloat16.
         seen = torch.cat([seen.to(actions.dtype), actions.transpose(0, 1)], dim=2)
         with torch.autocast(frames.device.type, enabled=False):
             outputs, after = self.core(seen, state)
@@ -222,7 +225,7 @@ class WorldModel(nn.Module):
 
 
 def _encoder(name: Encoder, size: int) -> tuple[nn.Module, int]:
-    """An encoder, (N, 3, S, S) -> (N, features), and the number of features."""
+    """Makes an encoder, (N, 3, S, S) -> (N, features); returns it and the number of features."""
     if name == "flatten":
         return nn.Flatten(), CHANNELS * size**2
     sides = _sides(size)
@@ -234,52 +237,63 @@ def _encoder(name: Encoder, size: int) -> tuple[nn.Module, int]:
 
 
 def _sides(size: int) -> tuple[int, ...]:
-    """Sides of the patches, from the frame down to the coarsest map."""
+    """Returns the sides of the patches of all layers, from the frame to the coarsest map."""
     halvings = (size // (FINEST * COARSEST)).bit_length() - 1
     return (FINEST, *(2,) * halvings)
 
 
 class LinearDecoder(nn.Module):
-    """One linear layer to the pixels, as in the homework: nothing keeps them within 0 to 1."""
+    """A decoder of one linear layer, as in the homework; its pixels are not limited to 0 to 1."""
 
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
         self.draw = nn.Linear(hidden, CHANNELS * size**2)
 
     def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
-        """(N, H) and the last frames, (N, 3, S, S) -> the next frames."""
+        """Computes the next frames.
+
+        Args:
+            hidden: Output of the LSTM, (N, H).
+            last: Last frames, (N, 3, S, S), used for their shape only.
+
+        Returns:
+            (N, 3, S, S).
+        """
         return self.draw(hidden).view_as(last)
 
 
 class ConvolutionalDecoder(nn.Module):
-    """Transposed convolutions to the pixels."""
+    """A decoder of transposed convolutions and a sigmoid."""
 
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
         self.draw = Drawing(hidden, size, CHANNELS)
 
     def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
-        """As `LinearDecoder`."""
+        """Computes the next frames, (N, 3, S, S), from the LSTM's output (N, H); the last frames
+        are not used."""
         del last
         return self.draw(hidden).sigmoid()
 
 
 class WarpDecoder(nn.Module):
-    """Mixes three pictures, pixel by pixel: the last frame moved, the last frame as it is, and a
-    drawing; and adds a residual.
+    """A decoder that mixes the moved last frame, the unmoved last frame and a newly drawn frame.
 
-    The camera drives with the car, so that all of the ground moves as one, by an affine map (as
-    in the spatial transformer of Jaderberg et al. 2015, and, with several maps, in Finn et al.
-    2016); car and dashboard stay where they are; and what comes into view has to be drawn. What
-    moves by a part of a pixel is interpolated and so blurred: it is sharpened by unsharp masking,
-    which adds a share of what its local mean leaves, drawn for each pixel.
+    The shares of the three pictures are predicted for each pixel, and a residual is added. The
+    camera follows the car, so that the whole ground moves by one affine map (as in the spatial
+    transformer of Jaderberg et al. 2015, and, with several maps, in Finn et al. 2016). The car and
+    the dashboard do not move, and ground that comes into view has to be drawn. Moving by a
+    fraction of a pixel interpolates and so blurs the frame, which is therefore sharpened by
+    unsharp masking: the difference from its local mean is added with a predicted factor for each
+    pixel.
     """
 
     still: Tensor
     mean: Tensor
 
     PLANES = (3, CHANNELS, CHANNELS, 1)
-    """Of the drawing: a logit for each of the three pictures, colours, residual, sharpness."""
+    """Planes predicted for each pixel: logits of the three pictures, colours, residual, factor of
+    the sharpening."""
 
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
@@ -293,7 +307,15 @@ class WarpDecoder(nn.Module):
             self.draw.always[0] = MOVED
 
     def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
-        """As `LinearDecoder`."""
+        """Computes the next frames.
+
+        Args:
+            hidden: Output of the LSTM, (N, H).
+            last: Last frames, (N, 3, S, S).
+
+        Returns:
+            (N, 3, S, S), not limited to 0 to 1.
+        """
         logits, colours, residual, sharpness = self.draw(hidden).split(self.PLANES, dim=1)
         moved = self._moved(hidden, last)
         moved = moved + sharpness * (moved - self.mean @ moved @ self.mean.T)
@@ -302,10 +324,10 @@ class WarpDecoder(nn.Module):
         return mixed + residual
 
     def _moved(self, hidden: Tensor, last: Tensor) -> Tensor:
-        # grid_sample takes the process down where a model that diverged moves pixels to infinity.
+        # grid_sample crashes the process if a diverged model moves pixels to infinity.
         motion = self.motion(hidden).nan_to_num().clamp(-FARTHEST, FARTHEST)
         affine = self.still + motion.to(self.still.dtype).view(-1, 2, 3)
-        # In bfloat16 the places of pixels would be rounded to eight bits.
+        # bfloat16 would round the coordinates of pixels to eight bits.
         with torch.autocast(last.device.type, enabled=False):
             grid = functional.affine_grid(affine, list(last.shape), align_corners=False)
             last = last.to(self.still.dtype)
@@ -313,23 +335,26 @@ class WarpDecoder(nn.Module):
 
 
 def _local_mean(size: int) -> Tensor:
-    """(S, S): ``M`` for which ``M F M^T`` is F averaged over the square around each pixel, as far
-    as it lies in the frame. Several times as fast on a CPU as pooling."""
+    """Returns the matrix M, (S, S), for which ``M F M^T`` is the local mean of a frame F.
+
+    The mean is over the square of side `BLUR` around each pixel, as far as it lies in the frame.
+    On a CPU, these products are several times as fast as pooling.
+    """
     place = torch.arange(size)
     near = ((place[:, None] - place).abs() <= BLUR // 2).float()
     return near / near.sum(dim=1, keepdim=True)
 
 
 class Drawing(nn.Module):
-    """Planes of pixels from a vector: transposed convolutions, plus a picture of its own.
+    """Draws planes of pixels from a vector, by transposed convolutions plus a learned constant.
 
-    The picture is what is drawn whatever the vector says: where the dashboard is, for one, need
-    not be learned through the convolutions.
+    The constant picture does not depend on the vector, so that, for example, the place of the
+    dashboard need not be learned by the convolutions.
 
     Args:
-        hidden: H.
-        size: S.
-        planes: P.
+        hidden: Width of the vector, H.
+        size: Pixels on a side of a plane, S.
+        planes: Number of planes, P.
     """
 
     def __init__(self, hidden: int, size: int, planes: int) -> None:
@@ -343,12 +368,12 @@ class Drawing(nn.Module):
         for side, (before, after) in zip(sides, pairwise(widths), strict=True):
             layers += [nn.ReLU(), Unpatches(before, after, side)]
         for parameter in layers[-1].parameters():
-            nn.init.zeros_(parameter)  # a fresh drawing is the picture alone
+            nn.init.zeros_(parameter)  # at first, only the constant picture is drawn
         self.layers = nn.Sequential(*layers, ChannelsFirst())
         self.always = nn.Parameter(torch.zeros(planes, size, size))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(N, H) -> (N, P, S, S), any numbers."""
+        """Draws the planes of each vector, (N, H) -> (N, P, S, S), of unbounded values."""
         return self.layers(hidden) + self.always
 
 

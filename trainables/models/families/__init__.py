@@ -1,7 +1,8 @@
-"""The families of graph neural networks: a new one is a module here and an entry below.
+"""The families of graph neural networks that studies search.
 
-Its place is the end: the order of the families is that of the choices in recorded studies, and the
-first is the default.
+To add one, write a module in this package and append its `Family` to the end of `FAMILIES`. The
+order must not change: it is that of the choices in recorded studies, and the first family is the
+default.
 """
 
 from trainables.models.families import deepgcn, gat, gcn, gin, sage

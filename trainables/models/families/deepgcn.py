@@ -1,9 +1,9 @@
 """DeepGCN (Li et al. 2019, 2020): GENConv in pre-activated residual blocks.
 
-Vectors of pairs go through a linear layer and are added to what the neighbour sends before
-GENConv's softmax aggregation. The convolution itself is in `trainables.models.pyg_layers`.
+Before GENConv's softmax aggregation, a linear layer maps the vectors of pairs to width W, and the
+result is added to the neighbour's features. The convolution is in `trainables.models.pyg_layers`.
 
-Shapes below: nodes N, edges E, pairs P, width W.
+Shapes in this module: nodes N, edges E, pairs P, width W.
 """
 
 from optuna.distributions import IntDistribution
@@ -17,10 +17,14 @@ from trainables.models.stock_body import stock_norm
 
 
 class DeepBody(nn.Module):
-    """DeepGCN: residual blocks of norm, ReLU, dropout, GENConv (the order "res+").
+    """The body of DeepGCN: residual blocks of norm, ReLU, dropout and GENConv (order "res+").
 
-    As in Li et al. 2020, the first block's norm and ReLU come at the very end instead, where they
-    close the residual stream.
+    As in Li et al. 2020, the first block's norm and ReLU are applied after the last block instead.
+
+    Args:
+        config: Depth, width, normalisation and dropout.
+        features: Number of input features of a node.
+        pair_features: Number of features of a pair; None: edges have no vectors.
     """
 
     def __init__(self, config: BodyConfig, features: int, pair_features: int | None) -> None:
@@ -32,7 +36,16 @@ class DeepBody(nn.Module):
         self.last = nn.Identity()
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
+        """Computes the output features of each node.
+
+        Args:
+            x: Input features of the nodes, (N, features).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         x = self.encode(x)
         first, *others = self.blocks
         assert isinstance(first, ResidualBlock)
@@ -43,8 +56,10 @@ class DeepBody(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Norm, ReLU, dropout, convolution, and what came in: PyG's `DeepGCNLayer` in the order
-    "res+", which knows no rows that are no nodes."""
+    """A residual block of norm, ReLU, dropout and convolution.
+
+    It equals PyG's `DeepGCNLayer` with the order "res+", but supports padding rows.
+    """
 
     def __init__(self, config: BodyConfig, pair_features: int | None) -> None:
         super().__init__()
@@ -55,16 +70,25 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def normed(self, x: Tensor, near: Adjacency) -> Tensor:
-        """(N, W) -> (N, W)."""
+        """Applies the block's norm and ReLU to node features, (N, W) -> (N, W)."""
         return normalized(self.norm, x, near.there).relu()
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """(N, W), vectors of pairs (P, 24) or None -> (N, W)."""
+        """Adds the block's output to node features.
+
+        Args:
+            x: Node features, (N, W).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         return x + self.conv(self.dropout(self.normed(x, near)), near, pairs)
 
 
 class StockDeepBody(nn.Module):
-    """Residual blocks as in PyG's ``examples/ogbn_proteins_deepgcn.py``."""
+    """The body of DeepGCN in PyG's layers, as in its ``examples/ogbn_proteins_deepgcn.py``."""
 
     def __init__(self, config: BodyConfig, features: int, edge_features: int | None) -> None:
         super().__init__()
@@ -73,7 +97,16 @@ class StockDeepBody(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> Tensor:
-        """(N, features), (2, E), (E, 24) or None -> (N, W)."""
+        """Computes the output features of each node.
+
+        Args:
+            x: Input features of the nodes, (N, features).
+            edge_index: Source and target of each edge, (2, E).
+            edge_attr: Vectors of the edges, (E, 24); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         from torch_geometric.nn import DeepGCNLayer
 
         x = self.encode(x)
@@ -87,7 +120,7 @@ class StockDeepBody(nn.Module):
 
 
 def stock_block(config: BodyConfig, edge_features: int | None) -> nn.Module:
-    """PyG's own layer."""
+    """Makes PyG's own residual block with GENConv."""
     from torch_geometric.nn import DeepGCNLayer, GENConv
 
     width = config.width
@@ -106,7 +139,7 @@ FAMILY = Family(
     body=DeepBody,
     depth=IntDistribution(2, 28, log=True),
     deepest=28,
-    # The homework has no DeepGCN; this is its protocol with 7 blocks.
+    # The homework has no DeepGCN; this is its training configuration with 7 blocks.
     homework=homework(depth=7, normalization="layer"),
     stock=Stock(StockDeepBody),
 )

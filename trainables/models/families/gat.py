@@ -1,13 +1,13 @@
-"""GAT (Velickovic et al. 2018), without and with filters f (see `trainables.models.filters`).
+"""GAT (Velickovic et al. 2018), with optional filters f (see `trainables.models.filters`).
 
     x'_i = a_ii W x_i + sum_j a_ij f_ij * W x_j + b
 
-A head's attention a is the softmax, over a node's neighbours and itself, of the scores
-``leaky_relu(s . W x_j + t . W x_i + r . e_ij)`` with slope 0.2 and e the vectors of pairs; the
-node's own score has no edge. The heads share the filters. With f = 1 and r = 0 this is the
-family's own convolution; where edges have no vectors it is PyG's.
+The attention a of a head is the softmax, over a node's neighbours and itself, of the scores
+``leaky_relu(s . W x_j + t . W x_i + r . e_ij)`` with slope 0.2 and the vectors of pairs e; a
+node's score of itself has no term of an edge. The heads share the filters. With f = 1 and r = 0
+this is the published convolution; where edges have no vectors, PyG's layer is used.
 
-Shapes below: nodes N, edges E, pairs P, heads H, width W.
+Shapes in this module: nodes N, edges E, pairs P, heads H, width W.
 """
 
 from functools import partial
@@ -24,7 +24,14 @@ from trainables.models.stock_body import StockPlainBody
 
 
 class AttentionConvolution(nn.Module):
-    """The convolution above, over pairs with vectors, heads concatenated."""
+    """The graph attention convolution with filters, over pairs that have vectors.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a head, W.
+        heads: Number of heads, H, whose outputs are concatenated.
+        pair_features: Number of features of a pair.
+    """
 
     def __init__(self, width_in: int, width: int, heads: int, pair_features: int) -> None:
         super().__init__()
@@ -39,8 +46,17 @@ class AttentionConvolution(nn.Module):
         nn.init.xavier_uniform_(self.score_own)
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor) -> Tensor:
-        """(N, W_in), vectors of pairs (P, features) -> (N, H * W)."""
-        # t . (W x_i) = (t W) . x_i, without a product for each node and each of its features.
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, features).
+
+        Returns:
+            Outputs of all heads, concatenated, (N, H * W).
+        """
+        # t . (W x_i) = (t W) . x_i saves a product for each node and each of its features.
         weight = self.lin.weight.unflatten(0, (self.heads, -1))  # (H, W, W_in)
         own = torch.einsum("hw,hwi->hi", self.score_own, weight)
         neighbour = torch.einsum("hw,hwi->hi", self.score_neighbour, weight)
@@ -55,7 +71,7 @@ class AttentionConvolution(nn.Module):
 
 
 def layer(width: int, width_in: int, width_out: int, pair_features: int | None) -> nn.Module:
-    """Makes a convolution with as many heads of a width as are `width_out` together."""
+    """Makes a graph attention convolution with ``width_out / width`` heads of the given width."""
     heads = width_out // width
     if pair_features is None:
         from trainables.models.pyg_layers import BondAttention
@@ -65,14 +81,22 @@ def layer(width: int, width_in: int, width_out: int, pair_features: int | None) 
 
 
 def body(config: BodyConfig, features: int, pair_features: int | None) -> PlainBody:
-    """Makes a body whose convolutions have several heads, the last one a single one."""
+    """Makes the body of GAT, whose convolutions have several heads, except for the last one."""
     between, layer_of = config.heads * config.width, partial(layer, config.width)
     return PlainBody(config, features, pair_features, layer_of, between)
 
 
 class StockFilteredGAT(nn.Module):
-    """The convolution above by PyG's message passing, scores as in its `GATConv` with
-    ``edge_dim``."""
+    """The graph attention convolution with filters, written with PyG's message passing.
+
+    Scores are computed as in PyG's `GATConv` with ``edge_dim``.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a head, W.
+        heads: Number of heads, H, whose outputs are concatenated.
+        edge_features: Number of features of an edge.
+    """
 
     def __init__(self, width_in: int, width: int, heads: int, edge_features: int) -> None:
         super().__init__()
@@ -90,7 +114,16 @@ class StockFilteredGAT(nn.Module):
         self.messages = AttendedMessages()
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """(N, W_in), (2, E), (E, 24) -> (N, H * W)."""
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            edge_index: Source and target of each edge, (2, E).
+            edge_attr: Vectors of the edges, (E, 24).
+
+        Returns:
+            Outputs of all heads, concatenated, (N, H * W).
+        """
         x = self.lin(x).view(len(x), self.heads, -1)  # (N, H, W)
         loops = torch.arange(len(x), device=x.device)
         heard = self.messages(
@@ -105,7 +138,7 @@ class StockFilteredGAT(nn.Module):
 
 
 def stock_layer(width: int, width_in: int, width_out: int, edge_features: int | None) -> nn.Module:
-    """PyG's own layer where edges have no vectors."""
+    """Makes PyG's `GATConv` if edges have no vectors, else `StockFilteredGAT`."""
     from torch_geometric.nn import GATConv
 
     heads = width_out // width
@@ -115,7 +148,7 @@ def stock_layer(width: int, width_in: int, width_out: int, edge_features: int | 
 
 
 def stock_body(config: BodyConfig, features: int, edge_features: int | None) -> StockPlainBody:
-    """Makes the counterpart of `body`."""
+    """Makes the body of GAT from PyG's layers, the counterpart of `body`."""
     between, layer_of = config.heads * config.width, partial(stock_layer, config.width)
     return StockPlainBody(config, features, edge_features, layer_of, between)
 

@@ -1,10 +1,10 @@
-"""GCN (Kipf and Welling 2017), without and with filters f (see `trainables.models.filters`).
+"""GCN (Kipf and Welling 2017), with optional filters f (see `trainables.models.filters`).
 
     x'_i = W x_i / d_i + sum_j f_ij * W x_j / sqrt(d_i d_j) + b,   d_i = 1 + degree
 
-With f = 1 this is the family's own convolution, and where there are no filters just that.
+With f = 1, and where edges have no vectors, this is the published convolution.
 
-Shapes below: nodes N, edges E, pairs P, width W.
+Shapes in this module: nodes N, edges E, pairs P, width W.
 """
 
 from functools import partial
@@ -22,24 +22,45 @@ from trainables.models.stock_body import StockPlainBody
 
 
 class GraphConvolution(nn.Module):
-    """The convolution above."""
+    """The graph convolution of GCN, with filters if edges have vectors.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a node, W.
+        pair_features: Number of features of a pair; None: edges have no vectors.
+    """
 
     def __init__(self, width_in: int, width: int, pair_features: int | None) -> None:
         super().__init__()
         self.lin = nn.Linear(width_in, width, bias=False)
-        nn.init.xavier_uniform_(self.lin.weight)  # as Kipf and Welling
+        nn.init.xavier_uniform_(self.lin.weight)  # as in Kipf and Welling
         self.filter = filter_layer(pair_features, width)
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, features); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         root = (near.degree + 1).to(x.dtype).rsqrt()
         x = root * self.lin(x)
         return (root * neighbour_sum(x, near, self.filter, pairs, own=True)).add_(self.bias)
 
 
 class StockFilteredGCN(nn.Module):
-    """The convolution above by PyG's message passing."""
+    """The graph convolution of GCN with filters, written with PyG's message passing.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a node, W.
+        edge_features: Number of features of an edge.
+    """
 
     def __init__(self, width_in: int, width: int, edge_features: int) -> None:
         super().__init__()
@@ -51,7 +72,16 @@ class StockFilteredGCN(nn.Module):
         self.messages = FilteredMessages("add")
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """(N, W_in), (2, E), (E, 24) -> (N, W)."""
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            edge_index: Source and target of each edge, (2, E).
+            edge_attr: Vectors of the edges, (E, 24).
+
+        Returns:
+            (N, W).
+        """
         from torch_geometric.utils import degree
 
         x = self.lin(x)
@@ -63,7 +93,7 @@ class StockFilteredGCN(nn.Module):
 
 
 def stock_layer(width_in: int, width: int, edge_features: int | None) -> nn.Module:
-    """PyG's own layer where edges have no vectors."""
+    """Makes PyG's `GCNConv` if edges have no vectors, else `StockFilteredGCN`."""
     from torch_geometric.nn import GCNConv
 
     if edge_features is None:

@@ -1,11 +1,11 @@
-"""GIN (Xu et al. 2019) with epsilon 0 and an MLP of two layers, without and with filters f (see
+"""GIN (Xu et al. 2019) with epsilon 0, an MLP of two layers and optional filters f (see
 `trainables.models.filters`).
 
     x'_i = V relu(W x_i + sum_j f_ij * W x_j + b) + c
 
-With f = 1 this is the family's own convolution, and where there are no filters just that.
+With f = 1, and where edges have no vectors, this is the published convolution.
 
-Shapes below: nodes N, edges E, pairs P, width W.
+Shapes in this module: nodes N, edges E, pairs P, width W.
 """
 
 from functools import partial
@@ -23,10 +23,16 @@ from trainables.models.stock_body import StockPlainBody
 
 
 class GINConvolution(nn.Module):
-    """The convolution above.
+    """The convolution of GIN, with filters if edges have vectors.
 
-    The MLP's first layer commutes with the sum. Filters have the layer's width, so it is taken
-    before; without filters afterwards, where it adds its bias on the way.
+    The linear part of the MLP's first layer commutes with the sum over neighbours. With filters,
+    which have that layer's output width, it is applied before the sum; without filters after it,
+    together with the bias.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a node, W.
+        pair_features: Number of features of a pair; None: edges have no vectors.
     """
 
     def __init__(self, width_in: int, width: int, pair_features: int | None) -> None:
@@ -36,11 +42,21 @@ class GINConvolution(nn.Module):
         self.filter = filter_layer(pair_features, width)
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, features); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         return self.second(self.hidden(x, near, pairs))
 
     def hidden(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """What the second layer gets."""
+        """Computes the input of the MLP's second layer, (N, W), from the arguments of
+        `forward`."""
         if self.filter is None:
             return self.first(near.sum(x, own=True)).relu_()
         x = nn.functional.linear(x, self.first.weight)
@@ -48,8 +64,16 @@ class GINConvolution(nn.Module):
 
 
 class GINBody(PlainBody):
-    """Convolutions of which the last ends bare, as in PyG's own `GIN`: its MLP has had its ReLU
-    inside. The linear layer with which it ends is left to the head, see `last`."""
+    """The body of GIN, in which no norm, ReLU or dropout follows the last convolution.
+
+    This is as in PyG's `GIN`, whose last MLP already contains a ReLU. The linear layer at the end
+    of that MLP is left to the head, see `last`.
+
+    Args:
+        config: Depth, width, normalisation and dropout.
+        features: Number of input features of a node.
+        pair_features: Number of features of a pair; None: edges have no vectors.
+    """
 
     def __init__(self, config: BodyConfig, features: int, pair_features: int | None) -> None:
         super().__init__(config, features, pair_features, GINConvolution)
@@ -63,17 +87,33 @@ class GINBody(PlainBody):
 
     @property
     def last(self) -> nn.Module:
-        """What is still to be done to the features of each node: W -> W."""
+        """Layer that the head still has to apply to the features of each node, W -> W: the second
+        layer of the last convolution's MLP."""
         return self._ending.second
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """(N, features), vectors of pairs (P, 24) or None -> (N, W)."""
+        """Computes the features of each node before the `last` layer.
+
+        Args:
+            x: Input features of the nodes, (N, features).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         x = self.through(len(self.convolutions) - 1, x, near, pairs)
         return self._ending.hidden(x, near, pairs)
 
 
 class StockFilteredGIN(nn.Module):
-    """The convolution above by PyG's message passing."""
+    """The convolution of GIN with filters, written with PyG's message passing.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a node, W.
+        edge_features: Number of features of an edge.
+    """
 
     def __init__(self, width_in: int, width: int, edge_features: int) -> None:
         super().__init__()
@@ -85,14 +125,23 @@ class StockFilteredGIN(nn.Module):
         self.messages = FilteredMessages("add")
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """(N, W_in), (2, E), (E, 24) -> (N, W)."""
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            edge_index: Source and target of each edge, (2, E).
+            edge_attr: Vectors of the edges, (E, 24).
+
+        Returns:
+            (N, W).
+        """
         x = nn.functional.linear(x, self.first.weight)
         heard = self.messages(x, edge_index, self.filter(edge_attr))
         return self.second(torch.relu(x + heard + self.first.bias))
 
 
 def stock_layer(width_in: int, width: int, edge_features: int | None) -> nn.Module:
-    """PyG's own layer where edges have no vectors."""
+    """Makes PyG's `GINConv` if edges have no vectors, else `StockFilteredGIN`."""
     from torch_geometric.nn import MLP, GINConv
 
     if edge_features is None:

@@ -1,11 +1,11 @@
-"""GraphSAGE with mean aggregation (Hamilton et al. 2017), without and with filters f (see
+"""GraphSAGE with mean aggregation (Hamilton et al. 2017) and optional filters f (see
 `trainables.models.filters`).
 
     x'_i = V x_i + mean_j f_ij * W x_j + b
 
-With f = 1 this is the family's own convolution, and where there are no filters just that.
+With f = 1, and where edges have no vectors, this is the published convolution.
 
-Shapes below: nodes N, edges E, pairs P, width W.
+Shapes in this module: nodes N, edges E, pairs P, width W.
 """
 
 from functools import partial
@@ -22,7 +22,13 @@ from trainables.models.stock_body import StockPlainBody
 
 
 class SAGEConvolution(nn.Module):
-    """The convolution above."""
+    """The convolution of GraphSAGE, with filters if edges have vectors.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a node, W.
+        pair_features: Number of features of a pair; None: edges have no vectors.
+    """
 
     def __init__(self, width_in: int, width: int, pair_features: int | None) -> None:
         super().__init__()
@@ -31,13 +37,28 @@ class SAGEConvolution(nn.Module):
         self.filter = filter_layer(pair_features, width)
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> Tensor:
-        """(N, W_in), vectors of pairs (P, features) or None -> (N, W)."""
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            near: Neighbours of the nodes.
+            pairs: Vectors of pairs, (P, features); None: edges have no vectors.
+
+        Returns:
+            (N, W).
+        """
         total = neighbour_sum(self.lin_l(x), near, self.filter, pairs)
         return total / near.degree.clamp(min=1) + self.lin_r(x)
 
 
 class StockFilteredSAGE(nn.Module):
-    """The convolution above by PyG's message passing."""
+    """The convolution of GraphSAGE with filters, written with PyG's message passing.
+
+    Args:
+        width_in: Number of input features of a node, W_in.
+        width: Number of output features of a node, W.
+        edge_features: Number of features of an edge.
+    """
 
     def __init__(self, width_in: int, width: int, edge_features: int) -> None:
         super().__init__()
@@ -49,12 +70,21 @@ class StockFilteredSAGE(nn.Module):
         self.messages = FilteredMessages("mean")
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """(N, W_in), (2, E), (E, 24) -> (N, W)."""
+        """Convolves node features.
+
+        Args:
+            x: Node features, (N, W_in).
+            edge_index: Source and target of each edge, (2, E).
+            edge_attr: Vectors of the edges, (E, 24).
+
+        Returns:
+            (N, W).
+        """
         return self.messages(self.lin_l(x), edge_index, self.filter(edge_attr)) + self.lin_r(x)
 
 
 def stock_layer(width_in: int, width: int, edge_features: int | None) -> nn.Module:
-    """PyG's own layer where edges have no vectors."""
+    """Makes PyG's `SAGEConv` if edges have no vectors, else `StockFilteredSAGE`."""
     from torch_geometric.nn import SAGEConv
 
     if edge_features is None:
