@@ -1,4 +1,4 @@
-"""A study of the user's own on a cluster, whose nodes do not have its file."""
+"""Ships the modules of a user's own study to a cluster whose nodes do not have its file."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def travel(file: str) -> None:
-    """Has the modules that lie in the folder of a study's file pickled whole, and not by their
-    names, which mean nothing on another machine. Those of this project are there.
+    """Registers the user's modules in a study's folder to be pickled by value.
+
+    Pickled by reference, they could not be imported on other machines. A study of this project
+    needs nothing of this, because the project's code is shipped to all nodes.
 
     Args:
-        file: The study's.
+        file: Path of the file that defines the study.
     """
     folder = Path(file).resolve().parent
     if ROOT in (folder, *folder.parents):
@@ -25,6 +27,5 @@ def travel(file: str) -> None:
 
 
 def _is_of_the_user(source: str) -> bool:
-    """Whether a module's file is no installed package's, as where an environment lies in the
-    folder."""
+    """Returns False for an installed package, for a virtual environment may lie in the folder."""
     return not {"site-packages", "dist-packages"} & set(Path(source).resolve().parts)
