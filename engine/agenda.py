@@ -82,7 +82,7 @@ class Agenda:
                 else:
                     self.budgets.known(status, value)
 
-    # When it stops
+    # Stopping
 
     def should_stop(self) -> bool:
         """True if the session should end although trials are left; sets `stop` if so."""

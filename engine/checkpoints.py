@@ -46,7 +46,7 @@ class Checkpoints:
         self.sessions: set[str] = set()
         self.names: dict[int, set[str]] = defaultdict(set)
         for parts in self._listed(self.root):
-            if parts:  # some stores have an object that stands for the folder itself
+            if parts:  # empty for the object that represents the folder itself in some stores
                 self._remember(parts)
 
     def _listed(self, folder: UPath, prefix: str = "") -> Iterator[tuple[str, ...]]:

@@ -50,7 +50,7 @@ SINGLE = ("epochs", "seed")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage: one line is clearer than forty."""
+        """Raises InputError instead of printing the usage: one line is clearer than forty."""
         raise InputError(f"{message} (see --help)")
 
 

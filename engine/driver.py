@@ -110,7 +110,7 @@ class Driver:
         self.attempts: Counter[int] = Counter()
         self.worker_failures: Counter[int] = Counter()
 
-    # What to run
+    # Starting trials
 
     def next(self) -> Trial | Nothing:
         """Returns the next trial to run, from the queue or newly proposed.
@@ -120,7 +120,7 @@ class Driver:
         if self.agenda.should_stop():
             return Nothing.DONE
         self._propose()
-        if self.agenda.should_stop():  # the log may not have taken the proposal
+        if self.agenda.should_stop():  # writing the proposal may have failed
             return Nothing.DONE
         number = self.agenda.take()
         if number is not None:
@@ -186,7 +186,7 @@ class Driver:
             if each.placed and each.last_heartbeat < since
         ]
 
-    # What happened
+    # Handling events
 
     def placed(self, number: int) -> None:
         """Handles that a trial got a slot; its first message says on which node."""

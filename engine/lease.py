@@ -45,7 +45,7 @@ def lease(folder: StudyFolder, notify: Callable[[str], None]) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(BEAT):
-            with suppress(OSError):  # the log, which must be written, says what is wrong
+            with suppress(OSError):  # a failing storage is reported when the log is written
                 if _holder(_read(file)) == who:
                     write_whole(file, _sign(who))
 

@@ -19,7 +19,7 @@ world models move by less than 0.001 %.
 WHY = "a GPU adds in no fixed order"
 
 Epochs = Mapping[int, Mapping[str, float]]
-"""Epoch -> metric -> value."""
+"""Metrics of a trial: epoch -> metric name -> value."""
 
 
 @dataclass(frozen=True)

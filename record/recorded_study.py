@@ -156,7 +156,7 @@ class RecordedStudy:
 
     @property
     def every(self) -> tuple[Trial, ...]:
-        """The trials of the search, and then the finals."""
+        """All trials: those of the search, and then the finals."""
         return (*self.trials, *self.finals)
 
     def trial(self, number: int) -> Trial:

@@ -198,7 +198,7 @@ class MemoryTracker:
         return set(self.trials)
 
     def faults(self, trial: Trial) -> list[str]:
-        """Returns the names of the fields, other than epochs, in which the stored trial differs."""
+        """Returns the names of the fields, except epochs, in which a stored trial differs."""
         self._check()
         shown = self.trials[trial.number]
         names = [each.name for each in fields(Trial) if each.name != "reports"]

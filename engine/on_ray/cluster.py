@@ -105,7 +105,7 @@ def _start_here() -> None:
     # Workers import by this path, not by the driver's `sys.path` (see studies/__init__.py).
     path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-    # Ray would otherwise write a token into the home folder.
+    # Without the variable, Ray would write a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
     try:
         with _given_up_after(LONGEST_START):
