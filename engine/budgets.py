@@ -15,7 +15,7 @@ Kind = Literal["interrupted", "time", "target", "plateau", "failures", "system_e
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a session ends early.
+    """The reason why a session ends early.
 
     Attributes:
         kind: ``interrupted``: by the user; ``time``: the time budget is used up; ``target``: the

@@ -49,7 +49,7 @@ class Nothing(Enum):
 
 
 class Verdict(Enum):
-    """Whether a trial continues after a message."""
+    """The driver's answer to a message: the trial continues, or it stops."""
 
     GO_ON = "it goes on"
     STOP = "it is over, for this session at least"

@@ -2,8 +2,8 @@
 
 At certain epochs, the rungs, a trial is compared with all other search trials that reached the
 rung before it, in this session or an earlier one, however they ended. A trial whose value is below
-the quantile 1 - 1 / REDUCTION of theirs is stopped early. Baselines take part in the comparison
-but are never stopped.
+the quantile 1 - 1 / REDUCTION of theirs, which is the median, is stopped early. Baselines take
+part in the comparison but are never stopped.
 """
 
 from collections.abc import Sequence

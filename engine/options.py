@@ -129,7 +129,7 @@ class Options:
     trial for each baseline and default configuration."""
 
     runs_dir: Path = Path("runs")
-    """Folder for results: logs, checkpoints and reports."""
+    """Folder for all output except data sets: logs, checkpoints, reports and MLflow's database."""
 
     data_dir: Path = Path("data")
     """Folder in which generated and prepared data sets are kept for later studies."""
