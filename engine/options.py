@@ -45,7 +45,7 @@ class Options:
     and the preset."""
 
     trials: int | None = None
-    """Total number of trials, including those of earlier sessions of the study; by default 16, or
+    """Trials in all, including those of earlier sessions of the same study; by default 16, or
     as many as a grid, a preset or a file of configurations has."""
 
     time_budget: float | None = None
