@@ -1,1 +1,1 @@
-"""How any study runs: its command line, its search and finals, on Ray or in one process."""
+"""Runs any study: parses its command line, searches, and trains finals, on Ray or in-process."""

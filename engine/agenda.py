@@ -1,4 +1,4 @@
-"""What a session runs: the trials that were begun before, then new ones, until it is to stop."""
+"""The work queue of a session: trials begun earlier run first, then new ones, until it stops."""
 
 from datasets.errors import described
 from engine.budgets import Budgets, Limits, Stop
@@ -8,19 +8,21 @@ from record.trial import Trial
 
 
 class Agenda:
-    """What is left to run in a session, or in one part of it. A signal's handler may `halt` it.
+    """Queue of the trials still to run in a session, or in one part of it (search or finals).
+
+    A signal handler may call `halt`.
 
     Args:
-        state: The study, in a session.
-        proposer: Where new trials come from.
-        limits: When to stop.
+        state: State of the study, which has a session.
+        proposer: Source of new trials.
+        limits: Budgets that end the session.
 
     Attributes:
-        total: How many trials there are to be in the end.
-        queue: Numbers of the trials to run next, before any is proposed.
-        oom_retries: Numbers of those that did not fit beside others.
-        alone: Whether each trial has a whole machine, or GPU, to itself.
-        stop: Why the session ends although trials are left; None: it goes on.
+        total: Number of trials planned in all, earlier sessions included.
+        queue: Numbers of the trials to run before a new one is proposed.
+        oom_retries: Numbers of the trials that ran out of memory while others ran beside them.
+        alone: True if each trial has a whole machine, or a whole GPU, to itself.
+        stop: Reason why the session ends although trials are left; None while it continues.
     """
 
     def __init__(self, state: StudyState, proposer: Proposer, limits: Limits) -> None:
@@ -40,31 +42,34 @@ class Agenda:
 
     @property
     def ended(self) -> int:
-        """How many trials have come to their end, in this session or an earlier one."""
+        """Number of trials that have ended, in this session or an earlier one."""
         return sum(not trial.is_open for trial in self.proposer.trials())
 
     def is_done(self) -> bool:
-        """Whether no trial is left to begin."""
+        """True if the queue is empty and all trials have been proposed."""
         return not self.queue and len(self.proposer.trials()) >= self.total
 
     def wants_another(self) -> bool:
-        """Whether a new trial is to be proposed now."""
+        """True if a new trial should be proposed now: the queue is empty and trials are left."""
         return not (self.queue or self.is_done() or self.should_stop())
 
     def take(self) -> int | None:
-        """The number of the trial to run now, which is off the queue then; None: there is none."""
+        """Removes the first trial from the queue and returns its number; None if it is empty."""
         return self.queue.pop(0) if self.queue else None
 
     def begin_alone(self) -> bool:
-        """Puts the trials that did not fit beside others on the queue, one by one and for the
-        last time; returns whether there is anything to run."""
+        """Queues the trials that ran out of memory again, now to be run one at a time.
+
+        Returns:
+            True if there is anything to run. Trials that run out of memory again are infeasible.
+        """
         self.alone = True
         self.queue += self.oom_retries
         self.oom_retries = []
         return bool(self.queue) and not self.should_stop()
 
     def ended_now(self, trial: Trial) -> None:
-        """A trial has ended: a new one may depend on it, and whether the session goes on."""
+        """Reports a trial that has just ended to the proposer and to the budgets."""
         self.proposer.tell(trial)
         self._count(trial, is_of_this_session=True)
 
@@ -77,28 +82,30 @@ class Agenda:
                 else:
                     self.budgets.known(status, value)
 
-    # When it stops
+    # Stopping
 
     def should_stop(self) -> bool:
-        """Whether the session ends although trials are left."""
+        """True if the session should end although trials are left; sets `stop` if so."""
         if self.stop is None:
             self.stop = self.budgets.stop()
         return self.stop is not None
 
     def is_aborted(self) -> bool:
-        """Whether something is wrong with the machine: no ending can be trusted."""
+        """True if a system error stopped the session, so that no ending can be trusted."""
         return self.stop is not None and self.stop.kind == "system_error"
 
     def was_cut_short(self) -> bool:
-        """Whether the user ended the session, or the machine."""
+        """True if the user interrupted the session, or a system error ended it."""
         return self.stop is not None and self.stop.kind in ("interrupted", "system_error")
 
     def halt(self, stop: Stop) -> None:
-        """Ends the session: no trial is begun, those that run are left after their epoch. Trouble
-        is said, whatever else ends it."""
+        """Ends the session: no trial begins, and running trials stop after their current epoch.
+
+        A system error replaces an earlier reason; any other reason does not.
+        """
         if self.stop is None or stop.kind == "system_error":
             self.stop = stop
 
     def abort(self, error: BaseException) -> None:
-        """Something is wrong with the machine and not with a trial: the session ends."""
+        """Ends the session because of an error of the machine, not of a trial."""
         self.halt(Stop("system_error", described(error)))

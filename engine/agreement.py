@@ -1,9 +1,8 @@
-"""Whether MLflow shows what the log says of a study that nobody runs: trial by trial, epoch by
-epoch.
+"""Compares MLflow with the log of a study that is not running, by trial and epoch; repairs MLflow.
 
-The log is the truth, so there is one way to repair: MLflow is told again. A run that holds what
-the log does not say is put away among MLflow's deleted ones, never destroyed. A run that the user
-deleted by hand is none that is missing.
+The log is the source of truth, so a repair always writes to MLflow from the log. An MLflow run
+with content that the log lacks is moved to MLflow's deleted runs, never destroyed. A run that the
+user deleted by hand does not count as missing.
 """
 
 from collections import Counter
@@ -28,23 +27,23 @@ CURES: Mapping[Remedy, str] = {
     "trim": "remove what is too much",
     "lost": "there is no other; analyses that need its weights pass it over",
 }
-"""Remedy -> what it does, for the user; for ``trim`` see `studies.retention_check`."""
+"""Remedy -> its description for the user. Only `studies.retention_check` uses ``trim``."""
 
 BY_OTHERS: tuple[Remedy, ...] = ("begin", "lost")
-"""Remedies that no repair can do."""
+"""Remedies that `repair` cannot apply."""
 
 DELETED, UNKNOWN = "deleted by hand", "not said"
-"""How MLflow shows a trial whose run the user deleted, and one whose run lacks the tag."""
+"""Status counted for a trial whose MLflow run the user deleted, or whose run has no status tag."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that MLflow shows otherwise than the log has it.
+    """One difference between MLflow and the log.
 
     Attributes:
-        trial: Number of the trial; None: the study as a whole.
-        what: What is wrong.
-        remedy: What cures it.
+        trial: Number of the trial; None if the finding concerns the study's own run.
+        what: Description of the difference.
+        remedy: Remedy that resolves it, a key of `CURES`.
     """
 
     trial: int | None
@@ -53,7 +52,7 @@ class Finding:
 
     @property
     def is_repairable(self) -> bool:
-        """Whether a repair cures it."""
+        """True if `repair` can resolve the finding."""
         return self.remedy not in BY_OTHERS
 
     def __str__(self) -> str:
@@ -63,12 +62,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a comparison of the log with MLflow came to.
+    """Result of comparing the log with MLflow.
 
     Attributes:
-        log: Status -> how many trials stand so by the log.
-        mlflow: Status -> how many are shown so in MLflow, with `DELETED` and `UNKNOWN`.
-        findings: What does not agree.
+        log: Number of trials by their status in the log.
+        mlflow: Number of trials by their status in MLflow, which includes `DELETED` and `UNKNOWN`.
+        findings: The differences that were found.
     """
 
     log: Mapping[str, int]
@@ -77,8 +76,10 @@ class Agreement:
 
 
 def at_rest(state: StudyState) -> StudyState:
-    """Takes a session without an end for one that was cut off, which it is where nobody runs the
-    study; returns the state."""
+    """Closes an open session in the state as killed, and returns the state.
+
+    If nobody is running the study, a session without an end was cut off.
+    """
     if state.sessions and state.ending is None:
         session = state.session
         state.apply(SessionEnded(session.session, "KILLED", "it was cut off", session.at))
@@ -86,14 +87,14 @@ def at_rest(state: StudyState) -> StudyState:
 
 
 def compare(tracker: Tracker, state: StudyState) -> Agreement:
-    """Compares everything that is shown; changes nothing.
+    """Compares all of the study's MLflow runs with the log; changes nothing.
 
     Args:
-        tracker: Where the study is shown, opened anew.
-        state: The study, `at_rest`.
+        tracker: The study's MLflow tracker, freshly opened.
+        state: The study's state, after `at_rest`.
 
     Raises:
-        NotRecorded: If the tracking store is away.
+        NotRecorded: If the tracking store is unavailable.
     """
     deleted = tracker.deleted() | state.discarded
     shown = {number: tracker.shown(number) for number in sorted(tracker.numbers() - deleted)}
@@ -109,15 +110,15 @@ def compare(tracker: Tracker, state: StudyState) -> Agreement:
 
 
 def repair(tracker: Tracker, state: StudyState, findings: Sequence[Finding]) -> None:
-    """Makes MLflow show what the log says, as far as it can from the log alone.
+    """Updates MLflow to match the log, as far as the log alone allows.
 
     Args:
-        tracker: Where the study is shown.
-        state: The study, `at_rest`.
-        findings: What `compare` found there.
+        tracker: The study's MLflow tracker.
+        state: The study's state, after `at_rest`.
+        findings: The findings of `compare` for this tracker.
 
     Raises:
-        NotRecorded: If the tracking store is away; the next repair goes on from there.
+        NotRecorded: If the tracking store is unavailable; the next repair continues from there.
     """
     remedies = {each.remedy for each in findings}
     if not remedies or "begin" in remedies:
@@ -133,7 +134,7 @@ def repair(tracker: Tracker, state: StudyState, findings: Sequence[Finding]) -> 
 
 
 def _counted(trial: Trial, shown: Mapping[int, Shown | None], deleted: set[int]) -> str | None:
-    """How MLflow shows a trial; None where it does not, and should."""
+    """Returns the status that MLflow shows for a trial; None if its run is missing."""
     if trial.number in deleted:
         return DELETED
     there = shown.get(trial.number)
@@ -143,12 +144,12 @@ def _counted(trial: Trial, shown: Mapping[int, Shown | None], deleted: set[int])
 
 
 def _is_unseen(trial: Trial) -> bool:
-    """Whether there is nothing to show of a trial yet."""
+    """Returns True if the trial has not started, so that MLflow should have no run of it."""
     return trial.started is None and trial.is_open
 
 
 def _of_study(tracker: Tracker, state: StudyState) -> Iterator[Finding]:
-    """What is wrong with the study's own run."""
+    """Yields the differences of the study's own MLflow run."""
     assert state.ending is not None
     expected, there = state.ending.status, tracker.study_status()
     if there is None:
@@ -165,7 +166,7 @@ def _of_nobody(numbers: set[int]) -> Iterator[Finding]:
 
 
 def _of_trial(tracker: Tracker, trial: Trial, shown: Shown | None) -> Iterator[Finding]:
-    """What is wrong with a trial whose run the user did not delete."""
+    """Yields the differences of a trial whose MLflow run the user did not delete."""
     number = trial.number
     if shown is None:
         if not _is_unseen(trial):
@@ -185,11 +186,11 @@ def _of_trial(tracker: Tracker, trial: Trial, shown: Shown | None) -> Iterator[F
 
 
 def _wrong_epochs(known: Sequence[Report], shown: Sequence[Report]) -> Iterator[str]:
-    """What is wrong with the epochs of a trial, in words.
+    """Yields a description of each way in which a trial's epochs in MLflow differ from the log.
 
     Args:
-        known: By the log.
-        shown: In MLflow.
+        known: The epochs in the log.
+        shown: The epochs in MLflow.
     """
     in_log, there = {each.epoch: each for each in known}, Counter(each.epoch for each in shown)
     twice = sorted(epoch for epoch in there if there[epoch] > 1)
@@ -208,7 +209,7 @@ def _wrong_epochs(known: Sequence[Report], shown: Sequence[Report]) -> Iterator[
 
 
 def _difference(known: Report, shown: Report) -> str:
-    """The first thing that an epoch has otherwise in MLflow than in the log."""
+    """Describes the first value, by name, in which an epoch differs between MLflow and the log."""
     expected, found = _numbers(known), _numbers(shown)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

@@ -1,4 +1,4 @@
-"""A trial in this session: what was heard of it that is not in the log."""
+"""The live state of a trial in this session, which is not (yet) in the log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,17 +8,18 @@ from record.trial import Report, Trial
 
 @dataclass
 class Attempt:
-    """A trial that runs in this session, or waits for its place.
+    """A trial that is running in this session, or is waiting for a free slot.
 
     Attributes:
-        number: The trial's.
-        epoch: How many epochs its newest checkpoint holds.
-        missing: The last ones of these, from the first on that the log has not, or otherwise: the
-            session that trained them was cut off before it was told.
-        checkpoint: Name of that checkpoint; empty: there is none.
-        last_heartbeat: When there was a sign of life, in seconds of the clock of the log.
-        placed: When it got its place; None: it waits for one.
-        is_recorded: Whether the log knows that place.
+        number: Number of the trial.
+        epoch: Number of epochs in its newest checkpoint.
+        missing: Reports of the checkpoint's last epochs, from the first one that the log lacks or
+            has with other values. They exist if an earlier session was cut off after it wrote the
+            checkpoint and before it logged these epochs.
+        checkpoint: Name of that checkpoint; empty if there is none.
+        last_heartbeat: Time of the last sign of life, in seconds of the log's clock.
+        placed: Time at which the trial got a slot; None while it waits for one.
+        is_recorded: True once the log has this placement.
     """
 
     number: int
@@ -31,13 +32,13 @@ class Attempt:
 
 
 def begun(trial: Trial, saved: tuple[Report, ...], checkpoint: str, now: float) -> Attempt:
-    """A trial that begins, or goes on from a checkpoint.
+    """Returns the attempt for a trial that begins, or resumes from a checkpoint.
 
     Args:
-        trial: As the log has it.
-        saved: The epochs that the checkpoint holds.
-        checkpoint: Its name.
-        now: What the clock of the log shows.
+        trial: The trial as it is in the log.
+        saved: Reports of the epochs that the checkpoint holds.
+        checkpoint: Name of the checkpoint; empty if there is none.
+        now: Current time of the log's clock, in seconds.
     """
     logged = 0
     while logged < min(len(saved), trial.epoch) and saved[logged] == trial.reports[logged]:

@@ -1,4 +1,4 @@
-"""What runs the trials of a study: Ray (engine.on_ray.backend.py), or this process
+"""The interface of what executes trials: Ray (engine/on_ray/backend.py) or this process
 (engine/local_backend.py)."""
 
 from collections.abc import Callable, Sequence
@@ -14,26 +14,32 @@ from trainables.profile import ProfileResult
 
 
 class Backend(Protocol):
-    """Runs a study's trials. It owns the loop: the driver is asked for trials, and told of what
-    becomes of them."""
+    """Executes a study's trials. It owns the event loop: it asks the driver for trials and reports
+    their progress and endings to it."""
 
     def profile_all(
         self, configs: Sequence[TrialConfig], notify: Callable[[str], None]
     ) -> list[ProfileResult]:
-        """Profiles configurations, each with the resources of a trial, or a whole GPU."""
+        """Profiles configurations, each with the CPUs of one trial and, if any, a whole GPU."""
         ...
 
     def share_gpus(self, needed_gib: float | None) -> GPUShare | None:
-        """Decides how many trials share a GPU, of which each needs so much memory at most, where
-        that is known; None: a trial has it to itself."""
+        """Decides how many trials share a GPU, and uses that from now on.
+
+        Args:
+            needed_gib: GPU memory that a trial needs at most, in GiB; None if it is unknown.
+
+        Returns:
+            The share; None if each trial has the GPU to itself.
+        """
         ...
 
     def concurrent_trials(self) -> int:
-        """How many trials run at once."""
+        """Returns how many trials can run at the same time."""
         ...
 
     def memory_of_a_trial(self) -> float:
-        """GiB that there are for each of them."""
+        """Returns the memory available to each concurrent trial, in GiB."""
         ...
 
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:

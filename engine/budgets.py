@@ -1,4 +1,4 @@
-"""What ends a study before its trials are all done."""
+"""Stopping criteria that end a study before all of its trials are done."""
 
 import math
 import time
@@ -8,20 +8,21 @@ from typing import Literal
 from record.trial import Status
 
 FIRST = 5
-"""Trials that may all fail before a session is given up: the sixth would fail as well."""
+"""A session ends if this many trials ended in it and all of them failed."""
 
 Kind = Literal["interrupted", "time", "target", "plateau", "failures", "system_error"]
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a session ends early.
+    """The reason why a session ends early.
 
     Attributes:
-        kind: ``interrupted`` by the user; ``time`` is up; the ``target`` is reached; a
-            ``plateau``: no better trial for long; only ``failures`` at first; ``trouble`` with
-            the machine, such as a full disk.
-        text: The same for the user, with its figures.
+        kind: ``interrupted``: by the user; ``time``: the time budget is used up; ``target``: the
+            objective reached its target; ``plateau``: too many trials in a row without a better
+            one; ``failures``: the first trials all failed; ``system_error``: the machine failed,
+            for example with a full disk.
+        text: Message for the user, with the numbers involved.
     """
 
     kind: Kind
@@ -29,20 +30,21 @@ class Stop:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the study has come to its end, and not only the session."""
+        """True if this ends the whole study, not only the session: target or plateau reached."""
         return self.kind in ("target", "plateau")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the user allows.
+    """The user's limits on a study and on this session.
 
     Attributes:
-        trials: In all, earlier sessions' included.
-        minutes: Of this session; None: any number.
-        target: Value of the objective at which the study ends; None: none is enough.
-        plateau: Ended trials without a better one after which the study ends; None: any number.
-        begun: ``time.monotonic()`` when the session began; None: now.
+        trials: Number of trials in all, those of earlier sessions included.
+        minutes: Time budget of this session in minutes; None for no limit.
+        target: Value of the objective at which the study ends; None for no target.
+        plateau: Number of trials in a row without a better one after which the study ends; None
+            for no limit.
+        begun: ``time.monotonic()`` at the start of the session; None means now.
     """
 
     trials: int
@@ -53,11 +55,11 @@ class Limits:
 
 
 class Budgets:
-    """Watches the limits.
+    """Checks after each trial whether one of the limits is reached.
 
     Args:
-        limits: What the user allows.
-        objective: The metric that is maximised.
+        limits: The user's limits.
+        objective: Name of the maximised metric, for messages.
     """
 
     def __init__(self, limits: Limits, objective: str) -> None:
@@ -70,19 +72,30 @@ class Budgets:
         self.reason = ""
 
     def known(self, state: Status, value: float | None) -> None:
-        """Takes in how a trial of an earlier session ended, in the order of the endings."""
+        """Counts a trial that ended in an earlier session; call it in the order of the endings.
+
+        Args:
+            state: Status with which the trial ended.
+            value: Value of its objective; None if it has none.
+        """
         self.since_best += 1
         if state == "finished" and value is not None and value > self.best:
             self.best, self.since_best = value, 0
 
     def ended(self, state: Status, value: float | None, reason: str) -> None:
-        """Takes in how a trial ended now."""
+        """Counts a trial that ended in this session.
+
+        Args:
+            state: Status with which the trial ended.
+            value: Value of its objective; None if it has none.
+            reason: Why it failed; empty if it did not.
+        """
         self.known(state, value)
         self.session.append(state)
         self.reason = reason or self.reason
 
     def stop(self) -> Stop | None:
-        """Why the session should end now; None: it goes on."""
+        """Returns why the session should end now; None if it should continue."""
         limits = self.limits
         if limits.target is not None and self.best >= limits.target:
             reached = f"{self.objective} {self.best:.4f} reached the target of {limits.target:g}"

@@ -1,7 +1,7 @@
-"""Which checkpoints a study has, on a disk or in an object store.
+"""Index of a study's checkpoints, on a disk or in an object store.
 
-Everything is listed once, at the start: in an object store each look takes a request, and a study
-has thousands of files. Afterwards what is written and removed is remembered.
+All files are listed once, at the start, because every listing of an object store takes requests
+and a study has thousands of files. Later writes and removals update the index in memory.
 """
 
 from collections import defaultdict
@@ -18,23 +18,27 @@ from trainables.trial_spec import trial_folder
 
 
 def as_upath(address: str) -> UPath:
-    """A folder on a disk or in an object store. What others write there has to be seen, so no
-    listing of an object store is remembered."""
+    """Returns the path of a folder on a disk, made absolute, or in an object store.
+
+    Listings of an object store are not cached, so that files written by other machines are seen.
+    """
     address = address.removeprefix("file://")
     remote = "://" in address
     return UPath(address, use_listings_cache=False) if remote else UPath(address).absolute()
 
 
 class Checkpoints:
-    """Those of a study, in ``SESSION/trial-NUMBER[-ATTEMPT]/checkpoint_N/state.pt``.
+    """Index of a study's checkpoints, ``SESSION/trial-NUMBER[-ATTEMPT]/checkpoint_N/state.pt``.
 
     Sessions, attempts and checkpoints are named so that they sort by age.
 
     Args:
-        root: The folder of all sessions, see `opened`; it need not be there.
+        root: Folder that holds all sessions, see `as_upath`; it need not exist.
 
     Attributes:
-        sessions: Names of the sessions that left something.
+        root: Folder that holds all sessions.
+        sessions: Names of the sessions that have files.
+        names: Trial number -> names of its checkpoints, as paths relative to the root.
     """
 
     def __init__(self, root: UPath) -> None:
@@ -42,11 +46,11 @@ class Checkpoints:
         self.sessions: set[str] = set()
         self.names: dict[int, set[str]] = defaultdict(set)
         for parts in self._listed(self.root):
-            if parts:  # some stores have an object that stands for the folder itself
+            if parts:  # empty for the object that represents the folder itself in some stores
                 self._remember(parts)
 
     def _listed(self, folder: UPath, prefix: str = "") -> Iterator[tuple[str, ...]]:
-        """The files below a folder, as parts of their names below the root."""
+        """Yields each file below a folder as the parts of its path relative to the root."""
         with away_is_an_oserror(folder):
             found = folder.fs.find(folder.path, **({"prefix": prefix} if prefix else {}))  # pyright: ignore
         for file in found:
@@ -58,8 +62,14 @@ class Checkpoints:
             self.names[int(parts[1].split("-")[1])].add("/".join(parts[:DEPTH]))
 
     def saved(self, number: int, name: str) -> None:
-        """A checkpoint of a trial was written, under this name below the root; of the same process
-        only the newest are left."""
+        """Adds a newly written checkpoint to the index.
+
+        The worker keeps only its newest `checkpoint.KEPT` checkpoints; older ones leave the index.
+
+        Args:
+            number: Number of the trial.
+            name: Path of the checkpoint relative to the root.
+        """
         folder = name.rpartition("/")[0]
         self.names[number].add(name)
         of_process = sorted(n for n in self.names[number] if n.startswith(f"{folder}/"))
@@ -67,30 +77,33 @@ class Checkpoints:
         self.sessions.add(name.split("/")[0])
 
     def look_again(self, number: int) -> None:
-        """Lists those of one trial anew: its process died, and may have written one more."""
+        """Lists the checkpoints of one trial again.
+
+        A process that crashed may have written a checkpoint that it did not report.
+        """
         for session in sorted(self.sessions):
             for parts in self._listed(self.root / session, prefix=trial_folder(number)):
                 if len(parts) > 1 and parts[1].startswith(trial_folder(number)):
                     self._remember(parts)
 
     def of_trial(self, number: int) -> list[UPath]:
-        """The checkpoints of a trial, whole or not, the newest first."""
+        """Returns the checkpoints of a trial, complete or not, newest first."""
         by_age = sorted(self.names.get(number, ()), key=lambda name: name.split("/"), reverse=True)
         return [self.root / name for name in by_age]
 
     def name(self, folder: UPath) -> str:
-        """Of a checkpoint, below the root."""
+        """Returns the name of a checkpoint: its path relative to the root."""
         return "/".join(folder.parts[-DEPTH:])
 
     def latest(self, number: int) -> UPath | None:
-        """The newest whole one of a trial; None if there is none."""
+        """Returns the newest complete checkpoint of a trial; None if it has none."""
         return next((f for f in self.of_trial(number) if checkpoint.is_whole(f)), None)
 
     def keep(self, number: int, count: int) -> None:
-        """Removes all but the newest whole ones of a trial, where there are more than these."""
+        """Removes all checkpoints of a trial but its newest `count` complete ones."""
         folders = self.of_trial(number)
         if len(folders) <= count:
-            return  # without reading them
+            return  # no checkpoint has to be read
         for folder in folders:
             if count and checkpoint.is_whole(folder):
                 count -= 1
@@ -98,7 +111,8 @@ class Checkpoints:
                 self.remove(number, folder)
 
     def remove(self, number: int, folder: UPath) -> None:
-        """Removes a checkpoint; one that cannot be removed is found again by the next session."""
+        """Removes a checkpoint. If that fails, the error is ignored; the next session lists the
+        checkpoint again."""
         with suppress(OSError), away_is_an_oserror(folder):
             folder.fs.rm(folder.path, recursive=True)
         self.names[number].discard(self.name(folder))

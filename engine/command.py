@@ -1,4 +1,4 @@
-"""A study's command, checked as far as that goes without its data; nothing is written."""
+"""A study's command, validated as far as possible without loading data."""
 
 import os
 import shlex
@@ -24,20 +24,20 @@ from record.folder import StudyFolder
 from record.tracking import check_answers
 
 RESERVED = ("artifacts", "mlflow.db", "mlflow.db.lock", "mlflow.db.partial", "default")
-"""Names in the runs folder, and of experiments, that are no study's."""
+"""Names that a study cannot have: files in the runs folder and experiments that MLflow uses."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What was asked, and how.
+    """A study together with its parsed command line.
 
     Attributes:
-        study: What is asked.
-        options: How the study is run.
-        data_options: What it learns from; of the study's own options class.
-        given: Config field -> the values given for it.
-        arguments: As they were typed.
-        console: Where progress and results are shown.
+        study: The study to run.
+        options: Options that every study has.
+        data_options: Options of the data, an instance of the study's ``data_options`` class.
+        given: Config field -> the values given for it on the command line.
+        arguments: The command-line arguments as they were typed.
+        console: Console on which progress and results are printed.
     """
 
     study: Study[Any]
@@ -51,22 +51,22 @@ class Command:
 
     @property
     def script(self) -> str:
-        """What is run."""
+        """Path of the script that was started."""
         return sys.argv[0]
 
     @property
     def text(self) -> str:
-        """The command for a shell, without passwords."""
+        """The command line, quoted for a shell and without passwords."""
         return shlex.join(["python", self.script, *map(shown, self.arguments)])
 
     @property
     def seed(self) -> int:
-        """Seeds the sampler, the data's split and, unless it is searched, the trials."""
+        """Seed of the sampler, the data split and, unless the seed is searched, the trials."""
         return int(self.given.get("seed", [0])[0])
 
     @property
     def name(self) -> str:
-        """The study's; by default made of what is asked."""
+        """Name of the study; by default composed of the study, the data and the preset."""
         if self.options.name:
             return self.options.name
         parts = [self.options.preset or "", "smoke" * self.options.smoke]
@@ -75,15 +75,19 @@ class Command:
         return f"{self.study.key}{f'-{title}' if title else ''}{after}"
 
     def data_title(self, longest: int = LONGEST_NAME) -> str:
-        """What is learned from, as a part of a name: without passwords of an address."""
+        """Returns the name of the data as part of a study's name, without passwords.
+
+        Args:
+            longest: Maximum length, in characters.
+        """
         return part_of_a_name(shown(self.study.data_title(self.data_options)), longest)
 
     @cached_property
     def storage(self) -> UPath | None:
-        """The storage that all nodes share, written to and read from once.
+        """Shared storage of all nodes, tested by writing and reading a file; None without one.
 
         Raises:
-            InputError: If it cannot be used.
+            InputError: If the storage cannot be used.
         """
         if self.options.storage is None:
             return None
@@ -93,26 +97,26 @@ class Command:
 
     @cached_property
     def folder(self) -> StudyFolder:
-        """Where everything of the study lies."""
+        """Folder layout of the study."""
         return StudyFolder(self.options.runs_dir, self.name, self.storage)
 
     @property
     def is_on_cluster(self) -> bool:
-        """Whether the trials run on several machines."""
+        """True if the trials run on a Ray cluster given by its address."""
         return self.options.cluster is not None
 
     def notify(self, text: str) -> None:
-        """Prints a line as it is."""
+        """Prints text to the console, without interpreting markup."""
         self.console.print(text, markup=False)
 
     def space(self, decided: Mapping[str, Sequence[Any]]) -> Space:
-        """The search space.
+        """Builds the search space.
 
         Args:
-            decided: Config fields that the data leave no choice about.
+            decided: Config fields whose values are determined by the data.
 
         Raises:
-            InputError: If what was typed does not go with it.
+            InputError: If the command line does not fit the search space.
         """
         presets, name = self.study.presets, self.options.preset
         if name is not None and name not in presets:
@@ -128,8 +132,10 @@ class Command:
         return Space.of(*of, given, preset, baseline)
 
     def environment(self) -> str:
-        """The variables that set an option's default, as a shell takes them, and no others: a
-        variable of another name may be anything, and what is recorded is published."""
+        """Returns the ``ORRERY_*`` variables that set option defaults, in shell syntax.
+
+        No other variables are included: they may hold secrets, and the record is published.
+        """
         options = (*fields(self.options), *fields(self.data_options))
         taken = [each.name for each in options if not isinstance(each.default, bool)]
         names = sorted(f"ORRERY_{name.upper()}" for name in taken)
@@ -138,10 +144,13 @@ class Command:
 
 
 def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
-    """Reads a command line, and checks it.
+    """Parses a study's command line and validates it.
+
+    Creates the runs and data folders and checks that they can be written to.
 
     Raises:
-        InputError: If it cannot be done.
+        InputError: If the command line is invalid, a folder cannot be written to, the tracking
+            server does not answer, or the name is reserved.
     """
     typed = parse(arguments, study.question, study.data_options, study.config, study.data_file)
     typed = _tiny(study, typed) if typed.options.smoke else typed
@@ -156,7 +165,8 @@ def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
 
 
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
-    """The same command on little data, for two epochs, with one trial of what is tried first."""
+    """Returns the smoke-test version of a command: little data, two epochs, only the trials that
+    come first in the space."""
     given = {"epochs": [2], **typed.given}
     space = Command(study, typed.options, typed.data, given, ()).space({})
     asked = typed.options.finalists

@@ -1,4 +1,4 @@
-"""A command line read off dataclasses: a field is a flag, its docstring the help."""
+"""Builds a command line from dataclasses: each field is a flag, its docstring the help text."""
 
 import argparse
 import os
@@ -31,12 +31,12 @@ DataOptions = TypeVar("DataOptions")
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What was typed.
+    """A parsed command line.
 
     Attributes:
-        options: How the study is run.
-        data: What it learns from; of the study's own options class.
-        given: Config field -> the values given for it, one or, for a choice, several.
+        options: Options that every study has.
+        data: Options of the data, an instance of the study's ``data_options`` class.
+        given: Config field -> the values given for it, one or several.
     """
 
     options: Options
@@ -45,12 +45,12 @@ class CommandLine:
 
 
 SINGLE = ("epochs", "seed")
-"""Fields that have one value in a study."""
+"""Config fields for which only one value can be given."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage: one line is clearer than forty."""
+        """Raises InputError instead of printing the usage: one line is clearer than forty."""
         raise InputError(f"{message} (see --help)")
 
 
@@ -61,17 +61,17 @@ def parse(
     config: type[TrialConfig],
     data_file: str | None = "dataset",
 ) -> CommandLine:
-    """Reads the command line of a study.
+    """Parses the command line of a study.
 
     Args:
-        argv: The arguments.
-        description: What ``--help`` says first.
+        argv: The arguments, without the program's name.
+        description: First paragraph of the ``--help`` text.
         data_options: Dataclass of the study's data options.
         config: Dataclass of the hyperparameters.
-        data_file: Which of the data options may be a file; None: none.
+        data_file: Name of the data option that takes a path or address; None if there is none.
 
     Raises:
-        InputError: If an argument is unknown, of the wrong type, out of range, or no text.
+        InputError: If an argument is unknown, of the wrong type, out of range, or not valid UTF-8.
     """
     _check_are_texts(argv)
     parser = _Parser(
@@ -101,7 +101,7 @@ def _build(kind: type[DataOptions], typed: Mapping[str, Any]) -> DataOptions:
 
 
 def _check_are_texts(argv: Sequence[str]) -> None:
-    """Refuses bytes that no text has, which names of files may have: they cannot be recorded."""
+    """Rejects arguments that are not valid UTF-8, as file names may be: they cannot be logged."""
     for argument in argv:
         if any("\ud800" <= character <= "\udfff" for character in argument):
             raise InputError(f"{argument!r} is no text in UTF-8: rename the file or folder")
@@ -129,7 +129,7 @@ def _add_option(
 
 
 def _reader(hint: type, words: Sequence[str]) -> Callable[[str], Any]:
-    """What reads a value: a type, also beside some words."""
+    """Returns a converter for an option's value: to its type, or one of some literal words."""
     if hint is Path:
         return typed_path
 
@@ -144,13 +144,16 @@ def _reader(hint: type, words: Sequence[str]) -> Callable[[str], Any]:
 
 
 def _words(hint: Any) -> list[str]:
-    """Words that an option takes beside the values of its type."""
+    """Returns the literal words that an option accepts besides values of its type."""
     literals = [part for part in get_args(hint) if get_origin(part) is Literal]
     return [word for literal in literals for word in get_args(literal)]
 
 
 def _default(field: Field[Any], choices: Sequence[Any] | None) -> Any:
-    """The environment's word, if it has one; argparse would not hold it against the choices."""
+    """Returns the default from the environment if it is set there, else the field's own.
+
+    The choices are checked here because argparse does not check defaults.
+    """
     name = f"ORRERY_{field.name.upper()}"
     said = os.environ.get(name)
     if not said:
@@ -177,7 +180,7 @@ def _add_config_field(
 
 
 def _plain_type(hint: Any) -> tuple[type, tuple[Any, ...] | None]:
-    """The type a flag's value is converted to, and its choices if it has some."""
+    """Returns the type that a flag's value is converted to, and its choices if it has any."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     if get_origin(hint) in (UnionType, Union):
@@ -202,7 +205,7 @@ def _metavar(hint: type) -> str:
 
 
 def _help(kind: type, field: str) -> str:
-    """The docstring of a field, its own or inherited, on one line."""
+    """Returns the docstring of a field, its own or inherited, on one line."""
     for base in kind.__mro__:
         for parameter in parse_from_object(base).params if base is not object else ():
             if parameter.arg_name == field:

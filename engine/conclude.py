@@ -1,5 +1,5 @@
-"""How a session ends: MLflow is told, the user is told, and a study that has its answer is
-analysed, and its champion registered."""
+"""Ends a session: updates MLflow, informs the user, and if the study is complete, writes its
+report and registers its champion."""
 
 import shlex
 import sys
@@ -30,15 +30,19 @@ ROOT = Path(__file__).resolve().parent.parent
 def conclude(prepared: Prepared, outcome: SessionOutcome) -> int:
     """Ends a session.
 
+    Args:
+        prepared: The open study.
+        outcome: Outcome of the session's trials.
+
     Returns:
-        The exit code: 0; 1 without a finished trial, or where not all is recorded; 2 where
-        something is wrong with the machine; 130 after Ctrl-C.
+        The exit code: 0 on success; 1 if no trial finished or not everything could be recorded; 2
+        after a system error, or if another driver took over the study; 130 after Ctrl-C.
     """
     return _Conclusion(prepared).end(outcome)
 
 
 class _Conclusion:
-    """The end of a session of a study that is open."""
+    """Ends the session of an open study."""
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -48,11 +52,11 @@ class _Conclusion:
 
     @cached_property
     def study(self) -> RecordedStudy:
-        """The study as it stands when its trials are done."""
+        """The recorded study, as of the end of its trials."""
         return self._recorded()
 
     def end(self, outcome: SessionOutcome) -> int:
-        """See `conclude`."""
+        """Ends the session and returns the exit code, see the function `conclude`."""
         if outcome.stop is not None and not outcome.is_answer:
             return self._stopped(outcome.stop, outcome)
         if self.state.best() is None:
@@ -71,7 +75,7 @@ class _Conclusion:
         return 1
 
     def _stopped(self, stop: Stop, outcome: SessionOutcome) -> int:
-        """The session ended before the study did."""
+        """Ends a session that stopped before the study was complete; returns the exit code."""
         if self.open.history.is_superseded:
             print(f"error: {stop.text}", file=sys.stderr)
             return 2
@@ -95,7 +99,7 @@ class _Conclusion:
         return 130 if stop.kind == "interrupted" else 0 if told else 1
 
     def _end(self, status: EndStatus) -> None:
-        """Ends a study of which there is nothing to analyse."""
+        """Closes the study in MLflow without an analysis, and describes its state there."""
         self._close(status)
         self._describe()
 
@@ -104,8 +108,18 @@ class _Conclusion:
         self.open.tracker.close(status, {names.TRIALS: str(ended)})
 
     def _tell(self, tell: Callable[[], None], undelivered: Sequence[int] = ()) -> bool:
-        """Tells MLflow how the study ended, once it knows how the trials did; says what it does
-        not know, and by which command it will."""
+        """Writes the end of the study to MLflow, if all trials have been written to it.
+
+        If that is not possible, the session is logged as killed and the user is told which command
+        completes the record.
+
+        Args:
+            tell: Writes to MLflow.
+            undelivered: Numbers of the trials that are not fully written to MLflow.
+
+        Returns:
+            True if everything was written.
+        """
         try:
             if not undelivered:
                 tell()
@@ -142,10 +156,10 @@ class _Conclusion:
         command.notify(f"browse the trials: {self._browse(command.options.tracking_uri)}")
 
     def _show(self, study: RecordedStudy) -> None:
-        """Makes everything that there is to show, once.
+        """Writes the report: figures, tables, model cards, and the description in MLflow.
 
         Raises:
-            InputError: If it cannot be written.
+            InputError: If a file cannot be written.
         """
         command, folder = self.command, self.command.folder.report
         if command.study.scorecard is None:
@@ -163,7 +177,7 @@ class _Conclusion:
         return recorded_study(command.folder, command.options.tracking_uri, lambda: command.study)
 
     def _registered(self, study: RecordedStudy) -> str:
-        """Registers the champion, where the study has a model of it; returns what to say."""
+        """Registers the champion if the study packages a model; returns a line for the user."""
         if (package := self.command.study.package) is None:
             return ""
         try:
@@ -172,7 +186,7 @@ class _Conclusion:
             return f"not registered: {error}"
 
     def _browse(self, uri: str) -> str:
-        """Where the trials can be looked at: an address, or a command."""
+        """Returns where the trials can be browsed: the server's address, or a command."""
         if is_server(uri):
             return shown(uri)
         is_checkout = Path.cwd() == ROOT
@@ -181,7 +195,7 @@ class _Conclusion:
         return shlex.join(["mlflow", "ui", "--backend-store-uri", shown(uri)])
 
     def _describe(self) -> None:
-        """Says on the study's page in MLflow what it has come to."""
+        """Writes a description of the results to the study's page in MLflow."""
         with not_recorded(network=False):
             study = self._recorded().in_mlflow()
             described = report.description(study, *report.scored(study))

@@ -1,4 +1,4 @@
-"""A file of configurations, as JSON: each sets some fields, the others have their defaults."""
+"""Reads a JSON file of configurations; fields that a configuration omits have their defaults."""
 
 import json
 import math
@@ -16,10 +16,15 @@ EXAMPLE = '[{"depth": 3}, {"depth": 4}]'
 
 
 def read_configurations(file: Path, config: type[TrialConfig]) -> list[dict[str, Any]]:
-    """The fields that each configuration of a file sets.
+    """Reads the fields that each configuration of a JSON file sets.
+
+    Args:
+        file: The file.
+        config: Dataclass of the hyperparameters.
 
     Raises:
-        InputError: If it cannot be read, has something else, or a value of another type.
+        InputError: If the file cannot be read, is not a non-empty list of objects, or has an
+            unknown field or a value of the wrong type.
     """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -41,18 +46,18 @@ def listed_space(
     given: Mapping[str, Sequence[Any]],
     reference: Fields | None,
 ) -> Space:
-    """The space of configurations of a file.
+    """Returns the space that consists of the listed configurations.
 
     Args:
-        config: The config dataclass.
-        group_by: See `Space`.
-        listed: What each configuration sets.
-        given: What the user, or the data, decided for all of them.
-        reference: See `Space`.
+        config: Dataclass of the hyperparameters.
+        group_by: Config field whose values are compared.
+        listed: Fields that each configuration sets.
+        given: Values of the fields that the user or the data set for all configurations.
+        reference: Returns the baseline's fields for a value of `group_by`, see `Space`.
 
     Raises:
-        InputError: If a configuration is none, sets what was decided otherwise, or the number of
-            epochs or the seed, which are the same for all; or if several values were given.
+        InputError: If a configuration is invalid, or sets a field of `given`, the number of epochs
+            or the seed, which are the same for all; or if `given` has several values for a field.
     """
     given = distinct(given)
     if several := [name for name, values in given.items() if len(values) > 1]:
@@ -88,7 +93,7 @@ def _typed(place: int, values: Mapping[str, Any], hints: Mapping[str, Any]) -> d
 
 
 def _expected(value: Any, hint: Any) -> str:
-    """What a field should have been; empty if it is that."""
+    """Describes the type that a field should have; empty if the value has that type."""
     if get_origin(hint) in (UnionType, Union):
         expected = [_expected(value, each) for each in get_args(hint)]
         return " or ".join(expected) if all(expected) else ""

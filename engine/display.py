@@ -1,4 +1,4 @@
-"""What one sees while a study runs: a live table on a terminal, a line a trial in a log file."""
+"""Progress output of a running study: a live table on a terminal, and a line per ended trial."""
 
 import time
 from collections import Counter
@@ -27,20 +27,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 REFRESH = 0.5
-"""Seconds between two drawings of the live table: every report would cost the driver more."""
+"""Minimum seconds between two updates of the live table; drawing costs the driver time."""
 
 
 class Display:
     """Shows the trials of a session; an observer of `engine.driver.Driver`.
 
     Args:
-        console: Where to.
-        agenda: What the session runs.
-        best: The best finished trial of the study so far.
-        nodes: Whether trials run on several, and it is shown where.
+        console: Console to print to.
+        agenda: Queue of the session's trials.
+        best: Best finished trial of the study so far; None if there is none.
+        nodes: True to show on which node each trial runs.
 
     Attributes:
-        live: Number -> a trial that runs or waits for its place.
+        live: Trial number -> the attempt, for trials that run or wait for a slot.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Display:
         self.table.stop()
 
     def changed(self, trial: Trial) -> None:
-        """See `engine.driver.Observer`."""
+        """Updates the live table, and prints a line if the trial has ended."""
         self.began.setdefault(trial.number, time.monotonic())
         if trial.status in ENDED:
             self._count(trial)
@@ -90,7 +90,7 @@ class Display:
 
     @property
     def ended(self) -> int:
-        """Trials that ended in this session."""
+        """Number of trials that ended in this session."""
         return self.counts.total()
 
     def _line(self, trial: Trial) -> str:
@@ -129,7 +129,7 @@ class Display:
         return table
 
     def _left(self, elapsed: float) -> str:
-        """Expected from the pace so far."""
+        """Estimates the time left from the pace so far."""
         if not self.ended:
             return "?"
         return _clock(elapsed / self.ended * (self.agenda.total - self.before - self.ended))
@@ -140,7 +140,10 @@ def _clock(seconds: float) -> str:
 
 
 def with_progress(parallel: ParallelMap, console: Console) -> ParallelMap:
-    """The same map with a progress bar named after the function; a line at the end."""
+    """Wraps a parallel map so that it shows a progress bar named after the mapped function.
+
+    On completion it prints a line with the elapsed seconds.
+    """
 
     def tracked(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
         begun = time.monotonic()

@@ -1,8 +1,8 @@
-"""The trials of one session: what runs next, and what becomes of each.
+"""Controls the trials of one session: which runs next, and how each one continues or ends.
 
-Both backends, Ray's and the one in this process, drive this object and nothing else. An epoch
-counts once a checkpoint holds it. What ends a trial is in the log before anything follows from it
-but the next proposal, which is in the same group.
+Both backends, Ray and the in-process one, call only this object. An epoch counts once a checkpoint
+holds it. The end of a trial is in the log before anything follows from it, except the next
+proposal, which is written in the same group of events.
 """
 
 from collections import Counter
@@ -29,58 +29,61 @@ from trainables.message import Message, Row
 from trainables.trial_spec import TrialSpec, trial_folder
 
 LONGEST_OUTPUT = 4_000
-"""Characters, counted from its end, of what a process wrote."""
+"""Number of characters kept from the end of a crashed process's output."""
 
 MESSAGES_A_SECOND = 10
-"""Messages of all trials together, at most: each costs the driver some 20 ms, and more with many
-trials at once. Epochs that are faster are reported several at a time."""
+"""Maximum number of messages per second from all trials together.
+
+Each message costs the driver about 20 ms, and more with many concurrent trials. If epochs are
+faster than that, a trial reports several of them in one message.
+"""
 
 SESSION_ENDS = "the session ends"
 
 
 class Nothing(Enum):
-    """There is no trial to run."""
+    """Result of `Driver.next` if there is no trial to run now."""
 
     WAIT = "one that is under way may have to be run again"
     DONE = "none is left"
 
 
 class Verdict(Enum):
-    """What is to become of a trial that reported."""
+    """The driver's answer to a message: the trial continues, or it stops."""
 
     GO_ON = "it goes on"
     STOP = "it is over, for this session at least"
 
 
 class Observer(Protocol):
-    """Hears of each change of a trial once it is in the log, in the main thread."""
+    """Is notified of each change of a trial once it is in the log, in the main thread."""
 
     def changed(self, trial: Trial) -> None:
-        """A trial was placed, did epochs, was paused, or ended.
+        """Handles a trial that was placed, completed epochs, was paused, or ended.
 
         Raises:
-            OSError: If something is wrong with the machine; it ends the session.
+            OSError: If something is wrong with the machine; the session ends.
         """
         ...
 
 
 class Driver:
-    """The trials of one session, or of one part of it. Used by the main thread alone.
+    """Controls the trials of one session, or of one part of it. Only the main thread may use it.
 
     Args:
-        history: Of the study, in a session.
-        agenda: What is to be run.
-        checkpoints: Of the study.
-        code: What they are trained with.
-        observers: Told of every change, in this order.
-        halving: Which of them are stopped early; None: none is.
-        max_failures: Times that one goes on from its checkpoint after its process died.
-        notify: Where to say what the user should know at once.
+        history: Log and state of the study, which has a session.
+        agenda: Queue of the trials to run.
+        checkpoints: Checkpoints of the study.
+        code: Version of the code that trains the trials.
+        observers: Notified of every change, in this order.
+        halving: Decides which trials are stopped early; None to stop none.
+        max_failures: Number of times that a trial resumes after its process crashed.
+        notify: Prints a message for the user.
 
     Attributes:
-        live: Number -> a trial that runs or waits for its place.
-        attempts: Number -> how often this session began the trial anew.
-        worker_failures: Number -> how often its process died.
+        live: Trial number -> the attempt, for trials that run or wait for a slot.
+        attempts: Trial number -> how often this session restarted the trial.
+        worker_failures: Trial number -> how often its process crashed in this session.
     """
 
     def __init__(
@@ -107,14 +110,17 @@ class Driver:
         self.attempts: Counter[int] = Counter()
         self.worker_failures: Counter[int] = Counter()
 
-    # What to run
+    # Starting trials
 
     def next(self) -> Trial | Nothing:
-        """A trial to run: first those that were begun before, then new ones."""
+        """Returns the next trial to run, from the queue or newly proposed.
+
+        If there is none, the result says whether one may come up later.
+        """
         if self.agenda.should_stop():
             return Nothing.DONE
         self._propose()
-        if self.agenda.should_stop():  # the log may not have taken the proposal
+        if self.agenda.should_stop():  # writing the proposal may have failed
             return Nothing.DONE
         number = self.agenda.take()
         if number is not None:
@@ -122,11 +128,12 @@ class Driver:
         return Nothing.WAIT if self.live else Nothing.DONE
 
     def begin(self, trial: Trial, at_once: int = 0) -> TrialSpec:
-        """What the process of a trial is to know; the trial is under way from now on.
+        """Starts an attempt at a trial and returns the specification for its process.
 
         Args:
-            trial: Which one.
-            at_once: How many there are room for; 0: it reports after each epoch.
+            trial: The trial to run, from `next`.
+            at_once: Number of trials that run concurrently, which sets how often it reports; 0
+                to report after every epoch.
 
         Raises:
             OSError: If a checkpoint cannot be read.
@@ -150,7 +157,10 @@ class Driver:
         )
 
     def _newest(self, trial: Trial) -> tuple[UPath | None, Sequence[Row]]:
-        """The newest whole checkpoint of a trial, and the epochs that it holds."""
+        """Returns the newest usable checkpoint of a trial and its epochs; None without one.
+
+        Damaged checkpoints, and those of another configuration, are reported and skipped.
+        """
         for folder in self.checkpoints.of_trial(trial.number):
             state = checkpoint.read(folder)
             if state is None:
@@ -164,11 +174,11 @@ class Driver:
         return None, ()
 
     def is_any_placed(self) -> bool:
-        """Whether a trial runs, and does not wait for its place."""
+        """Returns True if a trial is running, not only waiting for a slot."""
         return any(attempt.placed for attempt in self.live.values())
 
     def silent(self, seconds: float) -> list[int]:
-        """Numbers of the trials that run and gave no sign of life for so long."""
+        """Returns the numbers of the running trials without a sign of life for so many seconds."""
         since = self.history.appender.clock() - seconds
         return [
             each.number
@@ -176,10 +186,10 @@ class Driver:
             if each.placed and each.last_heartbeat < since
         ]
 
-    # What happened
+    # Handling events
 
     def placed(self, number: int) -> None:
-        """A trial has its place. Where that is, its first message tells."""
+        """Handles that a trial got a slot; its first message says on which node."""
         attempt = self.live.get(number)
         if attempt is None:
             return
@@ -189,11 +199,14 @@ class Driver:
             self._changed(number)
 
     def heard(self, message: Message) -> Verdict:
-        """A trial reports.
+        """Handles a message from a trial's process.
+
+        Returns:
+            Whether the trial continues; it stops if it has ended or left its slot.
 
         Raises:
-            ValueError: If an epoch before it is missing.
-            KeyError: If it lacks the objective.
+            ValueError: If the reported epochs do not follow the last known one.
+            KeyError: If a report lacks the objective.
         """
         attempt = self.live.get(message.number)
         if attempt is None:
@@ -210,30 +223,33 @@ class Driver:
         return Verdict.GO_ON if message.number in self.live else Verdict.STOP
 
     def idle(self) -> None:
-        """Nothing happened for a while: writes what has waited for long."""
+        """Writes reports to the log that have been buffered for long; called between messages."""
         try:
             self.history.flush(only_if_due=True)
         except OSError as error:
             self._stop_for(error)
 
     def failed(self, number: int, reason: str, output: str = "") -> None:
-        """A trial has no result.
+        """Ends a trial as failed.
 
         Args:
-            number: The trial.
-            reason: Why, in one line.
-            output: The last lines that its process wrote.
+            number: Number of the trial.
+            reason: Why it failed, in one line.
+            output: Last lines of its process's output.
         """
         if number in self.live:
             self._end(self.live[number], "failed", reason, output=output[-LONGEST_OUTPUT:])
 
     def worker_failed(self, number: int, words: str, output: str) -> None:
-        """The process of a trial died: the trial goes on from its checkpoint, if it may.
+        """Handles a crash of a trial's process.
+
+        The trial is queued again to resume from its checkpoint, or fails after more than
+        `max_failures` crashes.
 
         Args:
-            number: The trial.
-            words: What there is to say of it, in one line.
-            output: The last lines that the process wrote.
+            number: Number of the trial.
+            words: Description of the crash, in one line.
+            output: Last lines of the process's output.
         """
         attempt = self.live.get(number)
         if attempt is None:
@@ -250,8 +266,10 @@ class Driver:
         self._again(attempt, f"its process died: {words}", self.agenda.queue)
 
     def node_lost(self, number: int, what: str = "its node is gone") -> None:
-        """The node of a trial is gone, or seems to be: the trial goes on elsewhere, as often as
-        that happens."""
+        """Handles the loss of a trial's node: the trial is queued again to resume elsewhere.
+
+        This does not count as a crash. A trial whose process crashed too often before fails.
+        """
         attempt = self.live.get(number)
         if attempt is None:
             return
@@ -266,25 +284,29 @@ class Driver:
         self._again(attempt, what, self.agenda.queue)
 
     def place_again(self) -> None:
-        """All processes of trials are gone, and none of them is to blame."""
+        """Queues all live trials again after all of their processes were lost.
+
+        This does not count as a crash of any of them.
+        """
         for attempt in list(self.live.values()):
             self._again(attempt, "all processes are gone", self.agenda.queue)
 
     def out_of_memory(self, number: int, reason: str) -> None:
-        """A trial asked for more memory than there was: it is tried again alone, if it was not."""
+        """Handles a trial that ran out of memory: it is retried alone once, then infeasible."""
         if number in self.live:
             self._no_room(self.live[number], reason)
 
     def system_error(self, number: int, error: OSError) -> None:
-        """Something is wrong with the machine that a trial ran on: the session ends, and the next
-        one goes on with the trial."""
+        """Ends the session because of an error of the machine on which a trial ran.
+
+        The next session resumes the trial.
+        """
         self.agenda.abort(error)
         if number in self.live:
             self._pause(self.live[number], SESSION_ENDS)
 
     def finish(self) -> None:
-        """The session ends, or this part of it: trials that still run are left, and all that
-        waits is written."""
+        """Ends the session, or this part of it: pauses live trials and writes buffered reports."""
         for attempt in list(self.live.values()):
             self._pause(attempt, SESSION_ENDS)
         try:
@@ -292,7 +314,7 @@ class Driver:
         except OSError as error:
             self._stop_for(error)
 
-    # How it is written
+    # Writing to the log
 
     def _check(self, attempt: Attempt, reports: Sequence[Report]) -> None:
         objective = self.state.session.objective
@@ -304,8 +326,8 @@ class Driver:
                 raise KeyError(f"trial {attempt.number} reports no {objective}")
 
     def _take(self, attempt: Attempt, reports: tuple[Report, ...], message: Message) -> None:
-        """Epochs of a trial are in a checkpoint: writes them, and what follows from them."""
-        if message.checkpoint != attempt.checkpoint:  # it is none that it goes on from
+        """Logs the epochs that a new checkpoint holds, and what follows from them."""
+        if message.checkpoint != attempt.checkpoint:  # not the one that it resumed from
             self.checkpoints.saved(attempt.number, message.checkpoint)
         attempt.epoch += len(reports)
         attempt.checkpoint = message.checkpoint
@@ -314,7 +336,7 @@ class Driver:
         if known:
             events.append(Reported(attempt.number, known, message.checkpoint))
         if not self._add(*events, then=lambda: self._ending(attempt)):
-            self.live.pop(attempt.number, None)  # the next session goes on with it
+            self.live.pop(attempt.number, None)  # the next session resumes it
             return
         attempt.missing = ()
         if attempt.number in self.live and self.agenda.should_stop():
@@ -323,7 +345,7 @@ class Driver:
             self._changed(attempt.number)
 
     def _place(self, attempt: Attempt, message: Message) -> list[Event]:
-        """Says in the log where a trial is, if that is not known yet."""
+        """Returns the event that records a trial's node, unless the log has it already."""
         if attempt.is_recorded or not message.where:
             return []
         attempt.is_recorded = True
@@ -331,8 +353,7 @@ class Driver:
         return [Placed(attempt.number, placement, attempt.placed or self.history.now())]
 
     def _ending(self, attempt: Attempt) -> Iterator[Event]:
-        """How a trial ends after the epochs that it just reported, and what follows; nothing if it
-        goes on."""
+        """Yields the end of a trial, if it is done or stopped early, and the next proposal."""
         trial = self.state.trial(attempt.number)
         is_behind = self.halving is not None and self.halving.is_behind(trial)
         is_whole = trial.epoch >= trial.config["epochs"]
@@ -351,7 +372,7 @@ class Driver:
         message: Message | None = None,
         output: str = "",
     ) -> None:
-        """A trial is over without a result; in trouble the next session tells how."""
+        """Ends a trial that has no result; after a system error it is paused instead."""
         if self.agenda.is_aborted():
             self._pause(attempt, SESSION_ENDS)
             return
@@ -388,7 +409,7 @@ class Driver:
         self._pause(attempt, reason, message)
 
     def _pause(self, attempt: Attempt, reason: str, message: Message | None = None) -> None:
-        """A trial leaves its place; epochs that no checkpoint holds are lost."""
+        """Takes a trial off its slot; epochs that no checkpoint holds are lost."""
         number = attempt.number
         del self.live[number]
         place = self._place(attempt, message) if message else []
@@ -397,12 +418,12 @@ class Driver:
         self._changed(number)
 
     def _propose(self) -> None:
-        """Has one more trial in the queue, if there is to be one and others do not come first."""
+        """Proposes a trial and queues it, if the agenda wants another one."""
         if self.agenda.wants_another():
             self._add(then=self._proposal)
 
     def _following(self, number: int) -> Iterator[Event]:
-        """What follows from the end of a trial: the next proposal."""
+        """Tells the agenda that a trial ended, and yields the next proposal if one is wanted."""
         self.agenda.ended_now(self.state.trial(number))
         if self.agenda.wants_another():
             yield from self._proposal()
@@ -413,7 +434,7 @@ class Driver:
         yield proposed
 
     def _add(self, *events: Event, **more: Any) -> bool:
-        """Writes events; returns whether the log has them. If it has not, the session ends."""
+        """Writes events and returns True; if that fails, ends the session and returns False."""
         try:
             self.history.add(*events, **more)
         except OSError as error:
@@ -422,14 +443,14 @@ class Driver:
         return True
 
     def _stop_for(self, error: OSError) -> None:
-        """Nothing can be written any more; Ctrl-C in the middle of it is no trouble."""
+        """Ends the session after a failed write; an interrupted write is not a system error."""
         if isinstance(error, CutShort):
             self.agenda.halt(Stop("interrupted", described(error)))
         else:
             self.agenda.abort(error)
 
     def _changed(self, number: int) -> None:
-        """Tells the observers how a trial stands; nobody hears of what is not in the log."""
+        """Notifies the observers of a trial's state, unless the log does not have that state."""
         trial = self.history.trial(number)
         if trial is None or self.history.is_superseded:
             return

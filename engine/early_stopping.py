@@ -1,8 +1,9 @@
 """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934).
 
-At some epochs, the rungs, a trial is compared with all others of the search that came so far, in
-this session or an earlier one, whatever became of them; one that is behind the median is stopped
-early. The baselines count, and are never stopped: the others have to hold their own against them.
+At certain epochs, the rungs, a trial is compared with all other search trials that reached the
+rung before it, in this session or an earlier one, however they ended. A trial whose value is below
+the quantile 1 - 1 / REDUCTION of theirs, which is the median, is stopped early. Baselines take
+part in the comparison but are never stopped.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from record.trial import Baseline, Searched, Trial
 
 
 class Halving:
-    """Which trials are stopped early.
+    """Decides which trials are stopped early.
 
     Args:
-        state: The study.
+        state: State of the study.
         rungs: Epochs after which trials are compared.
     """
 
@@ -34,8 +35,11 @@ class Halving:
         return tuple(self.reached)
 
     def is_behind(self, trial: Trial) -> bool:
-        """Takes in the rungs that a trial has come to since it was looked at last; returns whether
-        it is to be stopped at one of them."""
+        """Records the rungs that a trial reached since the last call.
+
+        Returns:
+            True if the trial should be stopped at one of them.
+        """
         if not isinstance(trial.role, Searched | Baseline):
             return False
         new = [r for r in self.rungs if r <= trial.epoch and trial.number not in self.reached[r]]

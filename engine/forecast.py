@@ -1,7 +1,7 @@
-"""Before a study starts, extreme configurations are tried and what it will take is forecast.
+"""Pre-flight: profiles extreme configurations and forecasts a study's time, memory and disk.
 
-For each compared value three configurations: the smallest, the default, the largest. What the
-space allows between them takes something between.
+Three configurations are profiled for each compared value: the smallest, the default and the
+largest. The cost of any other configuration is taken to lie between these.
 """
 
 import math
@@ -24,11 +24,11 @@ from trainables.profile import ProfileResult
 SIZES = ("smallest", "default", "largest")
 
 ROW_BYTES = 3_000
-"""An epoch of a trial in the log and MLflow's database; measured: 2,900, of trials of 15."""
+"""Bytes of one epoch in the log and MLflow's database; measured: 2,900, for 15-epoch trials."""
 
 
 def profiled_configurations(space: Space) -> list[TrialConfig]:
-    """What the pre-flight tries, in the order in which it needs memory."""
+    """Returns the configurations to profile, smallest first, without duplicates."""
     by_size = [[_of_size(space, value, size) for value in space.compared] for size in SIZES]
     return list(dict.fromkeys(config for each in by_size for config in each))
 
@@ -40,7 +40,7 @@ def _of_size(space: Space, value: Any, size: str) -> TrialConfig:
 
 
 def taken(profile: ProfileResult) -> str:
-    """Time of an epoch and memory, or that there are none."""
+    """Formats a profile as epoch time and memory, or as the kind of failure."""
     if profile.problem:
         return "no memory" if profile.no_room else "fails"
     return f"{_duration(profile.epoch_seconds)}, {profile.memory_gib:.1f} GiB"
@@ -48,16 +48,16 @@ def taken(profile: ProfileResult) -> str:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a study will take.
+    """Forecast of a study's time, memory and disk usage.
 
     Attributes:
-        space: What is searched.
-        profiled: What each configuration of `profiled_configurations` took.
-        trials: Of the search.
-        finals: Trainings after it.
-        concurrent: At once.
-        keep: Finished trials that keep a checkpoint.
-        memory: GiB for each trial.
+        space: The search space.
+        profiled: Profile of each configuration of `profiled_configurations`.
+        trials: Number of trials in the search.
+        finals: Number of final trainings after the search.
+        concurrent: Number of trials that run at the same time.
+        keep: Number of finished trials that keep a checkpoint.
+        memory: Memory available to each trial, in GiB.
     """
 
     space: Space
@@ -82,22 +82,28 @@ class Forecast:
         return table
 
     def hours(self, size: str) -> float:
-        """Of the study, were all its trials of this size and none stopped early, and all its
-        finals; NaN if none of them can be trained."""
+        """Estimates the hours of the study if all trials and finals had this size.
+
+        No early stopping is assumed. The result is NaN if no configuration of this size can be
+        trained.
+
+        Args:
+            size: One of `SIZES`.
+        """
         seconds = [self.of(value, size) for value in self.space.compared]
         epochs = [each.epoch_seconds for each in seconds if not each.problem]
         rounds = sum(math.ceil(count / self.concurrent) for count in (self.trials, self.finals))
         return fmean(epochs) * self.space.epochs * rounds / 3600 if epochs else float("nan")
 
     def bytes(self) -> int:
-        """Disk that the study takes at most, figures aside."""
+        """Returns the maximum disk usage of the study in bytes, without its figures."""
         largest = max(each.checkpoint_bytes for each in self.profiled.values())
         groups = len(self.space.compared)
         kept = self.keep + 2 * groups + self.finals + (checkpoint.KEPT + 1) * self.concurrent
         return kept * largest + ROW_BYTES * (self.trials + self.finals) * self.space.epochs
 
     def text(self) -> str:
-        """The forecast."""
+        """Returns the forecast for the user, and a line per configuration that does not fit."""
         finals = f" and {self.finals} finals" if self.finals else ""
         lines = [
             f"forecast: {self.trials} trials{finals} of {self.space.epochs} epochs, "
@@ -123,7 +129,7 @@ class Forecast:
         """Checks that the study can be run at all.
 
         Args:
-            runs: Where its checkpoints go; an object store has room.
+            runs: Folder of its checkpoints; an object store is taken to have enough space.
 
         Raises:
             InputError: If no profiled configuration can be trained, or the disk is too small.

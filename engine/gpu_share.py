@@ -1,7 +1,7 @@
-"""How many trials share a GPU.
+"""Decides how many trials share a GPU.
 
-A training step here is small: most of its time goes into launching it, which the CPU does, so that
-a GPU with one trial idles most of the time, and one with several works for all of them.
+The training steps here are small: most of their time is kernel launches on the CPU, so a GPU with
+one trial is idle most of the time, and several trials can share it.
 """
 
 import math
@@ -16,36 +16,41 @@ from engine.options import Share
 from trainables.profile import ProfileResult
 
 MOST_TRIALS = 16
-"""Trials that share a GPU at most. Each has a CUDA context of some 0.5 GiB, and of what a GPU does
-in a second ever less is left to one more. NVIDIA's MPS serves up to 48 processes."""
+"""Maximum number of trials on a GPU.
+
+Each has a CUDA context of about 0.5 GiB, and each further trial adds less throughput. NVIDIA's MPS
+serves up to 48 processes.
+"""
 
 UNMEASURED = 4
-"""Trials that share a GPU at most where it was not measured what they take of its memory."""
+"""Maximum number of trials on a GPU if their memory usage was not measured."""
 
 USED = 0.9
-"""Part of a GPU's memory that trials are meant to fill: allocators leave gaps."""
+"""Fraction of a GPU's memory that trials may fill; the rest allows for fragmentation."""
 
 PARTS = 10_000
-"""Of a resource in Ray, which counts in them."""
+"""Number of the smallest units in one resource: Ray counts resources in ten-thousandths."""
 
 
 def trials_a_gpu(gpus: float) -> int:
-    """How many trials of such a share fit on one GPU: counted in Ray's own smallest part, as
-    1 // 0.1 is 9."""
+    """Returns how many trials that need this fraction of a GPU fit on one.
+
+    The fraction is counted in Ray's smallest unit, because 1 // 0.1 is 9 in floating point.
+    """
     return PARTS // max(1, round(PARTS * gpus))
 
 
 @dataclass(frozen=True)
 class GPUShare:
-    """As many trials a GPU as its memory and the cores beside it allow.
+    """The number of trials per GPU, limited by its memory and by the CPU cores per GPU.
 
     Attributes:
-        cores: Of a machine, for each of its GPUs.
-        cpus: Cores of a trial.
-        needed_gib: What the largest configuration takes that one GPU can train (`needed_gib`).
-            Larger ones, if there are any, run out of memory and are tried again alone at the end.
-            None: not measured.
-        card_gib: Memory of a GPU.
+        cores: CPU cores of a machine divided by its number of GPUs.
+        cpus: CPU cores of a trial.
+        needed_gib: Memory of the largest profiled configuration that fits on one GPU, in GiB (see
+            the function `needed_gib`). Larger configurations run out of memory and are retried
+            alone at the end. None if it was not measured.
+        card_gib: Memory of a GPU, in GiB.
     """
 
     cores: float
@@ -55,7 +60,7 @@ class GPUShare:
 
     @property
     def trials(self) -> int:
-        """How many share a GPU."""
+        """Number of trials that share a GPU, 1 to `MOST_TRIALS`."""
         fit = UNMEASURED
         if self.needed_gib:
             fit = math.floor(USED * self.card_gib / self.needed_gib)
@@ -63,11 +68,11 @@ class GPUShare:
 
     @property
     def gpus(self) -> float:
-        """The share of one, rounded down to what Ray counts in."""
+        """Fraction of a GPU for each trial, rounded down to Ray's smallest unit."""
         return PARTS // self.trials / PARTS
 
     def text(self) -> str:
-        """The share and its reasons, in a line."""
+        """Returns one line for the user with the share and its reasons."""
         shared = f"{self.trials} trials share a GPU" if self.trials > 1 else "a trial has a GPU"
         cores = f"{self.cores:g} cores for each GPU"
         if not self.needed_gib:
@@ -76,14 +81,19 @@ class GPUShare:
 
 
 def needed_gib(profiled: Iterable[ProfileResult]) -> float | None:
-    """GiB that the largest configuration takes of those that one GPU can train; None if there is
-    none."""
+    """Returns the memory of the largest configuration that could be trained, in GiB.
+
+    Returns None if no configuration could be trained.
+    """
     return max((each.memory_gib for each in profiled if not each.problem), default=None)
 
 
 def usable_gpus(notify: Callable[[str], None]) -> int:
-    """GPUs of this machine that torch can use. It counts them by what the driver says, which may
-    be too old for it: that is said in a line."""
+    """Returns the number of this machine's GPUs that torch can use.
+
+    If there are GPUs that torch cannot use, for example because the driver is too old, it notifies
+    the user and returns 0.
+    """
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         if torch.cuda.is_available():
@@ -99,15 +109,15 @@ def usable_gpus(notify: Callable[[str], None]) -> int:
 
 
 def first_share(asked: Share, there: int, words: str) -> float:
-    """GPUs of a trial before it is known what it takes: as asked for, else a whole one.
+    """Returns the GPUs of a trial before profiling: as requested, or one whole GPU if available.
 
     Args:
-        asked: As an option, see `engine.options.Share`.
-        there: GPUs of a machine.
-        words: Say whose, before their number.
+        asked: Value of ``--gpus-per-trial``, see `engine.options.Share`.
+        there: Number of GPUs of a machine.
+        words: Start of the error message, which the number of GPUs follows.
 
     Raises:
-        InputError: If there are fewer than asked for.
+        InputError: If fewer GPUs are available than requested.
     """
     if asked == "auto":
         return 1.0 if there else 0.0

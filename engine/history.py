@@ -1,4 +1,4 @@
-"""The log of a study and its state, in step: an event is checked, written, and only then seen."""
+"""Keeps a study's log and state in step: an event is validated, written, and only then visible."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ from record.trial import Trial
 
 
 class CutShort(OSError):
-    """Something ended the writing that has nothing to do with the log, such as Ctrl-C."""
+    """Writing was interrupted by something unrelated to the log, such as Ctrl-C."""
 
 
 def utc_now() -> datetime:
-    """What time it is."""
+    """Returns the current time in UTC."""
     return datetime.now(UTC)
 
 
@@ -26,21 +26,21 @@ def _nothing() -> Iterable[Event]:
 
 
 class History:
-    """What happened to a study, and where more is added; by one thread, the main one.
+    """The event history of a study, to which only the main thread adds.
 
-    After something could not be written nothing more is: what would follow from it is not in the
-    log, and the state is ahead of it.
+    After a failed write nothing more is written, because the state is then ahead of the log.
 
     Args:
         appender: Writes the log.
-        state: The sum of the events in it.
-        now: Tells the time at which something happens, UTC.
+        state: State that results from the events in the log.
+        now: Returns the time of an event, in UTC.
 
     Attributes:
-        failure: Why nothing is written any more; None: all is well.
-        unwritten: Numbers of the trials of which the state knows what the log does not take.
-        pending: Number -> the trial as the log has it, where events of it wait to be written.
-        seconds: What proposing and writing took so far.
+        failure: Why nothing is written any more; None while writing works.
+        unwritten: Numbers of the trials whose events the state has but the log could not take.
+        pending: Trial number -> the trial as it is in the log (None if it is not), for trials with
+            events that are buffered.
+        seconds: Total time spent on proposing and writing, in seconds.
     """
 
     def __init__(
@@ -57,20 +57,23 @@ class History:
 
     @property
     def is_superseded(self) -> bool:
-        """Whether another driver went on with the study: this one writes nothing, anywhere."""
+        """True if another driver has taken over the study, so that this one must write nothing."""
         return isinstance(self.failure, Superseded)
 
     def add(self, *events: Event, then: Callable[[], Iterable[Event]] = _nothing) -> None:
-        """Takes in what happened; what has to be durable is so when this returns.
+        """Applies events to the state and appends them to the log.
+
+        Events that must be durable are so on return; reports may be buffered.
 
         Args:
-            events: What happened, in order.
-            then: Gives what follows from it, and is written with it, all or nothing. The state
-                has taken in `events` before, and each event before the next one is asked for.
+            events: The events, in order.
+            then: Yields events that follow from these. They are written in the same group, all or
+                nothing. The state has applied `events` before the first one is requested, and each
+                one before the next.
 
         Raises:
-            IllegalEvent: If something cannot have happened; the log has nothing of it.
-            OSError: If the log does not take it, or did not take something before.
+            IllegalEvent: If an event contradicts the state; nothing of the group is logged.
+            OSError: If the log cannot be written, or an earlier write failed.
         """
         self._check()
         begun, group = time.perf_counter(), list(events)
@@ -88,13 +91,13 @@ class History:
         self.seconds += time.perf_counter() - begun
 
     def flush(self, only_if_due: bool = False) -> None:
-        """Writes the reports that wait.
+        """Writes the buffered reports to the log.
 
         Args:
-            only_if_due: Leave those that have not waited for long.
+            only_if_due: Write only if they have been buffered for long.
 
         Raises:
-            OSError: If the log does not take them, or did not take something before.
+            OSError: If the log cannot be written, or an earlier write failed.
         """
         self._check()
         with self.lock:
@@ -106,20 +109,22 @@ class History:
                 raise
 
     def trial(self, number: int) -> Trial | None:
-        """A trial as it stands; None if the log does not know it so. Any thread may ask."""
+        """Returns a trial's current state; None if the log failed to take it. Thread-safe."""
         with self.lock:
             return None if number in self.unwritten else self.state.trial(number)
 
     def written(self, number: int) -> Trial | None:
-        """A trial as far as the log has it for good; None if it has nothing of it, or another
-        driver went on with the study, so that this one has nothing to say. Any thread may ask."""
+        """Returns a trial as it is durably in the log, without buffered events. Thread-safe.
+
+        Returns None if the log has nothing of it, or if another driver has taken over the study.
+        """
         with self.lock:
             return (
                 None if self.is_superseded else self.pending.get(number, self.state.known(number))
             )
 
     def is_pending(self, number: int) -> bool:
-        """Whether something of a trial waits to be written. Any thread may ask."""
+        """Returns True if a trial has events that are not yet written. Thread-safe."""
         with self.lock:
             return number in self.pending
 
@@ -138,7 +143,7 @@ class History:
             self.pending.clear()
 
     def _close(self, error: BaseException, group: Sequence[Event]) -> None:
-        """Nothing is added any more, whatever the error: half a line may be in the log."""
+        """Stops all further writing after any error: the log may end in half a line."""
         cut_short = CutShort(f"the log was not written: {error!r}")
         self.failure = error if isinstance(error, OSError) else cut_short
         self.unwritten |= {

@@ -1,4 +1,4 @@
-"""Ctrl-C once ends a session well, twice at once."""
+"""Signal handling: one Ctrl-C ends a session gracefully, a second one immediately."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -12,11 +12,13 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible(agenda: Agenda, notify: Callable[[str], None]) -> Iterator[None]:
-    """While trials run: the first signal lets the epochs under way end, the second one raises.
+    """Handles SIGINT and SIGTERM while trials run.
+
+    The first signal halts the session after the current epochs; the second one raises.
 
     Args:
-        agenda: What the session runs.
-        notify: Where to say that the signal was heard.
+        agenda: Queue of the session, which is halted.
+        notify: Prints a message for the user.
 
     Raises:
         KeyboardInterrupt: On the second signal.
@@ -38,7 +40,7 @@ def interruptible(agenda: Agenda, notify: Callable[[str], None]) -> Iterator[Non
     before = {each: signal.signal(each, well) for each in ENDING}
     try:
         yield
-    except Exception as error:  # a call of Ray makes a SystemError of it
+    except Exception as error:  # a call into Ray turns the KeyboardInterrupt into a SystemError
         if twice:
             raise KeyboardInterrupt from error
         raise

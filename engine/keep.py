@@ -1,4 +1,4 @@
-"""Keeps in MLflow what the analyses look at: weights, and outcomes on the test split."""
+"""Stores in MLflow what the analyses need: model weights and outcomes on the test split."""
 
 import tempfile
 from functools import cached_property
@@ -16,20 +16,21 @@ from record.trial import Trial
 from trainables import checkpoint
 
 SCORE = "test/score"
-"""Name of a trial's score on the test split, in the log."""
+"""Name in the log of a trial's score on the test split."""
 
 
 def keep(prepared: Prepared, study: RecordedStudy) -> None:
-    """Puts into MLflow, of the best finished trial and the baseline of each group and of all
-    finals, the weights and the outcomes on the test split.
+    """Stores weights and test-split outcomes in MLflow.
+
+    It does so for the best finished trial and the baseline of each group, and for all finals.
 
     Args:
         prepared: The study, in a session.
-        study: The same as it is recorded.
+        study: The recorded study.
 
     Raises:
-        NotRecorded: If MLflow does not take it.
-        OSError: If the log does not, or a checkpoint cannot be read.
+        NotRecorded: If MLflow cannot be written to.
+        OSError: If the log cannot be written, or a checkpoint cannot be read.
     """
     keeper = _Keeper(prepared, study)
     keeper.keep_weights()
@@ -47,12 +48,12 @@ class _Keeper:
 
     @cached_property
     def shown(self) -> set[int]:
-        """Numbers of the trials that analyses look at, as far as MLflow has them."""
+        """Numbers of the trials that the analyses need and that have a run in MLflow."""
         there = self.open.tracker.numbers() - self.state.discarded
         return retained(self.state, self.command.study.group_by, count=0) & there
 
     def keep_weights(self) -> None:
-        """Puts weights into MLflow; says where a checkpoint is gone."""
+        """Stores weights in MLflow; notifies the user of missing checkpoints."""
         for number in sorted(self.shown):
             folder = self.checkpoints.latest(number)
             if folder is None:
@@ -70,14 +71,14 @@ class _Keeper:
                 self.open.tracker.attach(number, weights)
 
     def score(self) -> None:
-        """Scores what was not scored before, and says in the log that it was."""
+        """Scores the trials that have no outcomes yet, and logs the scores."""
         if (scorecard := self.command.study.scorecard) is None:
             return
         with not_recorded(network=False):
             shown = [t for t in self.study.every if t.number in self.shown]
             known = [(trial, self._outcomes(trial)) for trial in shown]
         for trial, outcomes in known:
-            if outcomes is not None:  # a session that was killed may have left it at that
+            if outcomes is not None:  # a killed session may have stored but not logged them
                 self._log(trial, outcomes)
         asked = [self._to_score(trial) for trial, outcomes in known if outcomes is None]
         if asked := [each for each in asked if each is not None]:
@@ -88,7 +89,7 @@ class _Keeper:
                 self._take(each.trial, outcomes)
 
     def _outcomes(self, trial: Trial) -> Outcomes | None:
-        """What is kept of a trial; None if that is damaged, too."""
+        """Returns the stored outcomes of a trial; None if there are none or they are damaged."""
         try:
             return self.study.artifacts.outcomes(trial)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""One line for a process that is ended without being able to say so itself."""
+"""Prints an error message for the user if this process is killed from outside."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,12 +10,15 @@ WORDS = (
 )
 
 LISTEN = 'read -r over || echo "$0" >&2'
-"""Waits for a line, or for the end of the pipe, which comes without one where the writer died."""
+"""Shell script that prints its ``$0`` to stderr if its stdin ends before a line arrives.
+
+The pipe ends without a line if the writing process was killed.
+"""
 
 
 @contextmanager
 def last_words() -> Iterator[None]:
-    """Has a small process say it if this one is ended from outside meanwhile."""
+    """Starts a helper process that prints `WORDS` if this process is killed in the meantime."""
     listener = subprocess.Popen(
         ["/bin/sh", "-c", LISTEN, WORDS], stdin=subprocess.PIPE, start_new_session=True
     )

@@ -1,9 +1,9 @@
-"""Says to other machines that a study runs here: two drivers would take the same trials.
+"""A lease on a study in shared storage, so that no two machines run the same trials.
 
-On one machine a lock on the study's folder does that. Object stores have no locks, so a driver
-writes a file anew every few seconds, and one that finds such a file watches whether it changes. No
-clocks are compared. This is a courtesy: of two drivers that run a study nevertheless only one goes
-on, as each piece of the log is written once (record/store_log.py).
+On one machine a lock on the study's folder prevents that. Object stores have no locks, so a driver
+rewrites a lease file every few seconds, and another driver that finds the file watches whether it
+changes. No clocks are compared. The lease is advisory: if two drivers run a study nevertheless,
+only one continues, because each piece of the log can be written only once (record/store_log.py).
 """
 
 import platform
@@ -20,24 +20,24 @@ from datasets.files import away_is_an_oserror, write_whole
 from record.folder import StudyFolder
 
 BEAT = 10.0
-"""Seconds between two signs of life."""
+"""Seconds between two renewals of the lease file."""
 
 WATCHED = 2.5 * BEAT
-"""Seconds without one after which a driver is taken for dead."""
+"""Seconds without a renewal after which a lease counts as abandoned."""
 
 
 @contextmanager
 def lease(folder: StudyFolder, notify: Callable[[str], None]) -> Iterator[None]:
-    """Holds a study in the shared storage, so that no other machine runs it.
+    """Holds the lease of a study in shared storage, so that no other machine runs the study.
 
     Args:
-        folder: The study's, which this process has locked: what an earlier one left of the same
-            folder says of nobody that lives.
-        notify: Told why it takes a while.
+        folder: Folder of the study, which this process has locked locally. A lease left behind by
+            an earlier process of the same folder is therefore stale.
+        notify: Prints why this takes a while.
 
     Raises:
-        InputError: If another machine runs it.
-        OSError: If the storage does not take the file.
+        InputError: If another machine is running the study.
+        OSError: If the lease file cannot be written.
     """
     check_free(folder, notify)
     file, who, ended = _file(folder), _here(folder), threading.Event()
@@ -45,7 +45,7 @@ def lease(folder: StudyFolder, notify: Callable[[str], None]) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(BEAT):
-            with suppress(OSError):  # the log, which must be written, says what is wrong
+            with suppress(OSError):  # a failing storage is reported when the log is written
                 if _holder(_read(file)) == who:
                     write_whole(file, _sign(who))
 
@@ -62,10 +62,12 @@ def lease(folder: StudyFolder, notify: Callable[[str], None]) -> Iterator[None]:
 
 
 def check_free(folder: StudyFolder, notify: Callable[[str], None]) -> None:
-    """Checks that no other machine runs a study; see `lease`. What a dead one left is removed.
+    """Checks that no other machine holds the lease of a study, and removes an abandoned lease.
+
+    Another machine's lease is watched for `WATCHED` seconds.
 
     Raises:
-        InputError: If one does.
+        InputError: If another machine renews or replaces the lease meanwhile.
     """
     file = _file(folder)
     found = _read(file)
@@ -95,7 +97,7 @@ def _file(folder: StudyFolder) -> UPath:
 
 
 def _here(folder: StudyFolder) -> str:
-    """This machine and folder, for the user and beyond doubt: hosts may share a name."""
+    """Identifies this machine and folder, with a random key because hosts may share a name."""
     if not folder.key.is_file():
         write_whole(folder.key, uuid.uuid4().hex.encode())
     key = folder.key.read_text(encoding="utf-8")
@@ -118,7 +120,7 @@ def _name(sign: bytes) -> str:
 def _read(file: UPath) -> bytes | None:
     with away_is_an_oserror(file):
         try:
-            # In one request: the file may be written anew between a look at it and its reading.
+            # One request: the file may be rewritten between a query of its size and the read.
             return bytes(file.fs.cat_file(file.path))  # pyright: ignore
         except FileNotFoundError:
             return None

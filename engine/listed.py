@@ -1,4 +1,4 @@
-"""Configurations that are listed, by a grid or in a file, and not drawn."""
+"""Proposes configurations from a list, from a grid or a file, instead of sampling them."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -11,11 +11,11 @@ from record.values import plain
 
 
 class Listed:
-    """Proposes one listed configuration after the other.
+    """A proposer that goes through a list of configurations in order.
 
     Args:
-        state: The study.
-        space: With a list of configurations.
+        state: State of the study.
+        space: Search space with a list of configurations.
     """
 
     called = "trials"
@@ -28,11 +28,11 @@ class Listed:
         self.configs = space.listed
 
     def trials(self) -> tuple[Trial, ...]:
-        """See `engine.proposers.Proposer`."""
+        """Returns the trials of the search so far, by number."""
         return self.state.search()
 
     def propose(self, at: datetime) -> Proposed:
-        """See `engine.proposers.Proposer`."""
+        """Proposes the next configuration of the list."""
         index = self.state.next_index
         config = self.configs[index]
         return Proposed(
@@ -45,4 +45,4 @@ class Listed:
         )
 
     def tell(self, trial: Trial) -> None:
-        """Nothing: no other one depends on it."""
+        """Does nothing: the list does not depend on results."""

@@ -1,7 +1,7 @@
-"""Runs trials one after the other in this process, without Ray: for a debugger.
+"""Runs trials one after the other in this process, without Ray, for use with a debugger.
 
-Trials, records and checkpoints are those of Ray; no trial is stopped early, and none for taking
-long, since a breakpoint does.
+Trials, records and checkpoints are the same as with Ray. No trial is stopped early, and there is
+no timeout, because a breakpoint may take any time.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ from trainables.worker import Worker
 
 
 class LocalBackend:
-    """Runs a study's trials in this process; see `engine.backend.Backend`.
+    """Runs a study's trials in this process; implements `engine.backend.Backend`.
 
     Args:
-        problem: What trials learn from.
-        options: Resources.
-        gpus: Share of a GPU; above 0 trains on the first one.
+        problem: Data and task that the trials learn from.
+        options: Options of the study, which set the CPU cores of a trial.
+        gpus: GPUs of a trial; if above 0, trials train on the first GPU.
     """
 
     def __init__(self, problem: Problem[Any], options: Options, gpus: float) -> None:
@@ -41,15 +41,15 @@ class LocalBackend:
         return [profile(config, self.problem, self.cpus, self.gpus) for config in configs]
 
     def concurrent_trials(self) -> int:
-        """How many trials run at once."""
+        """Returns 1: trials run one at a time."""
         return 1
 
     def memory_of_a_trial(self) -> float:
-        """GiB that there are for a trial."""
+        """Returns the memory available to a trial, in GiB."""
         return room_gib(self.gpus, 1)
 
     def share_gpus(self, needed_gib: float | None) -> None:
-        """Leaves the GPU to one trial at a time."""
+        """Does nothing: one trial at a time has the whole GPU."""
 
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
         """Scores trials on the test split; see `engine.scoring.scored`."""
@@ -58,11 +58,11 @@ class LocalBackend:
     def run(self, driver: Driver) -> None:
         """Runs trials until none is left or the session is to end."""
         device = pick_device(self.gpus, self.cpus)
-        driver.agenda.begin_alone()  # as each of them is
+        driver.agenda.begin_alone()  # every trial runs alone here
         while not isinstance(trial := driver.next(), Nothing):
             worker = Worker(driver.begin(trial), self.problem, device)
             driver.placed(trial.number)
             while driver.heard(worker.work()) is Verdict.GO_ON:
                 pass
-            del worker  # or the memory of two trials would be taken while the next one is made
+            del worker  # otherwise two trials' memory is in use while the next worker is created
             give_back_memory(device)

@@ -1,4 +1,4 @@
-"""Asks a study: `prepare`, `run`, `conclude`."""
+"""Entry point of every study script: `prepare`, `run`, `conclude`."""
 
 import sys
 from collections.abc import Sequence
@@ -11,11 +11,15 @@ from engine.study import Study
 
 
 def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
-    """Asks a study from the command line.
+    """Runs a study from the command line.
+
+    Args:
+        study: The study to run.
+        argv: Command-line arguments; None for those of this process.
 
     Returns:
-        The exit code: 0; 1 if no trial finished, or not all of it could be recorded; 2 for bad
-        input, or a machine that cannot go on; 130 after Ctrl-C.
+        The exit code: 0 on success; 1 if no trial finished or not everything could be recorded; 2
+        for bad input or a system error; 130 after Ctrl-C.
     """
     replace_what_cannot_be_shown()
     try:

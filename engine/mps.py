@@ -1,8 +1,8 @@
-"""NVIDIA's Multi-Process Service (MPS), for the processes of one study.
+"""Runs NVIDIA's Multi-Process Service (MPS) for the processes of one study.
 
-Without it processes that share a GPU take turns on it; with it their work runs there at the same
-time, through a server that belongs to them all: an error of one that the GPU cannot recover from
-ends the others as well. https://docs.nvidia.com/deploy/mps
+Without MPS, processes that share a GPU take turns on it. With MPS their kernels run at the same
+time, through a shared server, so that a fatal GPU error of one process ends the others as well.
+https://docs.nvidia.com/deploy/mps
 """
 
 import os
@@ -18,30 +18,31 @@ from datasets.errors import described
 BINARY = "nvidia-cuda-mps-control"
 
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
-"""Where CUDA, in the daemon and in the processes that it serves, looks for it."""
+"""Environment variables with the folders of MPS, for its daemon and its client processes."""
 
 QUIT = 'read -r over; echo quit | "$0"'
-"""Waits for a line, or for the end of the pipe where the writer died, and ends the daemon."""
+"""Shell script that waits for a line or the end of its stdin, and then stops the daemon ``$0``."""
 
 PATIENCE = 30.0
-"""Seconds that the daemon may take to start, and to end."""
+"""Timeout in seconds for the daemon to start, and to stop."""
 
 
 @contextmanager
 def mps(notify: Callable[[str], None], end: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Has an MPS of its own serve the processes that are begun meanwhile. Where there can be none,
-    a line says so.
+    """Runs a private MPS daemon for the processes that start inside the context.
+
+    If the daemon cannot start, the user is notified and the context runs without MPS.
 
     Args:
-        notify: Where to say so.
-        end: Ends these processes, which has to be done before what serves them ends.
+        notify: Prints a message for the user.
+        end: Ends the client processes; it is called before the daemon is stopped.
     """
     with tempfile.TemporaryDirectory(prefix="orrery-mps-", ignore_cleanup_errors=True) as folder:
         here = {PIPES: f"{folder}/pipe", LOGS: f"{folder}/log"}
         for each in here.values():
             Path(each).mkdir()
-        # It is to see all GPUs: those that it was told of it would number anew, and the numbers
-        # that Ray gives to trials would be those of others.
+        # The daemon must see all GPUs: it would renumber a subset, and the indices that Ray gives
+        # to trials would then name other GPUs.
         environment = {**os.environ, **here}
         environment.pop("CUDA_VISIBLE_DEVICES", None)
         if problem := _start(environment):
@@ -56,7 +57,7 @@ def mps(notify: Callable[[str], None], end: Callable[[], None] = lambda: None) -
 
 
 def _start(environment: Mapping[str, str]) -> str:
-    """Starts the daemon; returns why it did not start, else nothing."""
+    """Starts the daemon; returns why it did not start, or an empty string if it did."""
     if shutil.which(BINARY) is None:
         return f"there is no {BINARY} on PATH, which comes with NVIDIA's driver"
     said = Path(environment[LOGS]) / "start"
@@ -79,7 +80,7 @@ def _start(environment: Mapping[str, str]) -> str:
 
 @contextmanager
 def _quit_at_the_end(environment: Mapping[str, str]) -> Iterator[None]:
-    """Has a small process end the daemon, whatever becomes of this one."""
+    """Starts a helper process that stops the daemon, even if this process is killed."""
     quitting = subprocess.Popen(
         ["/bin/sh", "-c", QUIT, BINARY],
         env=environment,
@@ -91,13 +92,13 @@ def _quit_at_the_end(environment: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(subprocess.TimeoutExpired):  # it goes on to wait for the last process
+        with suppress(subprocess.TimeoutExpired):  # the daemon still waits for its last client
             quitting.communicate(b"over\n", timeout=PATIENCE)
 
 
 @contextmanager
 def _variables(given: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables of the environment for as long as it lasts."""
+    """Sets environment variables inside the context, and restores them afterwards."""
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:

@@ -1,4 +1,4 @@
-"""Opens a study, new or begun: its log, which is the truth, and MLflow, which shows it."""
+"""Opens a new or existing study: its log, the source of truth, and its MLflow experiment."""
 
 import time
 from collections.abc import Callable
@@ -27,18 +27,18 @@ from record.store_log import StoreLog
 from record.tracker import NotRecorded
 
 OLD_PIECES = "optuna"
-"""Folder of a study in a shared storage, from before there were logs."""
+"""Folder in shared storage of a study recorded by an old version, which kept no log."""
 
 
 @dataclass
 class OpenStudy:
-    """A study in a session.
+    """A study that has a running session.
 
     Attributes:
-        folder: Where everything of it lies.
-        history: What happened to it.
-        tracker: Where it is shown; brought up to date.
-        seconds: What bringing it up to date took.
+        folder: Folder layout of the study.
+        history: Log and state of the study.
+        tracker: MLflow tracker, brought up to date with the log.
+        seconds: Time that bringing the tracker up to date took, in seconds.
     """
 
     folder: StudyFolder
@@ -48,25 +48,25 @@ class OpenStudy:
 
     @property
     def state(self) -> StudyState:
-        """What it has come to."""
+        """Current state of the study."""
         return self.history.state
 
     def end(self, status: EndStatus, reason: str) -> None:
-        """Logs the end of the session, unless the log takes no more or has it already.
+        """Logs the end of the session, unless it is logged already or an earlier write failed.
 
         Args:
-            status: See `record.events.SessionEnded`.
-            reason: The same for the user.
+            status: Final status of the session, see `record.events.SessionEnded`.
+            reason: Why the session ended, for the user.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If the log cannot be written.
         """
         if self.history.failure is None and self.state.ending is None:
             session = self.state.session.session
             self.history.add(SessionEnded(session, status, reason, self.history.now()))
 
     def cut_off(self) -> None:
-        """Closes a study that an error or the user has ended, unless it had ended before."""
+        """Ends the session as killed, after an error or interrupt, unless it has ended already."""
         if self.state.ending is None and not self.history.is_superseded:
             with suppress(NotRecorded, OSError):
                 self.end("KILLED", "it was cut off")
@@ -74,15 +74,19 @@ class OpenStudy:
 
 
 def log_of(folder: StudyFolder) -> FileLog | StoreLog:
-    """A study's log: in its shared storage, if it has one; it need not be there yet."""
+    """Returns a study's log, which lies in its shared storage if it has one.
+
+    The log need not exist yet.
+    """
     return FileLog(folder.log) if folder.store_log is None else StoreLog(folder.store_log)
 
 
 def check_place(folder: StudyFolder) -> None:
-    """Checks that where a study's log is, or is to be, is where the study was begun.
+    """Checks that a study is continued in the place where it was begun.
 
     Raises:
-        InputError: If it was begun before there were logs, or without the shared storage.
+        InputError: If the study was recorded by an old version without a log, or was begun without
+            the shared storage.
         OSError: If the storage cannot be read.
     """
     check_not_old(folder)
@@ -110,14 +114,14 @@ def open_study(
     """Begins a session of a study whose folder this process has locked.
 
     Args:
-        folder: Of the study.
+        folder: Folder layout of the study.
         uri: MLflow's tracking URI.
-        begin: Says how the session begins, given what the study has come to.
-        notify: Where to say what an earlier session left behind.
+        begin: Returns the event that begins the session, given the state of the study so far.
+        notify: Prints a message for the user about the remains of an earlier session.
 
     Raises:
-        InputError: If the study is another one, was begun elsewhere or by an old version, its log
-            is damaged, or MLflow cannot be used.
+        InputError: If the name belongs to a different study, the study was begun elsewhere or by
+            an old version, its log is damaged, or MLflow cannot be used.
         NotRecorded: If MLflow's store does not answer.
         OSError: If the log cannot be read or written.
     """
@@ -155,8 +159,10 @@ def _folded(folder: StudyFolder, log: Log) -> StudyState:
 
 
 def _check_same(folder: StudyFolder, uri: str, tracker: MLflowTracker, state: StudyState) -> None:
-    """Checks that MLflow shows this study and no other one; it may show none, if its database is
-    new or was lost."""
+    """Checks that MLflow's experiment of this name belongs to this study, if there is one.
+
+    There is none if the study or the database is new, or the database was lost.
+    """
     known = state.session.identity if state.sessions else None
     if tracker.identity in (None, known):
         return

@@ -1,7 +1,7 @@
-"""What a study's user decides, apart from the hyperparameters.
+"""Command-line options that every study has, apart from the hyperparameters.
 
-The default of an option that takes a value may be set by the environment, as ORRERY_RUNS_DIR sets
-that of --runs-dir (an empty one sets nothing); so a cluster tells its studies where they are.
+An environment variable can set the default of any option that takes a value: ORRERY_RUNS_DIR sets
+that of --runs-dir, and an empty variable is ignored. A cluster configures its studies this way.
 """
 
 import os
@@ -15,115 +15,124 @@ from datasets.errors import InputError
 from trainables.config import at_least
 
 FINALISTS = 5
-"""Of a study that does not say."""
+"""Default number of finalists, if ``--finalists`` is not given."""
 
 TRIALS = 16
-"""Of a study that does not say."""
+"""Default number of trials, if ``--trials`` is not given and the configurations are not listed."""
 
 LONGEST_NAME = 100
-"""Characters of a study's name."""
+"""Maximum length of a study's name, in characters."""
 
 NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
-"""A study's name: a folder, a word of other commands, an experiment and a model in MLflow, whose
-registry takes neither ``/`` nor ``:``."""
+"""Pattern of a valid study name.
+
+The name is used for a folder, as an argument of other commands, and for an experiment and a model
+in MLflow, whose registry allows neither ``/`` nor ``:``.
+"""
 
 SchedulerName = Literal["asha", "none"]
 
 Share = float | Literal["auto"]
-"""Of a GPU, for a trial; ``auto``: see `engine.gpu_share.GPUShare`."""
+"""Fraction of a GPU for each trial, 0 to 1; ``auto``: see `engine.gpu_share.GPUShare`."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a study is run."""
+    """Command-line options that every study has; the field docstrings are the ``--help`` texts."""
 
     name: str | None = None
-    """Name of the study; the same name continues it. By default made of what is asked."""
+    """Name of the study; the same name continues it. By default composed of the study, its data
+    and the preset."""
 
     trials: int | None = None
-    """Trials in all, those of earlier sessions of the same study counted in; by default 16, or as
-    many as a grid, a preset or a file of configurations has."""
+    """Trials in all, including those of earlier sessions of the same study; by default 16, or
+    as many as a grid, a preset or a file of configurations has."""
 
     time_budget: float | None = None
-    """Minutes of training after which this session stops, once the epochs under way are done;
-    unfinished trials go on in the next one."""
+    """Minutes of training after which this session stops, once the current epochs are done;
+    unfinished trials continue in the next session."""
 
     target_metric: float | None = None
-    """Value of the objective at which the study ends."""
+    """Value of the objective at which the study ends; by default none."""
 
     plateau: int | None = None
-    """Trials without a better one after which the study ends."""
+    """Number of trials in a row without a better one after which the study ends; by default no
+    limit."""
 
     finalists: int | None = None
-    """The best so many configurations, and the default one, are trained again on fresh seeds once
-    the search has ended; 0: none. By default 5; with --local none."""
+    """Number of best configurations that are trained again with fresh seeds once the search has
+    ended, besides the default configuration; 0 for none. By default 5; with --local none."""
 
     seeds: int = 5
-    """Trainings of each of them, each with a seed of its own."""
+    """Number of times that each finalist is trained, each time with a different seed."""
 
     keep: int = 5
-    """Checkpoints of this many finished trials are kept, the best of them; beside those of the
-    baselines and of the best of each compared value, which the analyses look at."""
+    """Number of best finished trials whose checkpoint is kept, besides those of the baselines, of
+    the best trial of each compared value and of the finals, which the analyses need."""
 
     max_failures: int = 3
-    """Times that a trial goes on from its checkpoint after its process died."""
+    """Number of times that a trial resumes from its checkpoint after its process crashed."""
 
     trial_timeout: float = 60.0
-    """Minutes without an epoch after which a trial is stopped as failed; not with --local, where
-    a breakpoint takes its time."""
+    """Minutes without a completed epoch after which a trial is stopped as failed; not used with
+    --local, where a breakpoint may take any time."""
 
     sampler: Literal["tpe", "random", "gp", "grid"] = "tpe"
-    """How configurations are chosen: by Optuna's tree of Parzen estimators, at random, or by its
-    Gaussian process; grid: all combinations of the fields of which several values are given."""
+    """How configurations are chosen: tpe: Optuna's tree-structured Parzen estimator; random: at
+    random; gp: Optuna's Gaussian process; grid: all combinations of the fields for which several
+    values are given."""
 
     configurations: Path | None = None
-    """File of the configurations to train, after the baselines and the defaults: JSON, a list of
-    objects, each with some fields and their values; the others have their defaults."""
+    """JSON file of the configurations to train after the baselines and the defaults: a list of
+    objects, each with the values of some fields; the other fields have their defaults."""
 
     scheduler: SchedulerName = "asha"
-    """Whether unpromising trials are stopped early (asynchronous successive halving)."""
+    """Early stopping of unpromising trials: asha (asynchronous successive halving) or none."""
 
     preset: str | None = None
-    """Try a named configuration of each family instead of searching."""
+    """Train a named configuration of each family instead of searching."""
 
     cpus_per_trial: int = 1
-    """Cores of each trial."""
+    """Number of CPU cores of each trial."""
 
     gpus_per_trial: Share = "auto"
-    """Share of a GPU that each trial has, 0 to 1; 0: the CPU. auto: where there is a GPU, as many
-    trials share it as its memory and the cores allow; with --local one at a time has all of it."""
+    """Fraction of a GPU for each trial, 0 to 1; 0 trains on the CPU. auto: if there is a GPU, as
+    many trials share it as its memory and the CPU cores allow; with --local one trial at a time
+    uses all of it."""
 
     mps: bool = False
-    """Let trials that share a GPU run on it at the same time: NVIDIA's Multi-Process Service is
-    started for this study and ended with it."""
+    """Let trials that share a GPU run on it at the same time, through NVIDIA's Multi-Process
+    Service (MPS), which is started and stopped with this study."""
 
     max_concurrent: int | None = None
-    """Trials at once; by default as many as the resources allow, on a cluster as many as it can
-    grow to."""
+    """Maximum number of concurrent trials; by default as many as the resources allow, on a cluster
+    as many as it can grow to."""
 
     address: str | None = None
-    """Ray cluster to run on: auto on one of its nodes, else HOST:PORT. By default RAY_ADDRESS, and
-    without that Ray is started on this machine."""
+    """Address of the Ray cluster to run on: auto on one of its nodes, otherwise HOST:PORT. By
+    default the value of RAY_ADDRESS; without that, Ray is started on this machine."""
 
     storage: str | None = None
     """Where the nodes of a cluster share checkpoints and prepared data: s3://BUCKET/FOLDER, or a
-    folder that all of them mount. The study's log is there too: it stays where it was begun."""
+    folder that all nodes mount. The study's log is there too, so a study cannot be moved."""
 
     local: bool = False
-    """Run the trials one by one in this process, without Ray, none stopped early: for a
-    debugger."""
+    """Run the trials one at a time in this process, without Ray and without early stopping, for
+    debugging."""
 
     dry_run: bool = False
-    """Try the extreme configurations, forecast time, memory and disk, and end there."""
+    """Profile the smallest, default and largest configurations, print a forecast of time, memory
+    and disk usage, and exit."""
 
     smoke: bool = False
-    """A tiny study of everything, in about a minute: little data, 2 epochs, one trial each."""
+    """Run a tiny version of the study in about a minute, as a test: little data, 2 epochs, one
+    trial for each baseline and default configuration."""
 
     runs_dir: Path = Path("runs")
-    """Where everything is written, but for the data."""
+    """Folder for all output except data sets: logs, checkpoints, reports and MLflow's database."""
 
     data_dir: Path = Path("data")
-    """Where generated and prepared data sets are kept for the next study."""
+    """Folder in which generated and prepared data sets are kept for later studies."""
 
     def __post_init__(self) -> None:
         if self.trials is not None:
@@ -158,10 +167,10 @@ class Options:
             )
 
     def total(self, listed: int | None) -> int:
-        """How many trials there are to be in all.
+        """Returns the total number of trials of the search.
 
         Args:
-            listed: How many configurations are listed; None: any number can be proposed.
+            listed: Number of configurations in the space; None if any number can be proposed.
         """
         if listed is None:
             return self.trials or TRIALS
@@ -169,20 +178,25 @@ class Options:
 
     @property
     def cluster(self) -> str | None:
-        """Address of the cluster that the trials run on; None: they run on this machine."""
+        """Address of the Ray cluster that runs the trials; None if they run on this machine."""
         return None if self.local else self.address or os.environ.get("RAY_ADDRESS")
 
     @property
     def best_count(self) -> int:
-        """How many finalists there are, the default configuration apart."""
+        """Number of finalists, not counting the default configuration."""
         return self.finalists if self.finalists is not None else 0 if self.local else FINALISTS
 
     @property
     def tracking_uri(self) -> str:
-        """Where MLflow records, see `analysis.command_line.tracking_uri`."""
+        """MLflow's tracking URI, see `analysis.command_line.tracking_uri`."""
         return tracking_uri(self.runs_dir)
 
 
 def part_of_a_name(text: str, longest: int) -> str:
-    """The text with ``_`` in place of what no study's name has, and no longer than that."""
+    """Replaces each run of characters that a study's name cannot have by ``_``.
+
+    Args:
+        text: Any text.
+        longest: Length to which the result is cut, in characters.
+    """
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:longest]

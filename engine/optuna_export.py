@@ -1,8 +1,7 @@
-"""A study as Optuna would have stored it, made of the study's log: for optuna-dashboard and for
-Optuna's own analyses. Nothing reads it back.
+"""Exports a study from its log to an Optuna storage, for optuna-dashboard and Optuna's analyses.
 
-Optuna's numbers of the trials are the study's. Finals are among them, with the parameters of the
-trial whose configuration they train again.
+The export is never read back. Trials have the same numbers in Optuna as in the study. Finals are
+included, with the parameters of the trial whose configuration they train again.
 """
 
 import warnings
@@ -32,16 +31,16 @@ STATES: Mapping[Status, TrialState] = {
     "infeasible": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-"""Status of a trial -> Optuna's word for it; an infeasible one also violates a constraint."""
+"""Status of a trial -> its state in Optuna; an infeasible trial also violates a constraint."""
 
 
 def export(state: StudyState, name: str, storage: BaseStorage) -> None:
-    """Writes a study into a storage of Optuna's.
+    """Writes a study into an Optuna storage.
 
     Args:
-        state: The study, of one session at least.
-        name: What it is called there.
-        storage: Has no study of this name.
+        state: State of a study with at least one session.
+        name: Name of the study in the storage.
+        storage: An Optuna storage that has no study of this name.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     session = state.session
@@ -55,15 +54,17 @@ def export(state: StudyState, name: str, storage: BaseStorage) -> None:
 
 
 def frozen_trials(state: StudyState) -> Iterator[FrozenTrial]:
-    """The trials as Optuna has them, by number."""
+    """Yields the study's trials as Optuna's frozen trials, by number."""
     space = distributions(state)
     for trial in state.trials():
         yield _frozen(trial, _drawn(state, trial), space, state.session.objective)
 
 
 def distributions(state: StudyState) -> dict[str, BaseDistribution]:
-    """Parameter -> where it was searched at first: a space becomes narrower at most, and Optuna
-    wants one for all trials."""
+    """Returns for each parameter the distribution of the first session that searched it.
+
+    Optuna requires one distribution for all trials, and a later session can only narrow a space.
+    """
     return {
         parameter.key: parameter.distribution
         for session in reversed(state.sessions)
@@ -72,7 +73,7 @@ def distributions(state: StudyState) -> dict[str, BaseDistribution]:
 
 
 def _drawn(state: StudyState, trial: Trial) -> Mapping[str, Any]:
-    """The parameters of a trial; of a final those of the trial that it replicates."""
+    """Returns the parameters of a trial; for a final, those of the trial that it replicates."""
     match trial.role:
         case Replicate(of, _) if not trial.drawn:
             return state.trial(of).drawn
@@ -104,7 +105,7 @@ def _frozen(
 
 
 def _intermediate(trial: Trial, objective: str) -> dict[int, float]:
-    """The objective by epoch."""
+    """Returns the objective of a trial by epoch."""
     return {
         report.epoch: report.metrics[objective]
         for report in trial.reports
@@ -113,8 +114,10 @@ def _intermediate(trial: Trial, objective: str) -> dict[int, float]:
 
 
 def _moments(trial: Trial) -> tuple[datetime | None, datetime | None]:
-    """When a trial began and ended, where its state in Optuna wants that, in local time without a
-    zone, as Optuna has all times."""
+    """Returns the start and end times of a trial, each None if its Optuna state has none.
+
+    Times are in the local time zone and naive, as Optuna stores them.
+    """
     state = STATES[trial.status]
     started = trial.started or trial.ended
     begun = None if state is TrialState.WAITING else started
@@ -126,7 +129,7 @@ def _local(moment: datetime | None) -> datetime | None:
 
 
 def _attributes(trial: Trial, others: Mapping[str, Any]) -> dict[str, Any]:
-    """What Optuna has no place for; drawn values that lie outside of the space among it."""
+    """Returns the facts that Optuna has no field for, and drawn values outside of the space."""
     return {
         "status": trial.status,
         "role": type(trial.role).__name__.lower(),

@@ -1,4 +1,4 @@
-"""From a command to a study that is open: data, search space, forecast, locks, log and MLflow."""
+"""Prepares a study from its command: data, search space, forecast, locks, log and MLflow."""
 
 import time
 from collections.abc import Iterator
@@ -32,18 +32,18 @@ from trainables.problem import Problem
 
 @dataclass
 class Prepared:
-    """A study that is open, and all that its trials need.
+    """An open study with everything that its trials need.
 
     Attributes:
-        command: As it was typed.
-        problem: What is learned from.
-        space: What is searched.
-        resources: What its trials have.
-        backend: What runs them.
-        open: The study's log, and MLflow.
-        checkpoints: Of its trials.
-        code: With what they are trained.
-        begun: ``time.monotonic()`` when it was opened.
+        command: The study and its command line.
+        problem: Data and task that the trials learn from.
+        space: The search space.
+        resources: Resources of the trials.
+        backend: Backend that runs the trials.
+        open: The study's log and MLflow tracker.
+        checkpoints: Checkpoints of the trials.
+        code: Version of the code that trains the trials.
+        begun: ``time.monotonic()`` when the study was opened.
     """
 
     command: Command
@@ -59,14 +59,16 @@ class Prepared:
 
 @contextmanager
 def prepare(command: Command) -> Iterator[Prepared | None]:
-    """Opens a study for as long as it lasts; None where only a forecast was asked for.
+    """Opens a study for the duration of the context; yields None for ``--dry-run``.
+
+    If the context ends with an exception, the session is logged as killed.
 
     Raises:
-        InputError: If the study cannot be run; nothing of it is written then.
+        InputError: If the study cannot be run; no session is logged then.
         OSError: If its log cannot be read or written.
     """
     with resources_of(command) as resources:
-        if not command.options.dry_run:  # before anything takes minutes
+        if not command.options.dry_run:  # fail before the steps that take minutes
             check_place(command.folder)
             if command.folder.store is not None:
                 check_free(command.folder, command.notify)
@@ -108,8 +110,10 @@ def _problem(command: Command, resources: Resources) -> Problem[Any]:
 
 
 def _is_new(command: Command) -> bool:
-    """Whether there is a pre-flight: before the first trial, and whenever it is asked for; not for
-    a debugger's sake, nor for a study that takes no longer than its pre-flight."""
+    """Returns True if the pre-flight should run: for a new study, and always for ``--dry-run``.
+
+    ``--local`` and ``--smoke`` skip it, the latter because the study takes no longer itself.
+    """
     quick = command.options.local or command.options.smoke
     return command.options.dry_run or not (quick or log_of(command.folder).is_there())
 
@@ -117,13 +121,13 @@ def _is_new(command: Command) -> bool:
 def _profile(
     command: Command, space: Space, resources: Resources, backend: Backend
 ) -> float | None:
-    """Tries the extreme configurations of the space, and says what the study will take.
+    """Profiles the extreme configurations of the space and prints the forecast of the study.
 
     Returns:
-        GiB that a trial takes of a GPU at most; None on the CPU.
+        Maximum GPU memory of a trial, in GiB; None on the CPU.
 
     Raises:
-        InputError: If none can be trained, or the disk is too small.
+        InputError: If no configuration can be trained, or the disk is too small.
     """
     begun = time.monotonic()
     configs, options = forecast.profiled_configurations(space), command.options
@@ -147,7 +151,11 @@ def _profile(
 
 @contextmanager
 def _locked(command: Command) -> Iterator[None]:
-    """Keeps others from running the study meanwhile."""
+    """Locks the study, so that no other process or machine runs it.
+
+    Raises:
+        InputError: If it is running elsewhere.
+    """
     folder = command.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,8 +1,8 @@
-"""A tracker is told in the background, so that no trial waits for it.
+"""Updates the MLflow tracker in a background thread, so that no trial waits for it.
 
-What is to be told is never queued: the study knows how each trial stands. Kept here are only the
-numbers of the trials of which the tracker does not know everything yet. While it is away these
-pile up and nothing else does.
+Updates are not queued, because the study's state has every trial. Only the numbers of the trials
+that the tracker is behind on are kept. While the tracking server is unavailable, nothing but these
+numbers accumulates.
 """
 
 import math
@@ -16,22 +16,23 @@ from record.tracker import NotRecorded, RunDeleted, Tracker, sync
 from record.trial import Trial
 
 PATIENCE = 15.0
-"""Seconds that epochs are kept back, so that several are written together."""
+"""Seconds by which epochs are delayed, so that several are written together."""
 
 AGAIN = 5.0
-"""Seconds between two attempts while the tracking server is away."""
+"""Seconds between two attempts while the tracking server is unavailable."""
 
 AT_THE_END = 1.0
-"""The same when nothing else is left to do."""
+"""Seconds between two attempts at the end of the session, while the server is unavailable."""
 
 
 def catch_up(tracker: Tracker, history: History) -> None:
-    """Shows a study as the log knows it, at the beginning of a session; what the user deleted
-    since the last one is put down as discarded.
+    """Brings a tracker up to date with the log at the start of a session.
+
+    Trials whose MLflow run the user has deleted since are logged as discarded.
 
     Raises:
-        NotRecorded: If the tracking server is away.
-        OSError: If the log does not take it.
+        NotRecorded: If the tracking server is unavailable.
+        OSError: If the log cannot be written.
     """
     _discard(history, sync(tracker, history.state))
 
@@ -42,16 +43,18 @@ def _discard(history: History, numbers: set[int]) -> None:
 
 
 class Projection:
-    """A thread that brings a tracker up to date; an observer of `engine.driver.Driver`.
+    """A thread that keeps a tracker up to date; an observer of `engine.driver.Driver`.
 
     Args:
-        tracker: Is told; nobody else uses it while this one is at work.
-        history: Of the study. Where it is superseded, nothing more is told.
-        notify: Told when the tracking server goes away and when it is back.
+        tracker: Tracker to update; only this object may use it until `finish` returns.
+        history: History of the study. Updates stop if another driver takes over the study.
+        notify: Prints a message when the tracking server becomes unavailable, or is back.
 
     Attributes:
-        seconds: What telling took so far.
-        problem: Why the tracker cannot be told; empty while it can.
+        seconds: Total time spent on updates, in seconds.
+        problem: Last error of the unavailable server; empty while the server answers.
+        waiting: Trial number -> ``time.monotonic()`` at which its update is due.
+        deleted: Numbers of the trials whose MLflow run the user deleted.
     """
 
     def __init__(self, tracker: Tracker, history: History, notify: Callable[[str], None]) -> None:
@@ -69,7 +72,7 @@ class Projection:
         self.thread.start()
 
     def changed(self, trial: Trial) -> None:
-        """See `engine.driver.Observer`. Epochs wait for more of them, nothing else does."""
+        """Schedules an update of a trial: after `PATIENCE` while it is running, else at once."""
         with self.wake:
             if trial.number not in self.deleted:
                 is_urgent = trial.status != "running"
@@ -79,16 +82,16 @@ class Projection:
         self._put_down_deleted()
 
     def finish(self, patience: float) -> list[int]:
-        """Tells the rest, and ends.
+        """Writes the outstanding updates and ends the thread.
 
         Args:
-            patience: Seconds to wait for a tracking server that is away.
+            patience: Seconds to wait for an unavailable tracking server.
 
         Returns:
-            Numbers of the trials of which the tracker does not know everything.
+            Numbers of the trials whose updates could not be written.
 
         Raises:
-            OSError: If the log does not take that a run was deleted.
+            OSError: If the log cannot be written, for runs that the user deleted.
         """
         with self.wake:
             self.deadline = time.monotonic() + patience
@@ -100,7 +103,7 @@ class Projection:
         return sorted(self.waiting)
 
     def _put_down_deleted(self) -> None:
-        """Writes down which runs the user deleted since; only the main thread writes."""
+        """Logs which runs the user has deleted; only the main thread calls this."""
         if self.history.failure is None:
             with self.wake:
                 deleted = set(self.deleted)
@@ -111,12 +114,12 @@ class Projection:
             while not self._is_over():
                 self._wait()
                 self._tell_due()
-        except BaseException as error:  # a mistake in this program: `finish` raises it
+        except BaseException as error:  # a bug in this program: `finish` raises it
             self.error = error
 
     @property
     def is_ending(self) -> bool:
-        """Whether nothing is added to what waits any more."""
+        """True once `finish` was called, after which no trial changes any more."""
         return self.deadline is not None
 
     def _is_over(self) -> bool:
@@ -127,11 +130,11 @@ class Projection:
         return not self.waiting or (bool(self.problem) and time.monotonic() > self.deadline)
 
     def _tell_at(self, number: int, due: float) -> None:
-        """A trial is to be told then, if it is not sooner."""
+        """Schedules the update of a trial, unless an earlier one is scheduled."""
         self.waiting[number] = min(due, self.waiting.get(number, due))
 
     def _wait(self) -> None:
-        """Waits until there is a reason to tell what waits."""
+        """Waits until updates are due, or a new attempt is."""
         with self.wake:
             if not self.problem:
                 self.wake.wait_for(lambda: self.is_ending or self._due(), self._left())
@@ -141,13 +144,15 @@ class Projection:
                 self.wake.wait(AT_THE_END)
 
     def _left(self) -> float:
-        """Seconds until something is due."""
+        """Returns the seconds until the next update is due."""
         now = time.monotonic()
         return max(0.0, min(self.waiting.values(), default=now + PATIENCE) - now)
 
     def _due(self) -> list[int]:
-        """Numbers of the trials that are to be told now: all of them at the end, and when the
-        tracking server may be back."""
+        """Returns the numbers of the trials whose update is due.
+
+        All waiting trials are due at the end, and after an attempt that the server did not answer.
+        """
         now = math.inf if self.is_ending or self.problem else time.monotonic()
         return [number for number, due in self.waiting.items() if due <= now]
 
@@ -161,9 +166,9 @@ class Projection:
         self.seconds += time.perf_counter() - begun
 
     def _tell(self, number: int) -> bool:
-        """Tells how a trial stands; returns whether the tracking server is there."""
+        """Updates one trial in the tracker; returns False if the server is unavailable."""
         with self.wake:
-            self.waiting.pop(number, None)  # before it is read: what comes later is told anew
+            self.waiting.pop(number, None)  # before the state is read: later changes are scheduled
         is_behind = self.history.is_pending(number)
         trial = self.history.written(number)
         if trial is None:
@@ -181,8 +186,10 @@ class Projection:
         return True
 
     def _look_again(self, number: int) -> None:
-        """MLflow never knows what a crash could take from the log: what waits to be written there
-        is told afterwards."""
+        """Schedules another update of a trial with events that the log has only buffered.
+
+        MLflow must never have epochs that a crash could still remove from the log.
+        """
         with self.wake:
             if not self.is_ending:
                 self._tell_at(number, time.monotonic() + PATIENCE)

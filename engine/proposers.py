@@ -1,4 +1,4 @@
-"""Where the trials of a session come from: see also engine/replicates.py."""
+"""Proposers: the sources of a session's trials; the finals' one is in engine/replicates.py."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -13,12 +13,12 @@ from record.values import plain
 
 
 class Proposer(Protocol):
-    """What all proposers can do.
+    """Interface of a source of trials.
 
     Attributes:
-        called: What the user knows its trials as.
-        stops_early: Whether unpromising ones may be stopped.
-        space: Of the study.
+        called: Word for its trials in messages to the user: ``trials`` or ``finals``.
+        stops_early: True if unpromising trials may be stopped early.
+        space: Search space of the study.
     """
 
     called: str
@@ -26,28 +26,28 @@ class Proposer(Protocol):
     space: Space
 
     def trials(self) -> tuple[Trial, ...]:
-        """Those that it proposed, in this session or an earlier one, by number."""
+        """Returns the trials proposed so far, in this session or an earlier one, by number."""
         ...
 
     def propose(self, at: datetime) -> Proposed:
-        """One more, which is the next of the study; it is taken for proposed from now on.
+        """Proposes one trial, which gets the next number of the study.
 
         Args:
-            at: When, UTC.
+            at: Time of the proposal, in UTC.
         """
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Takes in how one of its trials ended."""
+        """Learns from a trial of this proposer that has ended."""
         ...
 
 
 class Search:
-    """Proposes what a sampler draws.
+    """A proposer that draws configurations from a sampler.
 
     Args:
-        state: The study; its search is what `memory` was made of.
-        memory: What the sampler learns from.
+        state: State of the study.
+        memory: Sampler with the search trials of this state.
     """
 
     called = "trials"
@@ -59,11 +59,11 @@ class Search:
         self.space = memory.space
 
     def trials(self) -> tuple[Trial, ...]:
-        """See `Proposer`."""
+        """Returns the trials of the search so far, by number."""
         return self.state.search()
 
     def propose(self, at: datetime) -> Proposed:
-        """See `Proposer`."""
+        """Proposes the configuration that the sampler draws next."""
         draw = self.memory.ask()
         return Proposed(
             number=self.state.next_number,
@@ -76,5 +76,5 @@ class Search:
         )
 
     def tell(self, trial: Trial) -> None:
-        """See `Proposer`."""
+        """Reports the result of a trial to the sampler."""
         self.memory.tell(trial)

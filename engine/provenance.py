@@ -1,4 +1,4 @@
-"""The code that trials are trained with: their last digits depend on it."""
+"""Version of the code and packages that train the trials, on which the last digits depend."""
 
 import subprocess
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ from pathlib import Path
 from trainables.versions import versions
 
 UNKNOWN = "unknown"
-"""The commit of code that is in no repository."""
+"""Commit that is recorded if the code is not in a git repository, or git is missing."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Code:
-    """With what trials are trained.
+    """Version of the code that trains the trials.
 
     Attributes:
-        commit: See `record.trial.Placement`.
-        versions: Package -> its version.
+        commit: Git commit, with ``+`` appended if files were changed since.
+        versions: Package name -> its version.
     """
 
     commit: str
@@ -27,12 +27,12 @@ class Code:
 
 
 def of_this_code() -> Code:
-    """This code, and the packages that it runs with."""
+    """Returns the version of the running code and of its packages."""
     return Code(commit(), versions())
 
 
 def commit() -> str:
-    """The commit of the code, with ``+`` where files were changed since."""
+    """Returns the git commit of the code, with ``+`` appended if files were changed since."""
     git = ["git", "-C", str(ROOT)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)

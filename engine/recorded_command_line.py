@@ -1,4 +1,4 @@
-"""The command line of whoever reads the log of a recorded study."""
+"""Command line shared by the tools that read the log of a recorded study."""
 
 import os
 
@@ -7,7 +7,11 @@ from engine.checkpoints import as_upath
 
 
 def parser(description: str) -> Parser:
-    """A command line that names a recorded study and where its log is."""
+    """Returns a parser with the arguments that locate a recorded study and its log.
+
+    Args:
+        description: First paragraph of the ``--help`` text.
+    """
     made = Parser(description=description, allow_abbrev=False)
     made.add_argument("study", metavar="NAME", help="name of the study")
     add_runs_dir(made)

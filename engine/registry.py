@@ -1,8 +1,9 @@
-"""The champion of a study in MLflow's registry: a model under the study's name, by its alias.
+"""Registers a study's champion in MLflow's model registry, under the study's name and an alias.
 
-``mlflow.pytorch.load_model("models:/NAME@champion")`` loads it, also where this project is not
-installed: the packages that it is made of come with it. It is pickled, as compiled loops over the
-neighbours of atoms cannot be exported as a graph: load it from a registry that you trust.
+``mlflow.pytorch.load_model("models:/NAME@champion")`` loads it, even without this project
+installed, because its packages are stored with the model. The model is pickled, because compiled
+loops over the neighbours of atoms cannot be exported as a graph: load it only from a registry that
+you trust.
 """
 
 import tempfile
@@ -30,10 +31,10 @@ WARNING = (
     "Its file is a pickle: whoever loads it runs what is in it, so load it only where you trust "
     "all who may write to this registry."
 )
-"""Stands beside each version in the registry; MLflow's log says as much."""
+"""Warning in the description of each registered version."""
 
 CODE = ("datasets", "trainables")
-"""Packages that go with a model."""
+"""Packages of this project that are stored with a model."""
 
 REQUIREMENTS = (
     "cloudpickle",
@@ -45,30 +46,33 @@ REQUIREMENTS = (
     "torch-geometric",
     "torchmetrics",
 )
-"""What these need to predict. MLflow would find out by loading the model in another process, which
-takes longer than all the rest."""
+"""Packages that a model needs to predict.
+
+They are listed because MLflow would infer them by loading the model in another process, which
+takes longer than everything else.
+"""
 
 Package = Callable[[RecordedStudy, Trial, dict[str, Any], Any], PackagedModel]
-"""See `engine.study.Study.package`."""
+"""Function that packages a model from the study, the trial, its weights and the problem."""
 
 
 def register_champion(study: RecordedStudy, problem: Problem[Any], package: Package) -> str | None:
-    """Gives the alias to the champion's final of the highest validation objective, which is
-    logged and registered unless it was before.
+    """Sets the ``champion`` alias to the model of the champion's final with the best objective.
 
-    The runs stay as they are: neither their ends nor their states change.
+    The model is logged and registered first, unless it was before. End times and statuses of the
+    MLflow runs do not change.
 
     Args:
-        study: The study, whose name the registered model gets.
-        problem: What it learned from.
-        package: Makes the model.
+        study: The recorded study; the registered model gets its name.
+        problem: Data and task that the study learned from.
+        package: Packages the model.
 
     Returns:
-        What to say of it; None without finals.
+        A line for the user; None if the study has no finals.
 
     Raises:
-        InputError: What `package` raises.
-        NotRecorded: If the store does not answer, or does not take it.
+        InputError: If `package` raises it.
+        NotRecorded: If the tracking store does not answer or cannot be written.
     """
     name = study.name
     with not_recorded():
@@ -93,7 +97,7 @@ def register_champion(study: RecordedStudy, problem: Problem[Any], package: Pack
 
 
 def _register(study: RecordedStudy, final: Trial, packaged_model: PackagedModel) -> ModelVersion:
-    """Logs a model of a run and makes it the newest version of the study's."""
+    """Logs a final's model and registers it as the newest version of the study's model."""
     client, run_id = study.artifacts.store.client, study.artifacts.run_id(final)
     with not_recorded():
         logged = _logged(client, study, final)
@@ -108,7 +112,7 @@ def _register(study: RecordedStudy, final: Trial, packaged_model: PackagedModel)
                 client.create_registered_model(study.name)
             return client.create_model_version(
                 study.name,
-                logged.artifact_location,  # its address by id is looked up in another store
+                logged.artifact_location,  # MLflow would look up a model id in another store
                 run_id,
                 description=f"{final.replicate_of:04d} {final.title}\n\n{WARNING}",
                 model_id=logged.model_id,
@@ -116,7 +120,7 @@ def _register(study: RecordedStudy, final: Trial, packaged_model: PackagedModel)
 
 
 def _logged(client: MlflowClient, study: RecordedStudy, final: Trial) -> LoggedModel:
-    """MLflow's entry for the model of a run: one that was begun, or a new one."""
+    """Returns MLflow's logged-model entry for a final: an existing one, or a new one."""
     run_id = study.artifacts.run_id(final)
     experiment = client.get_run(run_id).info.experiment_id
     begun = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
@@ -137,8 +141,8 @@ def _save(
     final: Trial,
     packaged_model: PackagedModel,
 ) -> None:
-    """Writes a model in MLflow's format."""
-    from mlflow import pytorch  # seconds, which not every session need wait
+    """Writes a model to a folder in MLflow's format."""
+    from mlflow import pytorch  # slow import (seconds), which most sessions do not need
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 

@@ -1,4 +1,4 @@
-"""The recorded numbers of a trial beside those that it gives when it is trained again."""
+"""Compares a trial's recorded metrics with those of training it again."""
 
 import math
 from collections.abc import Mapping
@@ -8,31 +8,32 @@ from statistics import median
 from analysis.markdown import table
 
 TOLERANCE = 0.2
-"""Relative difference of a metric, in the median of its epochs, that rounding may explain.
+"""Maximum relative difference of a metric, as the median over epochs, that rounding may explain.
 
-Measured on a CPU, since no GPU was at hand: gradients changed at random by 1e-7 of themselves, as
-by another order of sums, move the metrics of GNNs on 3,000 molecules by up to 10 % in the median
-of 10 epochs, and in single epochs by up to 40 %; another seed moves them by 7 to 30 %. Those of
+Measured on a CPU: random relative changes of the gradients by 1e-7, as a different order of
+summation causes, move the metrics of GNNs on 3,000 molecules by up to 10 % in the median of 10
+epochs, and by up to 40 % in single epochs; another seed moves them by 7 to 30 %. The metrics of
 world models move by less than 0.001 %.
 """
 
 WHY = "a GPU adds in no fixed order"
 
 Epochs = Mapping[int, Mapping[str, float]]
-"""Epoch -> metric -> value."""
+"""Metrics of a trial: epoch -> metric name -> value."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What was recorded of a trial beside what it gives now.
+    """Recorded metrics of a trial together with those of the repeated training.
 
     Attributes:
-        objective: The metric that is shown.
-        recorded: As they were recorded.
-        now: As it is now; without the epochs that there are no more.
-        problem: Why there are none; empty if all are there.
-        exact: Whether they have to be the same to the last bit; else each metric has to be near,
-            see `TOLERANCE`.
+        objective: Name of the metric that is shown.
+        recorded: Recorded metrics of each epoch.
+        now: Metrics of each epoch of the repeated training; epochs that it did not reach are
+            missing.
+        problem: Why epochs are missing; empty if none are.
+        exact: True if the metrics must be bit-identical; otherwise each must agree within
+            `TOLERANCE`.
     """
 
     objective: str
@@ -42,7 +43,7 @@ class Numbers:
     exact: bool = True
 
     def difference(self) -> str | None:
-        """What is not as it was; None if all is."""
+        """Describes how the metrics differ from the recorded ones; None if they agree."""
         first = self._first_difference()
         if self.exact or first is None or self.recorded.keys() - self.now.keys():
             return first
@@ -53,7 +54,7 @@ class Numbers:
         return f"not the same within {TOLERANCE:.0%}: in the median epoch {name} {far} ({WHY})"
 
     def _first_difference(self) -> str | None:
-        """The first number that is not the same to the last bit, or not there."""
+        """Describes the first metric that is missing or not bit-identical; None without one."""
         for epoch, before in sorted(self.recorded.items()):
             if epoch not in self.now:
                 return f"there is no epoch {epoch} now: {self.problem}"
@@ -67,7 +68,8 @@ class Numbers:
         return None
 
     def _furthest(self) -> tuple[str, float]:
-        """The metric that is furthest off in the median of the epochs, and how far."""
+        """Returns the metric with the largest relative difference, as the median over epochs, and
+        that difference."""
         pairs = [(before, self.now[epoch]) for epoch, before in self.recorded.items()]
         names = {name for pair in pairs for row in pair for name in row}
         off = {
@@ -78,7 +80,7 @@ class Numbers:
         return name, off[name]
 
     def text(self) -> str:
-        """The objective of every epoch, and what there is to say."""
+        """Returns a table of the objective by epoch, and a line on whether the metrics agree."""
         rows = [
             [
                 str(epoch),
@@ -91,7 +93,7 @@ class Numbers:
         return f"\n{shown}\n\nnumbers: {self.difference() or self._same()}"
 
     def _same(self) -> str:
-        """That all is as it was, and how exactly."""
+        """Describes how exactly the metrics agree."""
         epochs, names = len(self.recorded), {n for row in self.recorded.values() for n in row}
         compared = f"{len(names)} metrics of {epochs} epoch{'s' * (epochs > 1)}"
         if self._first_difference() is None:
@@ -104,7 +106,7 @@ class Numbers:
 
 
 def _apart(before: float | None, after: float | None) -> float:
-    """Relative difference of two numbers; infinite where one is none, or not finite."""
+    """Returns the relative difference of two numbers; infinite if one is missing or not finite."""
     if before is None or after is None:
         return math.inf
     if before == after:
@@ -114,5 +116,5 @@ def _apart(before: float | None, after: float | None) -> float:
 
 
 def _digits(value: float | None) -> str:
-    """As many as tell a number from every other one."""
+    """Formats a number with all of its significant digits."""
     return "none" if value is None else repr(value)

@@ -1,7 +1,7 @@
-"""The finals: the best configurations, and the default, trained again on fresh seeds.
+"""The finals: the best configurations, and the default one, trained again with fresh seeds.
 
-Whichever trial of a search is the best is partly the luckiest, and its score promises too much.
-What a configuration is worth is told by trainings that had no part in choosing it.
+The best trial of a search is partly the luckiest one, so its score is biased upwards. Trainings
+that had no part in choosing a configuration give an unbiased estimate of its score.
 """
 
 from datetime import datetime
@@ -14,15 +14,16 @@ from trainables.config import TrialConfig
 
 
 def finalists(state: StudyState, space: Space, count: int) -> list[Trial]:
-    """The best finished trials with different configurations, the best first, and the default.
+    """Returns the best finished trials with distinct configurations, best first, and the default.
 
     Args:
-        state: The study.
-        space: What was searched.
-        count: How many, besides the default configuration of the first value that is compared.
+        state: State of the study.
+        space: Its search space.
+        count: Number of trials, not counting that of the default configuration of the first
+            compared value.
     """
     finished = sorted(_finished(state), key=lambda trial: _better(state, trial))
-    distinct = {_config(space, trial): trial for trial in finished}  # of equal ones the best
+    distinct = {_config(space, trial): trial for trial in finished}  # best trial of each config
     ascending = list(distinct.values())
     best = sorted(ascending, key=lambda trial: _better(state, trial), reverse=True)[:count]
     default = [trial for trial in finished if _index(trial) == space.defaults_at()[0]]
@@ -34,7 +35,7 @@ def _finished(state: StudyState) -> list[Trial]:
 
 
 def _better(state: StudyState, trial: Trial) -> float:
-    """The objective, turned so that more is better."""
+    """Returns the objective, with its sign chosen so that more is better."""
     return state.standing(trial)[0]
 
 
@@ -50,13 +51,13 @@ def _index(trial: Trial) -> int | None:
 
 
 class Replicates:
-    """Proposes trials of the finalists' configurations, each on a seed of its own.
+    """A proposer of the finals: trials of the finalists' configurations with fresh seeds.
 
     Args:
-        state: The study, whose search has ended.
-        space: What was searched.
-        count: How many finalists, see `finalists`.
-        seeds: How many trainings of each; with the seeds that follow the search's.
+        state: State of the study, whose search has ended.
+        space: Its search space.
+        count: Number of finalists, see `finalists`.
+        seeds: Number of trainings of each finalist; their seeds follow the seed of its trial.
     """
 
     called = "finals"
@@ -66,7 +67,7 @@ class Replicates:
         self.state = state
         self.space = space
         self.finalists = finalists(state, space, count)
-        # Seed by seed: a session that is cut short has trained all of them equally often.
+        # Ordered by seed, so that an interrupted session has trained all finalists equally often.
         self.wanted = [
             Replicate(trial.number, trial.config["seed"] + fresh)
             for fresh in range(1, seeds + 1)
@@ -75,12 +76,15 @@ class Replicates:
 
     @property
     def total(self) -> int:
-        """How many there will be. Where a search went on after its finals, some are of
-        configurations that are finalists no more."""
+        """Number of finals in all.
+
+        If the search was continued after its finals, this includes finals that were begun for
+        configurations that are no longer finalists.
+        """
         return len({*self.wanted, *self._begun()})
 
     def text(self) -> str:
-        """What is about to be done."""
+        """Returns a line for the user that announces the finals."""
         seeds = len(self.wanted) // max(1, len(self.finalists))
         numbers = ", ".join(str(trial.number) for trial in self.finalists)
         return (
@@ -89,16 +93,16 @@ class Replicates:
         )
 
     def best(self) -> Trial | None:
-        """The best one that has finished; None while none has."""
+        """Returns the best finished final; None if none has finished."""
         finished = [trial for trial in self.trials() if trial.status == "finished"]
         return max(finished, key=self.state.standing, default=None)
 
     def trials(self) -> tuple[Trial, ...]:
-        """See `engine.proposers.Proposer`."""
+        """Returns the finals proposed so far, by number."""
         return self.state.with_role(Replicate)
 
     def propose(self, at: datetime) -> Proposed:
-        """See `engine.proposers.Proposer`."""
+        """Proposes the next final that was not begun before."""
         begun = self._begun()
         role = next(each for each in self.wanted if each not in begun)
         of = self.state.trial(role.of)
@@ -112,7 +116,7 @@ class Replicates:
         )
 
     def tell(self, trial: Trial) -> None:
-        """Nothing: no other one depends on it."""
+        """Does nothing: which finals are trained does not depend on their results."""
 
     def _begun(self) -> set[Replicate]:
         return {trial.role for trial in self.trials() if isinstance(trial.role, Replicate)}

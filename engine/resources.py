@@ -1,4 +1,4 @@
-"""What a study's trials run on: this process, Ray on this machine, or a cluster."""
+"""Selects what a study's trials run on: this process, Ray on this machine, or a Ray cluster."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,11 +18,14 @@ NO_USE = "--mps is of no use here: no two trials share a GPU"
 
 
 class Resources:
-    """Where a study's trials run, and what each of them has.
+    """The resources of a study's trials.
 
     Args:
-        command: As it was typed.
-        gpus: Of each trial, as far as they are known now.
+        command: The study and its command line.
+        gpus: GPUs of each trial, before the pre-flight has decided how many trials share one.
+
+    Attributes:
+        is_open: True while it is still to be decided how many trials share a GPU.
     """
 
     def __init__(self, command: Command, gpus: float) -> None:
@@ -32,7 +35,7 @@ class Resources:
 
     @cached_property
     def parallel(self) -> ParallelMap:
-        """What prepares the data, with a progress bar."""
+        """Parallel map that prepares the data and shows a progress bar."""
         if self.command.options.local:
             return with_progress(map, self.command.console)
         from engine.on_ray.cluster import ray_map
@@ -40,7 +43,11 @@ class Resources:
         return with_progress(ray_map(self.command.options.cluster), self.command.console)
 
     def backend(self, problem: Problem[Any]) -> Backend:
-        """What runs the trials."""
+        """Returns the backend that runs the trials.
+
+        Args:
+            problem: Data and task that the trials learn from.
+        """
         if self.command.options.local:
             from engine.local_backend import LocalBackend as Chosen
         else:
@@ -48,11 +55,11 @@ class Resources:
         return Chosen(problem, self.command.options, self.gpus)
 
     def share(self, backend: Backend, needed_gib: float | None) -> None:
-        """Decides, once, how many trials share a GPU, if the user did not.
+        """Decides how many trials share a GPU, unless the user set it; only the first call counts.
 
         Args:
-            backend: What runs the trials.
-            needed_gib: What a trial takes of a GPU at most; None: not measured.
+            backend: Backend that runs the trials.
+            needed_gib: Maximum GPU memory of a trial, in GiB; None if it was not measured.
         """
         if not self.is_open:
             return
@@ -67,11 +74,12 @@ class Resources:
 
 @contextmanager
 def resources_of(command: Command) -> Iterator[Resources]:
-    """What there is for the trials of a study, once it is known that there is room for one; with
-    NVIDIA's MPS for as long as it lasts, where that was asked for.
+    """Yields the resources of a study's trials, after checking that at least one trial fits.
+
+    Runs NVIDIA's MPS for the duration of the context if ``--mps`` was given.
 
     Raises:
-        InputError: If there is no room.
+        InputError: If no trial fits, or the cluster cannot be used.
     """
     gpus = _on_a_cluster(command) if command.is_on_cluster else _on_this_machine(command)
     with _mps_of(command, gpus):
@@ -117,7 +125,7 @@ def _on_a_cluster(command: Command) -> float:
 
 
 def _mps_of(command: Command, gpus: float) -> AbstractContextManager[None]:
-    """NVIDIA's MPS, where it was asked for and trials may share a GPU."""
+    """Returns a context that runs NVIDIA's MPS, if requested and if trials may share a GPU."""
     if not command.options.mps:
         return nullcontext()
     may_share = command.options.gpus_per_trial == "auto" or trials_a_gpu(gpus) > 1

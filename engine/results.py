@@ -1,4 +1,4 @@
-"""What a trial's process says, in the record's terms."""
+"""Converts messages from a trial's process into the record's types."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +9,17 @@ from trainables.message import Row
 
 
 def report_of(row: Row) -> Report:
-    """An epoch, as a message or a checkpoint has it."""
+    """Converts one epoch of a message or a checkpoint into a report."""
     metrics = {name: row[name] for name in row if "/" in name}
     return Report(row["epoch"], row["unix_ms"], row["memory_gib"], metrics)
 
 
 def placement_of(where: Mapping[str, Any], code: Code) -> Placement:
-    """Where and with what a trial is trained.
+    """Returns the placement of a trial: its node, device, process and code version.
 
     Args:
-        where: See `trainables.message.Message`.
-        code: Of the study.
+        where: The ``where`` of a `trainables.message.Message`.
+        code: Version of the code that trains the trial.
     """
     return Placement(
         node=where["node"],

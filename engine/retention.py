@@ -1,4 +1,4 @@
-"""Which trials keep a checkpoint: disk use is bounded, whatever the number of trials."""
+"""Decides which trials keep a checkpoint, so that disk usage stays bounded in a long search."""
 
 from engine.checkpoints import Checkpoints
 from record.state import StudyState
@@ -6,14 +6,15 @@ from record.trial import Baseline, Searched, Trial
 
 
 def retained(state: StudyState, group_by: str, count: int) -> set[int]:
-    """Numbers of the trials that keep their last checkpoint, which is the one that the objective
-    is of: the best `count` of the search, and what the analyses look at, the baselines, the best
-    of each group, and whatever was trained beside the search.
+    """Returns the numbers of the finished trials that keep their last checkpoint.
+
+    These are the best `count` trials of the search, and those that the analyses need: the
+    baselines, the best trial of each group, and all trials outside of the search, such as finals.
 
     Args:
-        state: The study.
-        group_by: The config field whose values are compared.
-        count: How many of the best, whatever their group.
+        state: State of the study.
+        group_by: Config field whose values define the groups.
+        count: Number of best trials, over all groups.
     """
     finished = state.with_status("finished")
     others = {t.number for t in finished if not isinstance(t.role, Searched | Baseline)}
@@ -26,13 +27,13 @@ def retained(state: StudyState, group_by: str, count: int) -> set[int]:
 
 
 class Retention:
-    """Removes the checkpoints that nobody needs, as trials end.
+    """Removes checkpoints that are no longer needed; an observer of `engine.driver.Driver`.
 
     Args:
-        state: The study.
-        checkpoints: Of the study.
-        group_by: See `retained`.
-        count: See `retained`.
+        state: State of the study.
+        checkpoints: Checkpoints of the study.
+        group_by: Config field whose values define the groups, see `retained`.
+        count: Number of best trials that keep a checkpoint, see `retained`.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class Retention:
         self.staying = self._kept()
 
     def changed(self, trial: Trial) -> None:
-        """A trial may have ended: its own checkpoints, and those of who is no longer among the
-        best, are looked at.
+        """Removes checkpoints if the trial has ended: its own surplus ones, and those of trials
+        that it displaced from the best.
 
         Raises:
             OSError: If a checkpoint cannot be read.
@@ -56,7 +57,8 @@ class Retention:
             self._remove({trial.number} | (before - self.staying))
 
     def sweep(self) -> None:
-        """Looks at all trials that have ended: a session that was cut off may not have.
+        """Removes surplus checkpoints of all ended trials, which an interrupted session may have
+        left.
 
         Raises:
             OSError: If a checkpoint cannot be read.

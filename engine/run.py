@@ -1,4 +1,4 @@
-"""The trials of a session: those of the search, and then the finals."""
+"""Runs a session: the trials of the search, and then the finals."""
 
 import time
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ from record.tracker import NotRecorded
 from record.trial import Trial
 
 PATIENCE = 30.0
-"""Seconds to wait at the end for a tracking server that is away."""
+"""Seconds to wait at the end for an unavailable tracking server."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a session has come to.
+    """Result of a session's search or finals.
 
     Attributes:
-        called: What the user knows its trials as: trials, or finals.
-        ended: How many of them have ended.
-        total: How many there are to be.
-        stop: Why it ended early; None: it did not.
-        undelivered: Numbers of the trials of which MLflow does not know everything.
-        cost: What keeping the records took, for the user.
+        called: Word for the trials in messages to the user: ``trials`` or ``finals``.
+        ended: Number of these trials that have ended.
+        total: Number of these trials in all.
+        stop: Why the session ended early; None if it did not.
+        undelivered: Numbers of the trials that could not be fully written to MLflow.
+        cost: Text for the user on the time that recording took.
     """
 
     called: str
@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def is_answer(self) -> bool:
-        """Whether all of it was done, or as much as there is to do."""
+        """True if all trials ended, or target or plateau was reached, and no system error came."""
         stop = self.stop
         if stop is not None and stop.kind == "system_error":
             return False
@@ -58,10 +58,10 @@ class Outcome:
 
 
 def run(prepared: Prepared) -> Outcome:
-    """Runs what is left to run of a study.
+    """Runs the remaining trials of a study's search, and then of its finals.
 
     Returns:
-        What the search has come to, or the finals where there are any.
+        The outcome of the finals if they were begun, otherwise that of the search.
     """
     options, state = prepared.command.options, prepared.open.state
     searched = _part(prepared, _search(prepared), _limits(prepared))
@@ -104,7 +104,7 @@ def _limits(prepared: Prepared) -> Limits:
 
 
 def _part(prepared: Prepared, proposer: Proposer, limits: Limits) -> Outcome:
-    """Runs what is left to run of the search, or of its finals."""
+    """Runs the remaining trials of the search or of the finals."""
     command, opened = prepared.command, prepared.open
     agenda = Agenda(opened.state, proposer, limits)
     retention = Retention(
@@ -152,7 +152,7 @@ def _halving(prepared: Prepared, proposer: Proposer) -> Halving | None:
 
 
 def _cost(prepared: Prepared, projection: Projection) -> str:
-    """What it cost to keep the records, and to bring MLflow up to them."""
+    """Describes how much time the log and MLflow took, for the user."""
     opened, seconds = prepared.open, time.monotonic() - prepared.begun
     recording = opened.history.seconds + projection.seconds
     return (
@@ -162,7 +162,7 @@ def _cost(prepared: Prepared, projection: Projection) -> str:
 
 
 def _say_best(prepared: Prepared, searched: Outcome, best: Trial) -> None:
-    """Says what the search found, in MLflow too if it can be told."""
+    """Prints the best trial of the search, and writes it to MLflow if that is available."""
     objective, ended, stop = prepared.command.study.objective, searched.ended, searched.stop
     value = prepared.open.state.value(best)
     assert value is not None
@@ -172,13 +172,12 @@ def _say_best(prepared: Prepared, searched: Outcome, best: Trial) -> None:
         f"ended because {ended_by} ({searched.cost})\n"
     )
     tags = {names.BEST_TRIAL: str(best.number), names.ENDED_BY: ended_by}
-    with suppress(NotRecorded):  # the end of the session tells whether MLflow is away
+    with suppress(NotRecorded):  # `conclude` reports it if MLflow is unavailable
         prepared.open.tracker.describe(tags, {names.BEST + objective: value})
 
 
 def _name_finalists(prepared: Prepared, finals: Replicates) -> None:
-    """Says in MLflow which trials are trained again; where it is away, nothing is lost but the
-    names of those that it never comes to."""
+    """Writes the numbers of the finalists to MLflow, unless it is unavailable."""
     numbers = ", ".join(str(trial.number) for trial in finals.finalists)
     with suppress(NotRecorded):
         prepared.open.tracker.describe({names.FINALISTS: numbers}, {})

@@ -1,19 +1,22 @@
-"""After which epochs trials are compared, and the worse half is stopped: successive halving."""
+"""The rungs of successive halving: epochs after which trials are compared and may be stopped."""
 
 FIRST_RUNG = 1 / 5
-"""Share of its epochs after which a trial is first looked at; then after 2/5 and 4/5."""
+"""Fraction of a trial's epochs at the first rung; further rungs follow at 2/5 and 4/5."""
 
 REDUCTION = 2
-"""At each rung the better half goes on. With few trials a third would leave only the baselines."""
+"""Reduction factor: the best 1 / REDUCTION of the trials at a rung continue.
+
+With a factor of 3, few trials besides the baselines would be left in a small study.
+"""
 
 
 def first_rung(epochs: int) -> int:
-    """The first of them, for trials of so many epochs."""
+    """Returns the epoch of the first rung, for trials of `epochs` epochs; at least 1."""
     return max(1, round(epochs * FIRST_RUNG))
 
 
 def rungs(epochs: int) -> list[int]:
-    """All of them, before the last epoch.
+    """Returns the epochs of all rungs, which lie before the last epoch.
 
     >>> rungs(15)
     [3, 6, 12]

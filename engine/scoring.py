@@ -1,4 +1,4 @@
-"""Trials on the test split: the finalists, and what they are compared with, each scored once."""
+"""Scores trials on the test split, each once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from trainables.problem import Problem
 
 @dataclass(frozen=True)
 class ToScore:
-    """A trial that is to be scored.
+    """A trial to score on the test split.
 
     Attributes:
-        trial: It has finished.
+        trial: A finished trial.
         checkpoint: Folder of the checkpoint of its last epoch.
     """
 
@@ -31,16 +31,16 @@ class ToScore:
 def scored(
     asked: ToScore, scorecard: Scorecard, problem: Problem[Any], cpus: int
 ) -> Outcomes | str:
-    """Scores a trial, on the CPU.
+    """Scores a trial on the test split, on the CPU.
 
     Args:
-        asked: The trial.
-        scorecard: Of the study.
-        problem: What it learned from.
-        cpus: Cores of a trial.
+        asked: The trial and its checkpoint.
+        scorecard: The study's scorecard.
+        problem: Data and task that the trial learned from.
+        cpus: CPU cores to use.
 
     Returns:
-        Its outcomes; or why there are none.
+        The outcomes of the trial; or a message that says why it could not be scored.
     """
     pick_device(0, cpus)
     try:
@@ -50,11 +50,11 @@ def scored(
 
 
 def _model(asked: ToScore) -> Mapping[str, Any]:
-    """What a trial has learned.
+    """Loads the model's state from the trial's checkpoint.
 
     Raises:
-        Damaged: If its checkpoint is.
-        InputError: If it is not that of the last epoch.
+        Damaged: If the checkpoint is damaged.
+        InputError: If it is not the checkpoint of the last epoch.
     """
     state = checkpoint.load(UPath(asked.checkpoint))
     if state["epoch"] != asked.trial.epoch:

@@ -1,9 +1,10 @@
-"""Optuna's side of a study, in memory: made of the study's trials, and told of them as they end.
+"""An in-memory Optuna study that proposes configurations, rebuilt from the study's trials.
 
-Each ending has its own state there: finished COMPLETE with its value; pruned PRUNED with the value
-it had at its budget, so that no sampler takes it for a result of the whole budget; failed FAIL;
-infeasible PRUNED and violating a constraint, which samplers keep away from. What goes on is
-RUNNING. Nothing is kept: the same trials, told one by one or all at once, give the same proposals.
+Each status has its own state in Optuna: finished is COMPLETE with its value; pruned is PRUNED with
+the value at its last epoch, so that no sampler takes it for the result of a whole training; failed
+is FAIL; infeasible is PRUNED with a violated constraint, which samplers avoid. All others are
+RUNNING. Nothing is persisted: the same trials, added one by one or all at once, give the same
+proposals.
 """
 
 import heapq
@@ -29,32 +30,39 @@ from trainables.config import TrialConfig
 SamplerName = Literal["tpe", "random", "gp"]
 
 STARTUP = 8
-"""Trials before TPE begins to learn, after the baselines some at random."""
+"""Number of trials before TPE starts to model: the baselines and defaults, then random ones."""
 
 LEARNT = 500
-"""Trials that a sampler learns from at most, the newest, besides the best of the older ones: what
-a proposal costs then stops growing with the study."""
+"""Number of newest trials that a sampler learns from, besides the `BEST` of the older ones.
+
+The limit bounds the cost of a proposal in long studies.
+"""
 
 BEST = 25
-"""Those best, as many as TPE takes for good ones at most (Optuna's ``default_gamma``)."""
+"""Number of best older trials that a sampler learns from.
+
+It is the maximum number of trials that TPE counts as good (Optuna's ``default_gamma``).
+"""
 
 MEMORY = "memory"
-"""Name of the constraint that an infeasible trial violates."""
+"""Name of the Optuna constraint that an infeasible trial violates."""
 
 DRAWN_TOGETHER = "tpe:relative_params:"
-"""Begins the attributes in which TPE notes what it drew in one go, as JSON in pieces: until a
-trial ends it counts these values, also those of parameters that do not apply."""
+"""Prefix of the attributes in which TPE stores its joint draw, as JSON split into pieces.
+
+While a trial is running TPE uses these values, including those of parameters that do not apply.
+"""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What the search proposes next.
+    """A configuration proposed by the search.
 
     Attributes:
-        config: What to fit.
-        role: Its place in the search, and whether it is a baseline.
-        drawn: Parameter -> value: of those that apply.
-        inactive: Parameter -> value drawn in the same go, of those that do not apply.
+        config: Configuration to train.
+        role: Its index in the search, and whether it is a baseline.
+        drawn: Parameter -> value, for the parameters that apply to the configuration.
+        inactive: Parameter -> value, for parameters of the joint draw that do not apply to it.
     """
 
     config: TrialConfig
@@ -64,16 +72,16 @@ class Draw:
 
 
 class SearchMemory:
-    """What a sampler learns from, and what it proposes.
+    """A sampler together with the trials that it learns from.
 
     Args:
-        space: What is searched.
-        sampler: Which sampler proposes.
-        seed: Seeds the sampler.
-        objective: The metric that is searched for.
-        direction: Whether more of it is better, or less.
-        trials: Those that are known, in the order of their proposal; those that are not of the
-            search do not matter.
+        space: The search space.
+        sampler: Name of the sampler.
+        seed: Seed of the sampler.
+        objective: Name of the metric to optimise.
+        direction: ``maximize`` or ``minimize``.
+        trials: Trials proposed so far, in the order of their proposal; trials outside of the
+            search are ignored.
     """
 
     def __init__(
@@ -99,10 +107,10 @@ class SearchMemory:
                 self._add(trial)
 
     def ask(self) -> Draw:
-        """A new configuration; baselines and defaults come first."""
+        """Proposes a new configuration; baselines and defaults come first."""
         index = self.begun
-        # A sampler of its own for each trial: what it proposes depends on the seed and on what is
-        # known, not on how often the study was stopped and continued.
+        # Each trial has its own sampler, so that a proposal depends on the seed and on the known
+        # trials, not on how often the study was stopped and continued.
         self.study.sampler = _Sampler(self.sampler, (self.seed + 7919 * index) % 2**32)
         if index < len(self.first):
             self.study.enqueue_trial(self.first[index])
@@ -113,8 +121,10 @@ class SearchMemory:
         return Draw(config, role, dict(known.params), _inactive(known))
 
     def tell(self, trial: Trial) -> None:
-        """Takes in how a trial stands; one that goes on, is not of the search, or was told before
-        does not matter."""
+        """Reports the result of an ended trial to the sampler.
+
+        Open trials, trials outside of the search and trials reported before are ignored.
+        """
         if trial.is_open or not isinstance(trial.role, Searched | Baseline):
             return
         index = trial.role.index
@@ -129,7 +139,7 @@ class SearchMemory:
         self.study.tell(index, value if state is TrialState.COMPLETE else None, state)
 
     def _add(self, trial: Trial) -> None:
-        """Takes in a trial that was proposed before."""
+        """Adds a trial that was proposed earlier."""
         self.study.add_trial(self._frozen(trial))
         self.begun += 1
 
@@ -149,8 +159,10 @@ class SearchMemory:
         )
 
     def _is_inside(self, trial: Trial) -> bool:
-        """Whether a trial lies in the space, which may have become narrower since: the sampler
-        learns nothing from one that does not."""
+        """Returns True if a trial lies in the space, which may have been narrowed since.
+
+        The sampler does not learn from trials outside.
+        """
         fixed = plain(dict(self.space.fixed))
         return all(trial.config.get(name) == value for name, value in fixed.items()) and all(
             contains(self.distributions[key], value)
@@ -159,7 +171,7 @@ class SearchMemory:
         )
 
     def _drawn_together(self, trial: Trial) -> dict[str, Any]:
-        """The attribute of a running trial whose inactive parameters TPE counts."""
+        """Returns the attribute with the inactive parameters of a trial's joint draw, for TPE."""
         inactive = {
             key: value
             for key, value in trial.inactive.items()
@@ -169,8 +181,10 @@ class SearchMemory:
 
 
 def _without_repetitions(first: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is tried first, each once: a baseline may differ from the default in fields alone that
-    are not searched."""
+    """Removes duplicates from the parameters of the first trials.
+
+    They occur because a baseline may differ from the default only in fields that are not searched.
+    """
     found: list[dict[str, Any]] = []
     for parameters in first:
         if parameters not in found:
@@ -179,7 +193,7 @@ def _without_repetitions(first: Iterable[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def _inactive(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """What TPE drew together with the parameters of a trial and does not apply to it."""
+    """Returns the parameters of TPE's joint draw that do not apply to the trial, with values."""
     attributes = trial.system_attrs
     pieces = [attributes[name] for name in attributes if name.startswith(DRAWN_TOGETHER)]
     drawn = json.loads("".join(pieces)) if pieces else {}
@@ -198,12 +212,12 @@ def _state(trial: Trial) -> TrialState:
 
 
 def _intermediate(trial: Trial, value: float | None) -> dict[int, float]:
-    """The value of a pruned trial at its budget."""
+    """Returns the value of a pruned trial by its last epoch; empty for any other trial."""
     return {trial.epoch: value} if trial.status == "pruned" and value is not None else {}
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a value lies where a parameter is searched."""
+    """Returns True if a value lies in the distribution of a parameter."""
     try:
         return distribution._contains(distribution.to_internal_repr(value))
     except ValueError:
@@ -211,12 +225,13 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 class _Sampler(optuna.samplers.BaseSampler):
-    """The sampler of one trial, with random numbers of their own for each parameter that is drawn
-    by itself: what is drawn for one does not depend on which others are.
+    """The sampler of one trial, with a separate random stream for each independent parameter.
+
+    The value drawn for one parameter does not depend on which others are drawn.
 
     Args:
-        name: Which sampler.
-        seed: Of the trial.
+        name: Name of the underlying sampler.
+        seed: Seed of the trial's sampler.
     """
 
     def __init__(self, name: SamplerName, seed: int) -> None:
@@ -249,10 +264,10 @@ class _Sampler(optuna.samplers.BaseSampler):
 
 
 class _Learnt(optuna.Study):
-    """A study as its sampler sees it: of many trials the newest and the best.
+    """View of an Optuna study that has only the newest trials and the best of the older ones.
 
-    Optuna's samplers look at all trials for each proposal. TPE itself weighs old bad trials down
-    (its ``default_weights``), so that these miss little in what it proposes.
+    Optuna's samplers read all trials for each proposal. TPE gives old bad trials low weights (its
+    ``default_weights``), so that leaving them out changes its proposals little.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -279,7 +294,7 @@ def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.GPSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # Without groups, parameters that only some trials have would be drawn independently.
+        # Without `group`, parameters that only some trials have would be drawn independently.
         return optuna.samplers.TPESampler(
             seed=seed,
             n_startup_trials=STARTUP,

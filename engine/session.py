@@ -1,5 +1,7 @@
-"""How a session of a study begins, as its log has it. What the study is never changes: continuing
-it as another one would mix two questions."""
+"""Builds the event that begins a session, and refuses to continue a study as a different one.
+
+The definition of a study never changes: continuing it with another one would mix two questions.
+"""
 
 import platform
 import uuid
@@ -32,15 +34,15 @@ def session_of(
     needed_gib: float | None,
     state: StudyState,
 ) -> SessionBegan:
-    """The session that a command begins.
+    """Returns the event that begins a session.
 
     Args:
-        command: As it was typed.
-        problem: What is learned from.
-        space: What is searched.
-        code: With what trials are trained.
-        needed_gib: What a trial takes of a GPU at most; None: not measured.
-        state: What the study has come to before.
+        command: The study and its command line.
+        problem: Data and task that the trials learn from.
+        space: The search space.
+        code: Version of the code that trains the trials.
+        needed_gib: Maximum GPU memory of a trial, in GiB; None if it was not measured.
+        state: State of the study so far.
     """
     return SessionBegan(
         session=f"session-{len(state.sessions) + 1:04d}",
@@ -55,7 +57,7 @@ def session_of(
 
 
 def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str, Any]:
-    """What never changes of a study, see `record.facts`."""
+    """Returns the part of a study's definition that never changes, see `record.facts`."""
     options = {
         name: shown(value) if isinstance(value, str) else value
         for name, value in asdict(command.data_options).items()
@@ -82,7 +84,7 @@ def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str,
 def _settings(
     command: Command, space: Space, code: Code, needed_gib: float | None
 ) -> dict[str, str]:
-    """What may change from session to session, as tags of the study's run."""
+    """Returns what may change between sessions, as tags of the study's MLflow run."""
     options, folder = command.options, command.folder
     return {
         names.QUESTION: command.study.question,
@@ -104,23 +106,25 @@ def _settings(
 
 
 def measured_before(state: StudyState) -> float | None:
-    """GiB of a GPU that the pre-flight of an earlier session has found to be enough; None: there
-    was none."""
+    """Returns the maximum GPU memory of a trial that an earlier session recorded, in GiB.
+
+    Returns None if no pre-flight measured it.
+    """
     if not state.sessions or names.GPU_MEMORY not in state.session.settings:
         return None
     return float(state.session.settings[names.GPU_MEMORY])
 
 
 def refuse_another(name: str, known: SessionBegan, given: SessionBegan) -> None:
-    """Checks that a study goes on as what it was begun as.
+    """Checks that a study is continued with the definition that it was begun with.
 
     Args:
-        name: Its name.
+        name: Name of the study.
         known: Its latest session.
-        given: The one that is to begin.
+        given: The session to begin.
 
     Raises:
-        InputError: If that is something else; the message names each difference.
+        InputError: If the definitions differ; the message names each difference.
     """
     differences = [
         *_differences(_question(known), _question(given)),
@@ -139,7 +143,7 @@ def _question(session: SessionBegan) -> dict[str, Any]:
 
 
 def _differences(known: Any, given: Any, place: str = "") -> Iterator[str]:
-    """Each difference between two nested values as ``place was known, now given``."""
+    """Yields each difference of two nested values as ``place was known, now given``."""
     if isinstance(known, Mapping) and isinstance(given, Mapping):
         for key in sorted({*known, *given}):
             inner = f"{place}.{key}" if place else key
@@ -156,7 +160,10 @@ def _differences(known: Any, given: Any, place: str = "") -> Iterator[str]:
 def _differences_of_lists(
     known: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
-    """What is different in listed configurations; one is named by the fields that vary."""
+    """Yields the differences of two lists of configurations, with an example of each kind.
+
+    The example is described by the fields that vary among all of the configurations.
+    """
     before, now = ({tuple(each.items()): each for each in listed} for listed in (known, given))
     every = (now | before).values()
     fields = dict.fromkeys(name for each in every for name in each)

@@ -1,4 +1,4 @@
-"""The storage that the nodes of a cluster share: found fit before any trial starts."""
+"""Opens the shared storage of a cluster and tests it before any trial starts."""
 
 import uuid
 from collections.abc import Iterator
@@ -14,10 +14,13 @@ from engine.checkpoints import as_upath
 
 
 def open_storage(text: str) -> UPath:
-    """The folder that ``--storage`` names, written to and read from once.
+    """Opens the folder given by ``--storage``, and tests it by writing and reading a file.
+
+    Args:
+        text: A folder or an address such as ``s3://BUCKET/FOLDER``, without credentials.
 
     Raises:
-        InputError: If that fails: the message says why.
+        InputError: If the address has credentials, or the storage cannot be used.
     """
     if shown(text) != text:
         raise InputError(
@@ -35,7 +38,11 @@ def open_storage(text: str) -> UPath:
 
 @contextmanager
 def probe(root: UPath) -> Iterator[UPath]:
-    """A file in a storage, for others to look at."""
+    """Writes a probe file to the storage, for other nodes to read, and removes it afterwards.
+
+    Raises:
+        OSError: If the file cannot be written, read back, or protected against overwriting.
+    """
     file = root / f"probe-{uuid.uuid4().hex}"
     with away_is_an_oserror(root):
         write_new(file, file.name.encode())
@@ -51,7 +58,7 @@ def probe(root: UPath) -> Iterator[UPath]:
 
 
 def _is_exclusive(file: UPath) -> bool:
-    """Whether a file that is there is left alone by who wants to write a new one."""
+    """Returns True if an existing file is not overwritten by an exclusive write."""
     try:
         write_new(file, b"another")
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""A study: a question, a model family, a data set; see `engine.main`."""
+"""Definition of a study: a question, a model family and a data set; `engine.main` runs it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ DataOptions = TypeVar("DataOptions")
 
 @dataclass(frozen=True)
 class NoOptions:
-    """There is nothing to choose in what is learned from."""
+    """Data options of a study that has none."""
 
 
 def _untitled(options: Any) -> str:
@@ -27,26 +27,28 @@ def _untitled(options: Any) -> str:
 
 @dataclass(frozen=True)
 class Study(Generic[DataOptions]):
-    """One question.
+    """Definition of a study.
 
     Attributes:
-        key: Begins the default name of its studies.
-        question: What it asks; the first lines of ``--help``.
-        file: The file that defines it: its ``__file__``.
-        config: The hyperparameters and, by their annotations, the search space.
-        group_by: The field whose values are compared; each has a baseline, which is tried first.
-        objective: The metric that is maximised; no searched field can redefine it.
-        open: Opens what is learned from, given the data options, the study's seed, and tools.
-        scorecard: Scores trials on the test split, and shows them; None: the study has no test
-            split, and ends with its search and its finals.
-        data_options: Dataclass of the options that say what to learn from.
-        data_title: A short name of the data, for the default name of the study; empty: none.
-        data_file: Which of the data options may be a file; None: none.
-        presets: Name -> value of `group_by` -> fields of a named configuration.
-        baseline: Name of the preset that is the baseline; None: the default configuration is.
-        smoke: Data options of the tiny study.
-        package: Makes of a trial and its weights the model that is registered, given the study,
-            the trial, its weights and the problem; None: none is.
+        key: Prefix of the study's default name.
+        question: The question that the study answers; it is the first part of ``--help``.
+        file: The ``__file__`` of the module that defines the study.
+        config: Dataclass of the hyperparameters, whose annotations define the search space.
+        group_by: Config field whose values are compared; each value has a baseline, which is
+            trained first.
+        objective: Metric to maximise; it must not depend on any searched field.
+        open: Opens the data, given the data options, the study's seed and tools; returns the
+            problem that the trials learn from.
+        scorecard: Scores trials on the test split and presents the results. None if the study has
+            no test split; it then ends with its search and finals.
+        data_options: Dataclass of the options that select the data.
+        data_title: Returns a short name of the data for the study's default name; may be empty.
+        data_file: Name of the data option that takes a path or address; None if there is none.
+        presets: Preset name -> function from a value of `group_by` to the fields that it sets.
+        baseline: Name of the preset used as the baseline; None to use the default configuration.
+        smoke: Values of the data options for ``--smoke``.
+        package: Builds the model to register from the recorded study, the trial, its weights and
+            the problem. None to register no model.
     """
 
     key: str

@@ -1,11 +1,11 @@
-"""MLflow's server for a cluster: started on the head, private to it, and nothing lost with it.
+"""Starts an MLflow server on a cluster's head node, reachable from that node only.
 
     python -m engine.tracking_server --storage s3://BUCKET/orrery --runs-dir ~/runs
 
-Its database lies in the runs folder, the artifacts in the shared storage, and every few minutes a
-copy of the database does too: a head whose disk is new begins with that one, and each study tells
-it from its log what it has missed. Returns once the server answers; does nothing where one does
-already.
+The database is in the runs folder and the artifacts are in the shared storage, to which the
+database is copied every few minutes. A head node with a new disk starts from that copy, and each
+study then writes what is missing from its log. The command returns once the server answers; if one
+answers already, it does nothing.
 """
 
 import argparse
@@ -34,14 +34,22 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow"
 
 FIRST_COPY, BETWEEN_COPIES = 30.0, 300.0
-"""Seconds; a study's own log has what is newer."""
+"""Seconds before the first copy of the database, and between later copies."""
 
 START = 120.0
-"""Seconds that the server may take until it answers."""
+"""Timeout in seconds for the server to answer."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Starts the server; returns 0 once it answers, 2 if it cannot be started."""
+    """Starts the server from the command line.
+
+    Args:
+        argv: Command-line arguments; None for those of this process.
+
+    Returns:
+        0 once the server answers, 2 if it cannot be started. With ``--foreground``, the exit code
+        of the server once it has ended.
+    """
     replace_what_cannot_be_shown()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     shared, runs = (os.environ.get(f"ORRERY_{name}") for name in ("STORAGE", "RUNS_DIR"))
@@ -64,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether a server does."""
+    """Returns True if an MLflow server answers on this port of the local machine."""
     try:
         check_answers(f"http://127.0.0.1:{port}")
     except InputError:
@@ -73,10 +81,19 @@ def answers(port: int) -> bool:
 
 
 def start(storage: str, runs: Path, port: int) -> int:
-    """Has a process of its own serve, and waits until it answers.
+    """Starts the server in a process of its own, and waits until it answers.
+
+    Args:
+        storage: Address of the shared storage.
+        runs: Runs folder, for the database and the server's log.
+        port: Port to serve on.
+
+    Returns:
+        0.
 
     Raises:
-        InputError: If it does not; the message has its last words.
+        InputError: If the server does not answer in time; the message has the last line of its
+            log.
     """
     if answers(port):
         print(f"MLflow answers on http://127.0.0.1:{port}")
@@ -107,7 +124,16 @@ def start(storage: str, runs: Path, port: int) -> int:
 
 
 def serve(storage: UPath, runs: Path, port: int) -> int:
-    """Serves until killed, and copies the database now and then."""
+    """Runs the server until it is killed, and copies the database to the storage regularly.
+
+    Args:
+        storage: Shared storage, for the artifacts and the database copy.
+        runs: Runs folder, for the database.
+        port: Port to serve on.
+
+    Returns:
+        The exit code of the server.
+    """
     database, copy = runs.resolve() / DATABASE, storage / DATABASE
     check_answers(uri := f"sqlite:///{database}")
     with away_is_an_oserror(copy):
@@ -135,14 +161,14 @@ def serve(storage: UPath, runs: Path, port: int) -> int:
             if (changed := database.stat().st_mtime) > copied:
                 copy_database(database, copy)
                 copied = changed
-        except (OSError, sqlite3.Error) as error:  # the server goes on, and so do the studies
+        except (OSError, sqlite3.Error) as error:  # the server and the studies continue
             print(f"the database cannot be copied ({described(error)})", flush=True)
         if code is not None:
             return code
 
 
 def copy_database(database: Path, copy: UPath) -> None:
-    """Copies a database that others write to, as it is at one moment."""
+    """Copies a consistent snapshot of an SQLite database that other processes write to."""
     with tempfile.TemporaryDirectory() as scratch:
         moment = Path(scratch) / DATABASE
         reader, writer = sqlite3.connect(database), sqlite3.connect(moment)

@@ -1,4 +1,4 @@
-"""What is known of a study: its trials, what happened to them, the log, and MLflow's copy of it.
+"""The record of a study: its trials, the log of its events, and their copy in MLflow.
 
-Knows no Ray, no torch and no Optuna: it is read on machines that have none of them.
+The package imports neither Ray, torch nor Optuna, so that a record can be read without them.
 """

@@ -1,4 +1,4 @@
-"""Gathers events into groups: what has to be durable at once, with what can wait."""
+"""Buffers events that can wait, and writes them to the log with the next durable event."""
 
 import time
 from collections.abc import Callable
@@ -7,15 +7,22 @@ from record.events import DURABLE, Event
 from record.log import Log
 
 PATIENCE = 5.0
-"""Seconds that reports wait at most for an event that has to be written at once."""
+"""Minimum seconds for which reports are buffered if no durable event comes.
+
+A log with a positive `Log.share` lets them wait longer.
+"""
 
 
 class Appender:
-    """The writer of a log.
+    """Writes events to a log in groups.
 
     Args:
-        log: Where groups go.
-        clock: Tells the time, in seconds.
+        log: The log.
+        clock: Returns a monotonic time, in seconds.
+
+    Attributes:
+        waiting: Events that are buffered.
+        oldest: Time at which the oldest of them was appended; None if there are none.
     """
 
     def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,11 +33,12 @@ class Appender:
         self.waiting: list[Event] = []
 
     def append(self, *events: Event) -> None:
-        """Takes events that belong together; they are durable when this returns, if one of them
-        has to be.
+        """Appends events that belong together.
+
+        If one of them must be durable, all buffered events are in the log on return.
 
         Raises:
-            OSError: If the log does not take them; see `Log.append`.
+            OSError: If the log cannot be written; see `Log.append`.
         """
         if not events:
             return
@@ -43,7 +51,7 @@ class Appender:
             self.flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Writes what has waited long enough; for who has nothing to append."""
+        """Writes the buffered events if they have waited long enough."""
         if self.oldest is None:
             return
         now = self.clock()
@@ -51,7 +59,7 @@ class Appender:
             self.flush()
 
     def flush(self) -> None:
-        """Writes everything that waits."""
+        """Writes all buffered events."""
         if self.waiting:
             self.log.append(self.waiting)
             self.waiting, self.oldest = [], None

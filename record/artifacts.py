@@ -1,6 +1,6 @@
-"""The files that are kept with the runs of one study in MLflow.
+"""Reads and writes the artifacts of one study's MLflow runs.
 
-MLflow is connected to when it is first needed, and asked once for the study's runs.
+The connection to MLflow is made on first use, and the study's runs are queried once.
 """
 
 import tempfile
@@ -17,12 +17,12 @@ from record.trial import Trial
 
 
 class Artifacts:
-    """What MLflow keeps of a study and of its trials.
+    """The MLflow artifacts of a study and of its trials.
 
     Args:
         uri: MLflow's tracking URI.
         study: Name of the study.
-        identity: Tells it from another one of the same name; None: any of the name is meant.
+        identity: Unique id of the study; None to accept any study of this name.
     """
 
     def __init__(self, uri: str, study: str, identity: str | None = None) -> None:
@@ -33,19 +33,20 @@ class Artifacts:
 
     @cached_property
     def store(self) -> TrackingStore:
-        """MLflow's.
+        """MLflow's tracking store.
 
         Raises:
-            InputError: If it cannot be read.
+            InputError: If the store cannot be read.
         """
         return TrackingStore(self.uri)
 
     @cached_property
     def runs(self) -> StudyRuns:
-        """The runs of the study.
+        """MLflow runs of the study and its trials.
 
         Raises:
-            InputError: If MLflow cannot be read, or does not know the study.
+            InputError: If MLflow cannot be read, does not know the study, or has another study of
+                the same name.
         """
         runs = self.store.runs(self.study)
         known = runs.parent.data.tags.get(names.IDENTITY)
@@ -57,13 +58,13 @@ class Artifacts:
         return runs
 
     def run_id(self, trial: Trial | None) -> str:
-        """MLflow's id of a run.
+        """Returns the id of an MLflow run.
 
         Args:
-            trial: A trial of the study; None: the study itself is meant.
+            trial: A trial of the study; None for the study's own run.
 
         Raises:
-            InputError: If the trial has no run, or see `runs`.
+            InputError: If the trial has no run, or `runs` cannot be read.
         """
         if trial is None:
             return self.runs.parent.info.run_id
@@ -75,14 +76,14 @@ class Artifacts:
         return self.runs.trials[trial.number].info.run_id
 
     def fetch(self, trial: Trial | None, artifact: str, folder: Path) -> Path | None:
-        """Copies a file that is kept with a run into a folder; see `TrackingStore.fetch`."""
+        """Downloads an artifact of a run into a folder; see `TrackingStore.fetch`."""
         return self.store.fetch(self.run_id(trial), artifact, folder)
 
     def outcomes(self, trial: Trial) -> Outcomes | None:
-        """What a trial came to on the test split; None where it was not scored.
+        """Returns a trial's outcomes on the test split; None if it was not scored.
 
         Raises:
-            InputError: If the file that says so is damaged.
+            InputError: If the file of the outcomes is damaged, or the trial has no run.
         """
         if trial.number not in self.known:
             with tempfile.TemporaryDirectory() as scratch:
@@ -92,7 +93,7 @@ class Artifacts:
         return self.known[trial.number]
 
     def keep_outcomes(self, trial: Trial, found: Outcomes) -> None:
-        """Puts what a trial came to on the test split among the artifacts of its run."""
+        """Stores a trial's outcomes on the test split as an artifact of its run."""
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / FILE
             found.write(file)
@@ -102,5 +103,5 @@ class Artifacts:
     def publish(
         self, trial: Trial | None, files: Iterable[Path], folder: str | None = None
     ) -> None:
-        """Keeps files with a run; see `TrackingStore.publish`."""
+        """Uploads files as artifacts of a run; see `TrackingStore.publish`."""
         self.store.publish(self.run_id(trial), files, folder)

@@ -1,8 +1,9 @@
-"""Finds the ``STUDY`` of a recorded study again: the only dynamic import of the project.
+"""Imports the definition (``STUDY``) of a recorded study: the project's only dynamic import.
 
-A study is defined in a file. That is a module of `studies`, which is imported by its name; or a
-file of the user's, which is imported if the user names it, or if the study was recorded in this
-very folder and the file is what it was. A path that only a tracking server names never is.
+A study is defined either in a module of `studies`, which is imported by name, or in a file of the
+user. Such a file is imported only if the user names it, or if the study was recorded in this
+folder and the file has not changed since. A path that only a tracking server names is never
+imported.
 """
 
 import hashlib
@@ -25,8 +26,7 @@ OWN = "studies"
 
 
 class Definition(Protocol):
-    """What a ``STUDY`` says of itself, as far as it is read from a record; see
-    `engine.study.Study`."""
+    """The attributes of a ``STUDY`` that are used to read its record; see `engine.study.Study`."""
 
     key: str
     config: type[Any]
@@ -37,10 +37,10 @@ class Definition(Protocol):
 
 
 def place_of(file: str) -> Mapping[str, str]:
-    """What to record of the file that defines a study, as tags.
+    """Returns the tags that record the file of a study's definition.
 
     Args:
-        file: Its ``__file__``.
+        file: The ``__file__`` of the module that defines the study.
     """
     path = Path(file).resolve()
     if path.parent == ROOT / OWN:
@@ -49,15 +49,17 @@ def place_of(file: str) -> Mapping[str, str]:
 
 
 def definition(study: str, tags: Mapping[str, str], *, is_of_this_folder: bool) -> Any:
-    """The ``STUDY`` of a recorded study.
+    """Imports and returns the ``STUDY`` of a recorded study.
 
     Args:
-        study: Its name.
-        tags: See `place_of`.
-        is_of_this_folder: Whether its log lies here, and no server alone tells of it.
+        study: Name of the study.
+        tags: The recorded tags, see `place_of`.
+        is_of_this_folder: True if the study's log is on this machine; False if only a tracking
+            server knows the study.
 
     Raises:
-        InputError: If it is not to be had; the message says how it is.
+        InputError: If the definition is missing, has changed, or cannot be imported; the message
+            says how the user can give it.
     """
     place = tags.get(names.FILE, "")
     path = Path(place)
@@ -78,10 +80,10 @@ def definition(study: str, tags: Mapping[str, str], *, is_of_this_folder: bool) 
 
 
 def defined_in(path: Path) -> Any:
-    """The ``STUDY`` of a file.
+    """Imports a file, unless it is imported already, and returns its ``STUDY``.
 
     Raises:
-        InputError: If it cannot be imported, or defines none.
+        InputError: If the file cannot be imported, or defines no ``STUDY``.
     """
     path = path.resolve()
     known = (m for m in list(sys.modules.values()) if _is_of(m, path))
@@ -97,13 +99,13 @@ def _study_of(module: ModuleType, path: Path) -> Any:
 
 def _is_of(module: ModuleType, path: Path) -> bool:
     file = getattr(module, "__file__", None) or ""
-    # There are thousands, each of which would be looked up on the disk.
+    # Compares names first: resolving the paths of thousands of modules would access the disk.
     return file.endswith(path.name) and Path(file).resolve() == path
 
 
 @cache
 def _imported(path: Path) -> ModuleType:
-    """The module of a file, with its own folder first among those that it imports from."""
+    """Imports a file as a module, with its own folder first on `sys.path` meanwhile."""
     name = f"study_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

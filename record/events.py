@@ -1,4 +1,4 @@
-"""Everything that can happen to a study, each as a frozen value, and how it is written as JSON."""
+"""The events of a study's log, as frozen dataclasses, and their JSON form."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,17 +15,17 @@ EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True)
 class SessionBegan:
-    """A command begins, or goes on with, the study.
+    """Event: a command has begun or continued the study, in a new session.
 
     Attributes:
-        session: Its name, which sorts by age, such as ``session-0003``.
-        identity: Tells this study from another one of the same name.
-        objective: The metric that is searched for.
-        direction: Whether more of it is better, or less.
-        spec: What the study is: it never changes.
-        space: What is searched; it may become narrower from session to session.
-        settings: What may change from session to session, such as the command.
-        at: When; UTC.
+        session: Name of the session, which sorts by age, such as ``session-0003``.
+        identity: Unique id of the study, which distinguishes studies of the same name.
+        objective: Name of the metric to optimise.
+        direction: ``maximize`` or ``minimize``.
+        spec: Definition of the study, which never changes.
+        space: Searched parameters; a later session may narrow them.
+        settings: What may change between sessions, such as the command.
+        at: Time of the event, in UTC.
     """
 
     session: str
@@ -40,7 +40,7 @@ class SessionBegan:
 
 @dataclass(frozen=True)
 class Proposed:
-    """A trial is to be run; see `record.trial.Trial` for the fields."""
+    """Event: a trial was proposed, to be run; see `record.trial.Trial` for the fields."""
 
     number: int
     config: Mapping[str, Any]
@@ -53,7 +53,7 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Placed:
-    """A trial has its place, and begins or goes on there."""
+    """Event: a trial got a slot on a node, and begins or resumes there."""
 
     number: int
     placement: Placement
@@ -62,11 +62,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Reported:
-    """Epochs of a trial are done, and a checkpoint holds them.
+    """Event: a trial has completed epochs, and a checkpoint holds them.
 
     Attributes:
-        number: The trial.
-        reports: The epochs, without a gap; of one that was known before, this one counts.
+        number: Number of the trial.
+        reports: Consecutive epochs; they replace reports of the same epochs.
         checkpoint: Name of the checkpoint that holds the last of them.
     """
 
@@ -77,7 +77,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Paused:
-    """A trial leaves its place and goes on later, from its checkpoint."""
+    """Event: a trial was taken off its slot, and resumes later from its checkpoint."""
 
     number: int
     reason: str
@@ -86,15 +86,15 @@ class Paused:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial has come to its end.
+    """Event: a trial has ended.
 
     Attributes:
-        number: The trial.
-        status: How: finished, pruned, failed or infeasible.
-        at: When; UTC.
-        reason: Why it has no result.
-        reports: The last epochs, which no checkpoint holds yet.
-        output: The last lines that the process of a failed trial wrote.
+        number: Number of the trial.
+        status: ``finished``, ``pruned``, ``failed`` or ``infeasible``.
+        at: Time of the event, in UTC.
+        reason: Why it has no result; empty if it has one.
+        reports: Its last epochs, if no checkpoint holds them yet.
+        output: Last output lines of a failed trial's process.
     """
 
     number: int
@@ -107,13 +107,13 @@ class Ended:
 
 @dataclass(frozen=True)
 class Scored:
-    """A finished trial was scored on the test units, which is done once.
+    """Event: a finished trial was scored on the test split, which is done once.
 
     Attributes:
-        number: The trial.
-        scores: Name -> value.
-        outcomes: Name of the file that holds the outcome on each test unit; empty: none does.
-        at: When; UTC.
+        number: Number of the trial.
+        scores: Score name -> value.
+        outcomes: Name of the file with the outcome on each test unit; empty if there is none.
+        at: Time of the event, in UTC.
     """
 
     number: int
@@ -124,7 +124,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Discarded:
-    """The user deleted a trial's run in MLflow; it is not recorded there again."""
+    """Event: the user deleted a trial's MLflow run, which is not recorded there again."""
 
     number: int
     at: datetime
@@ -132,14 +132,14 @@ class Discarded:
 
 @dataclass(frozen=True)
 class SessionEnded:
-    """A command leaves the study.
+    """Event: a session has ended.
 
     Attributes:
-        session: Its name.
-        status: ``FINISHED``: the study has its answer; ``FAILED``: it has none and gets none;
-            ``KILLED``: it can go on.
-        reason: The same for the user.
-        at: When; UTC.
+        session: Name of the session.
+        status: ``FINISHED``: the study is complete; ``FAILED``: no trial finished; ``KILLED``: the
+            study can be continued.
+        reason: Why the session ended, for the user.
+        at: Time of the event, in UTC.
     """
 
     session: str
@@ -161,7 +161,7 @@ Event = (
 )
 
 DURABLE = (SessionBegan, Proposed, Paused, Ended, Scored, Discarded, SessionEnded)
-"""Events that are on the disk before anything follows from them."""
+"""Kinds of events that must be in the log before anything follows from them."""
 
 KINDS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 FIELDS = {kind: tuple(each.name for each in fields(kind)) for kind in get_args(Event)}
@@ -169,10 +169,10 @@ ROLES: Mapping[str, type[Role]] = {kind.__name__: kind for kind in get_args(Role
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """An event as what `json` writes.
+    """Converts an event to a JSON-serialisable dict.
 
     Raises:
-        ValueError: If something in it cannot be written exactly, such as nan.
+        ValueError: If a value cannot be written exactly, such as NaN.
     """
     kind = type(event)
     written: dict[str, Any] = {"event": kind.__name__}
@@ -185,10 +185,10 @@ def to_json(event: Event) -> dict[str, Any]:
 
 
 def from_json(written: dict[str, Any]) -> Event:
-    """The event that `to_json` wrote.
+    """Converts the dict of `to_json` back to the event; the dict is modified.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the dict is not an event of this version.
     """
     try:
         kind = KINDS[written.pop("event")]
@@ -208,7 +208,7 @@ def _read_role(written: dict[str, Any]) -> Role:
 
 
 def _write_reports(reports: Sequence[Report]) -> dict[str, Any]:
-    """Epochs as rows of a table, whose head names the metrics; null where an epoch lacks one."""
+    """Converts epochs to a table of metric names and one row per epoch; None marks gaps."""
     names = tuple(dict.fromkeys(name for report in reports for name in report.metrics))
     return {"metrics": names, "rows": [_row(report, names) for report in reports]}
 
@@ -247,7 +247,7 @@ WRITE: Mapping[str, Callable[[Any], Any]] = {
         for name in ("config", "drawn", "inactive", "spec", "space", "settings", "scores")
     },
 }
-"""Field -> how it is written; the others are as they are."""
+"""Field -> function that converts it to JSON; all other fields are written unchanged."""
 
 READ: Mapping[str, Callable[[Any], Any]] = {
     "at": datetime.fromisoformat,
@@ -258,6 +258,6 @@ READ: Mapping[str, Callable[[Any], Any]] = {
         ("config", "drawn", "inactive", "spec", "space", "settings", "scores"), values.from_json
     ),
 }
-"""Field -> how it is read."""
+"""Field -> function that converts it from JSON; all other fields are read unchanged."""
 
 READ_OF = {kind: tuple(name for name in FIELDS[kind] if name in READ) for kind in FIELDS}

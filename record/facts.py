@@ -1,8 +1,8 @@
-"""What a tracker shows of a study itself: all of it is in how its latest session began.
+"""Converts the start of a study's latest session into the params and tags of its MLflow run.
 
-A session's spec is flat, its keys are the params of the study's run: what the study learned from
-begins with `names.OPTIONS`, what was found there with `names.FACTS`. Only what decides the space
-is nested, and not shown. A session's settings are the tags of that run.
+The keys of a session's spec are the params of the study's run: data options begin with
+`names.OPTIONS`, and facts found in the data with `names.FACTS`. The nested entries that define the
+search space are not shown. A session's settings are the tags of the run.
 """
 
 import json
@@ -13,12 +13,12 @@ from record.events import SessionBegan
 from record.tracker import StudyFacts
 
 FIXED, DEFAULTS, BASELINES, LISTED = "fixed", "defaults", "baselines", "listed"
-"""Keys of a spec that are not shown: fields that the user set, what is tried first, and all that
-is tried, where that is listed."""
+"""Keys of a spec that are not shown in MLflow: the fields set by the user, the default and
+baseline configurations, and the listed configurations if there are any."""
 
 
 def facts_of(session: SessionBegan) -> StudyFacts:
-    """What to show of a study."""
+    """Returns what a tracker shows of a study, from the start of its latest session."""
     digest = session.spec[names.DIGEST]
     params = shown_spec(session)
     found = {
@@ -38,6 +38,6 @@ def facts_of(session: SessionBegan) -> StudyFacts:
 
 
 def shown_spec(session: SessionBegan) -> dict[str, Any]:
-    """What a study is, as its run's params."""
+    """Returns the part of a study's spec that is shown as params of its run."""
     hidden = (FIXED, DEFAULTS, BASELINES, LISTED)
     return {name: value for name, value in session.spec.items() if name not in hidden}

@@ -1,4 +1,4 @@
-"""Where everything of a study lies: on this disk, and in the storage that all nodes share."""
+"""Folder layout of a study, on this disk and in the shared storage of a cluster."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from datasets.files import AnyPath
 
 STUDIES, DATA = "studies", "data"
-"""Folders of the shared storage: all studies, and prepared data."""
+"""Folders in the shared storage: one for all studies, one for prepared data."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class StudyFolder:
     """The paths of one study.
 
     Attributes:
-        runs_dir: Of all studies, on this disk.
-        name: The study's.
-        storage: The one that all nodes share; None: there is none.
+        runs_dir: Folder of all studies on this disk.
+        name: Name of the study.
+        storage: Shared storage of all nodes; None if there is none.
     """
 
     runs_dir: Path
@@ -25,60 +25,60 @@ class StudyFolder:
 
     @property
     def path(self) -> Path:
-        """The study's own folder on this disk."""
+        """Folder of the study on this disk."""
         return self.runs_dir / self.name
 
     @property
     def log(self) -> Path:
-        """The log's file on this disk."""
+        """File of the study's log on this disk, used without shared storage."""
         return self.path / "log.jsonl"
 
     @property
     def lock(self) -> Path:
-        """The file that the process that runs the study has locked."""
+        """File that the process running the study holds locked."""
         return self.path / "lock"
 
     @property
     def key(self) -> Path:
-        """The file that tells this folder from all others, for other drivers."""
+        """File with a random key that identifies this folder in the lease of the study."""
         return self.path / "driver"
 
     @property
     def report(self) -> Path:
-        """Figures, tables and the page."""
+        """Folder of the report: figures, tables and the page."""
         return self.path / "report"
 
     @property
     def database(self) -> Path:
-        """MLflow's, of all studies."""
+        """MLflow's local database, shared by all studies."""
         return self.runs_dir / "mlflow.db"
 
     @property
     def artifacts(self) -> Path:
-        """MLflow's artifacts of all studies, where its store is a local database."""
+        """Folder of all studies' MLflow artifacts, if MLflow uses a local database."""
         return self.runs_dir / "artifacts"
 
     @property
     def store(self) -> AnyPath | None:
-        """The study's folder in the shared storage."""
+        """Folder of the study in the shared storage; None without one."""
         return self.storage / STUDIES / self.name if self.storage is not None else None
 
     @property
     def store_log(self) -> AnyPath | None:
-        """The folder of the log's pieces in the shared storage."""
+        """Folder of the log's pieces in the shared storage; None without one."""
         return self.store / "log" if self.store is not None else None
 
     @property
     def lease(self) -> AnyPath | None:
-        """The file in the shared storage by which a driver says that it runs the study."""
+        """File in the shared storage by which a driver claims the study; None without one."""
         return self.store / "driver" if self.store is not None else None
 
     @property
     def prepared_data(self) -> AnyPath | None:
-        """Prepared data of all studies in the shared storage."""
+        """Folder of prepared data in the shared storage, for all studies; None without one."""
         return self.storage / DATA if self.storage is not None else None
 
     @property
     def sessions(self) -> AnyPath:
-        """The checkpoints, by session: where all nodes see them."""
+        """Folder of the checkpoints, by session; in the shared storage if there is one."""
         return (self.store or self.path) / "trials"

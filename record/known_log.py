@@ -1,4 +1,4 @@
-"""The log of a study that was recorded before, found by the study's name."""
+"""Finds and reads the log of a recorded study by the study's name."""
 
 import json
 from pathlib import Path
@@ -11,29 +11,29 @@ from record.state import IllegalEvent, StudyState, fold
 from record.store_log import StoreLog
 
 OLD_JOURNAL = "optuna.log"
-"""File of a study that was recorded before there were logs."""
+"""File of a study recorded by an old version, which kept no log."""
 
 OLDEST = "0.2.0 or older"
-"""Versions that did not say which they are."""
+"""Text for the versions that did not record their version."""
 
 
 def has_log(folder: StudyFolder) -> bool:
-    """Whether a study has a log, as far as that can be told without reading it."""
+    """Returns False if a study certainly has no log; the shared storage is not accessed."""
     return folder.store_log is not None or folder.log.is_file()
 
 
 def check_there(folder: StudyFolder) -> None:
-    """Checks that a study has a log, where that can be told without reading it.
+    """Checks that a study has a log, as far as possible without accessing shared storage.
 
     Raises:
-        InputError: If it has none; the message says what there is.
+        InputError: If it has none; the message says what was found instead.
     """
     if not has_log(folder):
         raise InputError(_missing(folder))
 
 
 def check_not_old(folder: StudyFolder) -> None:
-    """Checks that a study was not begun before there were logs.
+    """Checks that a study was not recorded by an old version that kept no log.
 
     Raises:
         InputError: If it was; the message names the version.
@@ -43,11 +43,10 @@ def check_not_old(folder: StudyFolder) -> None:
 
 
 def known_state(folder: StudyFolder) -> StudyState:
-    """What a study has come to, by its log: the one in its shared storage, where it has one, else
-    the one on this disk.
+    """Reads a study's state from its log, in its shared storage if it has one, else on this disk.
 
     Raises:
-        InputError: If it has no log, or a damaged one, or one of another version.
+        InputError: If the study has no log, or the log is damaged or of another version.
         OSError: If the log cannot be read.
     """
     check_there(folder)
@@ -63,7 +62,7 @@ def known_state(folder: StudyFolder) -> StudyState:
 
 
 def without_log(study: str, version: str) -> str:
-    """What to say of a study that a version before there were logs recorded."""
+    """Returns the error message for a study recorded by an old version that kept no log."""
     return (
         f"the study {study} was recorded by version {version}, which kept no log: look at it and "
         "go on with it by that version, or give a new study another --name"
@@ -71,7 +70,7 @@ def without_log(study: str, version: str) -> str:
 
 
 def _missing(folder: StudyFolder) -> str:
-    """Why a study has no log."""
+    """Returns the error message that says why a study has no log."""
     old = folder.path / OLD_JOURNAL
     if old.is_file():
         return without_log(folder.name, _version(old))
@@ -84,7 +83,7 @@ def _missing(folder: StudyFolder) -> str:
 
 
 def _version(journal: Path) -> str:
-    """The version that began a study, by its journal."""
+    """Reads from a study's old journal which version began the study."""
     with journal.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:

@@ -1,4 +1,4 @@
-"""The epochs of a trial in MLflow, which are fetched when somebody looks at them."""
+"""The epochs of a trial in MLflow, fetched on first access."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -12,18 +12,21 @@ from record.mlflow_runs import last_epoch
 from record.trial import Report
 
 Fetch = Callable[[Run], Iterable[Metric]]
-"""Gets all points of all metrics of a run."""
+"""Function that fetches all points of all metrics of a run."""
 
 
 class LazyReports(Sequence[Report]):
-    """The epochs of a run; how many there are and the last one are known without a request.
+    """A sequence of the epochs of an MLflow run.
+
+    The length and the last epoch are known without a request; any other access fetches all epochs
+    once.
 
     Args:
-        run: The run, which has one epoch at least.
-        fetch: Asked once, for another epoch than the last.
+        run: The run, which has at least one epoch.
+        fetch: Fetches all metric points of the run.
 
     Raises:
-        InputError: If an epoch before the last one is not there.
+        InputError: On an access that fetches, if an epoch before the last one is missing.
     """
 
     def __init__(self, run: Run, fetch: Fetch) -> None:
@@ -54,7 +57,11 @@ class LazyReports(Sequence[Report]):
 
     @cached_property
     def all(self) -> tuple[Report, ...]:
-        """Every epoch, the first one first."""
+        """All epochs, in order.
+
+        Raises:
+            InputError: If an epoch is missing.
+        """
         found = {report.epoch: report for report in reports_of(self.fetch(self.run))}
         epochs = range(1, len(self) + 1)
         if lost := [epoch for epoch in epochs if epoch not in found]:
@@ -66,9 +73,9 @@ class LazyReports(Sequence[Report]):
 
 
 def reports_of(points: Iterable[Metric]) -> Iterator[Report]:
-    """The epochs that points of metrics make: those that are written whole.
+    """Yields the completely written epochs among metric points, in order.
 
-    Of a metric that was written twice for an epoch the latest value counts.
+    If a metric was written more than once for an epoch, the latest value counts.
     """
     epochs: dict[int, dict[str, Metric]] = {}
     for point in sorted(points, key=lambda point: point.timestamp):

@@ -1,10 +1,10 @@
-"""Groups of events as lines of text, with a checksum each.
+"""The line format of a log: one group of events per line, with a checksum.
 
     1a2b3c4d 17 [{"event": "Ended", ...}, {"event": "Proposed", ...}]
 
-A line is one group: CRC-32 of all that follows it, the group's number, its events. Line 0 is the
-header, which names the version of the format. What is read back is equal to what was written, or
-is refused.
+A line has the CRC-32 of the rest of the line, the number of the group, and its events. Line 0 is
+the header, which names the version of the format. Reading either returns exactly what was written,
+or raises.
 """
 
 import json
@@ -23,16 +23,20 @@ COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 
 class Damaged(InputError):
-    """A line of a log is not what was written."""
+    """A line of a log differs from what was written."""
 
 
 def header(**facts: Any) -> bytes:
-    """The first line of a file."""
+    """Returns the first line of a log, with these facts besides format and version."""
     return _line(0, {"format": FORMAT, "version": VERSION, **facts})
 
 
 def line(number: int, group: Sequence[Event]) -> bytes:
-    """A group of events as a line.
+    """Encodes a group of events as a line.
+
+    Args:
+        number: Number of the group.
+        group: The events.
 
     Raises:
         ValueError: If an event cannot be written exactly.
@@ -46,7 +50,7 @@ def _line(number: int, value: Any) -> bytes:
 
 
 def is_whole(text: bytes) -> bool:
-    """Whether a line is as it was written, by its checksum; `text` is without the line's end."""
+    """Returns True if the checksum of a line is right; `text` excludes the newline."""
     try:
         return text[8:9] == b" " and int(text[:8], 16) == zlib.crc32(text[9:])
     except ValueError:
@@ -54,10 +58,15 @@ def is_whole(text: bytes) -> bool:
 
 
 def facts(text: bytes, where: str) -> dict[str, Any]:
-    """The facts of a header.
+    """Decodes the header of a log.
+
+    Args:
+        text: The first line, without the newline.
+        where: Name of the place, for messages.
 
     Raises:
-        InputError: If it is none, or another version's.
+        Damaged: If the line is damaged or not a header.
+        InputError: If it is of another version of the format.
     """
     found = _value(text, 0, where)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -71,15 +80,15 @@ def facts(text: bytes, where: str) -> dict[str, Any]:
 
 
 def group(text: bytes, number: int, where: str) -> Iterator[Event]:
-    """The events of a line.
+    """Decodes the events of a line.
 
     Args:
-        text: The line, without its end.
-        number: Which it has to be.
-        where: The place, for messages.
+        text: The line, without the newline.
+        number: The expected number of the group.
+        where: Name of the place, for messages.
 
     Raises:
-        Damaged: If it is not whole, or another one.
+        Damaged: If the line is damaged, or has another number.
     """
     try:
         yield from map(events.from_json, _value(text, number, where))

@@ -1,8 +1,8 @@
-"""The log of a study: everything that happened, in order, in groups that are there whole or not.
+"""The log of a study: all of its events in order, in groups that are written atomically.
 
-`FileLog` is a file on a disk, `StoreLog` (record/store_log.py) numbered objects in a store, and
-`MemoryLog` a list. After an append that failed a log takes no more: whether the group is in it is
-known to who reads it next.
+`FileLog` is a file on a disk, `StoreLog` (record/store_log.py) numbered objects in an object
+store, and `MemoryLog` a list. After a failed append a log accepts no more events, because only a
+new read shows whether the group was written.
 """
 
 import os
@@ -16,21 +16,21 @@ from record.events import Event
 
 
 class Superseded(OSError):
-    """Another driver went on with the study: this one has to stop writing, wherever it writes."""
+    """Another driver has taken over the study, so this one must stop writing anywhere."""
 
 
 class Log(Protocol):
-    """What all logs can do.
+    """Interface of all logs.
 
     Attributes:
-        share: Of a session's time so far, the share that reports may wait to be written with
-            others; 0 where a group costs next to nothing.
+        share: Fraction of a session's elapsed time for which reports may be buffered; 0 if writing
+            a group costs little.
     """
 
     share: float
 
     def read(self) -> Iterator[Event]:
-        """All events, the first one first.
+        """Reads all events, in order.
 
         Raises:
             InputError: If the log is damaged, or of another version.
@@ -39,18 +39,18 @@ class Log(Protocol):
         ...
 
     def append(self, group: Sequence[Event]) -> None:
-        """Adds events, all of them or none; they are there when this returns.
+        """Appends events atomically; they are durable on return.
 
         Raises:
-            ValueError: If one cannot be written exactly; the log is then as before.
-            Superseded: If another driver went on with the study.
-            OSError: If they cannot be written.
+            ValueError: If an event cannot be written exactly; the log is then unchanged.
+            Superseded: If another driver has taken over the study.
+            OSError: If the events cannot be written.
         """
         ...
 
 
 class MemoryLog:
-    """A log for tests and for studies that nobody will ask for again."""
+    """A log in memory, for tests and for studies that are not kept."""
 
     share = 0.0
 
@@ -58,26 +58,26 @@ class MemoryLog:
         self.lines: list[bytes] = []
 
     def read(self) -> Iterator[Event]:
-        """See `Log`."""
+        """Reads all events, in order; see `Log.read`."""
         for place, text in enumerate(tuple(self.lines), start=1):
             yield from lines.group(text[:-1], place, f"group {place}")
 
     def append(self, group: Sequence[Event]) -> None:
-        """See `Log`."""
+        """Appends events; see `Log.append`."""
         self.lines.append(lines.line(len(self.lines) + 1, group))
 
 
 class FileLog:
-    """A log in a file, for the one process that has locked the study's folder.
+    """A log in a file, written only by the process that has locked the study's folder.
 
-    The first `append` cuts off what a process that died left of its last line; `read` passes over
-    it, so that others may read while the log grows.
+    A crashed process may leave an incomplete last line. `read` ignores it, so that other processes
+    can read while the log grows; the first `append` truncates it.
 
     Args:
-        path: The file; it need not be there.
+        path: Path of the file, which need not exist.
 
     Attributes:
-        torn: Bytes of the unfinished last line that the latest reading found.
+        torn: Length in bytes of the incomplete last line at the latest read.
     """
 
     share = 0.0
@@ -91,16 +91,16 @@ class FileLog:
         self.failure: OSError | None = None
 
     def is_there(self) -> bool:
-        """Whether anything was ever written to it."""
+        """Returns True if the log exists."""
         return self.path.is_file()
 
     def read(self) -> Iterator[Event]:
-        """See `Log`."""
+        """Reads all events, in order; see `Log.read`."""
         whole = self._whole_lines()
         return self._events(whole)
 
     def append(self, group: Sequence[Event]) -> None:
-        """See `Log`."""
+        """Appends events atomically; see `Log.append`."""
         if self.failure is not None:
             raise self.failure
         text = lines.line(self._opened() + 1, group)
@@ -112,7 +112,7 @@ class FileLog:
         self.groups += 1
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the file."""
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
@@ -123,16 +123,16 @@ class FileLog:
                 yield from lines.group(text, number, f"{self.path}, line {number + 1},")
 
     def _whole_lines(self) -> list[bytes]:
-        """The lines of the file, header and all, without what is left of an unfinished last one.
+        """Reads the complete lines of the file, header included, and sets `torn`.
 
         Raises:
-            InputError: If another line than the last is damaged.
+            InputError: If the header is damaged or of another version.
         """
         content = self.path.read_bytes() if self.path.is_file() else b""
         found = content.split(b"\n")
         rest = found.pop()
         if found and not rest and not lines.is_whole(found[-1]):
-            rest = found.pop()  # its end reached the disk, and not all of the rest
+            rest = found.pop()  # its newline reached the disk, but not all of the line did
         whole = len(content) - len(rest) - (1 if content.endswith(b"\n") and rest else 0)
         if content:
             lines.facts(found[0] if found else content, f"{self.path}, line 1,")
@@ -140,10 +140,14 @@ class FileLog:
         return found
 
     def _opened(self) -> int:
-        """Opens the file for writing, cut off after its last whole line; returns its groups."""
+        """Opens the file for writing, truncated after its last complete line.
+
+        Returns:
+            The number of groups in the file.
+        """
         if self.descriptor is None:
             if self.end is None:
-                for _ in self.read():  # no line is added to a damaged file
+                for _ in self.read():  # raises if the file is damaged
                     pass
             if not self.end:
                 self._create()
@@ -154,7 +158,7 @@ class FileLog:
         return self.groups
 
     def _create(self) -> None:
-        """Makes the file, with its first line or not at all."""
+        """Creates the file together with its header, atomically."""
         first = lines.header()
         write_whole(self.path, first)
         self.end, self.torn = len(first), 0

@@ -1,4 +1,4 @@
-"""Runs in MLflow: how they are searched for, and which trial each is of."""
+"""Searches MLflow runs, and reads from a run which trial it belongs to."""
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
@@ -7,13 +7,20 @@ from datasets.errors import InputError
 from record import names
 
 PAGE = 1000
-"""Runs in one answer of the tracking store."""
+"""Maximum number of runs in one response of the tracking store."""
 
 
 def found(
     client: MlflowClient, experiment: str, filter_string: str, view: int = ViewType.ACTIVE_ONLY
 ) -> list[Run]:
-    """The runs of an experiment that a filter lets through, the oldest first."""
+    """Returns all runs of an experiment that match a filter, oldest first.
+
+    Args:
+        client: Client of the tracking store.
+        experiment: Id of the experiment.
+        filter_string: Filter in MLflow's search syntax; empty for all runs.
+        view: Whether active or deleted runs are returned, or both.
+    """
     runs, token = [], None
     while True:
         page = client.search_runs(
@@ -31,10 +38,10 @@ def found(
 
 
 def number_of(run: Run) -> int:
-    """Which trial a run is of.
+    """Returns the number of the trial that a run belongs to.
 
     Raises:
-        InputError: If the run does not say.
+        InputError: If the run's tag does not have a number.
     """
     text = run.data.tags.get(names.NUMBER, "")
     if not text.isdecimal():
@@ -46,10 +53,10 @@ def number_of(run: Run) -> int:
 
 
 def last_epoch(run: Run) -> int:
-    """Up to which epoch a run is written."""
+    """Returns the last epoch that was written completely to a run; 0 if there is none."""
     return int(run.data.metrics.get(names.EPOCH, 0))
 
 
 def is_replaced(run: Run) -> bool:
-    """Whether a run was put away by this project, to be recorded anew, and not by the user."""
+    """Returns True if this project, and not the user, deleted the run, to record it again."""
     return names.REPLACED in run.data.tags

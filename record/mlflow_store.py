@@ -1,4 +1,4 @@
-"""Opens the place where MLflow shows a study; a new one is made whole, or not at all."""
+"""Opens or creates the MLflow experiment of a study."""
 
 import shutil
 from pathlib import Path
@@ -15,22 +15,22 @@ from record.mlflow_tracker import MLflowTracker, not_recorded
 from record.tracking import check_artifacts, connect, experiment_named, local_database
 
 ANSWER = 15
-"""Seconds that a server may take for one answer."""
+"""Timeout in seconds of one request to the tracking server."""
 
 
 def open_tracker(uri: str, study: str, artifacts: Path) -> MLflowTracker:
-    """Opens a study in MLflow, or makes room for a new one.
+    """Opens the MLflow experiment of a study, or creates it.
 
     Args:
         uri: MLflow's tracking URI.
         study: Name of the study, and of its experiment.
-        artifacts: Folder for artifacts, used where the tracking store is a local database.
+        artifacts: Folder for artifacts, used if the tracking store is a local database.
 
     Raises:
         InputError: If the tracking store cannot be used.
-        NotRecorded: If it does not answer.
+        NotRecorded: If the tracking store does not answer.
     """
-    # The study does not wait for MLflow, and who does has its own patience.
+    # MLflow must not retry for long: the callers have their own retries.
     MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
     MLFLOW_HTTP_REQUEST_TIMEOUT.set(ANSWER)
     database = local_database(uri)
@@ -53,7 +53,7 @@ def _experiment(client: MlflowClient, study: str, location: str | None) -> str:
     try:
         check_artifacts(client, client.get_experiment(made).artifact_location)
     except InputError:
-        # Where artifacts go is decided once: the name has to be free for a better one.
+        # An experiment's artifact location is permanent, so its name is freed for a new one.
         client.rename_experiment(made, f"{study} refused {made}")
         client.delete_experiment(made)
         raise
@@ -61,7 +61,10 @@ def _experiment(client: MlflowClient, study: str, location: str | None) -> str:
 
 
 def make_database(file: Path) -> None:
-    """Makes a local database, whole or not at all; MLflow itself cannot go on with half of one."""
+    """Creates MLflow's local database atomically, unless the file exists.
+
+    MLflow itself cannot continue from a partially created database.
+    """
     with filelock.FileLock(f"{file}.lock"):
         if file.is_file():
             return

@@ -1,8 +1,8 @@
-"""The only writer of runs to MLflow: one parent run a study, one child run a trial.
+"""Writes runs to MLflow: one parent run per study, and one child run per trial.
 
-An experiment holds one study. `MLflowTracker.tell` brings a trial's run up to what is known of the
-trial, whatever stands there already. A write costs about 10 ms whether it holds one metric or ten,
-hence the batches.
+An experiment holds one study. `MLflowTracker.tell` brings a trial's run up to date, whatever it
+holds already. Metrics are written in batches, because a write costs about 10 ms whether it holds
+one metric or ten.
 """
 
 import json
@@ -29,18 +29,18 @@ from record.tracking import SERVES, check_artifacts_of, innermost, is_server, pa
 from record.trial import Report, Status, Trial
 
 BATCH = 500
-"""Metrics in one write; MLflow takes at most 1,000."""
+"""Maximum number of metrics in one write; MLflow allows 1,000."""
 
 LONGEST_TAG = 8_000
-"""Characters; MLflow takes no longer value."""
+"""Maximum length in characters of a tag's value in MLflow."""
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LONGEST_DIGEST = 36
-"""Characters; MLflow takes no longer digest of a data set. Among the params it is whole."""
+"""Maximum length in characters of a data set's digest in MLflow; the params have the full one."""
 
 LONGEST_SHOWN = 60
-"""Characters of a tag that are told of what is wrong with it."""
+"""Maximum number of characters of a wrong tag that are quoted in messages."""
 
 STATUS: Mapping[Status, str] = {
     "running": "RUNNING",
@@ -51,15 +51,15 @@ STATUS: Mapping[Status, str] = {
     "paused": "KILLED",
     "stopped": "KILLED",
 }
-"""How a trial stands -> MLflow's word for it; one that waits has no run."""
+"""Status of a trial -> status of its MLflow run; a waiting trial has no run."""
 
 
 @contextmanager
 def not_recorded(*, network: bool = True) -> Iterator[None]:
-    """Makes `NotRecorded` of what MLflow raises, with the innermost reason.
+    """Converts exceptions of MLflow to `NotRecorded`, with the innermost cause as the message.
 
     Args:
-        network: Also of errors of the operating system, where they can only be the network's.
+        network: True to convert OSError as well, for code where only the network can raise it.
     """
     try:
         yield
@@ -71,7 +71,7 @@ def not_recorded(*, network: bool = True) -> Iterator[None]:
 
 @dataclass
 class _Run:
-    """What stands in MLflow of a trial."""
+    """The MLflow run of a trial, as far as it is known to be written."""
 
     run_id: str
     last_epoch: int = 0
@@ -81,15 +81,23 @@ class _Run:
 
 
 class MLflowTracker:
-    """Shows one study in MLflow. One thread at a time uses it.
+    """Writes one study to MLflow; implements `record.tracker.Tracker`. It is not thread-safe.
 
     Args:
-        client: Of the tracking store.
+        client: Client of the tracking store.
         experiment: Id of the study's experiment.
-        study: Its name.
+        study: Name of the study.
+
+    Attributes:
+        parent: Id of the study's own run; empty if there is none.
+        identity: Unique id of the study in MLflow; None if it is not there.
+        runs: Trial number -> its run.
+        spare: Id of a surplus run -> number of its trial.
+        gone: Numbers of the trials whose run the user deleted.
+        unsure: Numbers of the trials whose run may have been created without a response.
 
     Raises:
-        InputError: If a run there does not say of which trial it is.
+        InputError: If a run in the experiment has no trial number.
         NotRecorded: If the store does not answer.
     """
 
@@ -109,7 +117,7 @@ class MLflowTracker:
         self.unsure: set[int] = set()
         for run in self._found(f"tags.`{names.KIND}` != 'study'"):
             self.trial_tags = self.trial_tags or _of_the_data(run)
-            if is_replaced(run):  # a crash came between
+            if is_replaced(run):  # a crash came between marking and deleting it
                 self.spare[run.info.run_id] = number_of(run)
             else:
                 self._adopt(run)
@@ -119,7 +127,7 @@ class MLflowTracker:
 
     @not_recorded()
     def begin(self, facts: StudyFacts) -> None:
-        """See `record.tracker.Tracker`."""
+        """Creates or reopens the study's run and writes its facts."""
         self.tidy()
         if self.parent:
             self.client.update_run(self.parent, status="RUNNING")
@@ -129,10 +137,10 @@ class MLflowTracker:
             run = self.client.create_run(self.experiment, run_name=self.study, tags=first)
             self.parent, self.identity = run.info.run_id, facts.identity
         if self.parent_run is None or not self.parent_run.data.params:
-            # Also where a crash came between the run and what it is.
+            # The params are also missing after a crash between creating the run and writing them.
             self._say_what_it_is(facts)
         self.trial_tags = facts.trial_tags
-        # What the run said of an earlier end holds no longer.
+        # Resets the note, which may describe the end of an earlier session.
         tags = {names.NOTE: facts.question, **facts.tags}
         self.client.log_batch(self.parent, tags=_tags(tags))
 
@@ -145,10 +153,10 @@ class MLflowTracker:
         self.client.log_batch(self.parent, params=_params(facts.params))
 
     def _attach_text(self, text: str, file: str) -> None:
-        """Puts a file among the artifacts of the study: the first of all.
+        """Stores a file among the study's artifacts; it is the first artifact of all.
 
         Raises:
-            InputError: If a server wants them where this machine cannot put them.
+            InputError: If the server's artifact location cannot be written from this machine.
         """
         check_artifacts_of(self.client, self.parent)
         try:
@@ -165,13 +173,13 @@ class MLflowTracker:
 
     @not_recorded()
     def describe(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-        """See `record.tracker.Tracker`."""
+        """Writes results of the study as tags and metrics of its run."""
         values = [Metric(name, value, 0, 0) for name, value in metrics.items()]
         self.client.log_batch(self.parent, metrics=values, tags=_tags(tags))
 
     @not_recorded()
     def close(self, status: StudyStatus, tags: Mapping[str, str]) -> None:
-        """See `record.tracker.Tracker`."""
+        """Writes the final status and tags of the session to the study's run."""
         self.client.log_batch(self.parent, tags=_tags(tags))
         self.client.set_terminated(self.parent, status)
 
@@ -179,10 +187,13 @@ class MLflowTracker:
 
     @not_recorded()
     def tell(self, trial: Trial) -> None:
-        """See `record.tracker.Tracker`.
+        """Brings a trial's run up to date; a trial that was never placed is not written.
 
-        An epoch that is there already is passed over; writing one twice, when the answer to the
-        first time was lost, leaves it there once, since time and value are the same.
+        Epochs that are written already are skipped. An epoch written twice, because the response
+        to the first write was lost, is stored once, because time and value are the same.
+
+        Raises:
+            RunDeleted: If the user deleted the run.
         """
         if trial.number in self.gone:
             raise RunDeleted(trial.number)
@@ -212,10 +223,10 @@ class MLflowTracker:
             self._set_status(run, status, trial.ended)
 
     def _check_there(self, number: int, run: _Run) -> None:
-        """Finds out whether a run that takes nothing was deleted.
+        """Checks whether a run that cannot be written to was deleted.
 
         Raises:
-            RunDeleted: If it was.
+            RunDeleted: If it was deleted.
         """
         if self.client.get_run(run.run_id).info.lifecycle_stage == "deleted":
             del self.runs[number]
@@ -223,7 +234,7 @@ class MLflowTracker:
             raise RunDeleted(number)
 
     def _begin(self, trial: Trial) -> _Run:
-        """The trial's run; a new one, unless one was begun and the answer lost."""
+        """Creates the run of a trial, unless an attempt whose response was lost has created it."""
         if trial.number in self.unsure:
             for run in self._found(f"tags.`{names.NUMBER}` = '{trial.number}'"):
                 self._adopt(run)
@@ -243,7 +254,7 @@ class MLflowTracker:
         return run
 
     def _first_tags(self, trial: Trial) -> dict[str, str]:
-        """What a run says of its trial from the first; no fact of the data takes its place."""
+        """Returns the tags that a trial's run has from the start; they override the data tags."""
         of = trial.replicate_of
         return {
             names.PARENT: self._parent_of(trial),
@@ -257,7 +268,7 @@ class MLflowTracker:
         }
 
     def _news(self, run: _Run, trial: Trial) -> dict[str, str]:
-        """The tags of a trial that its run does not have."""
+        """Returns the tags of a trial that its run lacks or has with another value."""
         told = self._first_tags(trial) | placements.in_turn(trial.placements)
         told[names.PLACEMENTS] = placements.written(trial.placements, LONGEST_TAG)
         told[names.STATE] = trial.status
@@ -268,11 +279,10 @@ class MLflowTracker:
         return {key: text for key, text in _taken(told).items() if run.tags.get(key) != text}
 
     def _parent_of(self, trial: Trial) -> str:
-        """The run that another one hangs under: that of the trial that it replicates, or the
-        study's own.
+        """Returns the id of the parent run: for a final, its finalist's run; else the study's run.
 
         Raises:
-            NotRecorded: If that trial has no run yet.
+            NotRecorded: If the finalist has no run yet.
         """
         of = trial.replicate_of
         if of is None or of in self.gone:
@@ -290,7 +300,7 @@ class MLflowTracker:
 
     @not_recorded()
     def shown(self, number: int) -> Shown | None:
-        """See `record.tracker.Tracker`."""
+        """Reads the status and all epochs of a trial's run; None if it has none."""
         if number not in self.runs:
             return None
         run = self.client.get_run(self.runs[number].run_id)
@@ -302,11 +312,11 @@ class MLflowTracker:
         return Shown(status_of(run), tuple(_reports(points)))
 
     def numbers(self) -> set[int]:
-        """See `record.tracker.Tracker`."""
+        """Returns the numbers of the trials that have a run."""
         return set(self.runs)
 
     def faults(self, trial: Trial) -> list[str]:
-        """See `record.tracker.Tracker`."""
+        """Describes each tag, status or parent of a trial's run that is missing or wrong."""
         run, of = self.runs[trial.number], trial.replicate_of
         if of is not None and of not in self.runs.keys() | self.gone:
             return [f"its run cannot hang under that of trial {of}, which has none"]
@@ -318,35 +328,35 @@ class MLflowTracker:
         return told
 
     def doubled(self) -> set[int]:
-        """See `record.tracker.Tracker`."""
+        """Returns the numbers of the trials that have more than one run."""
         return set(self.spare.values())
 
     @not_recorded()
     def tidy(self) -> None:
-        """See `record.tracker.Tracker`; the others are among MLflow's deleted ones then."""
+        """Moves surplus runs of trials to MLflow's deleted runs."""
         for run_id in tuple(self.spare):
             self._put_away(run_id)
             del self.spare[run_id]
 
     @not_recorded()
     def study_status(self) -> str | None:
-        """See `record.tracker.Tracker`."""
+        """Returns the status of the study's run; None if it has none."""
         return self.client.get_run(self.parent).info.status if self.parent else None
 
     @not_recorded()
     def deleted(self) -> set[int]:
-        """See `record.tracker.Tracker`."""
+        """Returns the numbers of the trials whose run the user deleted."""
         self._look_for_deleted()
         return set(self.gone)
 
     @not_recorded()
     def forget(self, number: int) -> None:
-        """See `record.tracker.Tracker`; the run is among MLflow's deleted ones then."""
+        """Moves a trial's run to MLflow's deleted runs, so that `tell` creates a new one."""
         self._put_away(self.runs.pop(number).run_id)
 
     @not_recorded()
     def attach(self, number: int, folder: Path) -> None:
-        """Copies a folder into a trial's artifacts."""
+        """Uploads a folder to the artifacts of a trial's run."""
         run_id = self.runs[number].run_id
         check_artifacts_of(self.client, run_id)
         self.client.log_artifacts(run_id, str(folder), folder.name)
@@ -356,8 +366,7 @@ class MLflowTracker:
         self.client.delete_run(run_id)
 
     def _adopt(self, there: Run) -> None:
-        """Takes a run as that of its trial; of two the one with more epochs, and the other is
-        spare."""
+        """Registers a run as that of its trial; of two, the one with fewer epochs is spare."""
         run = _Run(
             run_id=there.info.run_id,
             last_epoch=last_epoch(there),
@@ -373,7 +382,7 @@ class MLflowTracker:
         self.runs[number] = run
 
     def _look_for_deleted(self) -> None:
-        """Finds out which trials have no run any more because the user deleted it."""
+        """Updates which trials have no run because the user deleted it."""
         deleted = self._found(f"tags.`{names.KIND}` != 'study'", ViewType.DELETED_ONLY)
         by_hand = {run.info.run_id: number_of(run) for run in deleted if not is_replaced(run)}
         self.runs = {n: run for n, run in self.runs.items() if run.run_id not in by_hand}
@@ -384,26 +393,32 @@ class MLflowTracker:
 
 
 def _name(trial: Trial) -> str:
-    """What a run is called: a final after the trial that it is another training of."""
+    """Returns the name of a trial's run: number and title; a final has its finalist's number."""
     of = trial.replicate_of
     return f"{trial.number if of is None else of:04d} {trial.title}"
 
 
 def _of_the_data(run: Run) -> dict[str, str]:
-    """What a run says of the data, as all runs of its study do."""
+    """Returns the tags of a run that describe the data, which are the same for all runs."""
     tags = run.data.tags
     return {key: text for key, text in tags.items() if key.startswith(names.DATA_DIGEST)}
 
 
 def status_of(run: Run) -> Status | None:
-    """How the trial of a run is shown to stand; None if the run does not say."""
+    """Returns the trial status in a run's tag; None if the tag is missing or unknown."""
     text = run.data.tags.get(names.STATE)
     known: tuple[Status, ...] = get_args(Status)
     return next((status for status in known if status == text), None)
 
 
 def _other(tag: str, found: str | None, expected: str) -> str:
-    """What is wrong with a tag, in a few words."""
+    """Describes what is wrong with a tag, in a few words.
+
+    Args:
+        tag: Name of the tag.
+        found: Its value in MLflow; None if it is missing.
+        expected: The value that it should have.
+    """
     if tag == names.PARENT:
         return "its run hangs under another one than it should"
     if found is None:
@@ -412,8 +427,11 @@ def _other(tag: str, found: str | None, expected: str) -> str:
 
 
 def _reports(points: Sequence[Metric]) -> Iterator[Report]:
-    """The epochs that points of metrics make; of several points of a metric at one moment each is
-    an epoch."""
+    """Yields the epochs among metric points; duplicates of an epoch are yielded separately.
+
+    Points with the same step and time form one epoch. If a metric has several such points, each
+    starts another epoch.
+    """
     counts: Counter[tuple[str, int, int]] = Counter()
     moments: dict[tuple[int, int, int], dict[str, float]] = defaultdict(dict)
     for point in points:
@@ -426,8 +444,11 @@ def _reports(points: Sequence[Metric]) -> Iterator[Report]:
 
 
 def _batches(reports: Sequence[Report]) -> Iterator[list[Metric]]:
-    """Whole epochs together, as many as fit. The metric named ``epoch`` is the last of each: where
-    it stands, the others do."""
+    """Yields batches of metrics, each with as many whole epochs as fit.
+
+    An epoch with more than `BATCH` metrics is split. The metric ``epoch`` is the last one of each
+    epoch: if it is present, the epoch is complete.
+    """
     batch: list[Metric] = []
     for report in reports:
         values = {**report.metrics, names.MEMORY: report.memory_gib, names.EPOCH: report.epoch}
@@ -444,8 +465,7 @@ def _batches(reports: Sequence[Report]) -> Iterator[list[Metric]]:
 
 
 def _note(trial: Trial) -> str:
-    """What a process said before it failed, for MLflow's page of the run, which shows Markdown:
-    indented lines it shows as they are."""
+    """Formats the reason and output of a failed trial as a Markdown code block, for MLflow."""
     said = "\n".join(f"    {line}" for line in (trial.reason, "", *trial.output.splitlines()))
     return said[:LONGEST_TAG]
 
@@ -459,7 +479,7 @@ def _tags(tags: Mapping[str, str]) -> list[RunTag]:
 
 
 def _taken(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags without passwords, and cut to what MLflow takes."""
+    """Removes passwords from tags, and cuts them to MLflow's maximum length."""
     return {key: shown(value)[:LONGEST_TAG] for key, value in tags.items()}
 
 

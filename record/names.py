@@ -1,13 +1,13 @@
-"""Names under which a study stands in MLflow: tags, params, metrics and artifacts."""
+"""Names of the tags, params, metrics and artifacts of a study in MLflow."""
 
-# Tags of the runs of trials.
+# Tags of trials' runs.
 
 KIND = "orrery.kind"
-"""``study``, ``trial`` or ``final``: what a run is of."""
+"""Tag with the kind of a run: ``study``, ``trial`` or ``final``."""
 
 NUMBER = "orrery.trial"
 REPLICATE_OF = "orrery.replicate_of"
-"""Number of the trial that a final is another training of."""
+"""Tag of a final with the number of the trial whose configuration it trains again."""
 
 STATE = "orrery.state"
 BASELINE = "orrery.baseline"
@@ -19,19 +19,19 @@ THREADS = "orrery.threads"
 COMMIT = "orrery.commit"
 VERSIONS = "orrery.versions"
 PROPOSED = "orrery.proposed"
-"""Tag with all that was proposed of a trial, typed, as JSON."""
+"""Tag with a trial's complete proposal (configuration, role, title), typed, as JSON."""
 
 PLACEMENTS = "orrery.placements"
 """Tag with the latest placements of a trial, as JSON."""
 
 REPLACED = "orrery.replaced"
-"""Tag of a run among the deleted ones that the user did not delete: it is recorded anew."""
+"""Tag of a deleted run that this project, not the user, deleted, to record the trial again."""
 
 DATA_DIGEST = "orrery.data"
 DATA_FACT = "orrery.data."
-"""Begins the tags that say what was found in the data."""
+"""Prefix of the tags with facts found in the data."""
 
-# Tags of a study's run; `IDENTITY` is also one of its trials'.
+# Tags of a study's run; `IDENTITY` is also a tag of its trials' runs.
 
 IDENTITY = "orrery.identity"
 QUESTION = "orrery.question"
@@ -51,13 +51,13 @@ TRIALS = "orrery.trials"
 DATA_TITLE = "orrery.data_title"
 FILE = "orrery.file"
 FILE_DIGEST = "orrery.file_sha256"
-"""Tags with the file that defines a study; see `record.definition`."""
+"""Tags `FILE` and `FILE_DIGEST`: the file that defines a study; see `record.definition`."""
 
 SPEC = "orrery.spec"
-"""Tag with all params of a study, typed, as JSON."""
+"""Tag of a study's run with all of its params, typed, as JSON."""
 
 VERSION = "version."
-"""Begins the tags that say which version of a package the driver ran with."""
+"""Prefix of the tags with the versions of packages on the driver."""
 
 # MLflow's own tags.
 
@@ -66,7 +66,7 @@ NOTE = "mlflow.note.content"
 SOURCE = "mlflow.source.name"
 SOURCE_COMMIT = "mlflow.source.git.commit"
 
-# Params of a study's run; those of a trial's are the fields of its configuration.
+# Params of a study's run; the params of a trial's run are the fields of its configuration.
 
 STUDY = "study"
 OBJECTIVE = "objective"
@@ -76,16 +76,16 @@ PRESET = "preset"
 SAMPLER = "sampler"
 DIGEST = "data.digest"
 OPTIONS, FACTS = "data.", "facts."
-"""Begin the params that say what a study was told to learn from, and what was found there."""
+"""Prefixes of the params with a study's data options, and with facts found in the data."""
 
 # Metrics.
 
 EPOCH = "epoch"
-"""The last metric of each epoch that is written: where it stands, the others do."""
+"""Metric that is written last for each epoch: if it is present, the epoch is complete."""
 
 MEMORY = "memory_gib"
 BEST = "best/"
-"""Begins the metrics of a study's run."""
+"""Prefix of the metrics of a study's run."""
 
 # Artifacts.
 

@@ -1,4 +1,4 @@
-"""What a trial came to on each unit of the test split, as a file that numpy reads."""
+"""A trial's outcome on each unit of the test split, and its file in numpy's ``npz`` format."""
 
 import io
 import zipfile
@@ -13,32 +13,34 @@ from datasets.errors import InputError, described
 from datasets.files import write_whole
 
 FILE = "outcomes.npz"
-"""Name among the artifacts of a trial's run in MLflow."""
+"""Name of the artifact of a trial's MLflow run."""
 
 LARGEST = 2**31
-"""Bytes of a file, unpacked: ample for a million units, or 10,000 frames of 64 pixels."""
+"""Maximum uncompressed bytes: enough for a million units, or 10,000 frames of 64 pixels."""
 
 DAMAGE = (
     *(ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-"""What reading a file raises that is none, or was changed."""
+"""Exceptions raised on reading a file that is damaged or of another kind."""
 
 MORE = "more/"
-"""Begins the names of the arrays that only the study itself understands."""
+"""Prefix of the names of study-specific arrays."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One trial on the test split.
+    """Outcomes of one trial on the test split.
 
     Attributes:
-        errors: (units,) float64, not negative: the error on each unit.
-        reference: (units,) float64: that of a constant reference, the same for every trial.
-        more: Name -> array that a figure or table of the study shows.
+        errors: (units,) float64, non-negative: the trial's error on each unit.
+        reference: (units,) float64: error of a constant reference on each unit, the same for all
+            trials.
+        more: Name -> array, for study-specific figures and tables.
 
     Raises:
-        ValueError: If errors and reference are something else.
+        ValueError: If the shapes differ or are not (units,), a value is not finite, or an error is
+            negative.
     """
 
     errors: np.ndarray
@@ -54,15 +56,17 @@ class Outcomes:
 
     @property
     def score(self) -> float:
-        """1 - the sum of the errors as a share of that of the reference: R² where the reference
-        predicts the mean, a skill where it keeps a frame."""
+        """Score 1 - sum(errors) / sum(reference), dimensionless.
+
+        It is R² if the reference predicts the mean, and a skill score if it repeats a frame.
+        """
         return float(1 - self.errors.sum() / self.reference.sum())
 
     def write(self, path: Path) -> None:
-        """Writes the file, whole or not at all.
+        """Writes the file atomically.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If the file cannot be written.
         """
         arrays = {"errors": self.errors, "reference": self.reference}
         arrays |= {MORE + name: array for name, array in self.more.items()}
@@ -72,15 +76,15 @@ class Outcomes:
 
 
 def read_outcomes(path: Path, whose: str = "") -> Outcomes:
-    """Reads what `Outcomes.write` wrote.
+    """Reads a file written by `Outcomes.write`.
 
     Args:
-        path: The file.
-        whose: For messages, where the path means nothing to the user; empty: the path does.
+        path: Path of the file.
+        whose: Name of the trial for messages, if the path means nothing to the user.
 
     Raises:
-        InputError: If it is something else.
-        OSError: If it cannot be read.
+        InputError: If the file is damaged or of another kind.
+        OSError: If the file cannot be read.
     """
     content = io.BytesIO(path.read_bytes())
     try:

@@ -1,4 +1,4 @@
-"""Where and with what a trial ran, in the words that its run in MLflow has for it."""
+"""Converts a trial's placements to and from the tags of its MLflow run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from record.trial import Placement
 
 
 def in_turn(placements: Sequence[Placement]) -> dict[str, str]:
-    """Tag -> what it says of the placements, one after the other where that changed."""
+    """Returns the readable tags of the placements; consecutive equal values are merged."""
     told = {
         names.NODE: [each.node for each in placements],
         names.DEVICE: [each.device for each in placements],
@@ -23,12 +23,17 @@ def in_turn(placements: Sequence[Placement]) -> dict[str, str]:
 
 
 def packages(versions: Mapping[str, str]) -> str:
-    """Packages and their versions, as pip takes them."""
+    """Formats packages and versions as arguments of ``pip install``."""
     return " ".join(f"{package}=={version}" for package, version in versions.items())
 
 
 def written(placements: Sequence[Placement], longest: int) -> str:
-    """The latest placements, as many as fit into a text of this length, as JSON."""
+    """Encodes the latest placements as JSON, as many as fit.
+
+    Args:
+        placements: The placements, oldest first.
+        longest: Maximum length of the text, in characters.
+    """
     latest: list[str] = []
     for placement in reversed(placements):
         latest.insert(0, json.dumps(asdict(placement)))
@@ -39,10 +44,10 @@ def written(placements: Sequence[Placement], longest: int) -> str:
 
 
 def read(text: str) -> tuple[Placement, ...]:
-    """The placements that `written` wrote.
+    """Decodes placements encoded by `written`.
 
     Raises:
-        ValueError: If it did not.
+        ValueError: If the text has no placements.
     """
     try:
         return tuple(Placement(**each) for each in json.loads(text))

@@ -1,4 +1,4 @@
-"""All that was proposed of a trial as one text, for a tag: read back, it is equal."""
+"""Encodes a trial's complete proposal as text, for an MLflow tag, without loss."""
 
 import json
 from typing import Any
@@ -7,24 +7,24 @@ from record import events
 from record.trial import Trial
 
 PARTS = ("config", "drawn", "inactive", "role", "title")
-"""Fields of a trial."""
+"""Fields of a trial that make up its proposal."""
 
 
 def written(trial: Trial) -> str:
-    """What was proposed of a trial, as JSON.
+    """Encodes the proposal of a trial as JSON.
 
     Raises:
-        ValueError: If something in it cannot be written exactly.
+        ValueError: If a value cannot be written exactly.
     """
     parts = {name: getattr(trial, name) for name in PARTS}
     return json.dumps({name: events.WRITE.get(name, str)(part) for name, part in parts.items()})
 
 
 def read(text: str) -> dict[str, Any]:
-    """The fields that `written` wrote.
+    """Decodes the fields encoded by `written`.
 
     Raises:
-        ValueError: If it did not.
+        ValueError: If the text has no complete proposal.
     """
     parts = json.loads(text)
     try:

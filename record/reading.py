@@ -1,4 +1,4 @@
-"""Reads a study: from its log, or from MLflow where this machine has no log of it."""
+"""Reads a recorded study from its log, or from MLflow if this machine has no log of it."""
 
 import json
 import tempfile
@@ -32,17 +32,17 @@ Value = TypeVar("Value")
 def recorded_study(
     folder: StudyFolder, uri: str, define: Callable[[], Any] | None = None
 ) -> RecordedStudy:
-    """What is known of a study.
+    """Reads a recorded study.
 
     Args:
-        folder: The study's.
-        uri: MLflow's tracking URI; not asked where there is a log.
-        define: Gives the ``STUDY`` that it is a record of; None: that is looked for, see
+        folder: Folder layout of the study.
+        uri: MLflow's tracking URI, used if there is no log.
+        define: Returns the ``STUDY`` that was recorded; None to import it, see
             `record.definition`.
 
     Raises:
-        InputError: If there is no such study, it was recorded by a version before there were logs,
-            or its log is damaged.
+        InputError: If there is no such study, it was recorded by an old version without a log, or
+            its log is damaged.
         OSError: If its log cannot be read.
     """
     is_here = has_log(folder)
@@ -56,8 +56,15 @@ def recorded_study(
 
 
 def from_log(study: str, state: StudyState, uri: str) -> RecordedStudy:
-    """A study as its log has it; addresses are without passwords, and moments to the millisecond,
-    as they are in MLflow."""
+    """Builds a recorded study from the state in its log.
+
+    As in MLflow, addresses have no passwords, and times are rounded down to milliseconds.
+
+    Args:
+        study: Name of the study.
+        state: Its state.
+        uri: MLflow's tracking URI, for the artifacts.
+    """
     session, facts = state.session, facts_of(state.session)
     begun = [_timed(trial) for trial in state.trials() if trial.started or not trial.is_open]
     made = _study(
@@ -73,7 +80,7 @@ def from_log(study: str, state: StudyState, uri: str) -> RecordedStudy:
 
 
 def _timed(trial: Trial) -> Trial:
-    """A trial with moments to the millisecond, as MLflow has them."""
+    """Rounds the times of a trial down to milliseconds, as MLflow stores them."""
     return replace(trial, started=_floor(trial.started), ended=_floor(trial.ended))
 
 
@@ -86,11 +93,11 @@ def _shown(value: Any) -> Any:
 
 
 def from_mlflow(study: str, uri: str) -> RecordedStudy:
-    """A study as MLflow shows it.
+    """Reads a recorded study from MLflow.
 
     Raises:
-        InputError: If there is no such study, it was recorded by a version before there were logs,
-            or one of its runs was changed by hand.
+        InputError: If there is no such study, it was recorded by an old version without a log, or
+            one of its runs was changed by hand.
     """
     artifacts = Artifacts(uri, study)
     runs = artifacts.runs
@@ -130,7 +137,7 @@ def _study(
 
 
 def _params(study: str, parent: Run) -> Mapping[str, Any]:
-    """What a study is, typed."""
+    """Reads the params of a study's run, with their types."""
     if names.SPEC not in parent.data.tags:
         version = parent.data.params.get("version", OLDEST)
         raise InputError(without_log(study, version))
@@ -138,10 +145,10 @@ def _params(study: str, parent: Run) -> Mapping[str, Any]:
 
 
 def _trial(run: Run, fetch: Fetch) -> Trial:
-    """The trial of a run.
+    """Converts an MLflow run to its trial.
 
     Raises:
-        InputError: If the run lacks what was written there, or has something else.
+        InputError: If a tag of the run is missing or was changed.
     """
     status = _read(run, names.STATE, _status)
     where = _read(run, names.PLACEMENTS, placements.read)
@@ -158,10 +165,15 @@ def _trial(run: Run, fetch: Fetch) -> Trial:
 
 
 def _read(run: Run, tag: str, read: Callable[[str], Value]) -> Value:
-    """What a tag of a run says.
+    """Reads and decodes a tag of a run.
+
+    Args:
+        run: The run.
+        tag: Name of the tag.
+        read: Decodes the text of the tag; raises ValueError if it is invalid.
 
     Raises:
-        InputError: If it is not there, or says something else than was written.
+        InputError: If the tag is missing or invalid.
     """
     text = run.data.tags.get(tag)
     if text is None:
@@ -189,7 +201,7 @@ def _time(milliseconds: int | None) -> datetime | None:
 
 
 def _space(artifacts: Artifacts) -> Space | None:
-    """What was searched, by the file that is kept with the study's run."""
+    """Reads the search space from the artifact of the study's run; None if there is none."""
     with tempfile.TemporaryDirectory() as scratch:
         file = artifacts.fetch(None, names.SPACE, Path(scratch))
         return None if file is None else values.from_json(json.loads(file.read_text("utf-8")))

@@ -1,6 +1,6 @@
-"""A study as it is known: what it asked, its trials, and what follows from them alone.
+"""A recorded study: its definition, its trials, and results derived from them.
 
-It is read from the study's log, or from MLflow where this machine has no log of it; see
+It is read from the study's log, or from MLflow if this machine has no log of it; see
 `record.reading`.
 """
 
@@ -20,27 +20,26 @@ from record.trial import WITHOUT_RESULT, Placement, Replicate, Trial
 DataOptions = TypeVar("DataOptions")
 
 Space = Sequence[Mapping[str, Any]]
-"""What is searched, as `record.events.SessionBegan` has it."""
+"""The searched parameters, in the form of `record.events.SessionBegan`."""
 
 
 @dataclass(frozen=True)
 class RecordedStudy:
-    """A study, with the trials of which something is to be told.
+    """A recorded study with its trials.
 
-    Trials whose runs the user deleted in MLflow are left out, and so are those that have not begun
-    and may.
+    Trials whose MLflow run the user deleted are left out, as are open trials that have not begun.
 
     Attributes:
-        name: The study's.
-        status: FINISHED; FAILED: no trial finished; KILLED: stopped before all trials were done;
-            RUNNING: that, or cut off.
-        params: What the study is: typed, by the names of `record.names`.
-        tags: What changes from session to session, such as the command; as texts.
-        trials: Those of the search, by number.
-        finals: Those that train finalists again, by number.
-        artifacts: What is kept with its runs in MLflow.
-        read_space: Gives what was searched; None where that is not known.
-        define: Gives the ``STUDY`` that it is a record of; see `record.definition`.
+        name: Name of the study.
+        status: ``FINISHED``; ``FAILED``: no trial finished; ``KILLED``: stopped before all trials
+            were done; ``RUNNING``: running, or cut off.
+        params: Definition of the study: typed values by the names of `record.names`.
+        tags: Facts that may change between sessions, such as the command, as strings.
+        trials: Trials of the search, by number.
+        finals: Trials that train finalists again, by number.
+        artifacts: Artifacts of the study's MLflow runs.
+        read_space: Reads the searched parameters; returns None if they are unknown.
+        define: Returns the ``STUDY`` that was recorded; see `record.definition`.
     """
 
     name: str
@@ -53,29 +52,30 @@ class RecordedStudy:
     read_space: Callable[[], Space | None] = field(compare=False, repr=False)
     define: Callable[[], Any] = field(compare=False, repr=False)
 
-    # What it is
+    # Definition
 
     @property
     def objective(self) -> str:
-        """The metric that the study maximised, on the validation split."""
+        """Name of the metric that the study maximised, on the validation split."""
         return self.params[names.OBJECTIVE]
 
     @property
     def question(self) -> str:
-        """What it asks."""
+        """The question that the study answers."""
         return self.tags.get(names.QUESTION, "")
 
     @property
     def group_by(self) -> str:
-        """The hyperparameter whose values are compared, such as the family."""
+        """Name of the hyperparameter whose values are compared, such as the family."""
         return self.params[names.GROUP_BY]
 
     @cached_property
     def definition(self) -> Definition:
-        """The ``STUDY`` that it is a record of.
+        """The ``STUDY`` that was recorded.
 
         Raises:
-            InputError: If that is not to be had; the message says how it is.
+            InputError: If it cannot be imported, or is of another study; the message says what to
+                do.
         """
         found = self.define()
         if found.key != (key := self.params[names.STUDY]):
@@ -84,7 +84,7 @@ class RecordedStudy:
 
     @property
     def scorecard(self) -> Any:
-        """What scores and shows its trials.
+        """The study's `analysis.scorecard.Scorecard`, which scores and presents its trials.
 
         Raises:
             InputError: If the study has none.
@@ -95,19 +95,23 @@ class RecordedStudy:
 
     @property
     def unit(self) -> str:
-        """Of the target."""
+        """Unit of the target."""
         return self.fact("unit", "unit unknown")
 
     @cached_property
     def space(self) -> Space | None:
-        """What was searched; None where that is not known."""
+        """The searched parameters; None if they are unknown."""
         return self.read_space()
 
     def fact(self, name: str, otherwise: Any = None) -> Any:
-        """What was found in its data, such as the unit and the sizes of the split.
+        """Returns a fact found in the study's data, such as the unit or the split sizes.
+
+        Args:
+            name: Name of the fact.
+            otherwise: Value to return if the fact was not recorded; None to raise.
 
         Raises:
-            InputError: If that was not recorded, and nothing stands for it.
+            InputError: If the fact was not recorded, and `otherwise` is None.
         """
         told = self.params.get(names.FACTS + name, otherwise)
         if told is None:
@@ -118,10 +122,13 @@ class RecordedStudy:
         return told
 
     def data_options(self, kind: type[DataOptions]) -> DataOptions:
-        """What the study learned from, as the options that its data set has.
+        """Returns the study's data options.
+
+        Args:
+            kind: Dataclass of the data options.
 
         Raises:
-            InputError: If they were recorded by another version of the code.
+            InputError: If the options were recorded by another version of the code.
         """
         options = {
             name.removeprefix(names.OPTIONS): value
@@ -131,10 +138,10 @@ class RecordedStudy:
         return values.made_of(kind, options)
 
     def numbers(self, tag: str) -> list[int]:
-        """The whole numbers that a tag lists.
+        """Returns the integers that a tag lists.
 
         Raises:
-            InputError: If it lists something else.
+            InputError: If the tag lists something else.
         """
         listed = [text for text in self.tags.get(tag, "").split(", ") if text]
         for text in listed:
@@ -145,19 +152,19 @@ class RecordedStudy:
                 )
         return list(map(int, listed))
 
-    # Its trials
+    # Trials
 
     @property
     def every(self) -> tuple[Trial, ...]:
-        """The trials of the search, and then the finals."""
+        """All trials: those of the search, and then the finals."""
         return (*self.trials, *self.finals)
 
     def trial(self, number: int) -> Trial:
-        """The trial of the search with this number, which has to be there."""
+        """Returns the search trial with this number, which must exist."""
         return next(trial for trial in self.trials if trial.number == number)
 
     def value(self, trial: Trial) -> float:
-        """The objective after a trial's last epoch.
+        """Returns the objective after a trial's last epoch.
 
         Raises:
             InputError: If the trial has none.
@@ -171,12 +178,12 @@ class RecordedStudy:
         return value
 
     def group(self, trial: Trial) -> str:
-        """The value of `group_by` that a trial has."""
+        """Returns a trial's value of `group_by`, as a string."""
         return str(trial.config[self.group_by])
 
     @property
     def groups(self) -> dict[str, tuple[Trial, ...]]:
-        """Value of `group_by` -> its trials; in the order in which the values were first tried."""
+        """Value of `group_by` -> its search trials; ordered by the first trial of each value."""
         found = dict.fromkeys(map(self.group, self.trials))
         return {
             value: tuple(trial for trial in self.trials if self.group(trial) == value)
@@ -185,28 +192,31 @@ class RecordedStudy:
 
     @property
     def defaults(self) -> set[int]:
-        """Numbers of the trials that had a default configuration, or a preset's."""
+        """Numbers of the trials with a default configuration, or a preset's."""
         if names.DEFAULTS in self.tags:
             return set(self.numbers(names.DEFAULTS))
         return {trial.number for trial in self.trials if trial.is_baseline}
 
     def trained_with(self, tell: Callable[[Placement], str]) -> tuple[str, ...]:
-        """What there is to tell of the places and the code that trained trials and finals, each
-        once, in the order in which it came up."""
+        """Returns the distinct non-empty texts for all placements, in order of first appearance.
+
+        Args:
+            tell: Returns the text for a placement, such as its device.
+        """
         told = [tell(placement) for trial in self.every for placement in trial.placements]
         return tuple(dict.fromkeys(filter(None, told)))
 
     def best(self, trials: Iterable[Trial]) -> Trial | None:
-        """The trial of the highest objective among those that finished; None if none did.
+        """Returns the finished trial with the highest objective; None if none has finished.
 
-        The value of a pruned trial was reached on a smaller budget and does not compete. Of equal
-        ones the latest wins, as it does where the study keeps the weights of the best.
+        Pruned trials do not compete, because they were trained for fewer epochs. Of equal trials
+        the latest wins, which is also the one whose weights the study keeps.
         """
         finished = [trial for trial in trials if trial.status == "finished"]
         return max(finished, key=lambda trial: (self.value(trial), trial.number), default=None)
 
     def best_or_refuse(self) -> Trial:
-        """The best trial of the search.
+        """Returns the best trial of the search.
 
         Raises:
             InputError: If no trial finished.
@@ -216,19 +226,19 @@ class RecordedStudy:
             raise InputError(f"no trial of {self.name} finished, so there is nothing to compare")
         return best
 
-    # Its finals
+    # Finals
 
     def finals_of(self, number: int) -> list[Trial]:
-        """All trainings of a finalist on fresh seeds, however they stand."""
+        """Returns all finals of a finalist, whatever their status."""
         return [final for final in self.finals if final.replicate_of == number]
 
     @cached_property
     def finalists(self) -> dict[int, tuple[Trial, ...]]:
-        """Number of a trial -> its finals that finished; finalists without one are left out.
+        """Number of a finalist -> its finished finals; finalists without any are left out.
 
-        Where the finals were cut short some have had more seeds than others: only the seeds that
-        all have had count, whether they finished with them or failed. Those of a trial that was
-        deleted in MLflow are left out too.
+        If the finals were cut short, some finalists were trained with more seeds than others. Only
+        seeds with which the finals of all finalists ended count, whether they finished or failed.
+        Finalists that were deleted in MLflow are left out too.
         """
         there = {trial.number for trial in self.trials}
         over = [final for final in self.finals if _is_over(final)]
@@ -245,19 +255,21 @@ class RecordedStudy:
 
     @property
     def without_finals(self) -> tuple[int, ...]:
-        """The finalists of which no final counts, since all failed or they were cut short."""
+        """Numbers of the finalists without a final that counts: all failed, or were cut short."""
         wanted = dict.fromkeys(map(_replicated, self.finals))
         return tuple(number for number in wanted if number not in self.finalists)
 
     def failed_finals(self, number: int) -> int:
-        """How many trainings of a finalist ended without a result."""
+        """Returns the number of a finalist's finals that ended without a result."""
         return sum(final.status in WITHOUT_RESULT for final in self.finals_of(number))
 
     @property
     def champion(self) -> Trial | None:
-        """The finalist whose mean of the objective over the fresh seeds is the highest; None
-        without finals. One of which a training failed wins only where that is true of all, and
-        one that was trained once only where all were."""
+        """The finalist with the highest mean objective over its fresh seeds; None without finals.
+
+        A finalist with a failed final wins only if all finalists have one, and a finalist with a
+        single finished final only if no other one has more.
+        """
         most = max((len(finals) for finals in self.finalists.values()), default=0)
 
         def standing(number: int) -> tuple[bool, bool, float]:
@@ -270,15 +282,17 @@ class RecordedStudy:
 
     @property
     def champion_final(self) -> Trial | None:
-        """The champion's final with the highest objective: the one to keep of equal
-        configurations. None without finals."""
+        """The champion's final with the highest objective, whose weights are registered.
+
+        None without finals.
+        """
         return self.best(self.finalists[self.champion.number]) if self.champion else None
 
     def check_ended(self) -> None:
-        """Checks that the test split may be looked at.
+        """Checks that the test split may be used, which is only allowed after the study's end.
 
         Raises:
-            InputError: If the study has not ended, or nothing of it can be scored.
+            InputError: If the study has not ended, or no trial of it finished.
         """
         if self.status not in ("FINISHED", "FAILED"):
             less = "--finalists 0" if self.finals else "a smaller --trials"
@@ -289,10 +303,10 @@ class RecordedStudy:
         if self.best(self.trials) is None:
             raise InputError(f"no trial of {self.name} finished, so there is nothing to score")
 
-    # What was deleted
+    # Deleted trials
 
     def without(self, numbers: Collection[int]) -> "RecordedStudy":
-        """The study without some trials, and finals."""
+        """Returns the study without the trials and finals of these numbers."""
         return replace(
             self,
             trials=tuple(trial for trial in self.trials if trial.number not in numbers),
@@ -300,8 +314,9 @@ class RecordedStudy:
         )
 
     def in_mlflow(self) -> "RecordedStudy":
-        """The study without the trials whose runs the user deleted since the log last heard of it;
-        MLflow is asked.
+        """Returns the study without the trials whose MLflow run the user deleted.
+
+        This queries MLflow, which may know of deletions that the log does not have yet.
 
         Raises:
             InputError: If MLflow cannot be read, or does not know the study.

@@ -1,6 +1,6 @@
-"""What a study has come to: the sum of its events.
+"""The state of a study, which results from applying its events in order.
 
-One thread applies events; any other may ask for trials, which are frozen.
+Only one thread may apply events; any thread may read trials, which are frozen.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,19 +34,19 @@ from record.trial import (
 
 
 class IllegalEvent(ValueError):
-    """An event that cannot follow what happened before it."""
+    """An event contradicts the events before it."""
 
 
 class StudyState:
-    """A study as far as it is known.
+    """Current state of a study.
 
     Attributes:
-        sessions: How each session began, the first one first.
-        ending: How the latest session ended; None while it runs, or where it was cut off.
-        scores: Number of a trial -> how it was scored.
-        discarded: Numbers of the trials whose runs the user deleted in MLflow.
-        checkpoints: Number of a trial -> name of the checkpoint that its last report named.
-        endings: Numbers of the trials that have ended, in that order.
+        sessions: The start of each session, in order.
+        ending: The end of the latest session; None while it is running, or if it was cut off.
+        scores: Trial number -> the event of its scoring.
+        discarded: Numbers of the trials whose MLflow run the user deleted.
+        checkpoints: Trial number -> name of the checkpoint of its last report.
+        endings: Numbers of the trials that have ended, in the order of their endings.
     """
 
     def __init__(self) -> None:
@@ -64,80 +64,82 @@ class StudyState:
         self._search: list[int] = []
         self._best: int | None = None
 
-    # What is asked of it
+    # Queries
 
     @property
     def session(self) -> SessionBegan:
-        """The latest session, which there has to be."""
+        """The start of the latest session, which must exist."""
         return self.sessions[-1]
 
     @property
     def next_number(self) -> int:
-        """The number of the trial that is proposed next."""
+        """Number of the next trial to be proposed."""
         return len(self._trials)
 
     @property
     def next_index(self) -> int:
-        """The place in the search of the trial that is proposed next for it."""
+        """Index, among the search trials, of the next search trial to be proposed."""
         return len(self._search)
 
     def trial(self, number: int) -> Trial:
-        """A trial as it stands.
+        """Returns a trial in its current state.
 
         Raises:
-            KeyError: If there is none of this number.
+            KeyError: If there is no trial of this number.
         """
         return self._trials[number]
 
     def known(self, number: int) -> Trial | None:
-        """A trial as it stands; None if there is none of this number."""
+        """Returns a trial in its current state; None if there is no trial of this number."""
         return self._trials.get(number)
 
     def trials(self) -> tuple[Trial, ...]:
-        """All of them, by number."""
+        """Returns all trials, by number."""
         return tuple(self._trials.values())
 
     def with_status(self, *statuses: Status) -> tuple[Trial, ...]:
-        """Those that stand so, each status in the order in which its trials came to it."""
+        """Returns the trials with these statuses, ordered by status and when they reached it."""
         return tuple(self._trials[n] for each in statuses for n in tuple(self._by_status[each]))
 
     def count(self, *statuses: Status) -> int:
-        """How many stand so."""
+        """Returns the number of trials with these statuses."""
         return sum(len(self._by_status[status]) for status in statuses)
 
     def search(self) -> tuple[Trial, ...]:
-        """The trials of the search, baselines included, in the order of their proposal."""
+        """Returns the trials of the search, baselines included, in the order of their proposal."""
         return tuple(self._trials[number] for number in self._search)
 
     def with_role(self, kind: type[Role]) -> tuple[Trial, ...]:
-        """Those that are there for one thing, by number."""
+        """Returns the trials with a kind of role, by number."""
         return tuple(self._trials[number] for number in self._by_role[kind])
 
     def best(self) -> Trial | None:
-        """The finished trial of the search with the best objective, of equal ones the latest; None
-        while none has finished."""
+        """Returns the finished search trial with the best objective; None if none has finished.
+
+        Of equal trials it is the latest.
+        """
         return None if self._best is None else self._trials[self._best]
 
     def value(self, trial: Trial) -> float | None:
-        """The objective after a trial's last epoch; None before the first."""
+        """Returns the objective after a trial's last epoch; None before its first."""
         return trial.value(self.session.objective)
 
     def merit(self, report: Report) -> float:
-        """The objective after an epoch, turned so that more is better."""
+        """Returns the objective of an epoch, negated if minimised, so that more is better."""
         value = report.metrics[self.session.objective]
         return value if self.session.direction == "maximize" else -value
 
     def standing(self, trial: Trial) -> tuple[float, int]:
-        """What finished trials are compared by: the greatest is the best."""
+        """Returns the key by which finished trials are ranked; the greatest is the best."""
         return self.merit(trial.reports[-1]), trial.number
 
-    # What happens
+    # Events
 
     def apply(self, event: Event) -> None:
-        """Takes in what happened next.
+        """Updates the state with the next event.
 
         Raises:
-            IllegalEvent: If it cannot have; the state is then as before.
+            IllegalEvent: If the event contradicts the state, which is then unchanged.
         """
         APPLY[type(event)](self, event)
 
@@ -253,7 +255,12 @@ class StudyState:
         event: Placed | Reported | Paused | Ended | Scored,
         statuses: Sequence[Status],
     ) -> Trial:
-        """The trial of an event, which has to stand in one of these ways."""
+        """Returns the trial of an event.
+
+        Raises:
+            IllegalEvent: If there is no such trial, its status is not one of these, or no session
+                is running.
+        """
         self._check_session(event)
         trial = self._trials.get(event.number)
         if trial is None:
@@ -271,8 +278,14 @@ class StudyState:
 
 
 def _joined(trial: Trial, reports: Sequence[Report]) -> Sequence[Report]:
-    """A trial's epochs with more of them: one that was known before is replaced, with all that
-    followed it, since the trial went on from before it."""
+    """Appends reports to a trial's epochs.
+
+    If the first of them was reported before, it and all later epochs are replaced, because the
+    trial resumed from an earlier checkpoint.
+
+    Raises:
+        IllegalEvent: If the epochs are not consecutive, or leave a gap.
+    """
     if not reports:
         return trial.reports
     first = reports[0].epoch
@@ -302,10 +315,10 @@ APPLY: Mapping[type[Event], Callable[[StudyState, Any], None]] = {
 
 
 def fold(events: Iterable[Event]) -> StudyState:
-    """The state after all of these events.
+    """Returns the state that results from these events.
 
     Raises:
-        IllegalEvent: If they cannot have happened so.
+        IllegalEvent: If an event contradicts those before it.
     """
     state = StudyState()
     for event in events:

@@ -1,11 +1,11 @@
-"""A log in an object store, or a folder that several machines share: numbered, write-new pieces.
+"""A log of numbered, write-once pieces in an object store or in a folder shared by machines.
 
-Each group is one object, named after its number. Nothing is ever written over: of two drivers that
-append to the same log one writes the next number, and the other is superseded. A piece repeats
-some of the pieces before it, as a node of a Fenwick tree sums up what is below it (Fenwick 1994,
-https://doi.org/10.1002/spe.4380240306), and the first one of a session repeats all of them. A log
-of n pieces is therefore read with one listing and at most 1 + log2(n) pieces, and each group is
-written about log2(n) / 2 times.
+Each group of events adds one piece (object), named after its number. Pieces are never overwritten:
+if two drivers append to the same log, one writes the next number and the other is superseded. A
+piece repeats some of the pieces before it, as a node of a Fenwick tree sums up the nodes below it
+(Fenwick 1994, https://doi.org/10.1002/spe.4380240306), and the first piece of a session repeats
+all of them. A log of n pieces is therefore read with one listing and at most 1 + log2(n) pieces,
+and each group is written about log2(n) / 2 times.
 """
 
 import gzip
@@ -25,22 +25,24 @@ from record.log import Superseded
 ENDING = ".log.gz"
 
 COMPRESSION = 3
-"""Level of gzip's: the first piece of a session may be large, and the driver waits for it."""
+"""Gzip level; low, because the first piece of a session may be large and the driver waits."""
 
 SHARE = 0.01
-"""Share of a session's time that reports may wait. The pieces that hold nothing but reports then
-grow with the logarithm of the time: some 600 in a day, 800 in a week."""
+"""Fraction of a session's elapsed time for which reports may be buffered.
+
+The number of pieces with nothing but reports then grows with the logarithm of the time: about 600
+in a day, 800 in a week.
+"""
 
 
 class StoreLog:
-    """A log as pieces in a folder.
+    """A log that consists of pieces in a folder; implements `record.log.Log`.
 
     Args:
-        folder: In an object store or on a disk; see `engine.checkpoints.opened`. It need not be
-            there.
+        folder: Folder in an object store or on a disk, which need not exist.
 
     Attributes:
-        reads: Pieces that the latest reading took.
+        reads: Number of pieces that the latest read took.
     """
 
     share = SHARE
@@ -55,22 +57,22 @@ class StoreLog:
         self.failure: OSError | None = None
 
     def is_there(self) -> bool:
-        """Whether anything was ever written to it."""
+        """Returns True if the log has at least one piece."""
         return self._latest() > 0
 
     def read(self) -> Iterator[Event]:
-        """See `record.log.Log`."""
+        """Reads all events, in order; see `record.log.Log.read`."""
         found = self._all_lines()
         if not self.first:
             self.groups, self.lines = len(found), found
         return self._events(found)
 
     def append(self, group: Sequence[Event]) -> None:
-        """See `record.log.Log`."""
+        """Appends events as a new piece; see `record.log.Log.append`."""
         if self.failure is not None:
             raise self.failure
         if self.groups is None:
-            for _ in self.read():  # no piece is added to a damaged log
+            for _ in self.read():  # raises if the log is damaged
                 pass
         assert self.groups is not None
         number = self.groups + 1
@@ -84,12 +86,15 @@ class StoreLog:
         self._remember(number, text)
 
     def _since(self, number: int) -> int:
-        """The piece after which a piece begins; the first one of a session begins after none."""
+        """Returns the number of the last piece that a piece does not repeat.
+
+        The result is 0 for the first piece of a session, which repeats all earlier ones.
+        """
         place = number - self.first
         return number - (place & -place) if self.first else 0
 
     def _remember(self, number: int, text: bytes) -> None:
-        """Keeps what later pieces repeat: nothing from before the session's first."""
+        """Keeps the lines that later pieces may repeat: those after the session's first piece."""
         if not self.first:
             self.first, self.lines = number, []
         else:
@@ -114,7 +119,7 @@ class StoreLog:
             yield from lines.group(text, number, f"{self.folder}, group {number},")
 
     def _all_lines(self) -> list[bytes]:
-        """The lines of all groups.
+        """Reads the lines of all groups.
 
         Raises:
             InputError: If a piece is damaged or missing, or of another version.
@@ -128,7 +133,7 @@ class StoreLog:
         return [text for chunk in reversed(chunks) for text in chunk]
 
     def _latest(self) -> int:
-        """The number of the newest piece; 0 without one."""
+        """Returns the number of the newest piece; 0 if there is none."""
         with away_is_an_oserror(self.folder):
             found = self.folder.fs.find(self.folder.path)
         names = (PurePosixPath(file).name for file in found)
@@ -136,7 +141,8 @@ class StoreLog:
         return max(numbers, default=0)
 
     def _read(self, number: int) -> tuple[int, list[bytes]]:
-        """The piece before a piece, and the lines of it."""
+        """Reads a piece; returns the number of the last piece that it does not repeat, and its
+        lines."""
         piece, self.reads = self._piece(number), self.reads + 1
         try:
             first, *texts = self._content(piece).split(b"\n")[:-1]
@@ -151,7 +157,7 @@ class StoreLog:
 
     def _content(self, piece: UPath) -> bytes:
         with away_is_an_oserror(piece):
-            # Where no place to begin at is given, S3 is first asked for the size.
+            # Without `start`, S3 would need another request for the size.
             return gzip.decompress(bytes(piece.fs.cat_file(piece.path, start=0)))  # pyright: ignore
 
 

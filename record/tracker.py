@@ -1,7 +1,7 @@
-"""Where a study is shown while it runs: a projection of its state, told as often as one likes.
+"""The interface of trackers, which show a study's state to users while it runs.
 
-`MLflowTracker` (record/mlflow_tracker.py) is the one that users look at, `MemoryTracker` stands
-for it in tests. What a tracker is told twice, it holds once.
+`MLflowTracker` (record/mlflow_tracker.py) is the real one; `MemoryTracker` replaces it in tests.
+All updates are idempotent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ StudyStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
 class NotRecorded(InputError):
-    """The tracking store did not answer, or did not take it; nothing is lost by trying again."""
+    """The tracking store did not answer or rejected a write; the call can be repeated."""
 
 
 class RunDeleted(Exception):
-    """The user deleted the run of a trial, which is not to be recorded again.
+    """The user deleted the run of a trial, which must not be recorded again.
 
     Attributes:
-        number: The trial's.
+        number: Number of the trial.
     """
 
     def __init__(self, number: int) -> None:
@@ -33,16 +33,16 @@ class RunDeleted(Exception):
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What a tracker is to show of a study itself.
+    """Facts about a study that a tracker shows.
 
     Attributes:
-        identity: Tells it from another one of the same name.
-        question: What it asks.
-        params: What it is.
-        tags: What may change from session to session, such as the command.
-        trial_tags: What to say of the data with every trial.
+        identity: Unique id of the study, which distinguishes studies of the same name.
+        question: The question that the study answers.
+        params: Definition of the study.
+        tags: Facts that may change between sessions, such as the command.
+        trial_tags: Tags about the data, for the run of every trial.
         data: Name and digest of the data set.
-        space: What is searched.
+        space: The searched parameters.
     """
 
     identity: str
@@ -56,11 +56,11 @@ class StudyFacts:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a tracker shows of a trial.
+    """A trial as a tracker shows it.
 
     Attributes:
-        status: How it stands; None: what is shown does not say.
-        reports: Its epochs; of one that is there twice, both.
+        status: Status of the trial; None if the tracker has none.
+        reports: Epochs of the trial, including duplicates.
     """
 
     status: Status | None
@@ -68,70 +68,75 @@ class Shown:
 
 
 class Tracker(Protocol):
-    """What all trackers can do. Each method raises `NotRecorded` where the store is away."""
+    """Interface of all trackers.
+
+    Each method raises `NotRecorded` if the store is unavailable.
+    """
 
     def begin(self, facts: StudyFacts) -> None:
-        """Begins to show a study, or goes on with it; before any trial of it."""
+        """Creates the study in the tracker, or reopens it; call it before `tell`."""
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Shows a trial as it stands; one that was never placed is not shown yet.
+        """Brings the tracker up to date with a trial; a trial that was never placed is not shown.
 
         Raises:
-            RunDeleted: If the user deleted it there.
+            RunDeleted: If the user deleted the trial's run in the tracker.
         """
         ...
 
     def shown(self, number: int) -> Shown | None:
-        """A trial as it is shown; None if it is not."""
+        """Returns a trial as the tracker shows it; None if it does not show it."""
         ...
 
     def numbers(self) -> set[int]:
-        """Numbers of the trials that are shown."""
+        """Returns the numbers of the trials that the tracker shows."""
         ...
 
     def faults(self, trial: Trial) -> list[str]:
-        """What a trial that is shown is shown without, or otherwise than it stands, each in a few
-        words; its epochs apart. `tell` repairs all of it."""
+        """Describes each missing or wrong value of a shown trial, in a few words.
+
+        Epochs are not compared. `tell` repairs all of these faults.
+        """
         ...
 
     def doubled(self) -> set[int]:
-        """Numbers of the trials that are shown more than once."""
+        """Returns the numbers of the trials that the tracker shows more than once."""
         ...
 
     def tidy(self) -> None:
-        """Has every trial shown once at most, as `begin` does."""
+        """Removes duplicate runs of trials; `begin` does this too."""
         ...
 
     def study_status(self) -> str | None:
-        """How the study is shown to stand; None: it is not shown."""
+        """Returns the status of the study in the tracker; None if it is not there."""
         ...
 
     def deleted(self) -> set[int]:
-        """Numbers of the trials whose runs the user deleted."""
+        """Returns the numbers of the trials whose runs the user deleted."""
         ...
 
     def forget(self, number: int) -> None:
-        """Puts the run of a trial away, so that the trial is shown anew when it is told."""
+        """Removes the run of a trial, so that `tell` creates a new one."""
         ...
 
     def describe(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-        """Shows what the study has come to."""
+        """Shows results of the study."""
         ...
 
     def close(self, status: StudyStatus, tags: Mapping[str, str]) -> None:
-        """Shows how the session ended."""
+        """Shows the status and tags with which the session ended."""
         ...
 
 
 def sync(tracker: Tracker, state: StudyState) -> set[int]:
-    """Shows every trial as it stands, but those that the user deleted.
+    """Brings a tracker up to date with all trials, except those that the user deleted.
 
     Returns:
-        Numbers of those that were deleted since the state last heard of it.
+        Numbers of the trials that were deleted and that the state does not know as discarded.
 
     Raises:
-        NotRecorded: If the store is away.
+        NotRecorded: If the store is unavailable.
     """
     news = tracker.deleted() - state.discarded
     for trial in state.trials():
@@ -142,18 +147,18 @@ def sync(tracker: Tracker, state: StudyState) -> set[int]:
 
 @dataclass
 class MemoryTracker:
-    """A tracker for tests.
+    """An in-memory tracker for tests.
 
     Attributes:
-        facts: Of the study; None before it is begun.
-        trials: Number -> the trial as it was told last.
-        told: How often anything was told.
-        tags: What the study has come to.
-        metrics: The same, in numbers.
-        status: How the study stands.
+        facts: Facts about the study; None before `begin`.
+        trials: Trial number -> the trial of the last `tell`.
+        told: Number of calls.
+        tags: Tags of the study.
+        metrics: Metrics of the study.
+        status: Status of the study; None before `begin`.
         removed: Numbers of the trials that a user deleted.
-        doubles: Numbers of the trials that are there more than once.
-        is_away: Whether it refuses everything.
+        doubles: Numbers of the trials that are shown more than once.
+        is_away: True to raise `NotRecorded` in every method.
     """
 
     facts: StudyFacts | None = None
@@ -167,14 +172,14 @@ class MemoryTracker:
     is_away: bool = False
 
     def begin(self, facts: StudyFacts) -> None:
-        """See `Tracker`."""
+        """Stores the facts and sets the status to ``RUNNING``."""
         self._check()
         self.facts, self.status = facts, "RUNNING"
         self.doubles.clear()
         self.tags.update(facts.tags)
 
     def tell(self, trial: Trial) -> None:
-        """See `Tracker`."""
+        """Stores a trial that was placed or has ended."""
         self._check()
         if trial.number in self.removed:
             raise RunDeleted(trial.number)
@@ -182,62 +187,62 @@ class MemoryTracker:
             self.trials[trial.number] = trial
 
     def shown(self, number: int) -> Shown | None:
-        """See `Tracker`."""
+        """Returns a stored trial's status and epochs; None if it is not stored."""
         self._check()
         trial = self.trials.get(number)
         return None if trial is None else Shown(trial.status, tuple(trial.reports))
 
     def numbers(self) -> set[int]:
-        """See `Tracker`."""
+        """Returns the numbers of the stored trials."""
         self._check()
         return set(self.trials)
 
     def faults(self, trial: Trial) -> list[str]:
-        """See `Tracker`."""
+        """Returns the names of the fields, except epochs, in which a stored trial differs."""
         self._check()
         shown = self.trials[trial.number]
         names = [each.name for each in fields(Trial) if each.name != "reports"]
         return [name for name in names if getattr(shown, name) != getattr(trial, name)]
 
     def doubled(self) -> set[int]:
-        """See `Tracker`."""
+        """Returns the numbers of the trials that are shown more than once."""
         self._check()
         return set(self.doubles)
 
     def tidy(self) -> None:
-        """See `Tracker`."""
+        """Removes the duplicates."""
         self._check()
         self.doubles.clear()
 
     def study_status(self) -> str | None:
-        """See `Tracker`."""
+        """Returns the status of the study; None before `begin`."""
         self._check()
         return self.status
 
     def deleted(self) -> set[int]:
-        """See `Tracker`."""
+        """Returns the numbers of the trials that a user deleted."""
         self._check()
         return set(self.removed)
 
     def forget(self, number: int) -> None:
-        """See `Tracker`."""
+        """Removes a stored trial."""
         self._check()
         del self.trials[number]
 
     def describe(self, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-        """See `Tracker`."""
+        """Stores tags and metrics of the study."""
         self._check()
         self.tags.update(tags)
         self.metrics.update(metrics)
 
     def close(self, status: StudyStatus, tags: Mapping[str, str]) -> None:
-        """See `Tracker`."""
+        """Stores the final status and tags of the study."""
         self._check()
         self.status = status
         self.tags.update(tags)
 
     def delete(self, number: int) -> None:
-        """Deletes the run of a trial, as a user does."""
+        """Deletes the run of a trial, as a user would."""
         del self.trials[number]
         self.removed.add(number)
 

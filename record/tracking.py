@@ -1,7 +1,7 @@
-"""MLflow's tracking store by its address: found fit before anything waits for it.
+"""Connects to MLflow's tracking store, and checks that it can be used.
 
-A server is asked as MLflow's own client asks, with the user's login and certificates, but once and
-not for long: that client itself would try again for minutes.
+A server is queried as MLflow's own client does, with the user's login and certificates, but once
+and with a short timeout: the client itself would retry for minutes.
 """
 
 import logging
@@ -29,15 +29,15 @@ from datasets.addresses import shown
 from datasets.errors import InputError, described
 
 PATIENCE = 10.0
-"""Seconds that a tracking server may take to answer at first."""
+"""Timeout in seconds of the first request to a tracking server."""
 
 SEARCH = "/api/2.0/mlflow/experiments/search"
 
 OTHER_METHOD = (301, 302, 303)
-"""Answers after which a client goes on to another address, and what it wants to write is lost."""
+"""HTTP redirects after which a client repeats the request as GET, so that writes are lost."""
 
 DATABASES = ("postgresql", "mysql", "mssql")
-"""Kinds of databases on a server that MLflow can record in."""
+"""URI schemes of the remote databases that MLflow supports."""
 
 PACKAGES = {
     "psycopg": "'psycopg[binary]'",
@@ -47,17 +47,20 @@ PACKAGES = {
     "google": "google-cloud-storage",
     "azure": "azure-storage-blob azure-identity",
 }
-"""Module -> what installs it, as a shell takes it, where that is called otherwise."""
+"""Module -> argument of ``pip install``, for modules whose package has another name."""
 
 SERVES = "`mlflow server --serve-artifacts --artifacts-destination FOLDER`"
-"""The command by which a server takes artifacts itself."""
+"""Command for a tracking server that stores artifacts itself."""
 
 
 def check_answers(uri: str) -> None:
-    """Checks that a tracking store is there, without making a local database.
+    """Checks that a tracking store can be used, without creating a local database.
+
+    Args:
+        uri: MLflow's tracking URI.
 
     Raises:
-        InputError: If it is not.
+        InputError: If the store cannot be used.
     """
     if is_server(uri):
         _check_server(uri)
@@ -68,21 +71,21 @@ def check_answers(uri: str) -> None:
 
 
 def is_server(uri: str) -> bool:
-    """Whether a tracking store is a server of MLflow's."""
+    """Returns True if a tracking URI is that of an MLflow server."""
     return uri.lower().startswith(("http:", "https:"))
 
 
 def local_database(uri: str) -> Path | None:
-    """The file of a local database; None where the tracking store is something else.
+    """Returns the file of a local SQLite database; None for any other tracking store.
 
     Raises:
-        InputError: If the address leads to another file than it seems to.
+        InputError: If MLflow and SQLAlchemy would read different folders from the URI.
     """
     if not uri.startswith("sqlite:///"):
         return None
     written = Path(uri.removeprefix("sqlite:///"))
     meant = Path(sqlalchemy.make_url(uri).database or "")
-    # MLflow makes the folder as it is written, and SQLAlchemy the file as it is meant.
+    # MLflow creates the folder from the URI as written, SQLAlchemy the file from the parsed URI.
     if written.parent != meant.parent:
         raise InputError(
             f"{written.parent}: MLflow's database cannot lie in a folder with a '?', or a '%' "
@@ -92,16 +95,16 @@ def local_database(uri: str) -> Path | None:
 
 
 def connect(uri: str) -> mlflow.MlflowClient:
-    """A client of a tracking store.
+    """Returns a client of a tracking store, after a first request.
 
     Raises:
         InputError: If the store cannot be used.
     """
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
-    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # it is a bar a file, and they are tiny
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # one bar per file would be noise
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It prints the traceback of what it raises besides.
+    # This logger prints the traceback of each exception that is raised anyway.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         if uri.partition(":")[0].partition("+")[0] in DATABASES:
@@ -117,7 +120,7 @@ def connect(uri: str) -> mlflow.MlflowClient:
 
 
 def package_of(error: ImportError) -> str:
-    """How to install what could not be imported."""
+    """Returns text for the user on how to install a module that could not be imported."""
     module = (error.name or "").partition(".")[0]
     if not module:
         return f"a package that cannot be imported here: {described(error)}"
@@ -125,7 +128,7 @@ def package_of(error: ImportError) -> str:
 
 
 def _ask_database(uri: str) -> None:
-    """Connects to a database once: MLflow would try again for minutes, without a word."""
+    """Connects to a database once, because MLflow would silently retry for minutes."""
     engine = sqlalchemy.create_engine(uri)
     try:
         engine.connect().close()
@@ -134,10 +137,10 @@ def _ask_database(uri: str) -> None:
 
 
 def _check_server(uri: str) -> None:
-    """Asks a server once.
+    """Queries a tracking server once.
 
     Raises:
-        InputError: If it does not answer, or not as MLflow does, or not this user.
+        InputError: If it does not answer, refuses this user, redirects, or is not MLflow.
     """
     _check_address(uri)
     server = f"the tracking server {shown(uri)}"
@@ -158,7 +161,7 @@ def _check_server(uri: str) -> None:
 
 
 def _answer(login: MlflowHostCreds) -> Any:
-    """What a server says to the first request of every client, once and soon."""
+    """Sends the first request of an MLflow client, without retries, and returns the response."""
     return http_request(
         login,
         SEARCH,
@@ -171,7 +174,14 @@ def _answer(login: MlflowHostCreds) -> Any:
 
 
 def _check_address(uri: str) -> None:
-    """Checks what a client would read otherwise than its user, and show some of."""
+    """Checks the URI and the certificate files of the environment.
+
+    The message does not quote the URI: a client would misread an invalid one, and might show a
+    part of a password in it.
+
+    Raises:
+        InputError: If the URI is not valid, or a certificate file does not exist.
+    """
     try:
         address = urlsplit(uri)
         sound = address.hostname and address.port != 0 and not any(map(str.isspace, uri))
@@ -189,7 +199,7 @@ def _check_address(uri: str) -> None:
 
 
 def _why_not(error: BaseException) -> str:
-    """Why a server could not be asked, and what to do."""
+    """Returns text for the user on why a server could not be queried, and what to do."""
     cause = innermost(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return (
@@ -206,14 +216,20 @@ def _why_not(error: BaseException) -> str:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """What an error came from at first."""
+    """Returns the first exception in an exception's chain of contexts."""
     while error.__context__ is not None:
         error = error.__context__
     return error
 
 
 def _lacking(uri: str, login: MlflowHostCreds, status: int) -> str:
-    """What a user lacks whom a server refuses."""
+    """Returns text for the user on what is missing or wrong in a refused login.
+
+    Args:
+        uri: Tracking URI of the server.
+        login: Credentials that were sent.
+        status: HTTP status of the response, 401 or 403.
+    """
     address = urlsplit(uri)
     if login.username and login.password:
         given = f"the user {login.username} of MLFLOW_TRACKING_USERNAME"
@@ -234,16 +250,17 @@ def _lacking(uri: str, login: MlflowHostCreds, status: int) -> str:
 
 
 def check_artifacts(client: mlflow.MlflowClient, location: str, more: str = "") -> None:
-    """Checks that a server does not have this machine write into files of its own choice, which it
-    would look for on its own disk.
+    """Checks that a tracking server's artifact location is not a path on the server's own disk.
+
+    The client would write such a path on this machine, where the server does not find the files.
 
     Args:
-        client: Of the tracking store.
-        location: Where it wants artifacts to go.
-        more: What else there is to do about it.
+        client: Client of the tracking store.
+        location: Artifact location that the store returned.
+        more: Further advice to append to the message.
 
     Raises:
-        InputError: If it does.
+        InputError: If the location is a local path of a server.
     """
     if is_server(client.tracking_uri) and urlsplit(location).scheme in ("", "file"):
         raise InputError(
@@ -254,10 +271,10 @@ def check_artifacts(client: mlflow.MlflowClient, location: str, more: str = "") 
 
 
 def check_artifacts_of(client: mlflow.MlflowClient, run_id: str) -> None:
-    """Checks a run as `check_artifacts` does an experiment.
+    """Checks that a run's artifact location is not a path on the tracking server's own disk.
 
     Raises:
-        InputError: As it does.
+        InputError: If it is.
     """
     if is_server(client.tracking_uri):
         more = (
@@ -268,7 +285,7 @@ def check_artifacts_of(client: mlflow.MlflowClient, run_id: str) -> None:
 
 
 def experiment_named(client: mlflow.MlflowClient, name: str) -> Experiment | None:
-    """The experiment of a study; None where there is none.
+    """Returns the experiment of a study; None if there is none.
 
     Raises:
         InputError: If it was deleted; the message says how to restore it.
@@ -284,7 +301,7 @@ def experiment_named(client: mlflow.MlflowClient, name: str) -> Experiment | Non
 
 
 def by_hand(client: mlflow.MlflowClient, command: str) -> str:
-    """A command of MLflow's own, for a shell that may not know where a local database is."""
+    """Returns an ``mlflow`` command for a shell, with the location of a local database."""
     uri = client.tracking_uri
     known = "" if local_database(uri) is None else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
     return f"{known}mlflow {command}"

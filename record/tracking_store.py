@@ -1,7 +1,4 @@
-"""MLflow, as far as who reads a study needs it: its runs, and the files that are kept with them.
-
-Who reads adds files to these runs, and nothing else.
-"""
+"""Reads the runs and artifacts of a study from MLflow; artifacts are all that can be written."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,20 +21,20 @@ from record.tracking import (
 )
 
 NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow says of an id that no run has."""
+"""MLflow's error codes for a run id that does not exist."""
 
 NAMED = 8
-"""Studies that are named to a user who asked for one that is not there."""
+"""Maximum number of studies named in the message for a study that does not exist."""
 
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """The runs of a study.
+    """The MLflow runs of a study.
 
     Attributes:
-        parent: The study's own.
-        trials: Number of a trial -> its run.
-        deleted: Numbers of the trials whose runs the user deleted.
+        parent: The study's own run.
+        trials: Trial number -> its run.
+        deleted: Numbers of the trials whose run the user deleted.
     """
 
     parent: Run
@@ -46,13 +43,13 @@ class StudyRuns:
 
 
 class TrackingStore:
-    """MLflow's tracking store.
+    """Reader of MLflow's tracking store.
 
     Args:
-        uri: Its address.
+        uri: MLflow's tracking URI.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If the store cannot be read.
     """
 
     def __init__(self, uri: str) -> None:
@@ -62,10 +59,10 @@ class TrackingStore:
         self.uri = uri
 
     def runs(self, study: str) -> StudyRuns:
-        """The runs of a study.
+        """Reads the runs of a study.
 
         Raises:
-            InputError: If there is no such study; the message names those that there are.
+            InputError: If there is no such study; the message names existing ones.
         """
         experiment = experiment_named(self.client, study)
         known = self._runs(experiment)
@@ -73,7 +70,7 @@ class TrackingStore:
         parents = [run for run in there if run.data.tags.get(names.KIND) == "study"]
         if not parents:
             raise InputError(self._missing(study, known))
-        # Of two runs of a trial, where a crash came between, that with more epochs is its own.
+        # After a crash a trial may have two runs; the one with more epochs counts.
         by_epoch = sorted(filter(_is_of_a_trial, there), key=last_epoch)
         trials = {number_of(run): run for run in by_epoch}
         removed = [run for run in known if run.info.lifecycle_stage != "active"]
@@ -81,13 +78,13 @@ class TrackingStore:
         return StudyRuns(parents[0], trials, frozenset(map(number_of, by_user)) - trials.keys())
 
     def _runs(self, experiment: Experiment | None) -> list[Run]:
-        """The runs of an experiment, deleted ones too."""
+        """Returns the runs of an experiment, deleted ones included."""
         if experiment is None:
             return []
         return found(self.client, experiment.experiment_id, "", ViewType.ALL)
 
     def _missing(self, study: str, known: Iterable[Run]) -> str:
-        """Why a study is not there."""
+        """Returns the error message that says why a study is missing."""
         for run in known:
             if run.data.tags.get(names.KIND) == "study":
                 restore = by_hand(self.client, f"runs restore --run-id {run.info.run_id}")
@@ -98,17 +95,20 @@ class TrackingStore:
         return f"no study {study} in {shown(self.uri)}; there: {self._known()}"
 
     def _known(self) -> str:
-        """The latest studies, as text."""
+        """Returns the names of the latest studies, as text."""
         experiments = self.client.search_experiments(order_by=["creation_time DESC"])
         called = [experiment.name for experiment in experiments if experiment.name != "Default"]
         more = [f"and {len(called) - NAMED} more"] if len(called) > NAMED else []
         return ", ".join([*called[:NAMED], *more]) or "none"
 
     def run(self, run_id: str) -> tuple[str, Run]:
-        """A run, and the study that it belongs to.
+        """Returns the name of a run's study, and the run.
+
+        Args:
+            run_id: MLflow's id of the run.
 
         Raises:
-            InputError: If there is none.
+            InputError: If there is no such run.
         """
         try:
             run = self.client.get_run(run_id)
@@ -122,7 +122,7 @@ class TrackingStore:
         return self.client.get_experiment(run.info.experiment_id).name, run
 
     def points(self, run: Run) -> list[Metric]:
-        """All that was recorded of all metrics of a run."""
+        """Fetches all recorded points of all metrics of a run."""
         return [
             point
             for metric in run.data.metrics
@@ -130,10 +130,15 @@ class TrackingStore:
         ]
 
     def fetch(self, run_id: str, artifact: str, folder: Path) -> Path | None:
-        """Copies an artifact of a run into a folder.
+        """Downloads an artifact of a run into a folder.
+
+        Args:
+            run_id: MLflow's id of the run.
+            artifact: Path of the artifact.
+            folder: Folder on this machine.
 
         Returns:
-            Where it is; None if the run has no such artifact.
+            Path of the downloaded file; None if the run has no such artifact.
         """
         check_artifacts_of(self.client, run_id)
         parent = PurePosixPath(artifact).parent
@@ -143,12 +148,12 @@ class TrackingStore:
         return Path(self.client.download_artifacts(run_id, artifact, str(folder)))
 
     def publish(self, run_id: str, files: Iterable[Path], folder: str | None = None) -> None:
-        """Copies files into the artifacts of a run, over those of the same name.
+        """Uploads files to the artifacts of a run, replacing those of the same name.
 
         Args:
-            run_id: The run.
+            run_id: MLflow's id of the run.
             files: Files on this machine.
-            folder: Where among the artifacts; None: at the top.
+            folder: Folder among the artifacts; None for the top level.
         """
         check_artifacts_of(self.client, run_id)
         for file in files:
@@ -160,7 +165,7 @@ def _is_of_a_trial(run: Run) -> bool:
 
 
 def _check_there(uri: str) -> None:
-    """Checks that a local database exists: MLflow would make an empty one."""
+    """Checks that a local database exists, because MLflow would create an empty one."""
     database = local_database(uri)
     if database is not None and not database.is_file():
         raise InputError(

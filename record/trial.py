@@ -1,4 +1,4 @@
-"""The one type of a trial. Whoever has another one, as Optuna, Tune and MLflow do, translates."""
+"""The project's trial type; modules for Optuna, Tune and MLflow convert to and from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,28 +15,29 @@ Status = Literal[
     "failed",
     "infeasible",
 ]
-"""How a trial stands.
+"""Status of a trial.
 
-``waiting`` for its place; ``running``; ``paused`` to make room, or because the session ends;
-``stopped``: its session was cut off while it ran; ``finished`` its whole budget; ``pruned``:
-stopped early for good; ``failed``; ``infeasible``: needs more memory than there is.
+``waiting``: not placed yet; ``running``; ``paused``: taken off its slot, to be resumed later;
+``stopped``: its session ended or was cut off while it ran; ``finished``: trained for all of its
+epochs; ``pruned``: stopped early for good; ``failed``; ``infeasible``: needs more memory than
+available.
 """
 
 OPEN: tuple[Status, ...] = ("waiting", "running", "paused", "stopped")
-"""Statuses of a trial that goes on."""
+"""Statuses of a trial that has not ended."""
 
 WITH_RESULT: tuple[Status, ...] = ("finished", "pruned")
 WITHOUT_RESULT: tuple[Status, ...] = ("failed", "infeasible")
 ENDED: tuple[Status, ...] = (*WITH_RESULT, *WITHOUT_RESULT)
-"""Statuses of a trial that has come to its end."""
+"""Statuses of a trial that has ended."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """The role of a trial that a sampler proposed, or a list of configurations.
+    """Role of a trial of the search, proposed by a sampler or from a list of configurations.
 
     Attributes:
-        index: Its place among the trials of the search, counted from 0, baselines included.
+        index: Index among the trials of the search, from 0, baselines included.
     """
 
     index: int
@@ -44,10 +45,10 @@ class Searched:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The role of a trial that everything else is compared with; the sampler learns from it.
+    """Role of a baseline, with which all other trials are compared; the sampler learns from it.
 
     Attributes:
-        index: Its place among the trials of the search, counted from 0.
+        index: Index among the trials of the search, from 0.
     """
 
     index: int
@@ -55,10 +56,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Replicate:
-    """The role of another training of a trial's configuration; no sampler learns from it.
+    """Role of a final: a trial's configuration trained again; no sampler learns from it.
 
     Attributes:
-        of: Number of that trial.
+        of: Number of the trial whose configuration is trained.
         seed: The fresh seed.
     """
 
@@ -74,10 +75,10 @@ class Report:
     """One epoch of a trial.
 
     Attributes:
-        epoch: Counted from 1.
-        unix_ms: When it ended, in milliseconds since 1970, UTC.
-        memory_gib: Memory of the trial's process, or of its GPU, after it; GiB.
-        metrics: Name -> finite value.
+        epoch: Number of the epoch, from 1.
+        unix_ms: Time at which it ended, in milliseconds since 1970, UTC.
+        memory_gib: Memory of the trial's process, or its GPU memory, after the epoch, in GiB.
+        metrics: Metric name -> finite value.
     """
 
     epoch: int
@@ -88,16 +89,16 @@ class Report:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and with what a trial ran.
+    """The machine, process and code version with which a trial ran.
 
     Attributes:
         node: Name of the machine.
-        device: What the GPU calls itself, or ``cpu``.
-        processor: Of the machine, with the instructions that torch uses.
-        threads: That share a sum.
-        process: Its id on that machine.
-        commit: Of the code, with ``+`` where files were changed since.
-        versions: Package -> its version.
+        device: Name of the GPU, or ``cpu``.
+        processor: Name of the CPU, with the instruction set that torch uses.
+        threads: Number of threads that torch uses for one operation.
+        process: Process id on the machine.
+        commit: Git commit of the code, with ``+`` appended if files were changed since.
+        versions: Package name -> its version.
     """
 
     node: str
@@ -111,23 +112,23 @@ class Placement:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial as far as it is known.
+    """The current state of one trial.
 
     Attributes:
-        number: Its number in the study.
-        config: Field -> plain value; see `record.values`.
-        drawn: Parameter -> what Optuna drew: only the parameters that apply.
-        role: What it is there for.
-        status: How it stands.
-        reports: Its epochs, the first one first; those that a checkpoint holds.
-        reason: Why it stands as it does; empty where there is nothing to say.
-        placements: Where it ran, one after the other.
-        started: When it was first placed, UTC; None before.
-        ended: When it ended, UTC; None before.
-        inactive: Parameter -> what Optuna drew in the same go for a parameter that does not apply.
-            While a trial runs, TPE counts these values too.
-        output: The last lines that the process of a failed trial wrote.
-        title: Its configuration at a glance.
+        number: Number in the study, from 0.
+        config: Config field -> plain value; see `record.values`.
+        drawn: Parameter -> sampled value, only for the parameters that apply.
+        role: Purpose of the trial: search, baseline or final.
+        status: Status of the trial.
+        reports: Its epochs so far, in order.
+        reason: Why it has its status; empty if there is nothing to explain.
+        placements: The placements on which it ran, in order.
+        started: Time of its first placement, in UTC; None before.
+        ended: Time of its end, in UTC; None before.
+        inactive: Parameter -> value of the same joint draw, for parameters that do not apply. TPE
+            uses these values while the trial is running.
+        output: Last output lines of a failed trial's process.
+        title: Short description of its configuration.
     """
 
     number: int
@@ -145,7 +146,7 @@ class Trial:
     title: str = ""
 
     def with_reports(self, reports: Sequence[Report]) -> "Trial":
-        """The trial with these epochs; several times as fast as `dataclasses.replace`."""
+        """Returns a copy with these epochs; several times as fast as `dataclasses.replace`."""
         return Trial(
             self.number,
             self.config,
@@ -164,24 +165,24 @@ class Trial:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are done."""
+        """Number of completed epochs."""
         return self.reports[-1].epoch if self.reports else 0
 
     @property
     def is_open(self) -> bool:
-        """Whether it goes on."""
+        """True if the trial has not ended."""
         return self.status in OPEN
 
     @property
     def is_baseline(self) -> bool:
-        """Whether everything else is compared with it."""
+        """True if the trial is a baseline."""
         return isinstance(self.role, Baseline)
 
     @property
     def replicate_of(self) -> int | None:
-        """Number of the trial that it is another training of; None: of none."""
+        """For a final, the number of the trial whose configuration it trains; otherwise None."""
         return self.role.of if isinstance(self.role, Replicate) else None
 
     def value(self, metric: str) -> float | None:
-        """A metric after the last epoch; None before the first, or where that epoch lacks it."""
+        """Returns a metric of the last epoch; None if there is no epoch or it lacks the metric."""
         return self.reports[-1].metrics.get(metric) if self.reports else None

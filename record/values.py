@@ -1,8 +1,8 @@
-"""Plain values, and how they are written as JSON: exactly, or not at all.
+"""Plain values and their lossless JSON form.
 
-Plain are None, booleans, whole numbers, finite floats, text, dates, and sequences and mappings
-from text to these. A sequence is a tuple wherever it comes from, since JSON does not tell lists
-from tuples and a frozen dataclass wants the latter.
+Plain values are None, booleans, integers, finite floats, strings, dates, and sequences and
+string-keyed mappings of these. All sequences become tuples, because JSON does not distinguish
+lists from tuples, and frozen dataclasses need tuples.
 """
 
 import math
@@ -16,18 +16,18 @@ from datasets.errors import InputError
 Kind = TypeVar("Kind")
 
 DATE, MOMENT = "$date", "$datetime"
-"""Keys of the mappings that stand for a date in JSON."""
+"""Keys of the JSON objects that represent a date, or a date with time."""
 
 
 def plain(value: Any, where: str = "value") -> Any:
-    """A value with tuples for its sequences.
+    """Checks that a value is plain, and returns it with all sequences as tuples.
 
     Args:
         value: The value.
-        where: What it is, for the message.
+        where: Name of the value, for the message.
 
     Raises:
-        ValueError: If it is not plain.
+        ValueError: If the value is not plain.
     """
     match value:
         case float() if not math.isfinite(value):
@@ -49,10 +49,14 @@ def _key(key: Any, where: str) -> str:
 
 
 def to_json(value: Any, where: str = "value") -> Any:
-    """A plain value as what `json` writes.
+    """Converts a plain value to one that `json` can write.
+
+    Args:
+        value: The value.
+        where: Name of the value, for the message.
 
     Raises:
-        ValueError: If it is not plain.
+        ValueError: If the value is not plain.
     """
     return _with_dates_as_text(plain(value, where))
 
@@ -71,7 +75,7 @@ def _with_dates_as_text(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """The plain value that `to_json` wrote."""
+    """Converts a value of `to_json` back to the plain value."""
     match value:
         case list():
             return tuple(map(from_json, value))
@@ -85,14 +89,14 @@ def from_json(value: Any) -> Any:
 
 
 def made_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """A dataclass of values that were recorded.
+    """Creates a dataclass from recorded values.
 
     Args:
         kind: The dataclass.
-        given: Field -> value; others do not matter.
+        given: Name -> value; names that are not fields are ignored.
 
     Raises:
-        InputError: If a field is not among them, or its value is refused.
+        InputError: If a field is missing, or the dataclass rejects a value.
     """
     expected = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
     if missing := [name for name in expected if name not in given]:

@@ -1,1 +1,1 @@
-"""Trials on Ray: one machine or a cluster, by Ray Tune."""
+"""Runs trials with Ray Tune, on one machine or a cluster."""

@@ -1,4 +1,4 @@
-"""Answers of tasks on Ray, which may be lost with their node."""
+"""Fetches results of Ray tasks, which may be lost together with their node."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from record.outcomes import Outcomes
 
 
 def answer(under_way: ray.ObjectRef) -> Any:
-    """What a task, or a call, gives.
+    """Waits for the result of a Ray task or actor call and returns it.
 
     Raises:
-        RayDied: If Ray, or its node, did not stay alive.
-        RayError: If it failed, or its process died.
+        RayDied: If Ray itself or the task's node was lost.
+        RayError: If the task failed or its process crashed.
     """
     try:
         return ray.get(under_way)
@@ -36,11 +36,11 @@ def answer(under_way: ray.ObjectRef) -> Any:
 
 
 def outcomes(under_way: ray.ObjectRef) -> Outcomes | str:
-    """The outcomes of a trial, or why there are none.
+    """Waits for a scoring task and returns the trial's outcomes, or why there are none.
 
     Raises:
-        RayDied: See `answer`.
-        OSError: If something is wrong with the machine that scored it.
+        RayDied: If Ray itself or the task's node was lost.
+        OSError: If something is wrong with the machine that scored the trial.
     """
     try:
         return answer(under_way)
@@ -48,5 +48,5 @@ def outcomes(under_way: ray.ObjectRef) -> Outcomes | str:
         if isinstance(error.cause, OSError):
             raise error.cause from error
         return last_line(str(error))
-    except RayError as error:  # its process died, for want of memory most likely
+    except RayError as error:  # its process crashed, most likely out of memory
         return last_line(str(error))

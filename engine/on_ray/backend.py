@@ -1,8 +1,8 @@
 """Runs trials on Ray.
 
-Tune places the trials, and asks the driver what is to become of them; it retries none, and its
-checkpoints and snapshots are not used. A trial whose process died is given again, by the driver,
-and goes on from its checkpoint as one of an earlier session does: there is one way to continue.
+Ray Tune places the trials and asks the driver whether each one continues. Tune's retries,
+checkpoints and snapshots are not used: a trial whose process crashed is submitted again by the
+driver and resumes from its checkpoint, exactly as a trial of an earlier session does.
 """
 
 import logging
@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# Read when Tune is imported: no loggers and no display of Tune's own beside ours, no complaint
-# about a result without a metric, no handler of Ctrl-C before ours, no snapshots.
+# Tune reads these on import. They turn off its own loggers and display, its check for a metric in
+# each result, its Ctrl-C handler and its snapshots.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
@@ -41,17 +41,18 @@ from trainables.trainable import TrialTrainable
 from trainables.versions import versions
 
 MANY = 10_000
-"""More trials at once than there will be; `Proposals` gives no more than there is room for."""
+"""Tune's limit on concurrent trials; never reached, as `Proposals` limits them to the slots."""
 
 
 class RayBackend:
-    """Runs a study's trials on Ray; see `engine.backend.Backend`.
+    """Runs a study's trials on Ray; implements `engine.backend.Backend`.
 
     Args:
-        problem: What trials learn from.
-        options: Scheduler and resources; which cluster.
-        gpus: Share of a GPU that each trial has.
-        trainable: What Tune runs as a trial; takes what `TrialTrainable.setup` takes.
+        problem: Data and task that the trials learn from.
+        options: Options of the study, among them the resources and the cluster.
+        gpus: GPUs of each trial, 0 to 1.
+        trainable: Class that Tune runs as a trial; its `setup` takes the same arguments as
+            `TrialTrainable.setup`.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class RayBackend:
         self.card_gib = 0.0
 
     def _data(self) -> ray.ObjectRef:
-        """The problem, data and all, put once into the object store, of which each node that runs
-        trials takes one copy; put again where Ray was started again."""
+        """Puts the problem with its data into Ray's object store once, and returns the reference.
+
+        Each node that runs trials holds one copy. After a restart of Ray it is put there again.
+        """
         driver = ray.get_runtime_context().get_worker_id()
         if self.shared is None or self.shared[0] != driver:
             self.shared = (driver, ray.put(self.problem))
@@ -79,11 +82,10 @@ class RayBackend:
     def profile_all(
         self, configs: Sequence[TrialConfig], notify: Callable[[str], None]
     ) -> list[ProfileResult]:
-        """Profiles configurations, on a whole GPU where trials have a share of one; see
-        `engine.on_ray.profiles`.
+        """Profiles configurations, on a whole GPU if trials use GPUs.
 
         Raises:
-            RayDied: If Ray does not stay alive.
+            RayDied: If Ray crashed more than `max_failures` times.
         """
 
         def all_of_them() -> list[ProfileResult]:
@@ -97,10 +99,10 @@ class RayBackend:
         return done
 
     def share_gpus(self, needed_gib: float | None) -> GPUShare:
-        """Decides how many trials share a GPU.
+        """Decides how many trials share a GPU, and uses that from now on.
 
         Args:
-            needed_gib: What a trial takes of it at most; None: not measured.
+            needed_gib: Maximum GPU memory of a trial, in GiB; None if it was not measured.
         """
         start(self.options.cluster)
         card = self._card_gib() if needed_gib is not None else 0.0
@@ -109,7 +111,7 @@ class RayBackend:
         return share
 
     def _card_gib(self) -> float:
-        """Memory of the GPU of the pre-flight, or else of any."""
+        """Returns the memory of the pre-flight's GPU, or without a pre-flight of any, in GiB."""
         if not self.card_gib:
             start(self.options.cluster)
             task = ray.remote(num_cpus=self.options.cpus_per_trial, num_gpus=1 / MOST_TRIALS)
@@ -117,13 +119,15 @@ class RayBackend:
         return self.card_gib
 
     def concurrent_trials(self) -> int:
-        """How many trials run at once, on a cluster once it has grown. Tune itself would only ever
-        ask a searcher for one ahead."""
+        """Returns how many trials can run at the same time, on a cluster once it has grown.
+
+        The number is needed because Tune requests only one trial ahead from a searcher.
+        """
         start(self.options.cluster)
         return self.options.max_concurrent or nodes.slots(self.options.cpus_per_trial, self.gpus)
 
     def memory_of_a_trial(self) -> float:
-        """GiB that there are for each trial on a node that takes trials; see `room_gib`."""
+        """Returns the memory available to each trial, in GiB: GPU memory if trials use a GPU."""
         if self.gpus:
             return self.gpus * self._card_gib()
         start(self.options.cluster)
@@ -133,10 +137,10 @@ class RayBackend:
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
-        """Scores trials on the test split, with the cores of a trial each.
+        """Scores trials on the test split in parallel, each with the CPU cores of one trial.
 
         Raises:
-            RayDied: If Ray does not stay alive.
+            RayDied: If Ray crashed more than `max_failures` times.
         """
         cpus = self.options.cpus_per_trial
 
@@ -150,7 +154,7 @@ class RayBackend:
 
     def run(self, driver: Driver) -> None:
         """Runs trials until none is left or the session is to end."""
-        # What went wrong in a trial is shown in a line.
+        # The driver reports the error of a trial in one line instead.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         cluster, failures = self.options.cluster, self.options.max_failures
 
@@ -166,11 +170,11 @@ class RayBackend:
             driver.agenda.halt(Stop("system_error", str(error)))
 
     def _fit(self, driver: Driver) -> None:
-        """Has Tune run trials. Nobody needs what Tune itself writes, afterwards."""
+        """Runs trials with Tune; the files that Tune writes are deleted afterwards."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
             try:
                 self._tuner(driver, scratch).fit()
-            except Exception as error:  # where Tune itself cannot write, it stumbles in many ways
+            except Exception as error:  # Tune raises many kinds of error if it cannot write
                 if (cause := of_the_machine(error)) is not None:
                     driver.agenda.abort(cause)
                 elif not driver.agenda.was_cut_short():
@@ -210,7 +214,7 @@ class RayBackend:
                 storage_path=scratch,
                 callbacks=[Hearing(driver, watcher, timeout)],
                 stop=SessionEnd(driver),
-                # By default Tune would have each trial save at its end, and take it for failed.
+                # By default Tune would make each trial save at its end, and count it as failed.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,

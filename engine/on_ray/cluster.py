@@ -1,4 +1,4 @@
-"""Ray: joined, or on this machine started, watched and started again; and a parallel map on it."""
+"""Connects to a Ray cluster, or starts and supervises Ray on this machine; a parallel map."""
 
 import logging
 import os
@@ -30,37 +30,37 @@ Result = TypeVar("Result")
 ROOT = Path(__file__).resolve().parents[2]
 
 CODE = ("analysis", "datasets", "engine", "orrery.py", "record", "studies", "trainables")
-"""What a trial may import of this project."""
+"""Top-level modules of this project that are shipped to the nodes of a cluster."""
 
 LONGEST_START = 180.0
-"""Seconds that Ray may take to start here; it takes some three, and thirty under heavy load."""
+"""Timeout in seconds for Ray's start here; it takes about 3 s, and 30 s under heavy load."""
 
 LOOKS_A_SECOND = 2
-"""At whether the raylet lives."""
+"""Checks per second of whether the raylet process is alive."""
 
 ANSWER = 5.0
-"""Seconds that a cluster's head may take to answer at first."""
+"""Timeout in seconds of the first connection to a cluster's head node."""
 
 TASKS_AHEAD = 4
-"""Tasks of `ray_map` a core: enough that none waits for the slowest of them."""
+"""Tasks of `ray_map` in flight per core: enough that no core waits for the slowest task."""
 
 
 LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
-"""Bytes of a socket's address, as operating systems have it."""
+"""Maximum length of a Unix socket's path, in bytes."""
 
 SOCKET = "ray/session_2000-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
-"""The longest that Ray makes in the temporary folder."""
+"""Longest path of a socket that Ray creates in the temporary folder."""
 
 
 class RayDied(InputError):
-    """Ray's own processes are gone, or did not start."""
+    """Ray's own processes or nodes were lost, or did not start."""
 
 
 def check_sockets() -> None:
-    """Checks that Ray, started here, could make its sockets in the temporary folder.
+    """Checks that Ray can create its sockets in this machine's temporary folder.
 
     Raises:
-        InputError: If their addresses were too long.
+        InputError: If the paths of the sockets would be too long.
     """
     folder = get_default_system_temp_dir()
     address = os.path.join(folder, SOCKET.format(pid=os.getpid()))  # noqa: PTH118
@@ -73,14 +73,14 @@ def check_sockets() -> None:
 
 
 def start(address: str | None = None) -> None:
-    """Joins a cluster, or starts Ray on this machine; does nothing where that was done.
+    """Connects to a cluster, or starts Ray on this machine; does nothing if connected already.
 
     Args:
-        address: Of the cluster; None: Ray is started.
+        address: Address of the cluster; None to start Ray on this machine.
 
     Raises:
-        RayDied: If it does not start.
-        InputError: If there is no such cluster, or it is of another version.
+        RayDied: If Ray does not start.
+        InputError: If there is no such cluster, or it runs another version.
     """
     if ray.is_initialized():
         return
@@ -91,13 +91,13 @@ def start(address: str | None = None) -> None:
         else:
             _join(address)
     finally:
-        signal.signal(signal.SIGTERM, terminated)  # Ray has set one of its own
-    # Ray would print a paragraph for each process that dies; the study says it in a line.
+        signal.signal(signal.SIGTERM, terminated)  # Ray replaced it
+    # Ray would print a paragraph for each process that crashes; the study reports it in one line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
 
 
 def stop() -> None:
-    """Ends what `start` began."""
+    """Disconnects from Ray, and stops it if `start` started it on this machine."""
     ray.shutdown()
 
 
@@ -105,7 +105,7 @@ def _start_here() -> None:
     # Workers import by this path, not by the driver's `sys.path` (see studies/__init__.py).
     path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
-    # Ray would otherwise write a token into the home folder.
+    # Without the variable, Ray would write a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
     try:
         with _given_up_after(LONGEST_START):
@@ -117,16 +117,17 @@ def _start_here() -> None:
                 logging_level=logging.ERROR,
                 configure_logging=True,
             )
-    except Exception as error:  # it raises this very class
+    except Exception as error:  # Ray raises the bare Exception class
         reason = str(error).splitlines()[0]
         raise RayDied(f"Ray does not start ({reason})") from error
 
 
 @contextmanager
 def _given_up_after(seconds: float) -> Iterator[None]:
-    """Ends Ray where it does not start: on a machine under load it may happen that its raylet
-    never answers, and the call would wait for ever. Ray ends this process with its raylet; the
-    next command starts it anew.
+    """Kills the raylet if Ray's start takes longer than this many seconds.
+
+    On a machine under load the raylet may never answer, and the start would block forever. Ray
+    ends this process together with its raylet; the next command starts Ray again.
     """
     over = threading.Event()
 
@@ -146,17 +147,17 @@ def _given_up_after(seconds: float) -> Iterator[None]:
 
 
 def _join(address: str) -> None:
-    """The trials run this very code, whatever is installed on their nodes."""
+    """Connects to a cluster and ships this code to it, whatever is installed on its nodes."""
     code = {"py_modules": [str(ROOT / each) for each in CODE]}
     try:
         if address != "auto":
             host, _, port = address.rpartition(":")
             with socket.create_connection((host, int(port)), timeout=ANSWER):
-                pass  # Ray itself would wait for minutes
+                pass  # fails fast, where Ray itself would wait for minutes
         ray.init(
             address=address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR
         )
-    except (OSError, RuntimeError, ValueError, RayError) as error:  # it has no class of its own
+    except (OSError, RuntimeError, ValueError, RayError) as error:  # Ray has no specific class
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"--address {address}: cannot join a Ray cluster there ({reason}); on a node of one "
@@ -170,17 +171,22 @@ def surviving(
     max_failures: int,
     notify: Callable[[str], None],
 ) -> Result:
-    """Does something on Ray, in the main thread, and again from its beginning when Ray dies, or a
-    node of the cluster while something is done that cannot go on elsewhere.
+    """Runs an action on Ray, and repeats it from the start after each RayDied.
+
+    Call it in the main thread. RayDied means that Ray crashed, or that a cluster node was lost
+    with work that cannot continue elsewhere.
 
     Args:
-        action: What to do.
-        address: See `start`.
-        max_failures: Times that it is done again.
-        notify: Where to say so.
+        action: The action to run.
+        address: Address of the cluster; None for Ray on this machine.
+        max_failures: Maximum number of repetitions.
+        notify: Prints a message for the user about each repetition.
+
+    Returns:
+        The result of the action.
 
     Raises:
-        RayDied: If it died once more.
+        RayDied: If the action failed more than `max_failures` times.
     """
     worker_failures = 0
     while True:
@@ -198,12 +204,12 @@ def surviving(
 
 
 class _Interruption(BaseException):
-    """The raylet is gone. No ``except Exception`` on the way, such as Tune's, is to take it."""
+    """The raylet is gone; a BaseException, so that no ``except Exception`` of Tune catches it."""
 
 
 @contextmanager
 def signals_masked() -> Iterator[None]:
-    """Holds back for a moment that the raylet is gone: what is written down is written whole."""
+    """Blocks the signal of a lost raylet inside the context, so that writes are not cut short."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:
         yield
@@ -213,8 +219,9 @@ def signals_masked() -> Iterator[None]:
 
 @contextmanager
 def _watched() -> Iterator[None]:
-    """Raises RayDied in this thread, which has to be the main one, when Ray's raylet is gone; the
-    calls of Ray would wait for it, until the process is ended without a word.
+    """Raises RayDied in the main thread, which must be this one, if Ray's raylet is lost.
+
+    Calls into Ray would otherwise wait for the raylet until Ray ends this process silently.
     """
     children = psutil.Process().children()
     raylet = next((child for child in children if child.name() == "raylet"), None)
@@ -235,7 +242,7 @@ def _watched() -> Iterator[None]:
     thread.start()
     try:
         yield
-    except BaseException as error:  # a call of Ray makes a SystemError of it
+    except BaseException as error:  # a call into Ray turns the interruption into a SystemError
         if dead.is_set() or raylet is None or not _lives(raylet):
             raise RayDied("Ray died") from error
         raise
@@ -243,7 +250,7 @@ def _watched() -> Iterator[None]:
         with signals_masked():
             over.set()
             thread.join()
-            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # one that is on its way is for nobody
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # discards a pending signal
         signal.signal(signal.SIGUSR2, before)
 
 
@@ -252,17 +259,17 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def ray_map(address: str | None = None) -> ParallelMap:
-    """The builtin ``map``, a Ray task an item; see `datasets.parallel.ParallelMap`.
+    """Returns a parallel version of the builtin ``map``, which runs one Ray task per item.
 
-    A window of tasks is under way at once: items and results of gigabytes in all do not fill the
-    object store, and little work is left running when one item fails.
+    Only a window of tasks is in flight at a time, so that items and results of gigabytes in total
+    do not fill the object store, and little work is left running if one item fails.
 
     Args:
-        address: See `start`.
+        address: Address of the cluster; None for Ray on this machine.
 
     Returns:
-        The map. It raises what the function raises, as itself, and RayDied if Ray does not start
-        or dies.
+        The map, see `datasets.parallel.ParallelMap`. It raises the function's own exceptions, and
+        RayDied if Ray does not start or crashes.
     """
 
     def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
@@ -276,7 +283,7 @@ def ray_map(address: str | None = None) -> ParallelMap:
                 result = ray.get(under_way.popleft())
             except RayTaskError as error:
                 raise error.cause from None
-            except RayError as error:  # it was tried again, in other processes
+            except RayError as error:  # Ray has already retried the task
                 line = str(error).splitlines()[0]
                 raise RayDied(f"Ray died ({line}); the same command begins again") from error
             under_way.extend(task.remote(item) for item in islice(waiting, 1))

@@ -1,4 +1,4 @@
-"""Which nodes a running study has, and how many trials they hold."""
+"""Watches which nodes a running study has, and how many trials fit on them."""
 
 import time
 from collections import Counter
@@ -7,20 +7,23 @@ from collections.abc import Callable
 from engine.on_ray import nodes
 
 POLL = 2.0
-"""Seconds between two looks."""
+"""Seconds between two polls of the nodes."""
 
 NODE_IS_GONE_AFTER = 60.0
-"""Seconds until Ray knows at the latest that a node is gone."""
+"""Maximum seconds until Ray detects that a node is gone."""
 
 
 class NodeWatcher:
-    """The nodes, looked at now and then.
+    """Polls the nodes of the cluster, and reports the ones that join or leave.
 
     Args:
-        count_slots: Returns how many trials run at once.
-        notify: Tells the user who joins and who leaves.
-        worker_failures: How often each trial's process died by itself.
-        many: Whether there may be more than this machine.
+        count_slots: Returns how many trials can run at the same time.
+        notify: Prints a message for the user.
+        worker_failures: Trial number -> how often its process crashed; it is updated here.
+        many: True if there may be nodes besides this machine.
+
+    Attributes:
+        slots: Number of trials that can run at the same time.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class NodeWatcher:
             notify(f"nodes: {there}; room for {self.slots} trials at once")
 
     def poll(self) -> None:
-        """Looks who is there, if it is time to."""
+        """Updates the nodes and the slots, at most once every `POLL` seconds."""
         if not self.many or time.monotonic() - self.polled < POLL:
             return
         self.polled = time.monotonic()
@@ -58,18 +61,22 @@ class NodeWatcher:
         self._charge()
 
     def lost(self, number: int, ip: str | None) -> None:
-        """A trial cannot be reached where it was; why, is known when its node is.
+        """Records that a trial's process cannot be reached.
+
+        After `NODE_IS_GONE_AFTER` seconds it counts as a crash if the node is still alive.
 
         Args:
-            number: The trial.
-            ip: Of its node; None: it has not been heard of, and any of the nodes may be its.
+            number: Number of the trial.
+            ip: IP address of its node; None if it is unknown, so that it may be any node.
         """
         where = {key for key, node in self.known.items() if ip in (node.ip, None)}
         self.unreachable.append((time.monotonic(), number, where))
 
     def _charge(self) -> None:
-        """Counts it as a death of the trial's own, if its node is there after all; one that was
-        started again at the same address is another one."""
+        """Counts each unreachable trial as crashed if its node turned out to be alive.
+
+        A node that was restarted at the same address counts as a new node.
+        """
         while self.unreachable and time.monotonic() - self.unreachable[0][0] > NODE_IS_GONE_AFTER:
             _, number, where = self.unreachable.pop(0)
             self.worker_failures[number] += where <= self.known.keys()

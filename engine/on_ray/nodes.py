@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster: which there are, what they have, and what it can grow to."""
+"""The nodes of a Ray cluster: those that are alive, their resources, and those it can grow by."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,23 +17,25 @@ from engine.gpu_share import trials_a_gpu
 Result = TypeVar("Result")
 
 LAUNCHED = Path(os.path.expanduser("~/ray_bootstrap_config.yaml"))  # noqa: PTH111
-"""Where Ray's cluster launcher leaves, on the head, what it was asked for. `Path.expanduser` would
-raise where the user has no home folder."""
+"""File on the head node in which Ray's cluster launcher stores the cluster's configuration.
+
+`Path.expanduser` would raise for a user without a home folder.
+"""
 
 PATIENCE = 60.0
-"""Seconds that a node may take to answer; a new one starts a process first."""
+"""Timeout in seconds for a node to answer; a new node has to start a process first."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster, or a kind of which it can have some.
+    """A machine of the cluster, or a node type that the cluster can add.
 
     Attributes:
-        name: Of the host, or of the kind.
-        ip: Its address in the cluster; empty for a kind.
-        key: Ray's id of it; empty for a kind.
-        cpus: Cores that trials may use.
-        gpus: GPUs that trials may use.
+        name: Host name, or name of the node type.
+        ip: IP address in the cluster; empty for a node type.
+        key: Ray's node id; empty for a node type.
+        cpus: Number of CPU cores that trials may use.
+        gpus: Number of GPUs that trials may use.
     """
 
     name: str
@@ -48,7 +50,12 @@ class Node:
         return f"{self.name} ({has})"
 
     def capacity(self, cpus: float, gpus: float) -> int:
-        """How many trials of so many cores and such a share of a GPU fit on it at once."""
+        """Returns how many trials fit on the node at the same time.
+
+        Args:
+            cpus: CPU cores of a trial.
+            gpus: GPUs of a trial, 0 to 1.
+        """
         by_cpus = self.cpus // cpus
         if gpus == 0:
             return int(by_cpus)
@@ -56,7 +63,7 @@ class Node:
 
 
 def alive() -> list[Node]:
-    """The nodes that there are now, by name."""
+    """Returns the nodes that are alive, sorted by name."""
     found = [
         Node(
             name=node["NodeManagerHostname"],
@@ -72,10 +79,10 @@ def alive() -> list[Node]:
 
 
 def to_come() -> list[Node]:
-    """The kinds of node that the cluster can grow by, one entry for each it may have at most.
+    """Returns the worker nodes that the cluster can have at most, one entry per node.
 
-    Empty where nothing is known of that: on one machine, on machines that are there already, and
-    from a driver that does not run on the head.
+    The list is empty if this is unknown: on a single machine, on a cluster of existing machines,
+    and if the driver does not run on the head node.
     """
     config, kinds = _launched(), []
     for name, kind in config.get("available_node_types", {}).items():
@@ -87,7 +94,7 @@ def to_come() -> list[Node]:
 
 
 def most_workers() -> int:
-    """Nodes beside the head that the cluster can grow to; 0 where that is not known."""
+    """Returns the maximum number of nodes besides the head node; 0 if it is unknown."""
     return _launched().get("max_workers", 0)
 
 
@@ -96,25 +103,38 @@ def _launched() -> dict[str, Any]:
 
 
 def slots(cpus: float, gpus: float) -> int:
-    """How many trials run at once: on the nodes that there are, or on as many of the best kinds as
-    the cluster can grow to, if these are more."""
+    """Returns how many trials can run at the same time.
+
+    This is the number on the nodes that are alive, or on the largest worker nodes that the cluster
+    can grow to, whichever is greater.
+
+    Args:
+        cpus: CPU cores of a trial.
+        gpus: GPUs of a trial, 0 to 1.
+    """
     now = sum(node.capacity(cpus, gpus) for node in alive())
     kinds = sorted((kind.capacity(cpus, gpus) for kind in to_come()), reverse=True)
     return max(now, sum(kinds[: most_workers()]))
 
 
 def cores_a_gpu() -> float:
-    """Cores for each GPU, on the kind of node that has the most of them; a node with fewer runs
-    as many trials as it has cores for. 0 without GPUs."""
+    """Returns the maximum, over all nodes, of CPU cores per GPU; 0 without GPUs.
+
+    A node with fewer cores per GPU runs as many trials as it has cores for.
+    """
     nodes = (*alive(), *to_come())
     return max((node.cpus / node.gpus for node in nodes if node.gpus), default=0.0)
 
 
 def check_room(cpus: float, gpus: float) -> None:
-    """Checks that a trial of so many cores and GPUs fits on a node, or on one to come.
+    """Checks that a trial fits on a node that is alive or that the cluster can add.
+
+    Args:
+        cpus: CPU cores of a trial.
+        gpus: GPUs of a trial, 0 to 1.
 
     Raises:
-        InputError: If it does not.
+        InputError: If the trial fits on no node.
     """
     there = (*alive(), *to_come())
     if not any(node.capacity(cpus, gpus) for node in there):
@@ -126,11 +146,16 @@ def check_room(cpus: float, gpus: float) -> None:
 
 
 def largest(cpus: float, gpus: float) -> Node:
-    """Of the nodes that hold a trial, or of those to come if none does, the one with the most
-    cores; where GPUs are wanted, of those with the most of these.
+    """Returns the largest node on which a trial fits, by GPUs if it needs any, then by CPU cores.
+
+    If the trial fits on no node that is alive, this is the largest node that the cluster can add.
+
+    Args:
+        cpus: CPU cores of a trial.
+        gpus: GPUs of a trial, 0 to 1.
 
     Raises:
-        InputError: If there is none, and none to come.
+        InputError: If there is no such node, and none can be added.
     """
     now = [node for node in alive() if node.capacity(cpus, gpus)]
     there = now or to_come()
@@ -140,10 +165,10 @@ def largest(cpus: float, gpus: float) -> Node:
 
 
 def on_each(function: Callable[..., Result], *arguments: Any) -> Iterator[tuple[Node, Result]]:
-    """What a function returns on each node, whatever else runs there.
+    """Runs a function on each node, without reserving resources, and yields its results.
 
     Raises:
-        InputError: If a node does not answer, or cannot run it.
+        InputError: If a node does not answer, or cannot run the function.
     """
     asked = [(node, _ask(node, function, *arguments)) for node in alive()]
     for node, answer in asked:
@@ -163,7 +188,10 @@ def on_each(function: Callable[..., Result], *arguments: Any) -> Iterator[tuple[
 
 
 def on_ip(ip: str, function: Callable[..., Result], *arguments: Any) -> Result | None:
-    """What a function returns on one node; None if the node does not answer."""
+    """Runs a function on the node with this IP address and returns its result.
+
+    Returns None if the node does not answer or the function fails.
+    """
     node = next((node for node in alive() if node.ip == ip), None)
     if node is None:
         return None

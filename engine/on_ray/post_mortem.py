@@ -1,4 +1,4 @@
-"""Of what a trial on Ray died: the error, its words, and what the process wrote last."""
+"""Finds out why a trial on Ray failed: the error, its message, and the last output lines."""
 
 import pickle
 import re
@@ -13,19 +13,19 @@ from ray.tune.experiment import Trial as TuneTrial
 from engine.on_ray import nodes
 
 LOG_LINES = 30
-"""Of a process that died, what it wrote last."""
+"""Number of last output lines that are kept of a crashed process."""
 
 NODE_DIED = "its node has died"
-"""What Ray says of an actor on a node that is gone."""
+"""Part of Ray's error message for an actor on a lost node."""
 
 
 def error_of(trial: TuneTrial) -> tuple[Exception | None, str]:
-    """What ended a trial: the error, if it was kept, and the text of it.
+    """Returns the exception that ended a trial, if it can be unpickled, and its text.
 
-    Read where the driver wrote it: `TuneTrial.get_error` reads the copy in the storage, which may
-    not be there yet.
+    Both are read where the driver wrote them, because `TuneTrial.get_error` reads a copy in the
+    storage, which may not exist yet.
     """
-    # Whatever a process may have written: what ended the trial is told, not what cannot be read.
+    # The text may have any bytes: decoding must not hide why the trial ended.
     file = Path(trial.error_file) if trial.error_file else None
     text = file.read_text(encoding="utf-8", errors="replace") if file else ""
     error = None
@@ -38,7 +38,7 @@ def error_of(trial: TuneTrial) -> tuple[Exception | None, str]:
 
 
 def of_the_machine(error: BaseException) -> OSError | None:
-    """The error of the operating system that an error came from."""
+    """Returns the OSError in an exception's chain of causes, except ConnectionError; else None."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and not isinstance(cause, ConnectionError):
@@ -48,15 +48,17 @@ def of_the_machine(error: BaseException) -> OSError | None:
 
 
 def process_died(error: Exception | None, text: str) -> bool:
-    """Whether a trial ended because its process did, and not by an error of its own; an error of
-    CUDA leaves a process that cannot be used any more."""
+    """Returns True if a trial ended because its process crashed, not by an exception of its own.
+
+    A CUDA error counts as a crash, because the process cannot be used afterwards.
+    """
     if "CUDA error" in text:
         return True
     return isinstance(error, RayActorError)
 
 
 def last_line(text: str) -> str:
-    """What there is to say of an error, in one line."""
+    """Summarises the text of an error in one line: Ray's exit detail, or else the last line."""
     detail = re.search(r"Worker exit detail: (.*?)(\. |$)", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return detail[1] if detail else lines[-1] if lines else "it died without a word"
@@ -64,11 +66,11 @@ def last_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Process:
-    """Where a trial runs.
+    """The process in which a trial runs.
 
     Attributes:
-        ip: Of the node.
-        pid: Of the process.
+        ip: IP address of its node.
+        pid: Process id.
     """
 
     ip: str
@@ -76,8 +78,12 @@ class Process:
 
 
 def last_log(place: Process | None, text: str) -> str:
-    """The last lines that a trial's process wrote, if its node is there; else those of the
-    error."""
+    """Returns the last output lines of a trial's process, or those of the error's text.
+
+    Args:
+        place: The process; None to take it from the error's text.
+        text: Text of the error, used if the process's output cannot be read.
+    """
     if place is None and (named := re.search(r"pid[:=] ?(\d+)", text)):
         ip = re.search(r"\bip[:=] ?([\d.]+)", text)
         place = Process(ip[1] if ip else ray.util.get_node_ip_address(), int(named[1]))
@@ -90,11 +96,11 @@ def last_log(place: Process | None, text: str) -> str:
 
 
 def _written_by(pid: int) -> list[str]:
-    """The lines that a process of Ray's on this node wrote."""
+    """Returns the output lines of a Ray worker process on this node."""
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())  # pyright: ignore
     return [
         line
         for file in sorted(logs.glob(f"worker-*-{pid}.*"))
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip() and not line.startswith(":")  # Ray's own marks
+        if line.strip() and not line.startswith(":")  # Ray's own markers
     ]

@@ -1,4 +1,4 @@
-"""The pre-flight on Ray: configurations are profiled in processes like those of trials."""
+"""The pre-flight on Ray, which profiles configurations in processes like those of trials."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,16 +17,15 @@ from trainables.profile import ProfileResult, profile
 def side_by_side(
     configs: Sequence[TrialConfig], problem: ray.ObjectRef, cpus: int
 ) -> list[ProfileResult]:
-    """Profiles configurations on the CPU, each in a process of its own, as many at once as there
-    is room for; see `trainables.profile.profile`.
+    """Profiles configurations on the CPU in parallel, each in a Ray task of its own.
 
     Args:
-        configs: What to try.
-        problem: What trials learn from, in the object store.
-        cpus: Cores of a trial.
+        configs: Configurations to profile.
+        problem: Reference to the problem in Ray's object store.
+        cpus: CPU cores of a trial.
 
     Raises:
-        RayDied: If Ray, or a node, does not stay alive.
+        RayDied: If Ray or a node was lost.
     """
     task = ray.remote(num_cpus=cpus, max_retries=0)(profile)
     under_way = [task.remote(config, problem, cpus, 0) for config in configs]
@@ -40,19 +39,20 @@ def one_by_one(
     gpus: float,
     notify: Callable[[str], None],
 ) -> list[ProfileResult]:
-    """Profiles configurations on a GPU, one after the other in one process, as each process
-    takes seconds to begin there. After one that fails, or dies, the next ones have a new process:
-    an error of CUDA spoils the one in which it came.
+    """Profiles configurations on a GPU, one after the other in one process.
+
+    One process is used because each takes seconds to start. After a failure or crash a new process
+    is started, because a CUDA error makes the old one unusable.
 
     Args:
-        configs: What to try.
-        problem: What trials learn from, in the object store.
-        cpus: Cores of a trial.
+        configs: Configurations to profile.
+        problem: Reference to the problem in Ray's object store.
+        cpus: CPU cores of a trial.
         gpus: GPUs of the process.
-        notify: Where to say how far it is.
+        notify: Prints the progress.
 
     Raises:
-        RayDied: If Ray, or a node, does not stay alive.
+        RayDied: If Ray or a node was lost.
     """
     process: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(_Profiler)
     running, done = None, []
@@ -62,12 +62,12 @@ def one_by_one(
         place = f"{len(done)} of {len(configs)}"
         notify(f"pre-flight {place}: an epoch of {config.title}: {taken(done[-1])}")
         if done[-1].problem:
-            running = None  # which ends it
+            running = None  # dropping the handle ends the process
     return done
 
 
 class _Profiler:
-    """A process that profiles."""
+    """Ray actor that profiles configurations."""
 
     def __init__(self, problem: Problem[Any], cpus: int, gpus: float) -> None:
         self.problem, self.cpus, self.gpus = problem, cpus, gpus
@@ -79,6 +79,6 @@ class _Profiler:
 def _profiled(under_way: ray.ObjectRef) -> ProfileResult:
     try:
         return answer(under_way)
-    except RayError as error:  # its process died, for want of memory most likely
+    except RayError as error:  # its process crashed, most likely out of memory
         no_room = "running low on memory" in str(error)
         return ProfileResult(problem=last_line(str(error)), no_room=no_room)

@@ -1,4 +1,4 @@
-"""Whether all nodes of a cluster see the shared storage, and run the versions of the driver."""
+"""Checks that all nodes of a cluster see the shared storage and run the driver's versions."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from trainables.versions import versions
 
 
 def check_nodes(storage: UPath | None) -> None:
-    """Checks that every node can do what the driver asks of it.
+    """Checks that every node sees the shared storage and runs the driver's package versions.
 
     Args:
-        storage: The shared one; None: none was named.
+        storage: The shared storage; None if ``--storage`` was not given.
 
     Raises:
-        InputError: If a node does not see the storage, or runs other versions than the driver; or
-            if no storage is named, or one of this node only, and there are more nodes.
+        InputError: If a node does not see the storage or runs other versions; or if the cluster
+            has, or can have, several nodes and the storage is missing or a local disk.
     """
     alone = len(nodes.alive()) == 1 and not nodes.to_come()
     if storage is None:
@@ -49,7 +49,7 @@ def check_nodes(storage: UPath | None) -> None:
 
 
 def _look(file: str) -> tuple[bool, dict[str, str]]:
-    """Whether this node sees a file, and what it runs with."""
+    """Returns whether this node sees a file, and the package versions that it runs."""
     try:
         with away_is_an_oserror(UPath(file)):
             return UPath(file).is_file(), versions()
@@ -58,7 +58,11 @@ def _look(file: str) -> tuple[bool, dict[str, str]]:
 
 
 def _check_mounted(folder: Path) -> None:
-    """Where no other node is there to ask: whether a folder can be another node's as well."""
+    """Checks by its file system that a folder can be mounted by nodes that are yet to come.
+
+    Raises:
+        InputError: If it lies on a local disk.
+    """
     kind = file_system(folder)
     if not is_shared(kind):
         raise InputError(

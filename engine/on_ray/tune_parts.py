@@ -1,4 +1,4 @@
-"""What Tune is given: where its trials come from, who decides of them, and who hears of them."""
+"""Adapters that connect Ray Tune to the driver: searcher, scheduler, callback and stopper."""
 
 import time
 from typing import Any
@@ -25,12 +25,14 @@ from trainables.device import ran_out_of_memory
 from trainables.trial_spec import trial_folder
 
 POLL = 0.5
-"""Seconds between two looks at nodes, at trials that are silent, and at what waits to be written:
-Tune takes ten steps a second and more."""
+"""Seconds between two checks of nodes, silent trials and buffered reports.
+
+Tune itself takes ten or more steps per second.
+"""
 
 
 def folder_of(trial: TuneTrial) -> str:
-    """Name of a trial's folder in its session's."""
+    """Returns the name of a trial's folder in Tune's scratch folder."""
     return f"{trial_folder(_number(trial))}-{trial.trial_id}"
 
 
@@ -39,15 +41,18 @@ def _number(trial: TuneTrial) -> int:
 
 
 class _OfThisDriver:
-    """Tune pickles its parts for a restore that this project does not use: the record of a study
-    is its log and the checkpoints. They stay out of it."""
+    """Base class that pickles as empty.
+
+    Tune pickles its parts for a restore that this project does not use, because a study's record
+    is its log and its checkpoints.
+    """
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class Proposals(_OfThisDriver, Searcher):
-    """Tune's source of trials."""
+    """Tune searcher that gets its trials from the driver."""
 
     def __init__(self, driver: Driver, watcher: NodeWatcher) -> None:
         super().__init__()
@@ -56,7 +61,7 @@ class Proposals(_OfThisDriver, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if len(self.driver.live) >= self.watcher.slots and not self.driver.agenda.should_stop():
-            return None  # there is no room, as after most results
+            return None  # no slot is free, as after most results
         return self._next()
 
     @signals_masked()
@@ -69,14 +74,14 @@ class Proposals(_OfThisDriver, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: `Hearing` hears of it with the trial itself in hand."""
+        """Does nothing: `Hearing` handles it, because it also gets the trial object."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: see `_OfThisDriver`."""
+        """Does nothing: Tune's restore is not used."""
 
 
 class Verdicts(_OfThisDriver, FIFOScheduler):
-    """What the driver says to a message, as Tune's scheduler."""
+    """Tune scheduler that passes each message to the driver and returns its verdict."""
 
     def __init__(self, driver: Driver) -> None:
         super().__init__()
@@ -91,12 +96,12 @@ class Verdicts(_OfThisDriver, FIFOScheduler):
 
 
 class Hearing(_OfThisDriver, tune.Callback):
-    """What else Tune says of its trials, passed on.
+    """Tune callback that passes starts, ends and errors of trials to the driver.
 
     Args:
-        driver: Hears of them.
-        watcher: Is looked at on the way.
-        timeout: Seconds without a sign of life after which a trial is given up.
+        driver: Driver of the session.
+        watcher: Node watcher, which is polled between Tune's steps.
+        timeout: Seconds without a sign of life after which a trial is stopped as failed.
     """
 
     def __init__(self, driver: Driver, watcher: NodeWatcher, timeout: float) -> None:
@@ -160,7 +165,7 @@ class Hearing(_OfThisDriver, tune.Callback):
             self.driver.failed(number, words, self._log(error, process, text))
 
     def _log(self, error: Exception | None, process: Process | None, text: str) -> str:
-        """What the process wrote last; nobody can be asked where it cannot be reached."""
+        """Returns the last output of a trial's process; empty if the process is unreachable."""
         return "" if isinstance(error, ActorUnavailableError) else last_log(process, text)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
@@ -170,7 +175,7 @@ class Hearing(_OfThisDriver, tune.Callback):
 
     @signals_masked()
     def _look(self) -> None:
-        """Looks at what no message tells of."""
+        """Polls the nodes, writes overdue reports, and kills trials without a sign of life."""
         self.watcher.poll()
         self.driver.idle()
         silent = self.driver.silent(self.timeout)
@@ -179,11 +184,14 @@ class Hearing(_OfThisDriver, tune.Callback):
             is_running = trial.status == TuneTrial.RUNNING and trial.trial_id not in self.stuck
             if is_running and actor is not None and _number(trial) in silent:
                 self.stuck.add(trial.trial_id)
-                ray.kill(actor)  # what it is stuck in would not let it stop by itself
+                ray.kill(actor)  # a stuck trial would not react to a request to stop
 
 
 class SessionEnd(_OfThisDriver, tune.Stopper):
-    """Ends the session once nothing is left but trials that wait for their process."""
+    """Tune stopper that ends the run once the session stops and no trial is running.
+
+    Trials that still wait for a slot do not keep it going.
+    """
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
