@@ -33,6 +33,7 @@ from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
 from datasets.files import write_whole
 from record import names
+from record.own_commands import own_command
 from record.recorded_study import RecordedStudy
 from record.trial import Placement, Trial
 
@@ -218,7 +219,7 @@ def _again(study: RecordedStudy, winner: Trial | None) -> str:
     configuration = ""
     if winner is not None:
         values = json.dumps(winner.config, indent=1).replace('"', "")
-        replay = f"python studies/replay.py {study.name}/{winner.number}"
+        replay = f"{own_command('studies.replay')} {study.name}/{winner.number}"
         configuration = (
             f"\n\n{code(replay)} trains trial {winner.number} again and compares every number. "
             f"Its configuration:\n\n{block(values)}"

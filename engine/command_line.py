@@ -210,4 +210,7 @@ def _help(kind: type, field: str) -> str:
         for parameter in parse_from_object(base).params if base is not object else ():
             if parameter.arg_name == field:
                 return " ".join((parameter.description or "").split()).replace("%", "%%")
-    raise TypeError(f"{kind.__name__}.{field} has no docstring, which would be its help")
+    raise InputError(
+        f"{kind.__name__}.{field} has no docstring, which is the help of its option: expected a "
+        "text in triple quotes below the field"
+    )

@@ -19,6 +19,7 @@ from engine.run import Outcome as SessionOutcome
 from record import names
 from record.events import EndStatus
 from record.mlflow_tracker import not_recorded
+from record.own_commands import own_command
 from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
@@ -127,7 +128,7 @@ class _Conclusion:
         except NotRecorded:
             pass
         self.open.end("KILLED", "MLflow could not be told of all of it")
-        doctor = ["python", "studies/doctor.py", self.command.name, "--repair"]
+        doctor = [*own_command("studies.doctor").split(), self.command.name, "--repair"]
         if self.command.options.runs_dir != Path("runs"):
             doctor += ["--runs-dir", str(self.command.options.runs_dir)]
         missing = ""

@@ -36,10 +36,12 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
 def _asked(study: Study[Any], arguments: Sequence[str]) -> int:
     from engine.command import command_of
     from engine.conclude import conclude
+    from engine.definition_check import check_definition
     from engine.last_words import last_words
     from engine.prepare import prepare
     from engine.run import run
 
+    check_definition(study)
     command = command_of(study, arguments)
     with last_words(), prepare(command) as prepared:
         return 0 if prepared is None else conclude(prepared, run(prepared))

@@ -12,7 +12,7 @@ from datasets.errors import InputError
 from datasets.files import away_is_an_oserror
 from engine.history import History
 from engine.projection import catch_up
-from engine.session import refuse_another
+from engine.session import changed_file, refuse_another
 from record import names
 from record.appender import Appender
 from record.events import EndStatus, SessionBegan, SessionEnded
@@ -137,6 +137,11 @@ def open_study(
     _check_same(folder, uri, tracker, state)
     if state.sessions:
         refuse_another(folder.name, state.session, session)
+        if changed := changed_file(state.session, session):
+            notify(
+                f"{changed} is not what it was in the session before: the trials so far were "
+                "trained with it as it was then"
+            )
     history = History(Appender(log), state)
     history.add(session)
     begun = time.monotonic()

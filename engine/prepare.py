@@ -83,7 +83,8 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             return
         begun = time.monotonic()
         with _locked(command):
-            checkpoints, code = Checkpoints(as_upath(str(command.folder.sessions))), of_this_code()
+            checkpoints = Checkpoints(as_upath(str(command.folder.sessions)))
+            code = of_this_code(command.study.file)
             begin = partial(_begin, command, problem, space, code, needed, checkpoints)
             study = _opened(command, begin)
             try:

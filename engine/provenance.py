@@ -5,10 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from record import names
+from record.definition import place_of
 from trainables.versions import versions
 
 UNKNOWN = "unknown"
 """Commit that is recorded if the code is not in a git repository, or git is missing."""
+
+DIGITS = 10
+"""Digits of a SHA-256 that are recorded as the version of a file."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,9 +31,16 @@ class Code:
     versions: Mapping[str, str]
 
 
-def of_this_code() -> Code:
-    """Returns the version of the running code and of its packages."""
-    return Code(commit(), versions())
+def of_this_code(file: str) -> Code:
+    """Returns the version of the running code, of its packages, and of a study's own file.
+
+    Args:
+        file: The file that defines the study. One outside this project is in no commit: its name
+            with the first digits of its SHA-256 is among the versions.
+    """
+    digest = place_of(file).get(names.FILE_DIGEST)
+    own = {Path(file).name: digest[:DIGITS]} if digest else {}
+    return Code(commit(), {**versions(), **own})
 
 
 def commit() -> str:

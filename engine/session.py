@@ -137,6 +137,13 @@ def refuse_another(name: str, known: SessionBegan, given: SessionBegan) -> None:
         )
 
 
+def changed_file(known: SessionBegan, given: SessionBegan) -> str:
+    """Returns the file that defines a study if it is another one than in the session before, or
+    has changed; empty if not, or if it belongs to this project, whose commit is recorded."""
+    before, now = (each.settings.get(names.FILE_DIGEST) for each in (known, given))
+    return given.settings[names.FILE] if now is not None and before != now else ""
+
+
 def _question(session: SessionBegan) -> dict[str, Any]:
     spec = {name: value for name, value in session.spec.items() if name != LISTED}
     return {**spec, "searched": {each["key"]: each for each in session.space}}

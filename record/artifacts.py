@@ -12,6 +12,7 @@ from datasets.addresses import shown
 from datasets.errors import InputError
 from record import names
 from record.outcomes import FILE, Outcomes, read_outcomes
+from record.own_commands import own_command
 from record.tracking_store import StudyRuns, TrackingStore
 from record.trial import Trial
 
@@ -71,7 +72,7 @@ class Artifacts:
         if trial.number not in self.runs.trials:
             raise InputError(
                 f"trial {trial.number} of {self.study} has no run in MLflow: "
-                f"`python studies/doctor.py {self.study} --repair` records it there"
+                f"`{own_command('studies.doctor')} {self.study} --repair` records it there"
             )
         return self.runs.trials[trial.number].info.run_id
 

@@ -29,6 +29,7 @@ class Definition(Protocol):
     """The attributes of a ``STUDY`` that are used to read its record; see `engine.study.Study`."""
 
     key: str
+    file: str
     config: type[Any]
     data_options: type[Any]
     data_file: str | None

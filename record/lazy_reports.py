@@ -9,6 +9,7 @@ from mlflow.entities import Metric, Run
 from datasets.errors import InputError
 from record import names
 from record.mlflow_runs import last_epoch
+from record.own_commands import own_command
 from record.trial import Report
 
 Fetch = Callable[[Run], Iterable[Metric]]
@@ -67,7 +68,7 @@ class LazyReports(Sequence[Report]):
         if lost := [epoch for epoch in epochs if epoch not in found]:
             raise InputError(
                 f"the run {self.run.info.run_id} in MLflow has no epoch {lost[0]}, which the "
-                "study wrote: studies/doctor.py --repair records it anew"
+                f"study wrote: `{own_command('studies.doctor')} NAME --repair` records it anew"
             )
         return tuple(found[epoch] for epoch in epochs)
 

@@ -21,6 +21,7 @@ from record.folder import StudyFolder
 from record.known_log import OLDEST, check_not_old, has_log, known_state, without_log
 from record.lazy_reports import Fetch, LazyReports
 from record.mlflow_runs import last_epoch, number_of
+from record.own_commands import own_command
 from record.recorded_study import RecordedStudy, Space
 from record.state import StudyState
 from record.tracker import StudyStatus
@@ -179,8 +180,8 @@ def _read(run: Run, tag: str, read: Callable[[str], Value]) -> Value:
     if text is None:
         raise InputError(
             f"the run {run.info.run_id} in MLflow has no {tag}, which the study wrote: put it "
-            "back; or delete the run of a trial there, and studies/doctor.py --repair records it "
-            "anew"
+            "back; or delete the run of a trial there, and "
+            f"`{own_command('studies.doctor')} NAME --repair` records it anew"
         )
     try:
         return read(text)

@@ -14,6 +14,7 @@ from datasets.errors import InputError
 from record import names, values
 from record.artifacts import Artifacts
 from record.definition import Definition
+from record.own_commands import own_command
 from record.tracker import StudyStatus
 from record.trial import WITHOUT_RESULT, Placement, Replicate, Trial
 
@@ -173,7 +174,7 @@ class RecordedStudy:
         if value is None:
             raise InputError(
                 f"trial {trial.number} of {self.name} has no {self.objective}, which the study "
-                f"wrote: `python studies/doctor.py {self.name} --repair` puts it back"
+                f"wrote: `{own_command('studies.doctor')} {self.name} --repair` puts it back"
             )
         return value
 

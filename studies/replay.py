@@ -97,7 +97,7 @@ def replay(
     device = _device(trial)
     console.print(
         f"{recorded.name}/{trial.number}, {trial.title}: {trial.status}, {trial.epoch} of "
-        f"{config.epochs} epochs recorded\n\n{_code(trial)}"
+        f"{config.epochs} epochs recorded\n\n{_code(trial, recorded.definition.file)}"
     )
     digest = recorded.params[names.DIGEST]
     parallel = with_progress(map, console)
@@ -239,9 +239,9 @@ def _trained(
     return Numbers(objective, recorded, now)
 
 
-def _code(trial: Trial) -> str:
+def _code(trial: Trial, file: str) -> str:
     """Commit and versions, then and now."""
-    code = of_this_code()
+    code = of_this_code(file)
     before, now = _then(trial, names.COMMIT), code.commit
     commits = _compared("code", _short(before), _short(now), "commit ")
     if before == now and (now.endswith("+") or now == UNKNOWN):
