@@ -1,6 +1,6 @@
-"""What a study of one's own imports; docs/your-own-study.md tells how one is written.
+"""The project's public API: the names that a user's own study imports.
 
-The names here are the project's public face. What they mean stands where they are defined.
+docs/your-own-study.md explains how to write a study. Each name is documented where it is defined.
 """
 
 import sys
@@ -9,16 +9,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 PACKAGES = ("analysis", "datasets", "engine", "record", "studies", "trainables")
-"""The project's own packages: no other module of these names can be used beside them."""
+"""The project's top-level packages; no other module may have one of these names."""
 
 
 def _check_names() -> None:
-    """Has the project's packages found before others of their names.
+    """Puts the project's folder first on ``sys.path``, so that its packages win over namesakes.
 
     Raises:
-        SystemExit: If others are in use already, or are meant to be.
+        SystemExit: With code 2, if a module of the same name is imported already, or lies beside
+            the script that is run.
     """
-    if not (ROOT / PACKAGES[0]).is_dir():  # a worker of a cluster gets each of them by itself
+    if not (ROOT / PACKAGES[0]).is_dir():  # on a Ray worker each package has its own folder
         return
     beside = Path(sys.path[0] or ".").resolve()
     sys.path.insert(0, str(ROOT))

@@ -1,9 +1,10 @@
-"""What was found: reads recorded studies and data sets, writes figures and tables."""
+"""Analyses: read recorded studies and data sets, write figures, tables, reports and
+predictions."""
 
 import sys
 from pathlib import Path
 
-# `datasets` is also the import name of a well-known package. Where that one is installed too, this
+# `datasets` is also the import name of a well-known package. If that one is installed too, this
 # project's must win.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

@@ -1,4 +1,4 @@
-"""What a study has come to, in two sentences, and no more than its records bear out."""
+"""Words a study's answer in one or two sentences, claiming no more than the record supports."""
 
 from collections import Counter
 
@@ -14,12 +14,14 @@ UNFINISHED = {
 
 
 def answer(study: RecordedStudy, outcome: Outcome | None, reason: str = "") -> str:
-    """The answer as Markdown.
+    """Returns the study's answer as Markdown.
+
+    The answer comes from the finals if they were scored, else from the best trial of the search.
 
     Args:
         study: The study.
-        outcome: Of its finals; None: there is none.
-        reason: Why there is none; Markdown.
+        outcome: The result of its finals; None if there is none.
+        reason: Why there is no outcome, as Markdown.
     """
     best = study.best(study.trials)
     if outcome is not None:
@@ -30,7 +32,7 @@ def answer(study: RecordedStudy, outcome: Outcome | None, reason: str = "") -> s
 
 
 def question(study: RecordedStudy) -> str:
-    """What the study asks, as its own first paragraph puts it; Markdown."""
+    """Returns the first paragraph of the study's question, as Markdown."""
     return escaped(study.question.strip().partition("\n\n")[0])
 
 
@@ -53,7 +55,7 @@ def _of_finals(study: RecordedStudy, outcome: Outcome) -> str:
 
 
 def _promised(study: RecordedStudy, outcome: Outcome) -> str:
-    """What the search promised of its best, and what came of it."""
+    """Compares the validation score of the search's best trial with that of its fresh seeds."""
     champion = outcome.champion
     best = study.best(study.trials)
     first = next((each for each in outcome.finalists if each.trial == best), champion)
@@ -70,7 +72,8 @@ def _promised(study: RecordedStudy, outcome: Outcome) -> str:
 
 
 def _against_default(study: RecordedStudy, outcome: Outcome) -> str:
-    """How the champion stands to a default: its own group's where that is a finalist too."""
+    """Compares the champion with a default configuration: that of its own group if it is a
+    finalist too, else the first default among the finalists."""
     champion = outcome.champion
     if champion.role:
         return f"; the search found nothing better than this {champion.role}"
@@ -92,7 +95,7 @@ def _against_default(study: RecordedStudy, outcome: Outcome) -> str:
 
 
 def _alike(outcome: Outcome) -> str:
-    """Which other finalists the champion cannot be told from."""
+    """Names the finalists that are statistically indistinguishable from the champion."""
     alike = outcome.level_with(outcome.champion)
     others = len(outcome.finalists) - 1
     if not others:

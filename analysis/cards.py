@@ -1,4 +1,4 @@
-"""What an analysis found, as text, table and figures; and how that becomes files."""
+"""Result cards: the text, table and figures of one analysis, and how they are written to files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ from datasets.files import write_whole
 from record.recorded_study import RecordedStudy
 
 FOLDER = "report"
-"""Where an analysis' files are among the artifacts of the study's run."""
+"""Artifact folder of an analysis' files in the study's MLflow run."""
 
 
 UNSCORED = "the study's own command does that, at its end, while the checkpoint is there"
-"""What to do about a trial that has no outcomes."""
+"""End of the messages about a trial that was not scored: how trials come to be scored."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What an analysis found.
+    """The result of one analysis.
 
     Attributes:
-        title: What it is, in a word or two.
-        name: Name of the files of text and table, without suffix.
-        text: Markdown; empty: the figures say it all.
-        table: All digits; None: there is nothing to tabulate.
-        figures: Name of the file, without suffix, -> a figure, or an animation as a GIF.
-        captions: Name of a figure -> what it shows, as a sentence.
+        title: One or two words that name the analysis.
+        name: File name of text and table, without suffix.
+        text: Markdown; empty if the figures need no text.
+        table: The numbers at full precision; None if there is nothing to write to files.
+        figures: File name without suffix -> a figure, or an animation as the bytes of a GIF.
+        captions: Name of a figure -> a sentence that says what it shows.
     """
 
     title: str
@@ -41,18 +41,18 @@ class Card:
 
 
 def published(cards: Sequence[Card], study: RecordedStudy, folder: Path) -> str:
-    """Writes cards into a folder, and puts them beside the study's run in MLflow.
+    """Writes cards into a folder and uploads them to the study's MLflow run.
 
     Args:
-        cards: To be written.
-        study: Theirs.
-        folder: For the files; made if it is not there.
+        cards: The cards to write.
+        study: The study that they describe.
+        folder: Folder for the files; created if it does not exist.
 
     Returns:
-        Their text, and where the files are.
+        The cards' texts, and the paths of the files.
 
     Raises:
-        InputError: If the folder cannot be made.
+        InputError: If the folder cannot be created.
     """
     told = []
     for card in cards:
@@ -64,7 +64,11 @@ def published(cards: Sequence[Card], study: RecordedStudy, folder: Path) -> str:
 
 
 def write(card: Card, folder: Path) -> list[Path]:
-    """Writes the files of a card; returns them, none if it is but a remark."""
+    """Writes the files of a card and returns their paths; a card without a table has none.
+
+    Raises:
+        InputError: If the folder cannot be created.
+    """
     if card.table is None:
         return []
     command_line.make_folder(folder)
@@ -84,16 +88,16 @@ def write(card: Card, folder: Path) -> list[Path]:
 
 
 Make = Callable[[RecordedStudy], Card]
-"""An analysis; raises InputError where it finds nothing, with the reason."""
+"""An analysis of a study; raises InputError with the reason if it has no result."""
 
 
 def main(description: str, make: Make, argv: Sequence[str] | None) -> int:
-    """The command line of an analysis; returns the exit code.
+    """Runs an analysis from the command line; returns the exit code.
 
     Args:
-        description: What it does, in a sentence.
+        description: A sentence for ``--help`` that says what the analysis does.
         make: The analysis.
-        argv: The arguments; None: those of this process.
+        argv: The arguments; None for those of this process.
     """
     line = command_line.parser(description)
 

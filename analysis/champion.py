@@ -1,5 +1,5 @@
-"""What a study predicts with: its champion's finals, each trained with a seed of its own; without
-finals the best trial of the search."""
+"""The models that a study predicts with: the champion's finals, one per fresh seed, or, without
+finals, the best trial of the search."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,12 @@ from record.trial import Trial
 
 @dataclass(frozen=True)
 class Champion:
-    """A champion, or the best trial of a study without one, as far as its weights were kept.
+    """A study's champion, or its best trial if it has none, with the weights that were kept.
 
     Attributes:
-        trial: The trial of the search that had its configuration.
-        finals: Its trainings on fresh seeds, or the trial alone, and of each what
-            `kept_weights.weights` gives.
+        trial: The trial of the search with this configuration.
+        finals: The trainings on fresh seeds, or the trial alone, each with its weights as
+            `kept_weights.weights` returns them.
     """
 
     trial: Trial
@@ -26,30 +26,32 @@ class Champion:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of the finals."""
+        """The training seeds of the finals."""
         return tuple(final.config["seed"] for final, _ in self.finals)
 
     @property
     def has_finals(self) -> bool:
-        """Whether it is a champion."""
+        """Whether this is a champion, trained again on fresh seeds, and not a trial alone."""
         return self.finals[0][0].replicate_of is not None
 
     @property
     def title(self) -> str:
-        """What it is, with configuration and trial; Markdown."""
+        """``the champion`` or ``the best trial of the search``, with configuration and trial
+        number; Markdown."""
         called = "the champion" if self.has_finals else "the best trial of the search"
         return f"{called}, {escaped(self.trial.title)} (trial {self.trial.number})"
 
     @property
     def trainings(self) -> str:
-        """How many there are, and with which seeds."""
+        """The number of trainings and their seeds, as text: ``2 trainings, seeds 4, 5``."""
         seeds = ", ".join(map(str, self.seeds))
         several = len(self.finals) > 1
         return f"{len(self.finals)} training{'s' * several}, seed{'s' * several} {seeds}"
 
     @property
     def remark(self) -> str:
-        """What there is to say of a trial in place of a champion; empty of a champion."""
+        """The caveat that goes with a single trial in place of a champion; empty for a
+        champion."""
         if self.has_finals:
             return ""
         return (
@@ -59,10 +61,11 @@ class Champion:
 
 
 def champion_of(study: RecordedStudy) -> Champion:
-    """Fetches the champion of a study, or its best trial where none has finals.
+    """Fetches the champion of a study, or its best trial if it has no finals, with its weights.
 
     Raises:
-        InputError: If there is neither, or no weights of it were kept.
+        InputError: If the study has not ended, has no finished trial, or kept no weights of the
+            one that would predict.
     """
     if study.status not in ("FINISHED", "FAILED"):
         raise InputError(

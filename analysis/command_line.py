@@ -1,4 +1,4 @@
-"""The command line that the analyses share."""
+"""The command line that the analyses share: options, errors and exit codes."""
 
 import argparse
 import os
@@ -22,15 +22,15 @@ from record.recorded_study import RecordedStudy
 
 
 class Parser(argparse.ArgumentParser):
-    """A command line whose mistakes are told in one line."""
+    """An argument parser that reports errors in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Says it without the usage."""
+        """Prints one line of error and exits with code 2."""
         self.exit(2, f"error: {message} (see --help)\n")
 
 
 def parser(description: str) -> Parser:
-    """A command line that names a study and where its runs are."""
+    """Returns a command line with the study's name, --runs-dir and --study."""
     made = Parser(description=description, allow_abbrev=False)
     made.add_argument("study", metavar="NAME", help="name of the study")
     add_runs_dir(made, ", and where the results go: PATH/NAME/report")
@@ -39,7 +39,7 @@ def parser(description: str) -> Parser:
 
 
 def add_study_file(line: argparse.ArgumentParser) -> None:
-    """The option that says which file defines a study that is none of the project's own."""
+    """Adds --study, the file that defines a study which is not one of the project's own."""
     line.add_argument(
         "--study",
         dest="study_file",
@@ -51,7 +51,7 @@ def add_study_file(line: argparse.ArgumentParser) -> None:
 
 
 def named_study(typed: argparse.Namespace, uri: str) -> RecordedStudy:
-    """The study that was typed, without the trials whose runs were deleted in MLflow.
+    """Reads the study named on the command line, without trials whose runs were deleted in MLflow.
 
     Raises:
         InputError: If there is no such study.
@@ -60,7 +60,12 @@ def named_study(typed: argparse.Namespace, uri: str) -> RecordedStudy:
 
 
 def study_of(typed: argparse.Namespace, name: str, uri: str) -> RecordedStudy:
-    """A study by its name; what was typed says where it is, and which file defines it.
+    """Reads a recorded study.
+
+    Args:
+        typed: The parsed command line, with ``runs_dir`` and ``study_file``.
+        name: Name of the study.
+        uri: MLflow's tracking URI.
 
     Raises:
         InputError: If there is no such study.
@@ -70,7 +75,12 @@ def study_of(typed: argparse.Namespace, name: str, uri: str) -> RecordedStudy:
 
 
 def add_runs_dir(line: argparse.ArgumentParser, also: str = "") -> None:
-    """The option that says where a study was recorded, and what else it says."""
+    """Adds --runs-dir, the folder in which a study was recorded.
+
+    Args:
+        line: The command line.
+        also: What else the option decides, appended to its help text.
+    """
     line.add_argument(
         "--runs-dir",
         type=typed_path,
@@ -82,7 +92,7 @@ def add_runs_dir(line: argparse.ArgumentParser, also: str = "") -> None:
 
 
 def add_data_dir(line: argparse.ArgumentParser) -> None:
-    """The option that says where data are prepared."""
+    """Adds --data-dir, the folder of prepared data."""
     line.add_argument(
         "--data-dir",
         type=typed_path,
@@ -93,7 +103,7 @@ def add_data_dir(line: argparse.ArgumentParser) -> None:
 
 
 def add_data(line: argparse.ArgumentParser) -> None:
-    """The option that says where a study's data are on this machine."""
+    """Adds --data, the path of the study's data file on this machine."""
     line.add_argument(
         "--data",
         type=typed_address,
@@ -107,15 +117,15 @@ def answer(
     argv: Sequence[str] | None,
     analyse: Callable[[RecordedStudy, Path], str],
 ) -> int:
-    """Reads a command line, analyses the study and prints what came of it.
+    """Parses a command line, analyses the study and prints the result.
 
     Args:
         line: The command line, made by `parser`.
-        argv: The arguments; None: those of this process.
-        analyse: Gets the study and the folder for the results.
+        argv: The arguments; None for those of this process.
+        analyse: Takes the study and the folder for the results; returns the text to print.
 
     Returns:
-        The exit code: 0, or 2 for bad input, a full disk or a storage that is away.
+        The exit code: 0, or 2 for bad input, a full disk or an unreachable storage.
     """
 
     def analysed(typed: argparse.Namespace, uri: str) -> str:
@@ -129,15 +139,15 @@ def answered(
     argv: Sequence[str] | None,
     act: Callable[[argparse.Namespace, str], str],
 ) -> int:
-    """Reads a command line, acts and prints what came of it.
+    """Parses a command line, runs an action and prints its result.
 
     Args:
         line: The command line, made by `parser`.
-        argv: The arguments; None: those of this process.
-        act: Gets what was typed and MLflow's tracking URI.
+        argv: The arguments; None for those of this process.
+        act: Takes the parsed arguments and MLflow's tracking URI; returns the text to print.
 
     Returns:
-        The exit code: 0, or 2 for bad input, a full disk or a storage that is away.
+        The exit code: 0, or 2 for bad input, a full disk or an unreachable storage.
     """
     replace_what_cannot_be_shown()
     typed = line.parse_args(argv)
@@ -150,8 +160,8 @@ def answered(
 
 
 def exit_code(act: Callable[[], int]) -> int:
-    """What a command returns; 2 after one line of what is wrong with its input, or with a disk or
-    a storage."""
+    """Runs a command and returns its exit code; an InputError, or an error of a disk or of the
+    tracking store, is printed in one line and gives 2."""
     try:
         return act()
     except InputError as error:
@@ -168,21 +178,22 @@ def exit_code(act: Callable[[], int]) -> int:
 
 
 def tracking_uri(runs: Path) -> str:
-    """Where MLflow records: ``MLFLOW_TRACKING_URI``, else a database in the runs folder."""
+    """Returns MLflow's tracking URI: ``MLFLOW_TRACKING_URI``, else an SQLite database in the runs
+    folder."""
     local = f"sqlite:///{runs.resolve() / 'mlflow.db'}"
     return os.environ.get("MLFLOW_TRACKING_URI") or local
 
 
 def folder_of(typed: argparse.Namespace) -> StudyFolder:
-    """Where the study lies that was typed."""
+    """Returns the folder of the study named on the command line."""
     return StudyFolder(typed.runs_dir, typed.study)
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder for results.
+    """Creates the folder for results, with its parents, unless it exists.
 
     Raises:
-        InputError: If it cannot be made.
+        InputError: If it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,17 @@
-"""Which of several configurations are better than which, and how sure that is.
+"""Compares configurations statistically: intervals of mean scores, and a test of every pair.
 
-Each was trained with several seeds and scored on the same test units: molecules, or episodes. A
-score is 1 - error / error of a reference, both summed over the units: R² where the reference
-predicts the targets' mean, the skill of a rollout where it keeps a frame.
+Each configuration was trained with several seeds and scored on the same test units, such as
+molecules or episodes. A score is 1 - error / error of a reference, both summed over the units: it
+is R² if the reference predicts the targets' mean, and the skill of a rollout if the reference
+freezes a frame.
 
-Two kinds of luck decide how sure a mean over the seeds is. That of the training shows in the
-spread over the seeds. That of the draw of the test units shows in a bootstrap over them, in which
-all configurations see the same resamples (paired), so that a difference between two hangs on the
-units only as far as they disagree on them. The variances of both add up; since they come from few
-values the intervals are Student's, with degrees of freedom after Welch (1947) and Satterthwaite
-(1946). Where every pair is compared, Holm's method (1979) bounds the probability that any two
-equal ones are called different.
+Two sources of variance decide the uncertainty of a mean over the seeds. The variance of training
+is estimated from the spread over the seeds. The variance from sampling the test units is estimated
+by a bootstrap over them, in which all configurations see the same resamples (paired), so that a
+difference between two depends on the units only as far as the two disagree on them. Both variances
+add up; since they come from few values, the intervals are Student's, with degrees of freedom after
+Welch (1947) and Satterthwaite (1946). As every pair is compared, Holm's method (1979) bounds the
+probability that any two equal configurations are called different.
 """
 
 from collections.abc import Mapping
@@ -23,18 +24,20 @@ from scipy import stats
 from analysis.scores import COVERAGE, RESAMPLES, SEED, Score, drawn
 
 LEVEL = 1 - COVERAGE
-"""Probability, at most, of calling any two configurations different where all are equal."""
+"""Family-wise error rate: the highest probability of calling any two configurations different when
+all are equal."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two configurations.
+    """The comparison of two configurations.
 
     Attributes:
-        better: The one with the higher mean score.
-        worse: The other one.
-        difference: Of their mean scores, with an interval for this pair alone.
-        p: Probability of a difference as large or larger between equal ones, in any of the pairs.
+        better: Name of the configuration with the higher mean score.
+        worse: Name of the other one.
+        difference: Difference of the mean scores, with an interval for this pair alone.
+        p: Holm-corrected p-value: the probability of a difference at least this large between
+            equal configurations, in any of the pairs.
     """
 
     better: str
@@ -44,21 +47,21 @@ class Comparison:
 
     @property
     def is_distinguishable(self) -> bool:
-        """Whether the two can be told apart."""
+        """Whether the difference is significant: the corrected p-value is below `LEVEL`."""
         return self.p < LEVEL
 
 
 class Finalists:
-    """Configurations on the same test units.
+    """Mean scores of configurations on the same test units, and their comparisons.
 
     Args:
-        errors: Name -> (seeds, units) float64, not negative: the error of each of its runs on each
-            unit. Where all have one seed only, the luck of the training is left out.
+        errors: Name of a configuration -> (seeds, units) float64, not negative: the error of each
+            training on each unit. If all have a single seed, the variance of training is left out.
         reference: (units,) float64: the error of the reference.
 
     Raises:
-        ValueError: If there are less than two units, some have one seed and others several, an
-            error is not finite, or the reference has none, which leaves nothing to divide by.
+        ValueError: If there are fewer than two units, some configurations have one seed and others
+            several, an error is not finite, or the reference's errors are all zero.
     """
 
     def __init__(self, errors: Mapping[str, np.ndarray], reference: np.ndarray) -> None:
@@ -77,12 +80,12 @@ class Finalists:
         self.resampled = dict(zip(errors, _resampled(means, reference), strict=True))
 
     def mean(self, name: str) -> Score:
-        """The mean score of one, over its seeds, with its interval."""
+        """Returns the mean score of a configuration over its seeds, with its interval."""
         value = float(self.scores[name].mean(axis=0))
         return self._student(value, self.resampled[name], (name,)).score
 
     def compare(self) -> list[Comparison]:
-        """Every pair, in the order of their names' first appearance."""
+        """Compares every pair of configurations, in the order in which they were given."""
         pairs = [self._ordered(*pair) for pair in combinations(self.scores, 2)]
         found = [self._difference(*pair) for pair in pairs]
         corrected = _holm([each.p for each in found])
@@ -101,8 +104,14 @@ class Finalists:
         return self._student(value, resampled, (better, worse))
 
     def _student(self, value: float, resampled: np.ndarray, names: tuple[str, ...]) -> "_Student":
-        """Of a mean, or a difference of means, with what the resamples give for it."""
-        # A resample of few units varies less than a new draw of as many would.
+        """Returns interval and p-value of a mean score, or of a difference of two.
+
+        Args:
+            value: The mean, or the difference.
+            resampled: (resamples,) its bootstrap replicates.
+            names: The one or two configurations that it comes from.
+        """
+        # A resample of few units varies less than a new sample of as many would.
         spread = [(float(resampled.var(axis=0)) * self.units / (self.units - 1), self.units - 1)]
         for name in names:
             seeds = len(self.scores[name])
@@ -119,7 +128,7 @@ class Finalists:
 
 @dataclass(frozen=True)
 class _Student:
-    """A value with its interval, and the probability of so large a one where the true one is 0."""
+    """A value with its interval, and its two-sided p-value under a true value of 0."""
 
     score: Score
     p: float
@@ -132,20 +141,22 @@ def _two_sided(value: float, error: float, freedom: float) -> float:
 
 
 def _resampled(errors: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Scores on resampled units: (configurations, units), (units,) -> (configurations,
-    resamples)."""
+    """Scores resampled units: (configurations, units), (units,) -> (configurations, resamples).
+
+    Resamples in which a score is not finite are dropped.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = [
             1 - errors[:, units].sum(axis=-1) / reference[units].sum(axis=-1)
             for units in drawn(len(reference), RESAMPLES, SEED)
         ]
-    # Of few units some may be resampled on which the reference makes no error: no score there.
+    # With few units, the reference may have no error on any unit of a resample: no score there.
     found = np.concatenate(scores, axis=1)
     return found[:, np.isfinite(found).all(axis=0)]
 
 
 def _holm(p: list[float]) -> list[float]:
-    """Corrects probabilities for their number, after Holm (1979)."""
+    """Corrects p-values for the number of comparisons, after Holm (1979)."""
     corrected, least = [0.0] * len(p), 0.0
     for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
         least = max(least, min(1.0, p[place] * (len(p) - rank)))

@@ -1,4 +1,4 @@
-"""Metrics over the epochs of a trial, and what is drawn of how trials learned."""
+"""Learning curves: a trial's metrics over its epochs, and what a study's loss figure shows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from record.trial import Trial
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric over epochs.
+    """A metric over the epochs of a trial.
 
     Attributes:
-        epochs: (epochs,) int64, ascending, from 1; those that have the metric.
-        values: (epochs,) float64.
+        epochs: (epochs,) int64, ascending, counted from 1; only epochs that have the metric.
+        values: (epochs,) float64, the metric after each of them.
     """
 
     epochs: np.ndarray
     values: np.ndarray
 
     def times(self, factor: float) -> "Curve":
-        """The curve with its values multiplied."""
+        """Returns the curve with its values multiplied by a factor."""
         return Curve(self.epochs, self.values * factor)
 
 
 def curve(trial: Trial, metric: str) -> Curve:
-    """A metric of a trial; empty if it has none of that name."""
+    """Returns the curve of a trial's metric; it is empty if the trial never reported it."""
     points = [
         (each.epoch, each.metrics[metric]) for each in trial.reports if metric in each.metrics
     ]
@@ -39,31 +39,32 @@ def curve(trial: Trial, metric: str) -> Curve:
 
 
 def training_seconds(trial: Trial) -> float:
-    """How long a trial has trained, in all of its sessions; without validation."""
+    """Returns the seconds a trial spent training, over all sessions, without validation."""
     return float(curve(trial, "train/seconds").values.sum())
 
 
 def last_metrics(trial: Trial) -> dict[str, float]:
-    """All metrics after the last epoch; none before the first."""
+    """Returns all metrics after the trial's last epoch; empty if it has reported none."""
     return dict(trial.reports[-1].metrics) if trial.reports else {}
 
 
 @dataclass(frozen=True)
 class Learning:
-    """What is drawn of how the trials of a study learned.
+    """The contents of a study's figure of learning curves.
 
     Attributes:
-        quantity: What is on the axis, with its unit.
-        name: The quantity in the header of a table.
-        unit: Of the quantity, for the table; empty: it has none.
-        train: Gives a trial's curve on the train split; empty where it has none.
-        validation: Gives a trial's curve on the validation split.
-        reference: What the trials are compared with; empty: nothing.
-        level: Where that is on the axis.
-        mark: What the legend says of it.
-        during: Whether the training curve is of means over an epoch, not of its end.
-        caption: What the figure shows, as a sentence.
-        is_error: Whether it is positive, and less is better: the axis is logarithmic then.
+        quantity: Label of the vertical axis, with the unit.
+        name: Name of the quantity in the header of a table.
+        unit: Unit of the quantity in the table; empty if it has none.
+        train: Returns a trial's curve on the train split; empty if the trial has none.
+        validation: Returns a trial's curve on the validation split.
+        caption: A sentence that says what the figure shows.
+        reference: Name of the baseline drawn as a horizontal line; empty for none.
+        level: Value of that baseline, in the unit of the quantity.
+        mark: Label of that baseline in the legend.
+        during: Whether the training curve holds means over an epoch, not values at its end.
+        is_error: Whether the quantity is positive and lower is better; its axis is then
+            logarithmic.
     """
 
     quantity: str
@@ -80,8 +81,8 @@ class Learning:
 
 
 def of_the_objective(study: RecordedStudy) -> Learning:
-    """The objective over the epochs, and the metric of the same name on the train split where
-    there is one.
+    """Returns the default figure: the objective over the epochs, and, if recorded, the metric of
+    the same name on the train split.
 
     Raises:
         InputError: If no trial finished.
@@ -100,10 +101,10 @@ def of_the_objective(study: RecordedStudy) -> Learning:
 
 
 def recorded(trial: Trial, metric: str) -> float:
-    """A metric after the last epoch of a trial.
+    """Returns a metric after the last epoch of a trial.
 
     Raises:
-        InputError: If the trial has none of that name.
+        InputError: If the trial has no metric of that name.
     """
     value = trial.value(metric)
     if value is None:

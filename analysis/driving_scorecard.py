@@ -1,4 +1,4 @@
-"""How a study of drives is scored and shown."""
+"""The scorecard of a study of drives: how trials are scored and what is shown of them."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -34,15 +34,23 @@ class DrivingScorecard(Scorecard):
     def outcomes(
         self, problem: DrivingProblem, trial: Trial, model: Mapping[str, Any]
     ) -> Outcomes:
-        """Rolls the test episodes out; see `analysis.scorecard.Scorecard`."""
+        """Scores a trial by rolling out the test episodes; see `analysis.scorecard.Scorecard`.
+
+        Raises:
+            InputError: If the model is not the one that the trial recorded.
+        """
         network = checked(trial, {"config": trial.config, "model": model}, problem.drives)
         made = dream(network, problem.drives)
         errors, reference = made.free_running(problem.horizon)
         return Outcomes(errors, reference, vars(made))
 
     def learning(self, study: RecordedStudy) -> Learning:
-        """One-step errors, compared with copying the frame before; those of the train split are of
-        some of its episodes, after the epoch."""
+        """Returns the one-step errors over the epochs, with copying the previous frame as the
+        baseline; train errors are measured after each epoch, on some of the train episodes.
+
+        Raises:
+            InputError: If no trial finished.
+        """
         best = study.best_or_refuse()
         share = recorded(best, "validation/persistence_ratio")
         return Learning(
@@ -59,13 +67,17 @@ class DrivingScorecard(Scorecard):
         )
 
     def cards(self, study: RecordedStudy) -> "Iterator[Card]":
-        """Rollouts of the best trial and the baselines."""
-        from analysis import rollouts  # draws, which a node that scores need not
+        """Yields the card with rollouts of the best trial and the baselines.
+
+        Raises:
+            InputError: See `analysis.rollouts.make`.
+        """
+        from analysis import rollouts  # imports plotting, which a node that only scores can skip
 
         yield rollouts.make(study)
 
     def published(self, study: RecordedStudy) -> str:
-        """The published homework's one-step errors."""
+        """Returns the published homework's one-step errors, as Markdown."""
         from analysis.published import of_drives
 
         del study

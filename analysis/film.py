@@ -1,4 +1,4 @@
-"""Rollouts to look at: a film strip and an animation, pixels enlarged as they are."""
+"""Pictures of rollouts: a film strip and an animated GIF, with pixels enlarged and unsmoothed."""
 
 import io
 from collections.abc import Sequence
@@ -12,30 +12,32 @@ from analysis import style
 from analysis.rollout_scores import RolloutScores
 
 COLUMNS = (1, 3, 6, 10, 15, 20, 30, 45, 60, 80, 100, 125, 150)
-"""Horizons of the film strip, as far as the episodes go."""
+"""Horizons (frames after the context) shown in the film strip; those beyond the rollout are left
+out."""
 
 CELL = 0.75
-"""Side of a frame of the strip, in inches."""
+"""Side of a frame in the film strip, in inches."""
 
 SIDE = 192
-"""Pixels on a side of a frame of the animation, at least."""
+"""Minimum side of a frame in the animation, in pixels."""
 
 CAPTION = 18
-"""Pixels above it."""
+"""Height of one of the two caption lines above a frame of the animation, in pixels."""
 
 MILLISECONDS = 60
-"""A step of the animation; the simulator's is 20."""
+"""Duration of a frame of the animation; a step of the simulator takes 20 ms."""
 
 Columns = Sequence[tuple[str, np.ndarray]]
-"""Films of one length: what is called what, which is written in two lines where there is a comma,
-and its frames, (horizons, 3, S, S) uint8."""
+"""Films of equal length, each as (title, frames): a title with a comma is written in two lines;
+frames are (horizons, 3, S, S) uint8."""
 
 Shown = Sequence[tuple[str, RolloutScores]]
-"""Models by their titles."""
+"""Models as (title, test rollouts)."""
 
 
 def rows(shown: Shown) -> list[tuple[str, np.ndarray]]:
-    """The truth, and of each model both rollouts: what is called what, (horizons, 3, S, S)."""
+    """Returns title and frames, (horizons, 3, S, S) uint8, of the truth and of each model's
+    teacher-forced and autoregressive rollout."""
     found = [("truth", shown[0][1].truth)]
     for title, made in shown:
         found.append((f"{title}, teacher-forced", made.teacher_forced))
@@ -44,7 +46,7 @@ def rows(shown: Shown) -> list[tuple[str, np.ndarray]]:
 
 
 def strip(shown: Shown) -> Figure:
-    """Draws some frames of the first test episode, a row a rollout, a column a horizon."""
+    """Draws some frames of the first test episode: one row per rollout, one column per horizon."""
     lines = rows(shown)
     columns = [horizon for horizon in COLUMNS if horizon <= len(lines[0][1])]
     with matplotlib.rc_context(style.LOOK):
@@ -65,12 +67,12 @@ def strip(shown: Shown) -> Figure:
 
 
 def animation(shown: Shown) -> bytes:
-    """Plays all frames of the first test episode, the rollouts side by side, as a GIF."""
+    """Renders all frames of the first test episode, rollouts side by side, as bytes of a GIF."""
     return play(rows(shown))
 
 
 def play(columns: Columns) -> bytes:
-    """Plays films side by side, as a GIF."""
+    """Renders films side by side, as bytes of an animated GIF."""
     frames = [_picture(columns, step) for step in range(len(columns[0][1]))]
     first, *others = frames
     file = io.BytesIO()

@@ -1,13 +1,13 @@
-"""How good the finalists of a study are, how sure that is, and which of them can be told apart.
+"""Compares the finalists of a study on the test split, with intervals and significance tests.
 
     python analysis/finals.py NAME
 
 writes runs/NAME/report/finals.md and .csv, finals.png and .pdf. The finalists are the best
 configurations of the search and its default one, each trained again on fresh seeds. The champion
-is the one with the highest mean of the objective on the validation split over these seeds; by how
-much the search promised too much stands beside it (the selection gap). Only then is the test split
-looked at, which neither the search nor the choice of the champion saw: the study's own command
-scores every final on it, once, at its end.
+is the finalist with the highest mean of the objective on the validation split over these seeds.
+The selection gap is the search's validation score minus that mean. The test split is used only
+after the champion is chosen, and neither the search nor that choice saw it: the study's own
+command scores every final on it, once, at its end.
 """
 
 import sys
@@ -38,22 +38,22 @@ from record.trial import WITHOUT_RESULT, Trial
 NONE = "no finals: --finalists says of how many configurations there are some"
 
 ROW = 0.42
-"""Height of a finalist in the figure, in inches."""
+"""Height of a finalist's row in the figure, in inches."""
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A configuration on fresh seeds.
+    """A configuration that was trained again on fresh seeds, with its scores.
 
     Attributes:
-        trial: The trial of the search that had it.
-        finals: Its trainings on fresh seeds, those that finished and could be scored.
-        role: What else it is, such as the default of its family; empty: nothing.
-        promised: The objective that the search saw.
-        validation: (seeds,) float64, the objective with the fresh ones.
-        errors: (seeds, units) float64, on each test unit.
-        scores: (seeds,) float64, the same quantity on the test split.
-        test: Their mean, with its 95 % interval.
+        trial: The trial of the search with this configuration.
+        finals: The trainings on fresh seeds that finished and were scored on the test split.
+        role: Its role beside being a finalist, such as ``default of GAT``; empty for none.
+        promised: The objective of the trial in the search.
+        validation: (seeds,) float64, the objective of each final on the validation split.
+        errors: (seeds, units) float64, the error of each final on each test unit.
+        scores: (seeds,) float64, the score of each final on the test split, dimensionless.
+        test: Mean of `scores`, with its 95 % interval.
     """
 
     trial: Trial
@@ -67,23 +67,24 @@ class Finalist:
 
     @property
     def title(self) -> str:
-        """Configuration and trial."""
+        """Configuration, trial number and role."""
         role = f", {self.role}" if self.role else ""
         return f"{self.trial.title} (trial {self.trial.number}{role})"
 
     @property
     def gap(self) -> float:
-        """By how much the search promised too much."""
+        """The selection gap: the search's objective minus the mean over the fresh seeds, both on
+        the validation split."""
         return self.promised - float(self.validation.mean(axis=0))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the finals say.
+    """The result of a study's finals.
 
     Attributes:
-        finalists: By their means on the validation split, the champion first.
-        comparisons: Every pair on the test split, by the numbers of the trials.
+        finalists: The champion first, then by descending mean on the validation split.
+        comparisons: The comparison of every pair on the test split, named by trial numbers.
         reference: (units,) float64, the error of the reference on each test unit.
     """
 
@@ -98,16 +99,16 @@ class Outcome:
 
     @property
     def champion(self) -> Finalist:
-        """The first."""
+        """The finalist with the highest mean on the validation split."""
         return self.finalists[0]
 
     def pair(self, one: Finalist, other: Finalist) -> Comparison:
-        """The comparison of two finalists."""
+        """Returns the comparison of two finalists on the test split."""
         names = {str(one.trial.number), str(other.trial.number)}
         return next(pair for pair in self.comparisons if {pair.better, pair.worse} == names)
 
     def level_with(self, finalist: Finalist) -> list[Finalist]:
-        """Those that cannot be told from one."""
+        """Returns the other finalists that are statistically indistinguishable from one."""
         number = str(finalist.trial.number)
         alike = {
             name
@@ -119,10 +120,10 @@ class Outcome:
 
 
 def outcome(study: RecordedStudy) -> Outcome | None:
-    """Scores the finals of a study.
+    """Compares the finals of a study by their recorded scores on the test split.
 
     Returns:
-        None if there are no finals, or none of them was scored.
+        The result; None if there are no finals, or none of them was scored.
 
     Raises:
         InputError: If the study has not ended, or its finals cannot be compared.
@@ -162,7 +163,10 @@ def outcome(study: RecordedStudy) -> Outcome | None:
 
 
 def _scored(study: RecordedStudy) -> dict[int, list[tuple[Trial, Outcomes]]]:
-    """Number of a finalist -> its finals that were scored, and what they came to."""
+    """Returns trial number of a finalist -> its scored finals, each with its test outcomes.
+
+    A finalist with a single scored final is left out if another one has several.
+    """
     found = {
         number: [
             (final, outcomes)
@@ -171,13 +175,14 @@ def _scored(study: RecordedStudy) -> dict[int, list[tuple[Trial, Outcomes]]]:
         ]
         for number, finals in study.finalists.items()
     }
-    # One training of several, the others failed or lost: of its luck nothing is known.
+    # If one training of several is left, its variance over seeds cannot be estimated.
     most = max(map(len, found.values()), default=0)
     return {number: made for number, made in found.items() if len(made) >= min(2, most) > 0}
 
 
 def role_of(study: RecordedStudy, number: int) -> str:
-    """What a trial is besides a trial: ``default of GAT``, ``baseline of GCN``; empty for most."""
+    """Returns a trial's special role: ``default of GAT``, ``preset of GCN`` or ``baseline of
+    GCN``; empty for most trials."""
     trial = study.trial(number)
     if number not in study.defaults and not trial.is_baseline:
         return ""
@@ -196,7 +201,7 @@ def make(study: RecordedStudy) -> Card:
 
 
 def card_of(found: Outcome | None, study: RecordedStudy) -> Card:
-    """An outcome as text, table and figure."""
+    """Returns the finals' result as a card; without one, a card that only says so."""
     if found is None:
         return Card(title="finals", name="finals", text=NONE)
     return Card(
@@ -213,12 +218,13 @@ def card_of(found: Outcome | None, study: RecordedStudy) -> Card:
 
 
 def quantity(study: RecordedStudy) -> str:
-    """The objective as it is written in a table."""
+    """Returns the objective's name for tables, without its split: ``R²`` for
+    ``validation/r2``."""
     return {"r2": "R²"}.get(study.objective.partition("/")[2], study.objective.partition("/")[2])
 
 
 def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
-    """All digits, one row a final."""
+    """Returns the scores at full precision, one row per final."""
     name = quantity(study)
     return pd.DataFrame(
         [
@@ -243,7 +249,7 @@ def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
 
 
 def markdown(found: Outcome, study: RecordedStudy) -> str:
-    """The table as aligned Markdown, with what it means below."""
+    """Returns the table as aligned Markdown, with an explanation below."""
     name = quantity(study)
     header = [
         "configuration",
@@ -271,7 +277,8 @@ def _cells(found: Outcome, finalist: Finalist) -> list[str]:
 
 
 def _over_seeds(found: Outcome, finalist: Finalist) -> str:
-    """The mean on the validation split; of how many seeds, where these differ."""
+    """Returns the mean on the validation split as text, with the number of seeds if it differs
+    between finalists."""
     counts = {len(other.finals) for other in found.finalists}
     of = f" ({len(finalist.finals)} seeds)" if len(counts) > 1 else ""
     return f"{finalist.validation.mean(axis=0):.4f}{of}"
@@ -296,7 +303,7 @@ def _caption(found: Outcome, study: RecordedStudy) -> str:
 
 
 def _lost(found: Outcome, study: RecordedStudy) -> str:
-    """What is to be said of finals that failed, or cannot be scored."""
+    """Returns remarks on finals that failed and finalists that could not be scored; else empty."""
     told = ""
     if failed := sum(final.status in WITHOUT_RESULT for final in study.finals):
         told += f" {failed} finals failed; a configuration of which none did goes before."
@@ -321,7 +328,8 @@ def _lost(found: Outcome, study: RecordedStudy) -> str:
 
 
 def draw(found: Outcome, study: RecordedStudy) -> Figure:
-    """Draws what the search promised, what fresh seeds gave, and the test split's word."""
+    """Draws each finalist's validation score in the search, and its scores on fresh seeds on the
+    validation and test splits."""
     with matplotlib.rc_context(style.LOOK):
         height = ROW * len(found.finalists) + 1.3
         figure = Figure((6.4, height), layout="constrained")
@@ -364,7 +372,8 @@ def _paint(axis: Axes, place: int, finalist: Finalist) -> None:
 
 
 def paint_test(axis: Axes, place: float, finalist: Finalist) -> None:
-    """Marks what each seed of a finalist gave on the test split, and their mean, at a height."""
+    """Draws a finalist's test score for each seed, and their mean with its interval, at a vertical
+    position of the axis."""
     axis.plot(
         finalist.scores,
         np.full(len(finalist.scores), place),
@@ -390,7 +399,7 @@ def paint_test(axis: Axes, place: float, finalist: Finalist) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Compares a study's finalists from the command line; returns the exit code."""
     return cards.main("Compares the finalists of a study on the test split.", make, argv)
 
 

@@ -1,4 +1,4 @@
-"""Models of trials from the weights that were kept of them, held against what was recorded."""
+"""Rebuilds trained models from kept weights, and checks them against the recorded metrics."""
 
 import math
 import tempfile
@@ -18,15 +18,16 @@ from trainables.checkpoint import WEIGHTS, load_weights
 Model = TypeVar("Model", bound=nn.Module)
 
 WITNESS = "validation/mse"
-"""The metric that tells whether a model is still the one that was recorded."""
+"""The metric by which a restored model is checked against the recorded one."""
 
 TOLERANCE = 0.01
-"""How far, as a share, it may lie from the recorded one: another kind of device rounds otherwise;
-other features or another model are further off."""
+"""Largest relative difference between the metric and its recorded value: rounding on another kind
+of device stays below it, other features or another model exceed it."""
 
 
 def weights(study: RecordedStudy, trial: Trial) -> dict[str, Any] | None:
-    """``epoch``, ``config`` and ``model`` of a trial; None where they were not kept."""
+    """Fetches a trial's weights: a dict with ``epoch``, ``config`` and ``model``, the state dict;
+    None if they were not kept."""
     with tempfile.TemporaryDirectory() as scratch:
         artifact = f"{names.WEIGHTS}/{WEIGHTS}"
         file = study.artifacts.fetch(trial, artifact, Path(scratch))
@@ -34,15 +35,15 @@ def weights(study: RecordedStudy, trial: Trial) -> dict[str, Any] | None:
 
 
 def restore(trial: Trial, kept: dict[str, Any], build: Callable[[dict[str, Any]], Model]) -> Model:
-    """The model of a trial, ready to predict, on the CPU.
+    """Rebuilds the trained model of a trial on the CPU, in evaluation mode.
 
     Args:
         trial: The trial.
         kept: Its weights, see `weights`.
-        build: Makes the untrained model from the fields of its configuration.
+        build: Builds the untrained model from the fields of its configuration.
 
     Raises:
-        InputError: If the weights are those of another version of the model.
+        InputError: If the weights do not fit this version of the model.
     """
     try:
         model = build(kept["config"])
@@ -56,14 +57,14 @@ def restore(trial: Trial, kept: dict[str, Any], build: Callable[[dict[str, Any]]
 
 
 def check_unchanged(trial: Trial, metrics: Mapping[str, float]) -> None:
-    """Compares a restored model's validation error with that of the trial.
+    """Checks that a restored model has the validation error that the trial recorded.
 
     Args:
         trial: The trial.
-        metrics: What its task's ``evaluate`` says of the restored model.
+        metrics: Metrics of the restored model, from its task's ``evaluate``.
 
     Raises:
-        InputError: If it is not the recorded one.
+        InputError: If the two differ by more than `TOLERANCE`.
     """
     now, then = metrics[WITNESS], last_metrics(trial)[WITNESS]
     if not math.isclose(now, then, rel_tol=TOLERANCE):

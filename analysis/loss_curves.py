@@ -1,12 +1,12 @@
-"""How did the best trial of each family, or recurrent core, learn: train and validation error over
-epochs.
+"""Draws the learning curves of the best trial of each family, or recurrent core: train and
+validation error over the epochs.
 
     python analysis/loss_curves.py NAME
 
-draws runs/NAME/report/loss_curves.png and .pdf, with the numbers behind them in loss_curves.csv.
-What is drawn, and in which unit, is the study's to say (`analysis.scorecard.Scorecard.learning`).
-A training error that is the mean over an epoch, seen while the weights change, is drawn at the
-middle of its epoch, and may lie above the validation error.
+writes runs/NAME/report/loss_curves.png and .pdf, with the numbers behind them in loss_curves.csv.
+The study's scorecard chooses quantity and unit (`analysis.scorecard.Scorecard.learning`). A
+training error that is a mean over an epoch, taken while the weights change, is drawn at the middle
+of its epoch, and may lie above the validation error.
 """
 
 import sys
@@ -29,11 +29,12 @@ from record.recorded_study import RecordedStudy
 from record.trial import Trial
 
 FEW_EPOCHS = 20
-"""Up to so many epochs each one gets a marker; a single epoch is no line."""
+"""Largest number of epochs at which each gets a marker; without one, a single epoch would be
+invisible."""
 
 STEPS = ((10, (1, 2, 3, 5, 7)), (2000, (1, 2, 5)))
-"""Below which ratio of the largest to the smallest error which multiples of the powers of ten are
-labelled; above, only the powers are."""
+"""Tick labels of a logarithmic axis: below each ratio of the largest to the smallest error, the
+multiples of powers of ten that are labelled; above the last, only the powers are."""
 
 PANEL = (2.6, 2.3)
 """Width and height of a panel, in inches."""
@@ -41,12 +42,12 @@ PANEL = (2.6, 2.3)
 
 @dataclass(frozen=True)
 class Curves:
-    """How one trial learned.
+    """The learning curves of one trial.
 
     Attributes:
         trial: The trial.
-        train: On the train split; empty where the study has none.
-        validation: On the validation split, after each epoch.
+        train: Its curve on the train split; empty if the study records none.
+        validation: Its curve on the validation split, after each epoch.
     """
 
     trial: Trial
@@ -56,7 +57,8 @@ class Curves:
 
 @dataclass(frozen=True)
 class Panel:
-    """What is shown of one family; None: no such trial finished."""
+    """The curves shown for one family: its best trial and its baseline, each None if no such
+    trial finished."""
 
     family: str
     best: Curves | None
@@ -82,7 +84,7 @@ def make(study: RecordedStudy) -> Card:
 
 
 def frame(panels: Sequence[Panel], learning: Learning, group_by: str) -> pd.DataFrame:
-    """The numbers behind the figure, one row an epoch of a curve's trial."""
+    """Returns the numbers behind the figure, one row per trial and epoch."""
     tables = [
         _numbers({group_by: panel.family, "role": role}, curves, learning)
         for panel in panels
@@ -128,7 +130,7 @@ def _draw(panels: Sequence[Panel], learning: Learning) -> Figure:
     def paint(axes: Sequence[Axes]) -> None:
         for axis, panel in zip(axes, panels, strict=True):
             _paint_panel(axis, panel, learning)
-        for axis in axes:  # they share the range of all curves, which decides where ticks go
+        for axis in axes:  # after all curves are drawn: the shared range decides where ticks go
             _paint_scales(axis, learning)
 
     return style.draw(PANEL, len(panels), ("epoch", learning.quantity), paint)
@@ -166,7 +168,7 @@ def _paint_panel(axis: Axes, panel: Panel, learning: Learning) -> None:
 
 
 def _line(axis: Axes, curve: Curve, early: float, color: str, dashes: str, name: str) -> None:
-    """Draws a curve, if there is one, each epoch's point so many epochs early."""
+    """Draws a curve unless it is empty, shifted to the left by `early` epochs."""
     if not len(curve.epochs):
         return
     marker = "." if len(curve.epochs) <= FEW_EPOCHS else ""
@@ -175,7 +177,7 @@ def _line(axis: Axes, curve: Curve, early: float, color: str, dashes: str, name:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Draws a study's learning curves from the command line; returns the exit code."""
     return cards.main("Draws how the best trial of each family learned.", make, argv)
 
 

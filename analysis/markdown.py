@@ -1,38 +1,42 @@
-"""Text that is not ours, and tables of it, as Markdown."""
+"""Writes arbitrary text, code and tables as Markdown, with special characters escaped."""
 
 import re
 from collections.abc import Sequence
 
 SPECIAL = re.compile(r"[\\`*\[<~]|(?<!\w)_+|_++(?!\w)|&(?=[#\w]+;)|^[#>+-](?!\d)")
-"""What Markdown would take for more than it is: in ``learning_rate`` nothing."""
+"""Matches characters that Markdown would interpret; a ``_`` inside a word, as in
+``learning_rate``, is not matched."""
 
 
 def escaped(text: str) -> str:
-    """Text on one line, as Markdown that shows it as it is."""
+    """Returns a text as one line of Markdown that renders literally."""
     return SPECIAL.sub(lambda found: "".join(rf"\{c}" for c in found[0]), " ".join(text.split()))
 
 
 def code(text: str) -> str:
-    """Text on one line as code."""
+    """Returns a text as one line of inline code."""
     fence = _fence(text, 1)
     space = " " if "`" in text else ""
     return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
 
 
 def block(text: str) -> str:
-    """Lines of text as a block of code."""
+    """Returns lines of text as a fenced code block."""
     fence = _fence(text, 3)
     return f"{fence}\n{text}\n{fence}"
 
 
 def _fence(text: str, shortest: int) -> str:
-    """More backticks than the text has in a row."""
+    """Returns backticks, at least `shortest`, longer than any run of them in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     return "`" * max(shortest, longest + 1)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, its columns aligned; a cell is Markdown, and may hold ``|`` and line breaks."""
+    """Returns a Markdown table with aligned columns.
+
+    Cells are Markdown; ``|`` is escaped, and line breaks become spaces.
+    """
     lines = [[_cell(text) for text in line] for line in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])

@@ -1,4 +1,4 @@
-"""How a study of molecules is scored and shown."""
+"""The scorecard of a study of molecules: how trials are scored and what is shown of them."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,11 @@ class MoleculeScorecard(Scorecard):
     def outcomes(
         self, problem: MoleculeProblem, trial: Trial, model: Mapping[str, Any]
     ) -> Outcomes:
-        """Predicts the test split; see `analysis.scorecard.Scorecard`."""
+        """Scores a trial by its test predictions; see `analysis.scorecard.Scorecard`.
+
+        Raises:
+            InputError: If the model is not the one that the trial recorded.
+        """
         data, test = problem.molecules, problem.molecules.split.test
         network, task = checked(trial, {"config": trial.config, "model": model}, data)
         made = Predictions(
@@ -42,12 +46,16 @@ class MoleculeScorecard(Scorecard):
         return Outcomes(made.errors(), made.reference(), vars(made))
 
     def learning(self, study: RecordedStudy) -> Learning:
-        """Mean squared errors in the square of the target's unit.
+        """Returns mean squared errors over the epochs, in the square of the target's unit.
 
-        They are compared with predicting the validation split's own mean for every molecule: that
-        errs by the split's variance, which R² = 1 - MSE / variance gives back from what any trial
-        recorded. A trial that standardizes its target divides the squared error by the variance of
-        the train split, which is its ``validation/mse`` over its ``validation/loss``.
+        The baseline predicts the validation split's own mean for every molecule. Its error is the
+        variance of that split, computed from the best trial's metrics by R² = 1 - MSE / variance.
+        A trial that standardizes its target records the squared error divided by the variance of
+        the train split as its loss; that variance is its ``validation/mse`` over its
+        ``validation/loss``, and the training loss is multiplied by it.
+
+        Raises:
+            InputError: If no trial finished.
         """
         best, unit = study.best_or_refuse(), squared(study.unit)
         variance = recorded(best, "validation/mse") / (1 - recorded(best, "validation/r2"))
@@ -65,13 +73,17 @@ class MoleculeScorecard(Scorecard):
         )
 
     def cards(self, study: RecordedStudy) -> "Iterator[Card]":
-        """The test scores of each family's best trial."""
-        from analysis import r2_table  # draws, which a node that scores need not
+        """Yields the card with the test scores of each family's best trial.
+
+        Raises:
+            InputError: See `analysis.r2_table.make`.
+        """
+        from analysis import r2_table  # imports plotting, which a node that only scores can skip
 
         yield r2_table.make(study)
 
     def published(self, study: RecordedStudy) -> str:
-        """Published scores of the dipole moment."""
+        """Returns published scores of the dipole moment, as Markdown; empty for other targets."""
         from analysis.published import of_dipoles
 
         return of_dipoles(study).markdown() if study.params["data.target"] == "mu" else ""
@@ -79,6 +91,6 @@ class MoleculeScorecard(Scorecard):
 
 def _training_error(trial: Trial) -> Any:
     train = curve(trial, "train/loss")
-    # Squared error by loss: the variance that this trial's loss is measured in.
+    # The squared error over the loss is the variance by which this trial's loss is scaled.
     scale = recorded(trial, "validation/mse") / recorded(trial, "validation/loss")
     return train.times(scale)

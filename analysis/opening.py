@@ -1,4 +1,4 @@
-"""Opens what a recorded study learned from."""
+"""Opens the data of a recorded study."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,14 +14,15 @@ from record.recorded_study import RecordedStudy
 
 
 def data_options(study: RecordedStudy, where: str | None) -> Any:
-    """The options by which a study's problem is opened on this machine.
+    """Returns the data options of a study, with the path of its data file on this machine.
 
     Args:
         study: The study.
-        where: Where its data are here; None: where they were for the study.
+        where: Path of the study's data file here; None for the recorded path.
 
     Raises:
-        InputError: If they are a file that is not there, or the study has none.
+        InputError: If the file does not exist, or `where` is given for a study without a data
+            file.
     """
     found = study.definition
     options = study.data_options(found.data_options)
@@ -46,17 +47,17 @@ def problem_of(
     parallel: ParallelMap = map,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Any:
-    """The problem that a study's options open on this machine; it may be another one by now.
+    """Opens a study's problem on this machine, without checking that its data are unchanged.
 
     Args:
         study: The study.
         data_dir: Folder of prepared data.
-        where: See `data_options`.
-        parallel: Prepares the data.
-        notify: Is told what was left out.
+        where: Path of the study's data file here; None for the recorded path.
+        parallel: Maps a function over the pieces of data to prepare.
+        notify: Receives remarks on the data, such as how much was left out.
 
     Raises:
-        InputError: If the data are not there.
+        InputError: If the data do not exist.
     """
     tools = Tools(Cache(data_dir), parallel, notify)
     options = data_options(study, where)
@@ -64,10 +65,15 @@ def problem_of(
 
 
 def opened(study: RecordedStudy, data_dir: Path, where: str | None) -> Any:
-    """The very problem of a study; see `problem_of`.
+    """Opens a study's problem and checks by its digest that the data are those of the study.
+
+    Args:
+        study: The study.
+        data_dir: Folder of prepared data.
+        where: Path of the study's data file here; None for the recorded path.
 
     Raises:
-        InputError: If the data are not there, or are others than those of the study.
+        InputError: If the data do not exist, or are not those of the study.
     """
     problem = problem_of(study, data_dir, where)
     if problem.digest != (recorded := study.params[names.DIGEST]):

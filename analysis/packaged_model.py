@@ -1,4 +1,4 @@
-"""The model of a trial in the form in which it is registered: one tensor in, one out."""
+"""Packages a trial's model for the MLflow model registry: one tensor in, one tensor out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,21 +18,22 @@ from trainables.packed import PackedGNN, PackedWorldModel, pack, pack_drives
 from trainables.rollout import CONTEXT
 
 MOLECULES = 3
-"""In the example of an input."""
+"""Number of molecules in the example input."""
 
 HORIZON = 2
-"""Frames that the example of an input lets a world model dream; it is written as text."""
+"""Number of frames that a world model predicts from the example input; small, as the example is
+stored as text."""
 
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model, and what who uses it has to know.
+    """A model with what its user has to know.
 
     Attributes:
-        module: Ready to predict, on the CPU.
-        example: What it can be given: float32, of the validation split.
-        sizes: Of the axes of input and output, -1 where any size will do.
-        facts: What the numbers mean, by name.
+        module: The model on the CPU, in evaluation mode.
+        example: An example input from the validation split, float32.
+        sizes: Shapes of input and output, -1 for an axis of any size.
+        facts: What input and output mean, by name, such as ``unit``.
     """
 
     module: nn.Module
@@ -48,12 +49,12 @@ def regressor(
 
     Args:
         study: The study.
-        trial: Of it.
-        weights: What `kept_weights.weights` gives of the trial.
-        problem: What the study learned from.
+        trial: A trial of the study.
+        weights: The trial's weights, from `kept_weights.weights`.
+        problem: The study's data.
 
     Raises:
-        InputError: See `predictions.checked`.
+        InputError: If the restored model is not the recorded one, see `predictions.checked`.
     """
     data = problem.molecules
     model, _ = predictions.checked(trial, weights, data)
@@ -77,7 +78,17 @@ def regressor(
 def world_model(
     study: RecordedStudy, trial: Trial, weights: dict[str, Any], problem: DrivingProblem
 ) -> PackagedModel:
-    """Packages a world model, see `trainables.packed.PackedWorldModel`; else as `regressor`."""
+    """Packages a world model, see `trainables.packed.PackedWorldModel`.
+
+    Args:
+        study: The study.
+        trial: A trial of the study.
+        weights: The trial's weights, from `kept_weights.weights`.
+        problem: The study's data.
+
+    Raises:
+        InputError: If the restored model is not the recorded one, see `rollout_scores.checked`.
+    """
     del study
     data = problem.drives
     size = data.recordings.size

@@ -1,15 +1,15 @@
-"""Predicts with the champion of a study, and says how far its trainings on fresh seeds differ.
+"""Predicts with the champion of a study, and reports the spread over its training seeds.
 
     python analysis/predict.py NAME --smiles "CCO" "CC(=O)N"
     python analysis/predict.py NAME --molecules FILE.parquet --output FILE.csv
     python analysis/predict.py DRIVES --recordings FILE.arrow --episode 3
 
-For a study of molecules it prints the target of each with its spread, and writes it where --output
-says. The geometry of a SMILES is made as those of the generated molecules are; that of a table
-(schema: datasets/molecules.py, no targets needed) is its own. For a study of drives it dreams on
-from the first frames of an episode with the actions that were recorded, prints the error against
-the horizon, and writes dream.csv and dream.gif into runs/NAME/report or the folder --output.
-A study without finals predicts with its best trial, and says so.
+For a study of molecules it prints the predicted target of each with its spread, and writes the
+predictions to --output. The geometry of a SMILES is computed as those of the generated molecules
+are; a table of molecules (schema: datasets/molecules.py, no targets needed) brings its own. For a
+study of drives it rolls an episode out from its first frames with the recorded actions, prints
+error against horizon, and writes dream.csv and dream.gif into runs/NAME/report or the folder
+--output. A study without finals predicts with its best trial, and the output says so.
 """
 
 import argparse
@@ -25,22 +25,22 @@ from datasets.typed_paths import typed_path
 from record.recorded_study import RecordedStudy
 
 TABLES = (".csv", ".parquet")
-"""Suffixes of what --output writes of molecules."""
+"""File suffixes that --output accepts for molecules."""
 
 
 def analyse(typed: argparse.Namespace, tracking_uri: str) -> str:
-    """Predicts what was typed, see `main`.
+    """Predicts the molecules or the drive that the command line names.
 
     Args:
-        typed: The command line.
-        tracking_uri: MLflow's.
+        typed: The parsed command line, see `main`.
+        tracking_uri: MLflow's tracking URI.
 
     Returns:
-        A table as Markdown, with what it means, and where the files are.
+        A Markdown table, its explanation, and the paths of the files.
 
     Raises:
-        InputError: If there is no such study or no trial of it finished, the options are not for
-            such a study, or what is to be predicted cannot be.
+        InputError: If there is no such study, it has no champion and no finished trial, the
+            options do not fit the kind of study, or the given data cannot be predicted.
         OSError: If a file cannot be written.
     """
     study = command_line.named_study(typed, tracking_uri)
@@ -58,7 +58,7 @@ def _molecules(typed: argparse.Namespace, study: RecordedStudy) -> str:
         raise InputError(f"{study.name} predicts molecules: give either --smiles or --molecules")
     if typed.output is not None and typed.output.suffix not in TABLES:
         raise InputError(f"unknown --output {typed.output}: expected FILE.csv or FILE.parquet")
-    # Imported here: a study of drives need not load what molecules take.
+    # Imported here: a study of drives does not need these imports.
     from analysis import predict_molecules
 
     champion = champion_of(study)
@@ -98,14 +98,18 @@ def _drives(typed: argparse.Namespace, study: RecordedStudy, report: Path) -> st
 
 
 def _refuse(typed: argparse.Namespace, options: Sequence[str], because: str) -> None:
-    """Refuses options that are for another kind of study."""
+    """Rejects options that are for another kind of study.
+
+    Raises:
+        InputError: If one of them is given.
+    """
     given = [f"--{option}" for option in options if getattr(typed, option) is not None]
     if given:
         raise InputError(f"{because}: {' and '.join(given)} cannot be used with it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Predicts with a study's champion from the command line; returns the exit code."""
     line = command_line.parser("Predicts with the champion of a study.")
     line.add_argument(
         "--smiles", nargs="+", metavar="SMILES", help="molecules, for a study of molecules"
@@ -139,5 +143,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     code = main()
-    gc.freeze()  # or all that was imported is searched for garbage at the end, for a second
+    gc.freeze()  # else garbage collection at exit walks all imported modules, for a second
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What the champion of a study dreams of a drive that was recorded."""
+"""Free-running rollouts of a study's champion on a recorded drive."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,12 @@ from trainables.rollout import CONTEXT
 
 @dataclass(frozen=True)
 class Drive:
-    """One recorded episode.
+    """One recorded episode, of K context frames and T frames to predict.
 
     Attributes:
-        title: Which one.
+        title: A phrase that says which episode it is.
         frames: (1, K + T, 3, S, S) float32, from 0 to 1.
-        actions: (1, K + T, 3) float32.
+        actions: (1, K + T, 3) float32: steering, throttle, brake.
     """
 
     title: str
@@ -39,12 +39,12 @@ class Drive:
 
 @dataclass(frozen=True)
 class Dreamt:
-    """Free-running rollouts of an episode, one a seed.
+    """Free-running rollouts of an episode, one per training seed.
 
     Attributes:
-        frames: (seeds, T, 3, S, S) float32.
-        mse: (seeds, T) float64, in squared pixel values.
-        freeze: (T,) float64, of keeping the last frame of the context.
+        frames: (seeds, T, 3, S, S) float32, the predicted frames.
+        mse: (seeds, T) float64, mean squared error at each horizon, in squared pixel values.
+        freeze: (T,) float64, the error of freezing the last context frame, same unit.
     """
 
     frames: Tensor
@@ -53,10 +53,11 @@ class Dreamt:
 
 
 def of_file(study: RecordedStudy, path: Path, episode: int) -> Drive:
-    """An episode of a file of recordings.
+    """Reads an episode, counted from 0, from a file of recordings.
 
     Raises:
-        InputError: If it is none, or its frames are not of the study's size, or see `_drive`.
+        InputError: If the file is missing or no recording, its frames are not of the study's size,
+            or the episode does not exist or is too short.
     """
     recordings = read_drives(path)
     if recordings.size != study.fact("pixels"):
@@ -68,19 +69,21 @@ def of_file(study: RecordedStudy, path: Path, episode: int) -> Drive:
 
 
 def of_study(study: RecordedStudy, data_dir: Path, where: str | None, episode: int) -> Drive:
-    """One of the study's own test episodes.
+    """Returns one of the study's own test episodes, counted from 0.
 
     Raises:
-        InputError: If the study's drives are not there, or see `_drive`.
+        InputError: If the study's drives cannot be found or have changed, or the episode does not
+            exist or is too short.
     """
     data = opened(study, data_dir, where).drives
     return _drive(data.recordings, data.split.test, episode, f"test episodes of {study.name}")
 
 
 def _drive(recordings: Recordings, episodes: np.ndarray, episode: int, what: str) -> Drive:
-    """
+    """Cuts one episode out of recordings.
+
     Raises:
-        InputError: If there is no such episode, or it ends with the context.
+        InputError: If there is no such episode, or it has no frame after the context.
     """
     if not 0 <= episode < len(episodes):
         raise InputError(f"no --episode {episode}: there are {len(episodes)} {what}, from 0")
@@ -99,10 +102,11 @@ def _drive(recordings: Recordings, episodes: np.ndarray, episode: int, what: str
 
 @torch.no_grad()
 def dream(champion: Champion, drive: Drive) -> Dreamt:
-    """Lets each final dream on from the context, with the actions that were recorded.
+    """Rolls a drive out free-running with each of the champion's models, from the context frames
+    and with the recorded actions.
 
     Raises:
-        InputError: See `rollout_scores.restore`.
+        InputError: If the weights do not fit this version of the model.
     """
     truth = drive.frames[:, CONTEXT:]
     horizon, size = truth.shape[1], truth.shape[-1]
@@ -126,8 +130,8 @@ def dream(champion: Champion, drive: Drive) -> Dreamt:
 
 
 def write(found: Dreamt, drive: Drive, champion: Champion, folder: Path) -> list[Path]:
-    """Writes the errors at all horizons, ``dream.csv``, and a film, ``dream.gif``; each whole or
-    not at all.
+    """Writes ``dream.csv``, the errors at all horizons, and ``dream.gif``, an animation; each file
+    is written atomically.
 
     Raises:
         OSError: If they cannot be written.
@@ -154,14 +158,14 @@ def write(found: Dreamt, drive: Drive, champion: Champion, folder: Path) -> list
 
 
 def _spread(errors: np.ndarray) -> np.ndarray:
-    """Standard deviation over the seeds, the first axis; NaN where there is one only."""
+    """Returns the standard deviation over the seeds, the first axis; NaN for a single seed."""
     if len(errors) == 1:
         return np.full(errors.shape[1:], np.nan)
     return errors.std(axis=0, ddof=1)
 
 
 def markdown(found: Dreamt, drive: Drive, study: RecordedStudy, champion: Champion) -> str:
-    """Error against horizon as aligned Markdown, with what it means below."""
+    """Returns error against horizon as an aligned Markdown table, with an explanation below."""
     longest = len(found.freeze)
     horizons = [horizon for horizon in HORIZONS if horizon <= longest]
     rows = [

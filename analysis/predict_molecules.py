@@ -1,4 +1,4 @@
-"""What the champion of a study predicts for molecules that it has not seen."""
+"""Predictions of a study's champion for new molecules."""
 
 import io
 import math
@@ -26,13 +26,13 @@ from trainables.models.gnn import GNNConfig
 from trainables.molecules import predict
 
 SHOWN = 50
-"""Molecules that are printed; a file takes more."""
+"""Largest number of molecules that are printed; --output writes all of them."""
 
 FORMULA = ("=", "+", "-", "@")
-"""What a cell begins with that spreadsheets take for a formula."""
+"""First characters of a cell that spreadsheets take for a formula."""
 
 DECIMALS = 4
-"""Of a prediction without a spread."""
+"""Decimals of a printed prediction that has no spread over seeds."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Predicted:
     """Predictions for some molecules.
 
     Attributes:
-        rows: (molecules,) int64, of the SMILES or the table that was given, from 0.
-        smiles: Of each, as it was given.
-        by_seed: (seeds, molecules) float64, in the target's unit.
-        left_out: How many were given beside them, whose positions are no geometry of theirs.
+        rows: (molecules,) int64, position of each in the given list or table, from 0.
+        smiles: The SMILES of each, as it was given.
+        by_seed: (seeds, molecules) float64, predictions in the target's unit.
+        left_out: Number of further molecules that were given but have no valid geometry.
     """
 
     rows: np.ndarray
@@ -53,31 +53,33 @@ class Predicted:
 
     @property
     def mean(self) -> np.ndarray:
-        """(molecules,), over the seeds."""
+        """Mean prediction over the seeds, (molecules,)."""
         return self.by_seed.mean(axis=0)
 
     @property
     def spread(self) -> np.ndarray:
-        """(molecules,): the standard deviation between the seeds; NaN where there is one only."""
+        """Standard deviation over the seeds, (molecules,); NaN for a single seed."""
         if len(self.by_seed) == 1:
             return np.full(self.by_seed.shape[1], np.nan)
         return self.by_seed.std(axis=0, ddof=1)
 
 
 def of_smiles(study: RecordedStudy, champion: Champion, smiles: Sequence[str]) -> Predicted:
-    """Predicts molecules by their SMILES, each at one conformer.
+    """Predicts molecules given as SMILES, each at one generated conformer.
 
     Raises:
-        InputError: See `datasets.new_molecules.from_smiles`.
+        InputError: If a SMILES is not one of a molecule that can be treated, see
+            `datasets.new_molecules.from_smiles`.
     """
     return _predicted(study, champion, from_smiles(smiles), smiles)
 
 
 def of_file(study: RecordedStudy, champion: Champion, path: Path) -> Predicted:
-    """Predicts the molecules of a table, at its positions.
+    """Predicts the molecules of a table file, at the geometries given there.
 
     Raises:
-        InputError: If it is none, or see `datasets.new_molecules.graphs_as_learned`.
+        InputError: If the file is no molecule table, or its molecules are not valid, see
+            `datasets.new_molecules.graphs_as_learned`.
     """
     table = read_table(path)
     return _predicted(study, champion, table, table.column("smiles").to_pylist())
@@ -101,13 +103,14 @@ def _predicted(
 
 
 def geometry(study: RecordedStudy) -> str:
-    """Where the positions of a SMILES come from, and whether the model knows such."""
+    """Returns a remark on how conformers are generated, and how they relate to the training
+    geometries."""
     note = recorded_source(study.params["data.dataset"]).geometry_note
     return f"Geometries: one conformer each, by ETKDG and MMFF94{note}."
 
 
 def left_out(found: Predicted) -> str:
-    """How many molecules were not predicted, and why."""
+    """Returns a remark on how many molecules were not predicted, and why."""
     return (
         f"Left out {found.left_out:,} molecules: their positions do not fit their SMILES, or two "
         f"atoms are nearer than {NEAREST} Angstrom."
@@ -115,10 +118,10 @@ def left_out(found: Predicted) -> str:
 
 
 def write(found: Predicted, study: RecordedStudy, champion: Champion, path: Path) -> None:
-    """Writes all digits of all molecules, whole or not at all.
+    """Writes the predictions for all molecules at full precision, as CSV or Parquet, atomically.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     target, unit = study.params["data.target"], study.unit
     table = pd.DataFrame(
@@ -144,14 +147,15 @@ def write(found: Predicted, study: RecordedStudy, champion: Champion, path: Path
 
 
 def no_formula(text: str) -> str:
-    """A text that no spreadsheet runs: in one line, behind an apostrophe where it would be a
-    formula. No SMILES begins so."""
+    """Returns a text that no spreadsheet evaluates: on one line, and with an apostrophe in front
+    if it would be a formula. No SMILES begins with such a character."""
     line = re.sub(r"[\t\r\n]", " ", text)
     return f"'{line}" if line.lstrip().startswith(FORMULA) else line
 
 
 def markdown(found: Predicted, study: RecordedStudy, champion: Champion) -> str:
-    """The first molecules as aligned Markdown, with what it means below."""
+    """Returns the first `SHOWN` molecules as an aligned Markdown table, with an explanation
+    below."""
     target, unit = study.params["data.target"], study.unit
     header = ["molecule", f"{target} ({unit})", f"standard deviation ({unit})", "seeds"]
     columns = (found.smiles[:SHOWN], found.mean[:SHOWN], found.spread[:SHOWN])
@@ -171,7 +175,8 @@ def markdown(found: Predicted, study: RecordedStudy, champion: Champion) -> str:
 
 
 def _written(mean: float, spread: float) -> tuple[str, str]:
-    """With as many decimals as two digits of the spread have."""
+    """Formats mean and spread with as many decimals as two significant digits of the spread
+    need."""
     if not spread > 0:
         return f"{mean:.{DECIMALS}f}", "—" if math.isnan(spread) else "0"
     decimals = max(0, 1 - math.floor(math.log10(spread)))

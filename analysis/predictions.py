@@ -1,4 +1,4 @@
-"""Test predictions of a trial of molecules."""
+"""Test predictions of a molecule study's trial, and its restored model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,10 @@ from trainables.molecules import MoleculeTask
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a trial predicts for the test split.
+    """A trial's predictions for the test split.
 
     Attributes:
-        row: (molecules,) int64, of the molecule table.
+        row: (molecules,) int64, row of each molecule in the molecule table.
         target: (molecules,) float64, in the target's unit.
         prediction: (molecules,) float64, in the target's unit.
     """
@@ -31,36 +31,43 @@ class Predictions:
     prediction: np.ndarray
 
     def errors(self) -> np.ndarray:
-        """(molecules,), squared errors."""
+        """Returns squared errors, (molecules,), in the square of the target's unit."""
         return (self.prediction - self.target) ** 2
 
     def reference(self) -> np.ndarray:
-        """(molecules,), those of predicting the targets' mean: 1 - the ratio of the sums is R²."""
+        """Returns the squared errors of predicting the targets' mean, (molecules,).
+
+        R² is 1 - sum of `errors` / sum of these.
+        """
         return (self.target - self.target.mean(axis=0)) ** 2
 
 
 def of_trial(study: RecordedStudy, trial: Trial) -> Predictions | None:
-    """What a trial predicts for the test split; None where it was not scored.
+    """Returns a trial's recorded test predictions; None if it was not scored.
 
     Raises:
-        InputError: If the file that says so is damaged, or another version of the code wrote it.
+        InputError: If their file is damaged, or was written by another version of the code.
     """
     outcomes = study.artifacts.outcomes(trial)
     return None if outcomes is None else made_of(Predictions, outcomes.more)
 
 
 def restore(trial: Trial, weights: dict[str, Any]) -> GNN:
-    """The model of a trial, see `kept_weights.restore`."""
+    """Rebuilds a trial's graph neural network from its weights, see `kept_weights.restore`.
+
+    Raises:
+        InputError: If the weights do not fit this version of the model.
+    """
     # Mean and standard deviation of the target come with the weights.
     fresh = Standardizer(mean=0.0, std=1.0)
     return kept_weights.restore(trial, weights, lambda config: GNN(GNNConfig(**config), fresh))
 
 
 def checked(trial: Trial, weights: dict[str, Any], data: MoleculeSet) -> tuple[GNN, MoleculeTask]:
-    """The model of a trial, and its task, after a look at the validation split.
+    """Rebuilds a trial's model and its task, and checks it against the recorded validation error.
 
     Raises:
-        InputError: If the weights are those of other features or another version of the model.
+        InputError: If the weights belong to other features or another version of the model.
     """
     model = restore(trial, weights)
     task = MoleculeTask(data, GNNConfig(**weights["config"]), torch.device("cpu"))

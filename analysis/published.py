@@ -1,4 +1,4 @@
-"""Published figures that a study's scores are set beside, each with its source."""
+"""Published results to compare a study's scores with, each with its source."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,8 @@ from trainables.models import families
 from trainables.models.homework import SOURCE as HOMEWORK
 
 MAE = {"SchNet": 0.033, "DimeNet++": 0.0297, "PaiNN": 0.012}
-"""In D, trained on about `MAE_SIZE` molecules of QM9; sources in `MAE_SOURCES`."""
+"""Model -> mean absolute error of QM9's dipole moment, in D, trained on about `MAE_SIZE`
+molecules; sources in `MAE_SOURCES`."""
 
 MAE_SOURCES = {
     "SchNet": "Schütt et al. 2018, doi:10.1063/1.5019779",
@@ -20,33 +21,34 @@ MAE_SOURCES = {
 MAE_SIZE = 110_000
 
 MSE = {"torch.nn.LSTM": 1.110e-3, "LSTM from scratch": 1.088e-3}
-"""One-step test error in squared pixel values, 32x32 pixels, recordings of its own; `HOMEWORK`."""
+"""Model -> one-step test error of the homework, in squared pixel values, on its own recordings of
+32x32 pixels; source: `HOMEWORK`."""
 
 PERSISTENCE = 7.74e-4 / 2.17e-4
-"""Teacher-forced error as a share of copying the frame before, computed from the frames of the one
-test sequence that `HOMEWORK` shows, steps 6 to 149."""
+"""The homework's teacher-forced error as a share of that of copying the previous frame, computed
+from the frames of the one test sequence that `HOMEWORK` shows, steps 6 to 149."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """Published figures.
+    """A table of published results.
 
     Attributes:
-        rows: Of model, figure, protocol and source.
-        relation: How far a study's own figures may be compared with them.
+        rows: Rows of model, result, protocol and source.
+        relation: How far a study's own results are comparable with them.
     """
 
     rows: tuple[tuple[str, str, str, str], ...]
     relation: str
 
     def markdown(self) -> str:
-        """The figures as a table, and the relation below."""
+        """Returns the results as a Markdown table, with `relation` below."""
         header = ["model", "published", "on", "source"]
         return f"{table(header, self.rows)}\n\n{self.relation}"
 
 
 def of_dipoles(study: RecordedStudy) -> Published:
-    """Published scores of QM9's dipole moment, beside a study of dipole moments."""
+    """Returns published scores of QM9's dipole moment, for a study of dipole moments."""
     homework = "QM9, rows 1 to 10,000 to train, 11,001 to 12,000 to test"
     full = f"QM9, about {MAE_SIZE:,} molecules to train"
     rows = [
@@ -62,7 +64,7 @@ def of_dipoles(study: RecordedStudy) -> Published:
 
 
 def of_drives() -> Published:
-    """The published homework's one-step errors on drives."""
+    """Returns the published homework's one-step errors on drives."""
     own = "CarRacing, 32x32 pixels, recordings of its own"
     shown = "one test sequence of these, steps 6 to 149"
     rows = [(core, f"one-step MSE {value:.3g}", own, HOMEWORK) for core, value in MSE.items()]

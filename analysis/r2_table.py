@@ -1,11 +1,11 @@
-"""Which family predicts unseen molecules best: R², MSE and MAE on the test split, with intervals.
+"""Tabulates the test scores of each model family: R², MSE and MAE, with intervals.
 
     python analysis/r2_table.py NAME
 
-writes runs/NAME/report/r2_table.md and .csv, and predicted_against_true.png and .pdf. The trial
-that stands for a family is chosen by the objective on the validation split, among those that
-finished. It and the family's baseline are the only ones of the search that ever see the test
-split, and see it once, at the end of the study's own command.
+writes runs/NAME/report/r2_table.md and .csv, and predicted_against_true.png and .pdf. Each family
+is represented by its finished trial with the best objective on the validation split. That trial
+and the family's baseline are the only trials of the search that are scored on the test split,
+once, at the end of the study's own command.
 """
 
 import sys
@@ -37,22 +37,22 @@ PANEL = (2.5, 2.6)
 """Width and height of a panel, in inches."""
 
 MARGIN = 0.1
-"""How far the axes go beyond the true values, as a share of their range."""
+"""How far the axes extend beyond the true values, as a share of their range."""
 
 QUANTITIES = {"mu": "dipole moment"}
-"""Targets that are written out on an axis."""
+"""Target -> its name in axis labels; other targets keep their own."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial on the test split.
+    """The test results of one trial.
 
     Attributes:
         trial: The trial.
-        predictions: Of the test split.
-        scores: Of the predictions.
-        parameters: Number of trained numbers in the model.
-        seconds: Time spent training, evaluation left out.
+        predictions: Its predictions for the test split.
+        scores: Scores of these predictions, with intervals.
+        parameters: Number of trainable parameters of the model.
+        seconds: Training time in seconds, without evaluation.
     """
 
     trial: Trial
@@ -64,7 +64,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A family: its best trial, its baseline, and, where there is no best, why."""
+    """A row of the table: a family's best trial and baseline, each None if it was not scored, and
+    a note that says why there is no best trial."""
 
     family: str
     best: Entry | None
@@ -76,8 +77,8 @@ def make(study: RecordedStudy) -> Card:
     """Makes the card of a study's test scores.
 
     Raises:
-        InputError: If it is not one of molecules, has not ended or has no finished trial, or none
-            was scored.
+        InputError: If the study is not one of molecules, has not ended, has no finished trial, or
+            none of its trials was scored.
     """
     if study.scorecard.unit != "molecules":
         raise InputError(
@@ -104,8 +105,8 @@ def make(study: RecordedStudy) -> Card:
 
 
 def _entries(study: RecordedStudy) -> dict[int, Entry]:
-    """The compared trials on the test split, by number; without those that were not scored, or
-    whose weights were not kept."""
+    """Returns trial number -> test results of the compared trials, without those that were not
+    scored or whose weights were not kept."""
     entries = {}
     for trial in _compared(study):
         weights, made = kept_weights.weights(study, trial), predictions.of_trial(study, trial)
@@ -123,7 +124,7 @@ def _entries(study: RecordedStudy) -> dict[int, Entry]:
 
 
 def _compared(study: RecordedStudy) -> list[Trial]:
-    """The best trial of each family and its baseline."""
+    """Returns the best trial of each family, and the family's baseline."""
     found = [
         trial
         for trials in study.groups.values()
@@ -153,8 +154,8 @@ def _row(
 
 
 def frame(rows: Sequence[Row], study: RecordedStudy) -> pd.DataFrame:
-    """The table, one row a family, all digits."""
-    # Columns with gaps stay whole numbers.
+    """Returns the table at full precision, one row per family."""
+    # Integer columns with missing values stay integers.
     return pd.DataFrame([_columns(row, study) for row in rows]).convert_dtypes()
 
 
@@ -186,7 +187,7 @@ def _score_columns(prefix: str, entry: Entry | None, unit: str) -> dict[str, flo
 
 
 def markdown(rows: Sequence[Row], study: RecordedStudy) -> str:
-    """The table as aligned Markdown, with what it means below."""
+    """Returns the table as aligned Markdown, with an explanation below."""
     unit = escaped(study.unit)
     header = [
         study.group_by,
@@ -281,7 +282,7 @@ def _paint_panel(axis: Axes, row: Row, low: float, high: float) -> None:
         color=style.BLUE,
         linewidths=0,
         label="a test molecule",
-        rasterized=True,  # a test split of QM9 would make a PDF of many megabytes
+        rasterized=True,  # as vectors, a test split of QM9 makes a PDF of many megabytes
     )
     _paint_outside(axis, made.target[~inside], made.prediction[~inside], low, high)
 
@@ -289,7 +290,8 @@ def _paint_panel(axis: Axes, row: Row, low: float, high: float) -> None:
 def _paint_outside(
     axis: Axes, target: np.ndarray, prediction: np.ndarray, low: float, high: float
 ) -> None:
-    """Marks predictions beyond the axes at the edge: a few must not shrink all the rest."""
+    """Marks predictions outside the axes at their edge, so that outliers do not stretch the
+    axes."""
     for beyond, edge, marker in ((prediction > high, high, "^"), (prediction < low, low, "v")):
         axis.scatter(
             target[beyond],
@@ -304,12 +306,12 @@ def _paint_outside(
 
 
 def _density(points: int) -> tuple[float, float]:
-    """Area (points²) and opacity of a dot, falling with the number of dots."""
+    """Returns area (points²) and opacity of a dot; both fall with the number of dots."""
     return float(np.clip(1500 / points, 3, 14)), float(np.clip(8 / points**0.5, 0.06, 0.7))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Tabulates a study's test scores from the command line; returns the exit code."""
     return cards.main("Tabulates the test scores of the best trial of each family.", make, argv)
 
 

@@ -1,12 +1,13 @@
-"""What a study found, as one web page and as Markdown, from what is recorded of it alone.
+"""Writes the report of a study, as one web page and as Markdown, from its record alone.
 
     python analysis/report.py NAME
     python analysis/report.py NAME OTHER ...
 
-writes runs/NAME/report/report.html, which needs nothing beside it, and report.md with figures/.
-With several names the studies are set side by side, see analysis/side_by_side.py.
+writes runs/NAME/report/report.html, a self-contained page, and report.md with figures/. With
+several names the studies are compared side by side, see analysis/side_by_side.py.
 
-Nothing is scored here: the test split was, at the end of the study, and its outcomes are read.
+A report does not score anything: the study scored the test split at its end, and the report reads
+the recorded outcomes.
 """
 
 import json
@@ -38,17 +39,17 @@ from record.recorded_study import RecordedStudy
 from record.trial import Placement, Trial
 
 TOOLS = {names.VERSION + name: name for name in ("ray", "optuna")}
-"""Tags of the versions that the study itself ran with."""
+"""Tag -> name of each package whose version the study records for itself, not for its trials."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What an analysis found, in the report.
+    """A section of the report: the results of one analysis.
 
     Attributes:
-        heading: Its title there.
-        cards: What was found.
-        missing: Why nothing was.
+        heading: Title of the section.
+        cards: The results.
+        missing: Why there are no results; empty if there are.
     """
 
     heading: str
@@ -58,25 +59,25 @@ class Section:
 
 @dataclass
 class Report(Chapter):
-    """A report that is being written: chapters one after the other.
+    """A report under construction, to which sections and chapters are appended.
 
     Attributes:
-        answer: What it comes to, as Markdown.
+        answer: The study's answer, as Markdown.
     """
 
     answer: str = field(kw_only=True)
 
     def head(self, title: str) -> None:
-        """Begins a section."""
+        """Appends the heading of a section."""
         self.add(f"## {title}")
 
     def join(self, chapter: Chapter) -> None:
-        """Takes a chapter up."""
+        """Appends the text and figures of a chapter."""
         self.text += chapter.text
         self.figures |= chapter.figures
 
     def section(self, section: Section) -> None:
-        """Takes up what an analysis found, or why it found nothing."""
+        """Appends a section: the results of an analysis, or why there are none."""
         self.head(section.heading)
         if section.missing:
             self.add(f"Not there: {escaped(section.missing)}.")
@@ -89,14 +90,14 @@ class Report(Chapter):
 
 @dataclass(frozen=True)
 class Analysed:
-    """Everything that was found of a study, made once.
+    """All results of a study, computed once for the report, the files and MLflow.
 
     Attributes:
         study: The study.
-        outcome: Of its finals; None: there is none.
-        finals: What they say.
-        own: What the study itself shows.
-        learning: How its trials learned.
+        outcome: The result of its finals; None if there is none.
+        finals: The section on the finalists.
+        own: The section with the cards of the study's scorecard.
+        learning: The section with the learning curves.
     """
 
     study: RecordedStudy
@@ -107,42 +108,43 @@ class Analysed:
 
     @property
     def cards(self) -> Sequence[Card]:
-        """All of them, in the order in which they are printed."""
+        """The cards of all sections, in the order in which they are printed."""
         return (*self.learning.cards, *self.own.cards, *self.finals.cards)
 
     @property
     def missing(self) -> Sequence[str]:
-        """Why some of them are not there."""
+        """The reasons of the sections that have no results."""
         sections = (self.learning, self.own, self.finals)
         return tuple(section.missing for section in sections if section.missing)
 
     @property
     def answer(self) -> str:
-        """What the study has come to; Markdown."""
+        """The study's answer, as Markdown."""
         return answer(self.study, self.outcome, escaped(self.finals.missing))
 
     def description(self) -> str:
-        """What the study's run opens on in MLflow."""
+        """Returns the description of the study's MLflow run, as Markdown."""
         return description(self.study, self.outcome, self.finals.missing)
 
 
 def description(study: RecordedStudy, outcome: Outcome | None, reason: str) -> str:
-    """What a study's run opens on in MLflow: question, answer, finalists.
+    """Returns the description of a study's MLflow run: question, answer and table of finalists, as
+    Markdown.
 
     Args:
         study: The study.
-        outcome: What `scored` gives of its finals.
-        reason: And why they say nothing.
+        outcome: The result of its finals, from `scored`; None if there is none.
+        reason: Why there is no outcome, from `scored`.
     """
     table = finals.markdown(outcome, study) if outcome else ""
     return f"{question(study)}\n\n{answer(study, outcome, escaped(reason))}\n\n{table}".strip()
 
 
 def analysed(study: RecordedStudy) -> Analysed:
-    """Makes everything that there is to show of a study.
+    """Runs all analyses of a study.
 
     Raises:
-        InputError: If it is not known what defines the study.
+        InputError: If the study's definition cannot be found.
     """
     outcome, reason = scored(study)
     cards = (finals.card_of(outcome, study),) if outcome else ()
@@ -164,7 +166,7 @@ def _section(heading: str, make: Callable[[], Sequence[Card]]) -> Section:
 
 
 def write(found: Analysed) -> Report:
-    """Writes the report of a study."""
+    """Composes the report of a study, without writing files."""
     study, outcome = found.study, found.outcome
     winner = outcome.champion.trial if outcome else study.best(study.trials)
     report = Report(answer=found.answer)
@@ -188,7 +190,8 @@ def write(found: Analysed) -> Report:
 
 
 def scored(study: RecordedStudy) -> tuple[Outcome | None, str]:
-    """What the finals of a study say; or None, and why they say nothing."""
+    """Returns the result of a study's finals and an empty string, or None and the reason why there
+    is no result."""
     if not study.finals:
         return None, finals.NONE
     try:
@@ -199,7 +202,8 @@ def scored(study: RecordedStudy) -> tuple[Outcome | None, str]:
 
 
 def _again(study: RecordedStudy, winner: Trial | None) -> str:
-    """Everything that is needed to do a study again."""
+    """Lists what is needed to repeat a study: command, commit, data, versions, seeds and the
+    winner's configuration."""
     tags = study.tags
     data = ", ".join(f"{name} {value}" for name, value in _data(study.params).items())
     told = {
@@ -228,12 +232,13 @@ def _again(study: RecordedStudy, winner: Trial | None) -> str:
 
 
 def _seeds(study: RecordedStudy) -> str:
-    """Those of the finals."""
+    """Lists the training seeds of the finals; empty if there are none."""
     return ", ".join(map(str, sorted({final.config["seed"] for final in study.finals})))
 
 
 def _data(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that name the data, and in place of those of the same name what was found."""
+    """Returns the data options, updated with the recorded facts about the data; a fact replaces an
+    option of the same name."""
     return {
         name.removeprefix(prefix): value
         for prefix in (names.OPTIONS, names.FACTS)
@@ -243,7 +248,8 @@ def _data(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _versions(study: RecordedStudy) -> str:
-    """Those with which the trials were trained, one after the other, and the study's own."""
+    """Lists the package versions with which the trials were trained, in order of use, and those of
+    the study itself."""
     told = study.trained_with(_packages)
     own = [f"{name} {study.tags[tag]}" for tag, name in TOOLS.items() if tag in study.tags]
     return ", ".join(filter(None, [", then ".join(told), *own])) or "not recorded"
@@ -254,7 +260,7 @@ def _packages(placement: Placement) -> str:
 
 
 def _commits(commits: Sequence[str]) -> str:
-    """Those of the code that trained the trials, one after the other."""
+    """Lists the commits of the code that trained the trials, in order of use."""
     told = []
     for commit in commits:
         changed = " (and changes that were not committed)" if commit.endswith("+") else ""
@@ -263,10 +269,11 @@ def _commits(commits: Sequence[str]) -> str:
 
 
 def save(report: Chapter, title: str, folder: Path) -> list[Path]:
-    """Writes a report's files; returns the page, then the Markdown, then the figures.
+    """Writes a report's files; returns the paths of the page, of the Markdown and of the figures,
+    in this order.
 
     Raises:
-        InputError: If the folder cannot be made.
+        InputError: If the folder cannot be created.
     """
     pictures = folder / "figures"
     command_line.make_folder(pictures)
@@ -284,17 +291,18 @@ def save(report: Chapter, title: str, folder: Path) -> list[Path]:
 
 
 def beside_each_other(studies: Sequence[RecordedStudy], report: Path) -> str:
-    """Writes several studies' report, into the folder of the first.
+    """Writes a report that compares several studies.
 
     Args:
         studies: The studies.
-        report: Folder for the files; made if it is not there.
+        report: The first study's report folder; the files go to a subfolder named after the
+            others.
 
     Returns:
-        Where the report is.
+        The report's Markdown, and the paths of its files.
 
     Raises:
-        InputError: If they do not measure the same quantity.
+        InputError: If a study is named twice, or the studies do not measure the same quantity.
     """
     called = [study.name for study in studies]
     if len(set(called)) < len(called):
@@ -312,14 +320,17 @@ def _side(study: RecordedStudy) -> Side:
 
 
 def publish(found: Analysed, report: Path) -> str:
-    """Writes the report of a study, and puts it beside the study's run in MLflow.
+    """Writes the report of a study and uploads it to the study's MLflow run.
 
     Args:
-        found: What there is to show.
-        report: Folder for the files; made if it is not there.
+        found: The results of the study.
+        report: Folder for the files; created if it does not exist.
 
     Returns:
-        The answer, and where the report is.
+        The answer, and the paths of the report.
+
+    Raises:
+        InputError: If the folder cannot be created.
     """
     written = write(found)
     page, text, *figures = save(written, found.study.name, report)
@@ -329,7 +340,7 @@ def publish(found: Analysed, report: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Writes a report from the command line; returns the exit code."""
     line = command_line.parser("Writes the report of a study, or sets several side by side.")
     line.add_argument("others", metavar="OTHER", nargs="*", help="studies to set beside it")
 

@@ -1,5 +1,5 @@
-"""Test rollouts of a trial of drives: the errors of every test episode at
-every horizon, of the model and of the baselines, and the frames of one episode."""
+"""Test rollouts of a drive study's trial: the errors of model and baselines for every test episode
+and horizon, and the frames of one episode."""
 
 import math
 from dataclasses import dataclass, replace
@@ -20,20 +20,24 @@ from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT
 
 PICTURES = ("teacher_forced", "autoregressive", "persistence", "freeze", "climatology")
-"""Who predicts: the model, in two ways, and the baselines."""
+"""What predicts the frames: the model, teacher-forced or autoregressive, and three baselines:
+persistence copies the previous true frame, freeze keeps the last context frame, climatology is
+the mean training frame."""
 
 
 @dataclass(frozen=True)
 class RolloutScores:
-    """Rollouts over the test episodes, after a context of `CONTEXT` frames each.
+    """Rollouts over the test episodes, each after a context of `CONTEXT` frames.
 
     Attributes:
-        mse: (pictures, episodes, horizons) float64, in the order of `PICTURES`, in squared pixel
-            values.
-        ssim: The same shape; dimensionless.
+        mse: (pictures, episodes, horizons) float64, mean squared errors in squared pixel values;
+            the first axis is in the order of `PICTURES`.
+        ssim: (pictures, episodes, horizons) float64, structural similarities, dimensionless.
         truth: (horizons, 3, S, S) uint8, the frames of the first test episode.
-        teacher_forced: What the model predicts for them from the true frame before each.
-        autoregressive: And from its own predictions.
+        teacher_forced: (horizons, 3, S, S) uint8, the model's predictions of these frames, each
+            from the true previous frame.
+        autoregressive: (horizons, 3, S, S) uint8, the model's predictions of these frames, each
+            from its own previous prediction.
     """
 
     mse: np.ndarray
@@ -43,36 +47,39 @@ class RolloutScores:
     autoregressive: np.ndarray
 
     def error(self, picture: str) -> np.ndarray:
-        """Mean squared error of one of `PICTURES`, (episodes, horizons)."""
+        """Returns the mean squared errors of one of `PICTURES`, (episodes, horizons)."""
         return self.mse[PICTURES.index(picture)]
 
     def share(self, picture: str, baseline: str, longest: int | None = None) -> float:
-        """Its error as a share of a baseline's, both means over episodes and horizons; NaN where
-        the baseline's is zero, as nothing moves.
+        """Returns the error of one of `PICTURES` as a share of a baseline's, both averaged over
+        episodes and horizons; NaN if the baseline's error is zero, as nothing moves.
 
         Args:
             picture: One of `PICTURES`.
-            baseline: Another one.
-            longest: Horizon up to which; None: all.
+            baseline: Another one of `PICTURES`.
+            longest: The last horizon that counts; None for all.
         """
         found, reference = (self.error(name)[:, :longest] for name in (picture, baseline))
         return float(_share(np.asarray(found.mean()), np.asarray(reference.mean())))
 
     def shares(self, picture: str, baseline: str) -> np.ndarray:
-        """The share at each horizon: (horizons,)."""
+        """Returns the error of one of `PICTURES` as a share of a baseline's at each horizon,
+        (horizons,), both averaged over episodes."""
         return _share(self.error(picture).mean(axis=0), self.error(baseline).mean(axis=0))
 
     def free_running(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the skill of the rollout is made of: the error of the model and that of freezing
-        the last frame of the context, (episodes,) each, means over the horizons up to `longest`;
-        1 - the ratio of both sums is the skill."""
+        """Returns the free-running errors of the model and of freezing the last context frame,
+        (episodes,) each, as means over the horizons up to `longest`.
+
+        The skill of the rollout is 1 - sum of the first / sum of the second.
+        """
         model, freeze = (
             self.error(name)[:, :longest].mean(axis=1) for name in ("autoregressive", "freeze")
         )
         return model, freeze
 
     def similarity(self, picture: str) -> np.ndarray:
-        """Structural similarity of one of `PICTURES`, (episodes, horizons)."""
+        """Returns the structural similarity of one of `PICTURES`, (episodes, horizons)."""
         return self.ssim[PICTURES.index(picture)]
 
 
@@ -82,17 +89,22 @@ def _share(found: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def of_trial(study: RecordedStudy, trial: Trial) -> RolloutScores | None:
-    """What a trial dreams of the test episodes; None where it was not scored.
+    """Returns a trial's recorded test rollouts; None if it was not scored.
 
     Raises:
-        InputError: If the file that says so is damaged, or another version of the code wrote it.
+        InputError: If their file is damaged, or was written by another version of the code.
     """
     outcomes = study.artifacts.outcomes(trial)
     return None if outcomes is None else made_of(RolloutScores, outcomes.more)
 
 
 def restore(trial: Trial, weights: dict[str, Any], size: int) -> WorldModel:
-    """The model of a trial, of frames of so many pixels on a side; see `kept_weights.restore`."""
+    """Rebuilds a trial's world model for frames of `size` x `size` pixels, see
+    `kept_weights.restore`.
+
+    Raises:
+        InputError: If the weights do not fit this version of the model.
+    """
     return kept_weights.restore(
         trial, weights, lambda config: WorldModel(WorldModelConfig(**config), size)
     )
@@ -100,10 +112,10 @@ def restore(trial: Trial, weights: dict[str, Any], size: int) -> WorldModel:
 
 @torch.no_grad()
 def checked(trial: Trial, weights: dict[str, Any], data: Drives) -> WorldModel:
-    """The model of a trial, after a look at the validation split.
+    """Rebuilds a trial's model, and checks it against the recorded validation error.
 
     Raises:
-        InputError: If the weights are those of another version of the model.
+        InputError: If the weights belong to another version of the model.
     """
     model = restore(trial, weights, data.recordings.size)
     task = DrivingTask(data, WorldModelConfig(**weights["config"]), torch.device("cpu"))
@@ -113,10 +125,10 @@ def checked(trial: Trial, weights: dict[str, Any], data: Drives) -> WorldModel:
 
 @torch.no_grad()
 def dream(model: torch.nn.Module, data: Drives) -> RolloutScores:
-    """Rolls the test episodes out to the end of the shortest of them, a few at a time.
+    """Rolls the test episodes out up to the length of the shortest of them, in small batches.
 
-    Those that are shorter than the rollouts that trials are compared by are left out, as they are
-    on the validation split; `judged_horizon` sees to it that two are left.
+    Episodes shorter than the rollouts by which trials are compared are left out, as they are on
+    the validation split; `judged_horizon` ensures that at least two are left.
     """
     lengths = data.recordings.lengths[data.split.test]
     needed = CONTEXT + judged_horizon(data)
@@ -155,8 +167,8 @@ def _dream(
 
 
 def _episodes(data: Drives, episodes: np.ndarray, steps: int) -> tuple[Tensor, Tensor]:
-    """The first frames of episodes, (episodes, steps, 3, S, S) from 0 to 1, and actions,
-    (episodes, steps, 3)."""
+    """Returns the first `steps` frames of episodes, (episodes, steps, 3, S, S) float32 from 0 to
+    1, and their actions, (episodes, steps, 3)."""
     drives = data.recordings
     starts = drives.offsets[episodes]
     places = starts[:, None] + np.arange(steps)
@@ -165,7 +177,7 @@ def _episodes(data: Drives, episodes: np.ndarray, steps: int) -> tuple[Tensor, T
 
 
 def _mean_frame(data: Drives) -> Tensor:
-    """(3, S, S), over the train split."""
+    """Returns the mean frame of the train split, (3, S, S) float32 from 0 to 1."""
     drives = data.recordings
     sums = np.zeros(drives.frames.shape[1:])
     for episode in data.split.train:
@@ -174,5 +186,5 @@ def _mean_frame(data: Drives) -> Tensor:
 
 
 def as_bytes(frames: Tensor) -> np.ndarray:
-    """Frames as they are stored: float from 0 to 1, or beyond, -> uint8."""
+    """Converts float frames to uint8, clamping them to the range from 0 to 1."""
     return (frames.clamp(0, 1) * 255).round().to(torch.uint8).numpy()

@@ -1,11 +1,11 @@
-"""What the best world model dreams, beside the truth and the homework's.
+"""Shows test rollouts of the best world model beside the truth and the homework's baseline.
 
     python analysis/rollouts.py NAME
 
 writes runs/NAME/report/rollouts.md and .csv, error_against_horizon.png and .pdf,
-film_strip.png and .pdf, and rollouts.gif. The best trial is the one that finished with the highest
-objective on the validation split; it and the baselines are the only ones of the search that ever
-see the test episodes, and see them once, at the end of the study's own command.
+film_strip.png and .pdf, and rollouts.gif. The best trial is the finished one with the highest
+objective on the validation split. It and the baselines are the only trials of the search that are
+scored on the test episodes, once, at the end of the study's own command.
 """
 
 import math
@@ -33,7 +33,8 @@ from record.trial import Trial
 from trainables.rollout import CONTEXT, psnr
 
 HORIZONS = (1, 10, 30, 50, 100)
-"""Of the table, as far as the episodes go, before the mean over all."""
+"""Horizons (frames after the context) shown as columns of the table; those beyond the rollout are
+left out."""
 
 PANEL = (3.2, 2.5)
 """Width and height of a panel, in inches."""
@@ -49,12 +50,12 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial on the test episodes.
+    """The test rollouts of one trial.
 
     Attributes:
-        title: How it is called in figures and tables.
+        title: Name of the trial in figures and tables.
         trial: The trial.
-        dreams: Its rollouts.
+        scores: Its rollouts of the test episodes.
     """
 
     title: str
@@ -66,8 +67,8 @@ def make(study: RecordedStudy) -> Card:
     """Makes the card of a study's rollouts.
 
     Raises:
-        InputError: If it is not one of drives, has not ended or has no finished trial, or the best
-            one was not scored.
+        InputError: If the study is not one of drives, has not ended, has no finished trial, or its
+            best trial was not scored.
     """
     if study.scorecard.unit != "episodes":
         raise InputError(f"{study.name} is no study of drives: there is nothing to roll out")
@@ -96,7 +97,11 @@ def make(study: RecordedStudy) -> Card:
 
 
 def _entries(study: RecordedStudy) -> list[Entry]:
-    """The best trial, and the baselines that were scored."""
+    """Returns the best trial and the baselines that were scored.
+
+    Raises:
+        InputError: If the best trial was not scored.
+    """
     entries = []
     for title, trial in _compared(study).items():
         made = rollout_scores.of_trial(study, trial)
@@ -111,7 +116,7 @@ def _entries(study: RecordedStudy) -> list[Entry]:
 
 
 def _compared(study: RecordedStudy) -> dict[str, Trial]:
-    """Title -> the best trial and the baselines."""
+    """Returns title -> trial: the best trial first, then the baseline of each core."""
     best = study.best(study.trials)
     assert best is not None
     found = {f"best, trial {best.number}": best}
@@ -123,14 +128,15 @@ def _compared(study: RecordedStudy) -> dict[str, Trial]:
 
 
 def _shown(entries: Sequence[Entry]) -> list[Entry]:
-    """The best trial and the baseline with the same core, if there is one."""
+    """Picks the best trial and one baseline, if possible that of the same core."""
     best, *baselines = entries
     same = [e for e in baselines if e.trial.config["core"] == best.trial.config["core"]]
     return [best, *(same or baselines)[:1]]
 
 
 def frame(entries: Sequence[Entry]) -> pd.DataFrame:
-    """Means over the test episodes, and the extremes, one row a trial, way and horizon."""
+    """Returns means and extremes over the test episodes, one row per trial, kind of prediction and
+    horizon."""
     tables = []
     for entry in entries:
         for place, picture in enumerate(PICTURES):
@@ -154,7 +160,7 @@ def frame(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def markdown(entries: Sequence[Entry], study: RecordedStudy) -> str:
-    """The table as aligned Markdown, with what it means below."""
+    """Returns the table as aligned Markdown, with an explanation below."""
     longest = entries[0].scores.mse.shape[2]
     horizons = [horizon for horizon in HORIZONS if horizon <= longest]
     header = [
@@ -196,12 +202,12 @@ def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
 
 
 def _told(share: float, decimals: int) -> str:
-    """A share of a baseline's error, which is none where nothing moves."""
+    """Formats a share of a baseline's error; a dash if it is undefined, as nothing moves."""
     return "—" if math.isnan(share) else f"{share:.{decimals}f}"
 
 
 def _draw(entries: Sequence[Entry]) -> Figure:
-    """Error against horizon: a panel for each model and way."""
+    """Draws error against horizon, one panel per model and kind of rollout."""
     panels = [(entry, way) for entry in entries for way in BASELINE_OF]
 
     def paint(axes: Sequence[Axes]) -> None:
@@ -229,7 +235,7 @@ def _paint_panel(axis: Axes, entry: Entry, way: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Shows a study's test rollouts from the command line; returns the exit code."""
     return cards.main("Shows what the best world model dreams of the test episodes.", make, argv)
 
 

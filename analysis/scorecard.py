@@ -1,4 +1,4 @@
-"""How the trials of a study are scored and shown: all that the analyses ask of a study."""
+"""The scorecard: the interface by which a study scores its trials and shows its results."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -17,10 +17,10 @@ class Scorecard(ABC):
     """Scores and shows the trials of one kind of problem; picklable.
 
     Attributes:
-        unit: What the test split consists of, in the plural: molecules, episodes, tracks.
-        remark: What tells a score on the test split from one on the validation split, as a
-            sentence; empty where they are the same quantity.
-        heading: Of the report's section with the cards of `cards`.
+        unit: The samples of the test split, in the plural: molecules, episodes, tracks.
+        remark: A sentence on how scores on the test and validation splits differ; empty if they
+            are the same quantity.
+        heading: Heading of the report's section that shows `cards`.
     """
 
     unit: str
@@ -32,16 +32,17 @@ class Scorecard(ABC):
         """Scores a finished trial on the test split; each trial is scored once.
 
         Args:
-            problem: What the study learned from.
-            trial: Its configuration, its role, and what it reached on the validation split.
-            model: What it has learned: `trainables.learner.Snapshot.model`.
+            problem: The study's problem, with its data.
+            trial: The trial, with its configuration, role and recorded metrics.
+            model: The trained model: `trainables.learner.Snapshot.model`.
 
         Raises:
             InputError: If the model is not the one that the trial recorded.
         """
 
     def learning(self, study: RecordedStudy) -> Learning:
-        """What is drawn of how trials learned: by default the objective over the epochs.
+        """Returns what the figure of learning curves shows: by default the objective over the
+        epochs.
 
         Raises:
             InputError: If no trial finished.
@@ -49,15 +50,16 @@ class Scorecard(ABC):
         return of_the_objective(study)
 
     def cards(self, study: RecordedStudy) -> "Iterable[Card]":
-        """What the study shows beside its finals and how its trials learned; by default nothing.
+        """Yields further results for the report, beside finals and learning curves; by default
+        none.
 
         Raises:
-            InputError: If there is nothing to show, with the reason.
+            InputError: If there is nothing to show; the message is the reason.
         """
         del study
         return ()
 
     def published(self, study: RecordedStudy) -> str:
-        """Published figures that the study's are set beside, as Markdown; by default none."""
+        """Returns published results to compare the study's with, as Markdown; by default none."""
         del study
         return ""

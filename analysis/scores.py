@@ -1,7 +1,7 @@
-"""Scores of predictions, each with its bootstrap interval.
+"""R², MSE and MAE of predictions, each with its bootstrap interval.
 
-The interval says how much a score hangs on which molecules were drawn for the split. How much it
-hangs on the seed of the training it does not say.
+The interval covers the variance from sampling the molecules of the split. It does not cover the
+variance over training seeds.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,16 @@ import numpy as np
 from datasets.errors import InputError
 
 RESAMPLES = 2000
-"""Splits of the same size drawn from the split with replacement."""
+"""Number of bootstrap resamples: splits of the same size drawn with replacement."""
 
 SEED = 0
-"""Of the resamples: every trial of a study is scored on the same ones."""
+"""Seed of the resamples, fixed so that every trial of a study is scored on the same ones."""
 
 COVERAGE = 0.95
+"""Coverage probability of all intervals."""
 
 CHUNK = 1_000_000
-"""Test units drawn together: bounds the memory to some 50 MB."""
+"""Largest number of test units drawn at once, which bounds memory to some 50 MB."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Scores:
-    """What some predictions are worth.
+    """The scores of a set of predictions.
 
     Attributes:
         r2: Coefficient of determination about the targets' own mean, dimensionless.
@@ -55,11 +56,11 @@ def bootstrap(
     Args:
         prediction: (molecules,), in the target's unit.
         target: (molecules,).
-        resamples: How many.
-        seed: Of the resamples.
+        resamples: Number of resamples.
+        seed: Seed of the resamples.
 
     Raises:
-        InputError: If there are no two different targets, without which R² is undefined.
+        InputError: If all targets are equal, for which R² is undefined.
     """
     if len(np.unique(target)) < 2:
         raise InputError(
@@ -76,7 +77,8 @@ def bootstrap(
 
 
 def drawn(units: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Chunks of shape (resamples in the chunk, units): which test units are drawn."""
+    """Yields bootstrap resamples in chunks: arrays of unit indices, (resamples in the chunk,
+    units)."""
     generator = np.random.default_rng(seed)
     rows = max(1, CHUNK // units)
     for first in range(0, resamples, rows):
@@ -86,7 +88,7 @@ def drawn(units: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 def _scores(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     """R², MSE and MAE over the last axis: (..., molecules) -> (3, ...).
 
-    R² is NaN where the targets are all equal, as they can be in a resample of few molecules.
+    R² is NaN if all targets are equal, which can happen in a resample of few molecules.
     """
     error = prediction - target
     mse = (error**2).mean(axis=-1)

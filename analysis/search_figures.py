@@ -1,7 +1,5 @@
-"""How a search went: the best so far, what each hyperparameter did, whether early scores tell.
-
-Every function draws one figure from what was recorded.
-"""
+"""Figures of a search: the best objective so far, the objective against each hyperparameter, their
+importances, and how well early scores predict final ones."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,16 +22,17 @@ from record.trial import ENDED, WITHOUT_RESULT, Trial
 from trainables.parameter import Parameter
 
 COLUMNS = 3
-"""Panels beside each other."""
+"""Number of panels in a row."""
 
 PANEL = (2.4, 1.9)
 """Width and height of a panel, in inches."""
 
 FEWEST = 6
-"""Finished trials below which no rank correlation is shown."""
+"""Smallest number of finished trials for which a rank correlation is shown."""
 
 WIDE = 50
 """Ratio of the ends of a logarithmic range above which only powers of ten are labelled."""
+
 
 UNITS = {
     "cutoff": "Angstrom",
@@ -41,10 +40,10 @@ UNITS = {
     "free_steps": "frames",
     "noise": "pixel values",
 }
-"""Of hyperparameters that have one."""
+"""Hyperparameter -> its unit, for those that have one."""
 
 WIDTH = 7.2
-"""Of a figure, in inches."""
+"""Width of a figure, in inches."""
 
 
 @contextmanager
@@ -54,20 +53,20 @@ def _figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def ended(study: RecordedStudy) -> list[Trial]:
-    """The trials of the search that ended, in that order."""
+    """Returns the trials of the search that have ended, in the order of their ends."""
     over = [trial for trial in study.trials if trial.status in ENDED]
     return sorted(over, key=lambda trial: (trial.ended, trial.number))
 
 
 def best_values(study: RecordedStudy) -> np.ndarray:
-    """The best objective of the finished trials after each that ended: (ended,) float64, -inf
-    before the first of them."""
+    """Returns the running maximum of the objective, (ended,) float64: for each trial that ended,
+    the best among the trials finished by then; -inf before the first finished one."""
     values = [_value(study, t) if t.status == "finished" else -np.inf for t in ended(study)]
     return np.array([*accumulate(values, max)])
 
 
 def best_so_far(study: RecordedStudy) -> Figure:
-    """The best finished trial after each one that ended, over their number and over the hours."""
+    """Draws the best objective so far over the number of ended trials and over time."""
     trials = ended(study)
     begun = min(filter(None, (trial.started or trial.ended for trial in study.trials)))
     seconds = [(trial.ended - begun).total_seconds() for trial in trials if trial.ended]
@@ -107,8 +106,8 @@ def _value(study: RecordedStudy, trial: Trial) -> float:
 def _outcomes(
     axis: Axes, study: RecordedStudy, trials: Sequence[Trial], places: np.ndarray
 ) -> None:
-    """A mark for each trial: finished, pruned (with the value it had then), failed (at the foot,
-    as it has none). What lies below the axis is marked at its foot."""
+    """Draws a marker for each trial: finished, pruned (at its last value), or failed (at the
+    bottom of the axis). Values below the axis are marked at its bottom."""
     values = np.array([_value(study, trial) for trial in trials])
     states = np.array([trial.status for trial in trials])
     low, high = _range(study)
@@ -145,8 +144,8 @@ def _outcomes(
 
 
 def _range(study: RecordedStudy) -> tuple[float, float]:
-    """Of the objective on the axis: that of the better three quarters of the finished trials.
-    What was stopped early, or went astray, may lie far below: it is not to flatten the rest."""
+    """Returns the range of the objective's axis, set by the better three quarters of the finished
+    trials: pruned or very bad trials may lie far below and must not compress the rest."""
     values = [_value(study, trial) for trial in ended(study)]
     finished = [_value(study, trial) for trial in ended(study) if trial.status == "finished"]
     known = [value for value in finished or values if np.isfinite(value)]
@@ -170,7 +169,13 @@ def _legend(figure: Figure, axes: Iterable[Axes]) -> None:
 
 
 def axes_of(study: RecordedStudy, searched: Sequence[Parameter], champion: Trial | None) -> Figure:
-    """The objective against each searched hyperparameter, a panel each."""
+    """Draws the objective against each searched hyperparameter, one panel each.
+
+    Args:
+        study: The study.
+        searched: The searched hyperparameters.
+        champion: The trial to highlight; None for none.
+    """
     trials = ended(study)
     rows = -(-len(searched) // COLUMNS)
     with _figure(PANEL[0] * COLUMNS, PANEL[1] * rows + 0.4) as figure:
@@ -212,13 +217,14 @@ def _axis(
 
 
 def _places(axis: Axes, searched: Parameter, values: Sequence[Any]) -> np.ndarray:
-    """Where values lie on the axis, which gets its scale and ticks."""
+    """Sets scale and ticks of an axis for a hyperparameter; returns the positions of its values,
+    (values,) float64."""
     match searched.distribution:
         case CategoricalDistribution(choices=choices):
             names = [style.title(str(choice)) for choice in choices]
             axis.set_xticks(range(len(choices)), names, rotation=30 if len(names) > 3 else 0)
             axis.set_xlim(-0.5, len(choices) - 0.5)
-            # Beside each other where many have the same value.
+            # Jitter, so that trials with the same choice do not hide each other.
             beside = np.random.default_rng(0).uniform(-0.2, 0.2, len(values))
             return np.array([choices.index(value) for value in values]) + beside
         case (
@@ -238,7 +244,7 @@ def _places(axis: Axes, searched: Parameter, values: Sequence[Any]) -> np.ndarra
 
 
 def _ticks(axis: Axes, ratio: float) -> None:
-    """A few numbers on a logarithmic axis whose ends have this ratio."""
+    """Labels a few ticks of a logarithmic axis; `ratio` is that of its ends."""
     wide = ratio > WIDE
     subs = (1,) if wide else (1, 3) if ratio > 10 else (1, 2, 5)
     axis.xaxis.set_major_locator(LogLocator(subs=subs, numticks=4))
@@ -247,7 +253,7 @@ def _ticks(axis: Axes, ratio: float) -> None:
 
 
 def importance_bars(shares: Mapping[str, float]) -> Figure:
-    """The importances, the largest on top."""
+    """Draws the importances of hyperparameters as bars, in the given order from the top."""
     names = [name.replace("_", " ") for name in shares]
     with _figure(WIDTH * 0.75, 0.24 * len(names) + 0.8) as figure:
         axis = figure.subplots()
@@ -261,13 +267,13 @@ def importance_bars(shares: Mapping[str, float]) -> Figure:
 
 @dataclass(frozen=True)
 class Rung:
-    """Whether a score early in training tells the last one.
+    """How well the objective at an early-stopping rung predicts the final one.
 
     Attributes:
-        epoch: After which it was looked at.
-        early: (trials,) objective then.
-        last: (trials,) objective after the last epoch.
-        correlation: Spearman's, of the ranks.
+        epoch: The rung: the epoch after which trials are compared.
+        early: (trials,) float64, the objective after that epoch.
+        last: (trials,) float64, the objective after the last epoch.
+        correlation: Spearman's rank correlation of the two.
     """
 
     epoch: int
@@ -277,8 +283,15 @@ class Rung:
 
 
 def rungs(study: RecordedStudy, epochs: Sequence[int]) -> list[Rung]:
-    """The finished trials at the epochs at which others were stopped; empty with too few of
-    them, or without early stopping."""
+    """Compares early with final objectives of the finished trials at each rung.
+
+    Rungs with fewer than `FEWEST` trials, or at which all trials have the same objective, are left
+    out.
+
+    Args:
+        study: The study.
+        epochs: The rungs of early stopping; empty if it was off.
+    """
     finished = [trial for trial in study.trials if trial.status == "finished"]
     if len(finished) < FEWEST:
         return []
@@ -300,7 +313,7 @@ def _at(line: Curve, epoch: int) -> float:
 
 
 def rung_panels(study: RecordedStudy, found: Sequence[Rung]) -> Figure:
-    """Early against last scores, a panel a rung."""
+    """Draws final against early objectives, one panel per rung."""
     with _figure(PANEL[0] * max(2, len(found)), PANEL[1] + 0.4) as figure:
         panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
         for axis, rung in zip(panels, found, strict=True):

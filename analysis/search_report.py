@@ -1,4 +1,5 @@
-"""How a search went, in words and figures: may its winner, and its early stopping, be trusted?"""
+"""Reports on a search in words and figures: importances, ranges, and whether early stopping can be
+trusted."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -26,11 +27,11 @@ STATUSES = (
 )
 
 TRUSTED = 0.7
-"""Rank correlation from which on an early score tells the last one well enough."""
+"""Smallest rank correlation at which early scores count as good predictors of final ones."""
 
 ENOUGH = 10
-"""Finished trials from which on that is judged: of ten that have nothing to do with each other
-one in eighty has as large a correlation, of six one in fifteen."""
+"""Smallest number of finished trials for that verdict: by chance alone, ten unrelated pairs reach
+such a correlation once in eighty times, six once in fifteen."""
 
 
 @dataclass
@@ -38,8 +39,8 @@ class Chapter:
     """A part of a report.
 
     Attributes:
-        text: Markdown; images name figures as ``figures/NAME.png``.
-        figures: By name.
+        text: Markdown; it refers to figures as ``figures/NAME.png`` or ``figures/NAME.gif``.
+        figures: Name -> a figure, or the bytes of a GIF.
     """
 
     text: str = ""
@@ -50,18 +51,18 @@ class Chapter:
         self.text += f"{text.strip()}\n\n"
 
     def show(self, name: str, figure: Figure | bytes, caption: str) -> None:
-        """Adds a figure, with what it shows."""
+        """Adds a figure with its caption."""
         self.figures[name] = figure
         suffix = "png" if isinstance(figure, Figure) else "gif"
         self.add(f"![{caption}](figures/{name}.{suffix})\n\n{caption}")
 
 
 def search(study: RecordedStudy, winner: Trial | None) -> Chapter:
-    """The search of a study.
+    """Writes the chapter on a study's search.
 
     Args:
         study: The study.
-        winner: The trial that it came to: the champion's, or the best.
+        winner: The champion's trial, or the best of the search; None if no trial finished.
     """
     told = Chapter()
     searched = searched_of(study)
@@ -182,7 +183,7 @@ def _early_stopping(told: Chapter, study: RecordedStudy) -> None:
 
 
 def use(study: RecordedStudy) -> str:
-    """Time and devices, as Markdown."""
+    """Returns a table of training time and memory by device, and the wall time, as Markdown."""
     begun = [trial for trial in study.every if trial.epoch]
     if not begun:
         return "No trial has trained for an epoch."

@@ -1,8 +1,8 @@
-"""Several studies side by side: what each came to, and where their difference may be believed.
+"""Compares several studies side by side: their answers, and whether their champions differ.
 
-Only scores that are the same quantity are set side by side. Where the studies were scored on the
-same test units, as two searches on one data set and seed are, their champions are compared as the
-finalists of one study are; where they were not, each keeps its own interval, and no more is said.
+Only studies whose scores are the same quantity can be compared. If they were scored on the same
+test units, as two searches on one data set and seed are, their champions are compared like the
+finalists of one study; if not, each champion keeps its own interval and no difference is tested.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,18 +32,18 @@ LOOKS = tuple(
         strict=True,
     )
 )
-"""Colour and dashes of each study."""
+"""Colour and dash pattern of each study's curve."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the studies.
+    """One of the compared studies.
 
     Attributes:
         study: The study.
-        outcome: Of its finals; None: there is none.
-        reason: Why there is none.
-        hours: That its trials and finals have trained.
+        outcome: The result of its finals; None if there is none.
+        reason: Why there is no outcome, as Markdown.
+        hours: Total training time of its trials and finals, in hours.
     """
 
     study: RecordedStudy
@@ -53,15 +53,15 @@ class Side:
 
     @property
     def winner(self) -> Trial | None:
-        """The trial that it came to."""
+        """The champion's trial, or the best of the search; None if no trial finished."""
         return self.outcome.champion.trial if self.outcome else self.study.best(self.study.trials)
 
 
 def check_same_quantity(studies: Sequence[RecordedStudy]) -> None:
-    """Checks that the scores of studies may stand in one column.
+    """Checks that the scores of studies are the same quantity, so that they can be compared.
 
     Raises:
-        InputError: If they are not the same quantity; the message says in what they differ.
+        InputError: If they are not; the message says how they differ.
     """
     measured = {study.name: _measured(study) for study in studies}
     for called in _measured(studies[0]):
@@ -75,7 +75,8 @@ def check_same_quantity(studies: Sequence[RecordedStudy]) -> None:
 
 
 def _measured(study: RecordedStudy) -> dict[str, str]:
-    """What makes a score the quantity it is, by what that is called."""
+    """Returns the properties that define a study's score, by name: metric, target, unit, horizon
+    and frame size."""
     return {
         "metric": study.params.get(names.OBJECTIVE, "none"),
         "target": study.params.get("data.target", "none"),
@@ -86,7 +87,7 @@ def _measured(study: RecordedStudy) -> dict[str, str]:
 
 
 def compared(sides: Sequence[Side]) -> Chapter:
-    """The studies, as a report.
+    """Writes the report that compares studies.
 
     Raises:
         InputError: If they do not measure the same quantity.
@@ -142,7 +143,7 @@ def _row(side: Side) -> list[str]:
 
 
 def _verdicts(sides: Sequence[Side]) -> str:
-    """Which champions can be told apart."""
+    """States which champions differ significantly, as Markdown."""
     groups = _on_the_same_units(sides)
     if sum(map(len, groups)) < 2:
         return "Without finals of two studies at least, nothing can be said of their difference."
@@ -158,8 +159,11 @@ def _verdicts(sides: Sequence[Side]) -> str:
 
 
 def _on_the_same_units(sides: Sequence[Side]) -> list[dict[str, Outcome]]:
-    """The studies with finals, by name, those together whose test units are the same; known by the
-    errors of the reference, whose last digits may differ between machines."""
+    """Groups the studies with finals, by name, so that those in a group share their test units.
+
+    Test units count as the same if the errors of the reference agree but for rounding, which may
+    differ between machines.
+    """
     groups: list[dict[str, Outcome]] = []
     for side in sides:
         if side.outcome is None:
@@ -176,7 +180,7 @@ def _on_the_same_units(sides: Sequence[Side]) -> list[dict[str, Outcome]]:
 
 
 def _within(group: Mapping[str, Outcome]) -> str:
-    """Which champions of studies on the same test units can be told apart."""
+    """States which champions of studies on the same test units differ significantly."""
     errors = {name: outcome.champion.errors for name, outcome in group.items()}
     if len({len(each) > 1 for each in errors.values()}) > 1:
         return "One champion was trained once only: its luck is unknown, and so is any difference."
@@ -248,7 +252,7 @@ def _circumstances(study: RecordedStudy) -> dict[str, str]:
 
 
 def _conditions(sides: Sequence[Side]) -> str:
-    """In what the studies differ: the params that are not the same, a column a study."""
+    """Returns a table of the parameters and circumstances that differ, one column per study."""
     told = [{**side.study.params, **_circumstances(side.study)} for side in sides]
     rows = []
     for name in dict.fromkeys(name for each in told for name in each):

@@ -1,7 +1,7 @@
-"""How figures look: legible in print, to colour-blind readers and without colour.
+"""The style of figures: legible in print, for colour-blind readers and without colour.
 
 Colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color); lines that share a
-panel differ in their dashes too.
+panel also differ in their dash pattern.
 """
 
 import io
@@ -29,10 +29,10 @@ RESOLUTION = 200
 """Dots per inch of a PNG."""
 
 MOST_COLUMNS = 3
-"""Panels beside each other on a page."""
+"""Largest number of panels in a row."""
 
 BESIDE = 0.8
-"""Width of a legend for which no cell is left, in panels."""
+"""Width, in panels, of a legend that has no free cell of the grid."""
 
 LOOK: dict[Any, Any] = {
     "font.size": 9,
@@ -45,25 +45,25 @@ LOOK: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "lines.linewidth": 1.5,
-    "pdf.fonttype": 42,  # letters stay letters: searchable, editable
+    "pdf.fonttype": 42,  # text stays text: searchable, editable
 }
 
 CORES = {"builtin": "torch.nn.LSTM", "scratch": "LSTM from scratch"}
-"""Recurrent cores of the world models."""
+"""Recurrent core of the world models -> its name in figures and tables."""
 
 
 def family_titles() -> dict[str, str]:
-    """Key of each family of graph neural networks -> its name as papers write it."""
+    """Returns key of each family of graph neural networks -> its name as papers write it."""
     return {family.key: family.title for family in families.FAMILIES}
 
 
 def title(value: str) -> str:
-    """The name under which a compared value, such as a family, is shown."""
+    """Returns the display name of a compared value, such as a family; else the value itself."""
     return {**family_titles(), **CORES}.get(value, value)
 
 
 def plain(text: str) -> str:
-    """A user's text for a figure, where what stands between two ``$`` would be a formula."""
+    """Escapes ``$`` in a user's text, which matplotlib would otherwise read as a formula."""
     return text.replace("$", r"\$")
 
 
@@ -73,13 +73,13 @@ def draw(
     labels: tuple[str, str],
     paint: Callable[[Sequence[Axes]], None],
 ) -> Figure:
-    """Draws a figure of small multiples that share both axes, and one legend.
+    """Draws a figure of small multiples that share both axes and one legend.
 
     Args:
         size: Width and height of a panel, in inches.
         count: Number of panels.
-        labels: Of the horizontal and the vertical axis, with their units.
-        paint: Fills the panels; what it gives a label gets into the legend.
+        labels: Labels of the horizontal and the vertical axis, with units.
+        paint: Draws into the panels; artists to which it gives a label appear in the legend.
     """
     columns = min(MOST_COLUMNS, math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
@@ -107,7 +107,8 @@ def _label(panels: Sequence[Axes], columns: int, labels: tuple[str, str]) -> Non
 
 
 def _legend(figure: Figure, cell: Axes | None, panels: Sequence[Axes]) -> None:
-    """One entry for each label that is in any panel; in a cell, or beside the panels."""
+    """Draws a legend with one entry for each label of any panel, in a free cell or beside the
+    panels."""
     entries = {}
     for panel in panels:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -118,13 +119,13 @@ def _legend(figure: Figure, cell: Axes | None, panels: Sequence[Axes]) -> None:
         legend = cell.legend(entries.values(), entries.keys(), loc="center left")
     for handle in legend.legend_handles:
         if handle is not None:
-            handle.set_alpha(1)  # a single dot of thousands could not be seen
+            handle.set_alpha(1)  # one dot at the opacity of thousands would be invisible
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Writes a figure; returns the files.
+    """Writes a figure as PNG for the screen and as PDF for print; returns both paths.
 
-    PNG for the screen, PDF for print. The same numbers give the same bytes.
+    The same numbers give the same bytes.
     """
     printed = path.with_suffix(".pdf")
     _write(figure, printed, metadata={"CreationDate": None})
@@ -132,15 +133,15 @@ def save(figure: Figure, path: Path) -> list[Path]:
 
 
 def picture(figure: Figure, path: Path) -> Path:
-    """Writes a figure as PNG, without the names and dates that matplotlib would write into it."""
+    """Writes a figure as PNG, without the metadata that matplotlib adds; returns the path."""
     file = path.with_suffix(".png")
     _write(figure, file, dpi=RESOLUTION, metadata={"Software": None})
     return file
 
 
 def copied(figure: Figure) -> Figure:
-    """A copy to be saved: that moves what is in a figure, by as little as its resolution, and what
-    is saved next would be another one."""
+    """Returns a copy of a figure for saving: saving changes a figure's layout, depending on the
+    resolution, so that the next file saved from the same figure would differ."""
     return pickle.loads(pickle.dumps(figure))
 
 

@@ -1,4 +1,4 @@
-"""How a study of tensors is scored and shown."""
+"""The scorecard of a study whose problem is a `trainables.tensors.TensorProblem`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class TensorScorecard(Scorecard):
     """Scores networks by the problem's own error of each test sample.
 
     Attributes:
-        config: The study's hyperparameters.
-        unit: What a sample is, in the plural.
+        config: The study's config class.
+        unit: Name of the samples, in the plural.
     """
 
     config: type[Any]
     unit: str = "samples"
 
     def outcomes(self, problem: TensorProblem, trial: Trial, model: Mapping[str, Any]) -> Outcomes:
-        """Predicts the test split; see `analysis.scorecard.Scorecard`."""
+        """Scores a trial by its errors on the test split; see `analysis.scorecard.Scorecard`."""
         network = problem.network(made_of(self.config, trial.config))
         network.load_state_dict(model)
         test = problem.split.test
@@ -38,7 +38,11 @@ class TensorScorecard(Scorecard):
         return Outcomes(errors.numpy(), problem.references(test).numpy())
 
     def learning(self, study: RecordedStudy) -> Learning:
-        """The loss over the epochs."""
+        """Returns train and validation loss over the epochs.
+
+        Raises:
+            InputError: If no trial finished.
+        """
         study.best_or_refuse()
         return Learning(
             quantity="loss",

@@ -1,1 +1,1 @@
-"""What a trial learns from. Knows nothing of models, Ray or MLflow."""
+"""Data sets and their splits. This package does not depend on models, Ray or MLflow."""

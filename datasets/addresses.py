@@ -1,21 +1,22 @@
-"""Addresses as they are shown and recorded: without user, password or token."""
+"""Removes users, passwords and tokens from addresses before they are printed or recorded."""
 
 import re
 
 USERINFO = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s/?#:]*:\S*)@")
-"""Matches up to the last ``@`` before the path; where a colon comes first, also beyond a ``/``,
-``?`` or ``#``, which a password may hold although an address should not."""
+"""Matches the user and password of an address, up to the last ``@`` before the path. After a colon
+the match may run beyond a ``/``, ``?`` or ``#``, since passwords contain them, though an address
+should not."""
 
 SECRET = re.compile(
     r"(?<=[?&;])([\w.-]*(?:pass|pwd|token|secret|key|signature|credential|odbc_connect)[\w.-]*)"
     r"=[^\s&;#'\"]+",
     re.IGNORECASE,
 )
-"""Matches a secret in the query of an address, as databases and signed downloads have it."""
+"""Matches a secret in the query of an address, as in those of databases and signed downloads."""
 
 
 def shown(text: str) -> str:
-    """An address, or a text with addresses in it, without what only its user may know.
+    """Returns an address, or a text that contains addresses, with all credentials masked.
 
     >>> shown("http://me:s3cret@example.org:5000")
     'http://***@example.org:5000'

@@ -1,8 +1,8 @@
-"""The molecule that a SMILES writes, with its atoms in the order of a geometry.
+"""Renumbers the atoms of a molecule parsed from SMILES to match the atom order of a geometry.
 
-Files of molecules number their atoms in their own way; QM9's, for one, has the hydrogens of a
-charged atom right behind it, where RDKit puts all of them last. These are its zwitterions, which
-have the largest dipole moments of all: leaving them out would make the task look easier.
+Files of molecules have their own atom order. QM9, for example, lists the hydrogens of a charged
+atom right after it, where RDKit puts all hydrogens last. These molecules are QM9's zwitterions,
+which have the largest dipole moments of all: leaving them out would make the task look easier.
 """
 
 import numpy as np
@@ -10,25 +10,26 @@ from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 
 LONGEST_BOND = 2.0
-"""Angstrom. No bond among H, C, N, O and F is longer; a longer one means that the atoms of the
-molecule and of the geometry are not in the same order."""
+"""Upper limit of bond lengths among H, C, N, O and F, in Angstrom. A longer bond means that the
+atoms of molecule and geometry are not in the same order."""
 
 
 def in_order_of(
     molecule: Chem.Mol, atomic_numbers: np.ndarray, positions: np.ndarray
 ) -> Chem.Mol | None:
-    """The molecule with its atoms renumbered so that they are those of the geometry.
+    """Returns a molecule with its atoms renumbered to match those of a geometry.
 
-    It is kept as it is where that fits. Else its bonds are looked for among the atoms that are
-    near each other, whatever their type (`rdDetermineBonds.DetermineConnectivity`).
+    A molecule that matches already is returned as it is. Otherwise its bond graph, without bond
+    orders, is matched to the pairs of atoms that are near each other in the geometry
+    (`rdDetermineBonds.DetermineConnectivity`).
 
     Args:
-        molecule: Hydrogens explicit.
-        atomic_numbers: (atoms,).
-        positions: (atoms, 3), Angstrom.
+        molecule: The molecule, with explicit hydrogens.
+        atomic_numbers: (atoms,), of the geometry.
+        positions: (atoms, 3), of the geometry, in Angstrom.
 
     Returns:
-        None where the geometry is not one of this molecule.
+        The renumbered molecule; None if the geometry does not belong to it.
     """
     if _fits(molecule, atomic_numbers, positions):
         return molecule
@@ -42,7 +43,7 @@ def in_order_of(
 
 
 def _fits(molecule: Chem.Mol, atomic_numbers: np.ndarray, positions: np.ndarray) -> bool:
-    """Whether the elements are those of the geometry and bonded atoms as near as bonds are."""
+    """Whether the elements match the geometry's and every bond is shorter than `LONGEST_BOND`."""
     if not np.array_equal(_numbers(molecule), atomic_numbers):
         return False
     ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()]
@@ -63,7 +64,7 @@ def _atoms(atomic_numbers: np.ndarray | list[int]) -> Chem.RWMol:
 
 
 def _skeleton(molecule: Chem.Mol) -> Chem.Mol:
-    """Its elements and which are bonded: no charges, all bonds single."""
+    """Returns a molecule's elements and bonds, without charges and with single bonds only."""
     skeleton = _atoms(_numbers(molecule))
     for bond in molecule.GetBonds():
         skeleton.AddBond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), Chem.BondType.SINGLE)
@@ -71,7 +72,8 @@ def _skeleton(molecule: Chem.Mol) -> Chem.Mol:
 
 
 def _joined_where_near(atomic_numbers: np.ndarray, positions: np.ndarray) -> Chem.Mol:
-    """Atoms of a geometry, a single bond between those that are near each other."""
+    """Returns the atoms of a geometry, with a single bond between each pair within bonding
+    distance."""
     molecule = _atoms(atomic_numbers)
     conformer = Chem.Conformer(len(atomic_numbers))
     conformer.SetPositions(positions.astype(np.float64))

@@ -1,4 +1,4 @@
-"""Motifs that no chemist would bottle: a drawn molecule that has one is thrown away."""
+"""Unstable structural motifs: generated molecules that contain one are rejected."""
 
 from rdkit import Chem
 
@@ -50,14 +50,14 @@ BANNED = {
     "ortho tautomer of an aromatic ring": "*=[C;r6]1~*=,:*~*=,:*~[C;X4]1",
     "para tautomer of an aromatic ring": "*=[C;r6]1~*=,:*~[C;X4]~*=,:*1",
 }
-"""Motifs that react, decompose, tautomerise or strain too readily -> SMARTS.
+"""Name -> SMARTS of motifs that react, decompose or tautomerise readily, or are too strained.
 
-Most frequent first: a draw is left at its first match.
+The most frequent come first, as matching stops at the first match.
 """
 
 PATTERNS = [Chem.MolFromSmarts(smarts) for smarts in BANNED.values()]
 
 
 def has_banned_motif(molecule: Chem.Mol) -> bool:
-    """Whether any motif of `BANNED` occurs in a molecule with its aromatic rings perceived."""
+    """Whether a molecule, with aromaticity perceived, contains any motif of `BANNED`."""
     return any(map(molecule.HasSubstructMatch, PATTERNS))

@@ -1,4 +1,4 @@
-"""Prepared data, each made once: kept in a folder, and on a cluster in a storage beside it."""
+"""A cache of prepared data: a local folder, and on a cluster also a shared storage."""
 
 import shutil
 import zipfile
@@ -12,16 +12,17 @@ from datasets.errors import InputError
 from datasets.files import AnyPath, away_is_an_oserror, put_in_place, written_whole
 
 ARCHIVE = ".zip"
-"""A folder lies in the storage as one file, which is there whole or not at all."""
+"""Suffix of a folder in the shared storage: it is stored as one file, so that it is there whole or
+not at all."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Where prepared data are kept for the next study.
+    """A cache of prepared data, which later studies reuse.
 
     Attributes:
-        folder: On this machine.
-        shared: In a storage that other machines see; None: there is none.
+        folder: The folder on this machine.
+        shared: The folder in a storage that other machines access too; None if there is none.
     """
 
     folder: Path
@@ -29,17 +30,25 @@ class Cache:
 
     @classmethod
     def of(cls, cache: "Path | Cache") -> "Cache":
-        """The same; of a folder, one that is not shared."""
+        """Returns a cache as it is, and wraps a folder as a cache without shared storage."""
         return cache if isinstance(cache, Cache) else cls(cache)
 
     def get(self, name: str, make: Callable[[Path], object]) -> Path:
-        """A prepared file or folder, made where it is neither here nor in the shared storage.
+        """Returns the path of a prepared file or folder; makes it if neither the local folder nor
+        the shared storage has it.
 
-        Of several studies of this machine that want it at once one makes it, the others wait.
+        A lock lets only one process of this machine make it; others wait.
 
         Args:
-            name: Stands for the content: what has it is never made again.
-            make: Makes it at a path, whole or not at all.
+            name: Relative path that identifies the content; existing content is never made again.
+            make: Writes the content to a path, atomically.
+
+        Returns:
+            Its path on this machine.
+
+        Raises:
+            InputError: If an archive in the shared storage was not made here.
+            OSError: If it cannot be read or written, or the shared storage is unreachable.
         """
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +59,8 @@ class Cache:
         return path
 
     def _fetch(self, name: str, path: Path) -> bool:
-        """Copies it from the shared storage, if it is there."""
+        """Copies an entry from the shared storage, if it is there; returns whether it now exists
+        here."""
         if self.shared is None:
             return False
         beside = path.with_name(f"{path.name}.partial")
@@ -69,7 +79,7 @@ class Cache:
         return path.exists()
 
     def _store(self, name: str, path: Path) -> None:
-        """Copies it into the shared storage, if it is not there."""
+        """Copies an entry into the shared storage, unless it is there already."""
         if self.shared is None:
             return
         if path.is_file():
@@ -79,7 +89,7 @@ class Cache:
         if _is_there(target):
             return
         try:
-            with zipfile.ZipFile(archive, "w") as members:  # not compressed: floats hardly shrink
+            with zipfile.ZipFile(archive, "w") as members:  # uncompressed: floats hardly shrink
                 for file in filter(Path.is_file, path.rglob("*")):
                     members.write(file, file.relative_to(path))
             _upload(archive, target)
@@ -88,9 +98,10 @@ class Cache:
 
 
 def _check_stored(members: zipfile.ZipFile, archive: Path, source: AnyPath) -> None:
-    """
+    """Checks that an archive was not compressed, as those made here never are.
+
     Raises:
-        InputError: If an archive would unpack to more than it is, which none made here does.
+        InputError: If it would unpack to more bytes than it has.
     """
     claimed = sum(member.file_size for member in members.infolist())
     if claimed > archive.stat().st_size:
@@ -106,7 +117,7 @@ def _is_there(file: AnyPath) -> bool:
 
 
 def _download(source: AnyPath, target: Path) -> bool:
-    """Copies a file, if there is one."""
+    """Copies a file, if it exists; returns whether it did."""
     if not _is_there(source):
         return False
     with away_is_an_oserror(source):
@@ -118,8 +129,8 @@ def _download(source: AnyPath, target: Path) -> bool:
 
 
 def _upload(source: Path, target: AnyPath) -> None:
-    """Copies a file, if it is not there: on a disk beside and then renamed; an object is there
-    whole or not at all."""
+    """Copies a file, unless the target exists: on a disk to a temporary name that is then renamed;
+    an object store writes atomically by itself."""
     if _is_there(target):
         return
     with away_is_an_oserror(target):

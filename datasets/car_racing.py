@@ -1,8 +1,8 @@
-"""Records drives in Gymnasium's CarRacing-v3, without a person at the wheel.
+"""Records episodes of Gymnasium's CarRacing-v3, driven by simple programs.
 
-An episode has a track and a driver of its own, both drawn from its seed: the same seed gives the
-same bytes. The car stands still at first. The simulator opens with a camera zoom, of which no
-frame is recorded.
+Each episode has its own track and driver noise, both drawn from its seed: the same seed gives the
+same bytes. The car stands still at first. The simulator starts with a camera zoom, which is not
+recorded.
 
 Source: Klimov, CarRacing, in Gymnasium 1.4 (https://gymnasium.farama.org/environments/box2d).
 """
@@ -20,26 +20,28 @@ from datasets.recordings import Recordings
 DriverName = Literal["pursuit", "random", "mix"]
 
 VERSION = 1
-"""Of what is recorded: a change of drivers or frames makes another data set."""
+"""Version of the recorded data, part of the file's name in the cache; to be raised when drivers or
+frames change."""
 
 PIXELS = 96
-"""Side of the simulator's frames."""
+"""Side of the simulator's frames, in pixels."""
 
 ZOOM_SECONDS = 1.0
-"""Of the simulator's clock, which only the camera reads: then the opening zoom is over."""
+"""Simulator time when the initial zoom is over, in seconds; only the camera reads the clock."""
 
 STEERING, THROTTLE, BRAKE = range(3)
+"""Indices of the components of an action."""
 
 
 @dataclass(frozen=True)
 class Drive:
-    """What to record in one episode.
+    """Instructions for recording one episode.
 
     Attributes:
         driver: ``pursuit`` or ``random``.
-        seed: Of the track and of the driver.
-        steps: Frames.
-        size: Pixels on a side.
+        seed: Seed of the track and of the driver.
+        steps: Largest number of frames.
+        size: Side of a recorded frame, in pixels.
     """
 
     driver: str
@@ -54,14 +56,12 @@ def record(
     """Records episodes.
 
     Args:
-        driver: ``pursuit`` follows the track, ``random`` does not look at it; ``mix``: every other
-            episode.
-        episodes: How many; episode e has seed ``seed + e``.
-        steps: Frames of each; fewer where the car leaves the field or ends its lap.
-        size: Pixels on a side of a frame, at most those of the simulator.
-        seed: At least 0.
-        parallel: Records an episode a call.
-
+        driver: ``pursuit`` follows the track, ``random`` ignores it; ``mix`` alternates the two.
+        episodes: Number of episodes; episode e has seed ``seed + e``.
+        steps: Frames per episode; fewer if the car leaves the field or completes its lap.
+        size: Side of a recorded frame, in pixels, at most `PIXELS`.
+        seed: Seed of the first episode, at least 0.
+        parallel: Maps the recording over the episodes.
     """
     names = ("pursuit", "random") if driver == "mix" else (driver,)
     drives = [
@@ -72,8 +72,8 @@ def record(
 
 
 def record_episodes(drive: Drive) -> Recordings:
-    """Records one episode; its name is what the progress of all of them is shown under."""
-    import gymnasium  # with pygame it takes a second, which only who records needs
+    """Records one episode. The progress bar over all episodes shows this function's name."""
+    import gymnasium  # slow to import with pygame, and needed for recording only
 
     env = gymnasium.make("CarRacing-v3", render_mode=None, max_episode_steps=-1)
     try:
@@ -108,9 +108,10 @@ def _drive(env: Any, drive: Drive) -> Recordings:
 
 
 def area_means(pixels: int, size: int) -> np.ndarray:
-    """The matrix that makes ``size`` pixels of a line of ``pixels``, each the mean of its area.
+    """Returns the matrix that averages a line of `pixels` pixels down to `size` pixels.
 
-    Shape (size, pixels), float64; a pixel that two areas share counts for each with its share.
+    Its shape is (size, pixels), float64. A source pixel on the border of two areas counts for each
+    in proportion to its overlap.
     """
     edges = np.linspace(0, pixels, size + 1)
     places = np.arange(pixels)
@@ -119,18 +120,23 @@ def area_means(pixels: int, size: int) -> np.ndarray:
 
 
 def downsampled(frame: np.ndarray, shrink: np.ndarray) -> np.ndarray:
-    """(pixels, pixels, 3) uint8 -> (3, size, size) uint8, by the mean over each pixel's area."""
+    """Downsamples a frame by area means: (pixels, pixels, 3) uint8 -> (3, size, size) uint8.
+
+    Args:
+        frame: The simulator's frame.
+        shrink: (size, pixels), from `area_means`.
+    """
     means = np.einsum("ip,jq,pqc->cij", shrink, shrink, frame, optimize=True)
     return np.rint(means).astype(np.uint8)
 
 
 class CorrelatedNoise:
-    """An Ornstein-Uhlenbeck process of standard deviation 1: noise with a memory.
+    """Temporally correlated noise: an Ornstein-Uhlenbeck process of standard deviation 1.
 
     Args:
-        generator: Where it draws from.
-        steps: Of the memory: after so many the correlation is 1/e.
-        size: How many independent ones.
+        generator: The random generator.
+        steps: Correlation time in steps, after which the correlation has fallen to 1/e.
+        size: Number of independent processes.
     """
 
     def __init__(self, generator: np.random.Generator, steps: float, size: int) -> None:
@@ -145,36 +151,38 @@ class CorrelatedNoise:
 
 
 class Pursuit:
-    """Steers towards a point of the track's middle ahead of the car, with a trembling hand.
+    """A driver that steers towards a point ahead on the centre line, with noise on its actions.
 
-    Pure pursuit (Coulter 1992): the steering angle is that of the arc through the point. The
-    tremble is correlated noise, so that frames off the middle of the road are recorded too.
+    It simplifies pure pursuit (Coulter 1992): steering is proportional to the angle to the point.
+    The noise is correlated, so that frames off the centre line are recorded too.
 
     Args:
-        simulator: CarRacing, reset.
-        generator: Seeds the noise.
+        simulator: The CarRacing environment, after its reset.
+        generator: Draws the noise and the cruising speed.
     """
 
     LOOKAHEAD = 5
-    """Points of the track, about 3.5 units apart, ahead of the nearest one."""
+    """Distance of the point from the nearest one, in track points, which are about 3.5 simulator
+    units apart."""
 
     CRUISE = (50.0, 90.0)
-    """Range of the speed that a drive keeps on a straight, in the simulator's units a second."""
+    """Range of an episode's target speed on a straight, in simulator units per second."""
 
     GAIN = 1.0
-    """Steering per radian off the point."""
+    """Steering per radian of angle to the point."""
 
     PEDAL = 0.05
-    """Throttle, or brake, per unit a second off the wanted speed."""
+    """Throttle, or brake, per simulator unit per second of deviation from the target speed."""
 
     CAUTION = 1.5
-    """How much a bend ahead, in radians, divides the wanted speed."""
+    """Reduction of speed in bends: the target speed is divided by 1 + CAUTION * angle ahead, in
+    radians."""
 
     TREMBLE = (0.2, 0.1)
     """Standard deviations of the noise on steering and pedals."""
 
     MEMORY = 10.0
-    """Steps of the noise."""
+    """Correlation time of the noise, in steps."""
 
     def __init__(self, simulator: Any, generator: np.random.Generator) -> None:
         self.car = simulator.car
@@ -194,7 +202,8 @@ class Pursuit:
         return _action(-self.GAIN * off + tremble[0], pedal + tremble[1])
 
     def _angle_to(self, point: int, position: np.ndarray) -> float:
-        """Radians from where the car heads to a point of the track, to the left positive."""
+        """Returns the angle from the car's heading to a track point, in radians, positive to the
+        left."""
         ahead = self.middle[point % len(self.middle)] - position
         heading = self.car.hull.angle + math.pi / 2
         angle = math.atan2(ahead[1], ahead[0]) - heading
@@ -202,16 +211,16 @@ class Pursuit:
 
 
 class Wander:
-    """Smooth random actions that know nothing of the track."""
+    """A driver with smooth random actions, which ignores the track."""
 
     MEMORY = 20.0
-    """Steps of the noise."""
+    """Correlation time of the noise, in steps."""
 
     SPREAD = (0.4, 0.3)
     """Standard deviations of steering and pedals."""
 
     FORWARD = 0.2
-    """Mean of the pedals: without it the car would hardly leave its place."""
+    """Mean of the pedal: without it the car would hardly move."""
 
     def __init__(self, simulator: Any, generator: np.random.Generator) -> None:
         del simulator
@@ -223,7 +232,12 @@ class Wander:
 
 
 def _action(steering: float, pedal: float) -> np.ndarray:
-    """(3,) float32 from steering, right positive, and one pedal: throttle, or brake below 0."""
+    """Returns an action, (3,) float32, clipped to the valid range.
+
+    Args:
+        steering: Steering, positive to the right.
+        pedal: Throttle if positive, brake if negative.
+    """
     action = np.zeros(3, np.float32)
     action[STEERING] = np.clip(steering, -1, 1)
     action[THROTTLE] = np.clip(pedal, 0, 1)
@@ -235,3 +249,5 @@ DRIVERS: dict[str, Callable[[Any, np.random.Generator], Callable[[], np.ndarray]
     "pursuit": Pursuit,
     "random": Wander,
 }
+"""Name of a driver -> its class: made from the environment and a random generator, an instance
+returns the next action when called."""

@@ -1,4 +1,4 @@
-"""Loops that Numba compiles when they are first called, and keeps for other processes."""
+"""A decorator for functions that Numba compiles on first call and caches for other processes."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,19 +11,20 @@ from datasets.home import own_folder
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates a function that Numba is to compile; it then runs without the interpreter's lock.
+    """Returns a decorator that compiles a function with Numba; it then runs without the GIL.
 
-    What was compiled is kept beside the code or in the home folder, as Numba chooses, else among
-    the temporary files. Where nothing can be written each process compiles anew, for some seconds.
+    The compiled code is cached beside the source or in the home folder, as Numba chooses, else
+    among the temporary files. If nothing can be written, each process compiles anew, for some
+    seconds.
 
     Args:
-        options: Further ones of ``numba.njit``.
+        options: Further options of ``numba.njit``.
     """
 
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return numba.njit(nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # no place to keep it
+        except RuntimeError:  # Numba found no folder for its cache
             return numba.njit(nogil=True, cache=_is_there_another_place(), **options)(function)
 
     return decorated
@@ -31,7 +32,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @cache
 def _is_there_another_place() -> bool:
-    """Points Numba at a folder of this user's, if there can be one."""
+    """Sets Numba's cache folder to the user's own temporary one; returns whether that worked."""
     try:
         config.CACHE_DIR = str(own_folder() / "numba")  # pyright: ignore[reportAttributeAccessIssue]
     except OSError:

@@ -1,8 +1,8 @@
-"""One conformer of a molecule, from its SMILES: embedded, then relaxed by a force field.
+"""Generates one conformer of a molecule from its SMILES: embedded, then relaxed by a force field.
 
 The embedding is ETKDGv3 (Wang et al. 2020, doi:10.1021/acs.jcim.0c00025), the force field MMFF94,
-or UFF where MMFF94 lacks a parameter. The SMILES name no stereoisomer; the embedding picks one. It
-is a local minimum of the force field, not the global one.
+or UFF if MMFF94 lacks a parameter. If the SMILES does not specify a stereoisomer, the embedding
+picks one. The conformer is a local minimum of the force field, not the global one.
 """
 
 import numpy as np
@@ -18,16 +18,19 @@ from rdkit.Chem.rdForceFieldHelpers import (
 from datasets.errors import InputError
 
 MAX_RELAXATION_STEPS = 2000
-"""Ample: of 800 molecules, 797 took at most 200 steps and none more than 400."""
+"""Limit of relaxation steps, which is ample: of 800 molecules, 797 took at most 200 steps and none
+more than 400."""
 
 EMBEDDING_SECONDS = 60
-"""Ample: a molecule of 9 heavy atoms takes 0.01, one of 60 carbons 2. A limit, as RDKit cannot be
-interrupted."""
+"""Time limit of an embedding, needed as RDKit cannot be interrupted. It is ample: a molecule of 9
+heavy atoms takes 0.01 s, one of 60 carbon atoms 2 s."""
 
 
 class LabelError(InputError):
-    """A valid molecule without a conformer or a label; its arguments are the kind of failure and
-    the SMILES."""
+    """Raised for a valid molecule whose conformer or label cannot be computed.
+
+    Its arguments are the kind of failure and the SMILES.
+    """
 
     def __str__(self) -> str:
         kind, smiles = self.args
@@ -35,20 +38,24 @@ class LabelError(InputError):
 
 
 def conformer(smiles: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """One relaxed conformer, hydrogens explicit, atoms in the order of ``AddHs`` on this SMILES.
+    """Generates one relaxed conformer with explicit hydrogens.
+
+    Args:
+        smiles: The molecule.
+        seed: Seed of the embedding.
 
     Returns:
         Atomic numbers of shape (atoms,), int8, and positions of shape (atoms, 3), float32, in
-        Angstrom.
+        Angstrom; atoms are in the order of RDKit's ``AddHs`` on this SMILES.
 
     Raises:
-        InputError: If this is not the SMILES of one neutral closed-shell molecule, or no
-            conformer can be embedded and relaxed.
+        InputError: If this is not the SMILES of one neutral closed-shell molecule.
+        LabelError: If no conformer can be embedded and relaxed.
     """
     with rdBase.BlockLogs():
         molecule = Chem.AddHs(_parse(smiles))
         parameters = rdDistGeom.ETKDGv3()
-        parameters.randomSeed = seed + 1  # RDKit embeds the same with 0 as with 1
+        parameters.randomSeed = seed + 1  # RDKit treats seeds 0 and 1 alike
         parameters.timeout = EMBEDDING_SECONDS
         if rdDistGeom.EmbedMolecule(molecule, parameters) != 0:
             raise LabelError("no conformer", smiles)
@@ -73,7 +80,8 @@ def _parse(smiles: str) -> Chem.Mol:
 
 
 def _relax(molecule: Chem.Mol) -> bool:
-    """Whether the conformer reached a minimum of MMFF94, or of UFF where MMFF94 is mute."""
+    """Relaxes the conformer with MMFF94, or with UFF if MMFF94 lacks a parameter; returns whether
+    it converged."""
     if MMFFHasAllMoleculeParams(molecule):
         return MMFFOptimizeMolecule(molecule, "MMFF94", MAX_RELAXATION_STEPS) == 0
     if UFFHasAllMoleculeParams(molecule):

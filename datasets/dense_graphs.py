@@ -1,10 +1,10 @@
-"""Graphs that are filled up to the size of the largest, so that every batch has the same shape.
+"""Graphs padded to the size of the largest one, so that every batch has the same shape.
 
-Where graphs are small this suits a GPU: a batch is an index-select along the first axis, nothing
-has to be counted, and sums over neighbours are products and sums over an axis (see
-`trainables.models.dense_neighbours`), which come out the same each time.
+For small graphs this suits a GPU: a batch is an index-select along the first axis, nothing has to
+be counted, and sums over neighbours are products and sums over an axis (see
+`trainables.models.dense_neighbours`), which are deterministic.
 
-Shapes below: batch B, atoms A of the largest graph. Nodes are rows, A for each graph in turn.
+Shapes below: B graphs in a batch, A atoms in the largest graph. Nodes are rows, A per graph.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from datasets.tensors import as_tensor
 
 @dataclass(frozen=True)
 class DenseBatch:
-    """Some graphs, all filled up to A nodes.
+    """A batch of graphs, all padded to A nodes.
 
     Attributes:
-        node_features: (B * A, 11) float32, anything where no node is.
-        positions: (B * A, 3) float32, Angstrom, finite where no node is.
-        there: (B, A) bool, whether a row is a node.
-        near: (B, A, A) bool, whether an edge leads from one node to the other: in both
-            directions, and never from a node to itself.
-        edge_types: (B, A, A) int8, see `datasets.graphs.BOND_TYPES`; `NO_BOND` where no bond is.
-        targets: (B,) float32.
+        node_features: (B * A, 11) float32; values of padding rows are arbitrary.
+        positions: (B * A, 3) float32, Angstrom; values of padding rows are finite.
+        there: (B, A) bool, True for nodes, False for padding.
+        near: (B, A, A) bool, the adjacency: symmetric, and False on the diagonal.
+        edge_types: (B, A, A) int8, see `datasets.graphs.BOND_TYPES`; `NO_BOND` between atoms that
+            are not bonded.
+        targets: (B,) float32, in the target's unit.
     """
 
     node_features: Tensor
@@ -40,7 +40,7 @@ class DenseBatch:
 
     @property
     def size(self) -> int:
-        """Number of graphs."""
+        """Number of graphs in the batch."""
         return len(self.targets)
 
 
@@ -49,10 +49,10 @@ def near_pairs(positions: Tensor, there: Tensor, cutoff: float) -> Tensor:
 
     Args:
         positions: (B, A, 3) float32, Angstrom.
-        there: (B, A) bool.
-        cutoff: Angstrom.
+        there: (B, A) bool, False for padding.
+        cutoff: Largest distance, exclusive, in Angstrom.
     """
-    # By axis and in this order, as `datasets.pairs` does: what is at the cutoff is so there too.
+    # Summed by axis in the order of `datasets.pairs`, so that both agree on pairs at the cutoff.
     x, y, z = ((axis[:, :, None] - axis[:, None]).square() for axis in positions.unbind(dim=2))
     near = (x + y + z < cutoff**2) & there[:, :, None] & there[:, None]
     near.diagonal(dim1=1, dim2=2).fill_(False)
@@ -60,14 +60,14 @@ def near_pairs(positions: Tensor, there: Tensor, cutoff: float) -> Tensor:
 
 
 class DenseStore:
-    """`Graphs` filled up to the largest of them, as tensors on one device; cutting a batch waits
-    for nothing.
+    """All graphs of a data set, padded, as tensors on one device; batches are cut without
+    synchronising with the device.
 
     Args:
-        graphs: With bonds as edges.
-        device: Where the batches are cut and live.
-        cutoff: Angstrom: the edges are all ordered pairs of atoms closer than it. A pair that is
-            a bond has its type, the others `NO_BOND`. None: the edges are the bonds.
+        graphs: The graphs, with bonds as edges.
+        device: Device of the tensors and batches.
+        cutoff: In Angstrom: edges are all ordered pairs of atoms closer than this; a bonded pair
+            has its bond type, others `NO_BOND`. None: edges are the bonds.
     """
 
     def __init__(self, graphs: Graphs, device: torch.device, cutoff: float | None = None) -> None:
@@ -81,12 +81,16 @@ class DenseStore:
         self.there = as_tensor(np.arange(counts.max()) < counts[:, None], device)
 
     def select(self, graphs: Tensor) -> DenseBatch:
-        """Cuts the batch of these graphs, in this order: their numbers, (batch,) int64, on the
-        CPU."""
+        """Cuts a batch.
+
+        Args:
+            graphs: (batch,) int64 on the CPU, the numbers of the graphs, in the order of the
+                batch.
+        """
         return self.batch(Selection.of(graphs, self.device))
 
     def batch(self, chosen: Selection) -> DenseBatch:
-        """Cuts the batch of the chosen graphs, in their order."""
+        """Cuts the batch of the selected graphs, in the order of the selection."""
         graphs = chosen.there
         positions, there = self.positions[graphs], self.there[graphs]
         types = self.edge_types[graphs]
@@ -104,14 +108,24 @@ class DenseStore:
 
 
 def _filled_up(of_nodes: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(nodes, W) -> (graphs, A, W), zero where no node is."""
+    """Pads node values with zeros: (nodes, W) -> (graphs, A, W).
+
+    Args:
+        of_nodes: (nodes, W), all graphs one after the other.
+        counts: (graphs,), nodes of each graph.
+    """
     filled = np.zeros((len(counts), counts.max(), of_nodes.shape[1]), of_nodes.dtype)
     filled[np.arange(counts.max()) < counts[:, None]] = of_nodes
     return filled
 
 
 def _types(graphs: Graphs, most: int) -> np.ndarray:
-    """(graphs, A, A) int8."""
+    """Returns bond types as a dense array, (graphs, A, A) int8, `NO_BOND` elsewhere.
+
+    Args:
+        graphs: The graphs.
+        most: A, the number of nodes of the largest graph.
+    """
     types = np.full((len(graphs), most, most), NO_BOND, np.int8)
     graph = np.repeat(np.arange(len(graphs)), np.diff(graphs.edge_offsets))
     types[graph, *graphs.edge_index] = graphs.edge_types

@@ -1,4 +1,4 @@
-"""Which drives a study learns from: recorded here or read from a file, split by episode."""
+"""The data of a study of drives: recorded on the spot or read from a file, split by episode."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,40 +14,44 @@ from datasets.recordings import Recordings, read_recordings, write_recordings
 from datasets.splits import Split, split_episodes
 
 SEED = 0
-"""The drives recorded here are the same for every study, whatever the study's own seed."""
+"""Seed of the recorded drives, which are the same for every study, whatever the study's own
+seed."""
 
 SIZES = (32, 64)
+"""Supported frame sizes, in pixels on a side."""
 
 SUFFIXES = (".arrow", ".pkl")
-"""Of files of recordings."""
+"""Suffixes of files of recordings."""
 
 SHORTEST = 12
-"""Frames of an episode at least."""
+"""Smallest number of frames of an episode."""
 
 
 @dataclass(frozen=True)
 class DrivingOptions:
-    """Which drives."""
+    """Options of a study of drives: which drives it learns from, and how they are split."""
 
     recordings: str | None = None
-    """One's own drives in place of recorded ones: FILE.arrow (schema: datasets/recordings.py), or
-    the homework's FILE.pkl."""
+    """A file of your own drives, used instead of recording some: FILE.arrow (schema:
+    datasets/recordings.py), or the homework's FILE.pkl."""
 
     driver: DriverName = "pursuit"
-    """Who drives where drives are recorded: pursuit follows the track with a trembling hand,
-    random does not look at it, mix: every other episode."""
+    """Driver of the recorded episodes: pursuit follows the track with a trembling hand, random
+    ignores the track, mix alternates between the two."""
 
     episodes: int = 64
-    """Episodes to record."""
+    """Number of episodes to record."""
 
     steps: int = 160
-    """Frames of an episode to record; at least as many as the longest window that is searched."""
+    """Frames per recorded episode, unless it ends earlier; at least as many as the longest window
+    that is searched."""
 
     size: int = 32
-    """Pixels on a side of a recorded frame: 32 or 64."""
+    """Side of a recorded frame in pixels: 32 or 64."""
 
     split: str = "random"
-    """random: 80, 10 and 10 % of the episodes; random:A,B,C: these fractions or counts."""
+    """Train, validation and test split. random: 80, 10 and 10 % of the episodes; random:A,B,C:
+    these fractions or counts."""
 
     def __post_init__(self) -> None:
         if self.driver not in get_args(DriverName):
@@ -70,12 +74,12 @@ class DrivingOptions:
 
 @dataclass(frozen=True)
 class Drives:
-    """Recordings ready to be learned from; what the trials of a study share.
+    """Recordings with their split; the trials of a study share one instance.
 
     Attributes:
         recordings: All episodes.
-        split: Of the episodes, by number.
-        digest: Of the recordings.
+        split: Episode numbers of the train, validation and test parts.
+        digest: Fingerprint of the recordings, 16 hexadecimal digits.
     """
 
     recordings: Recordings
@@ -89,16 +93,16 @@ def open_drives(
     cache: Path | Cache,
     parallel: ParallelMap = map,
 ) -> Drives:
-    """Records or finds the drives that the options name.
+    """Opens the drives that the options name: from a file, from the cache, or newly recorded.
 
     Args:
-        options: Which.
-        seed: Seeds the split.
-        cache: Keeps recordings.
-        parallel: Records the episodes.
+        options: The options.
+        seed: Seed of the split.
+        cache: Cache of recordings.
+        parallel: Maps the recording over the episodes.
 
     Raises:
-        InputError: If they cannot be used; the message says why.
+        InputError: If the drives cannot be used; the message says why.
     """
     if options.recordings is None:
         recordings = read_recordings(_recorded(options, Cache.of(cache), parallel))
@@ -123,10 +127,10 @@ def open_drives(
 
 
 def read_drives(path: Path) -> Recordings:
-    """Recordings from a file: ``.arrow``, or the homework's ``.pkl``.
+    """Reads recordings from a file: ``.arrow``, or the homework's ``.pkl``.
 
     Raises:
-        InputError: If it is not there, or no such file.
+        InputError: If the file does not exist or is not a valid one of these.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What the user is told of errors, in one line each."""
+"""Errors as users see them: one line each."""
 
 from datasets.addresses import shown
 
@@ -12,7 +12,7 @@ class InputError(ValueError):
 
 
 def described(error: BaseException) -> str:
-    """Any error in one line, without a password; one of the operating system with its file."""
+    """Returns any error as one line of text without credentials; an OSError with its file."""
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         return shown(named)

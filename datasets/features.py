@@ -1,9 +1,9 @@
-"""From the molecule table to `Graphs`: bonds and atom features, those of PyG's QM9.
+"""Turns a molecule table into `Graphs`, with the bonds and atom features of PyG's QM9.
 
-A table that lists its bonds gets exactly what PyG makes of QM9. PyG reads its molecules without
-RDKit's sanitisation, which leaves aromaticity and hybridisation of every atom at zero, even at a
-bond that the file calls aromatic (pyg-team/pytorch_geometric#8370, open). For any other table
-RDKit finds bonds, aromaticity and hybridisation in the SMILES; there they are what they are.
+A table that lists its bonds gets exactly the features that PyG computes for QM9. PyG reads its
+molecules without RDKit's sanitisation, which leaves aromaticity and hybridisation of every atom at
+zero, even at a bond that the file calls aromatic (pyg-team/pytorch_geometric#8370, open). For any
+other table RDKit derives bonds, aromaticity and hybridisation from the SMILES.
 """
 
 import hashlib
@@ -25,18 +25,19 @@ from datasets.pairs import find_collisions
 from datasets.parallel import ParallelMap
 
 VERSION = 2
-"""Goes into the digest, and so into the cache's name and a study's identity: raise it when the
-features of a molecule change."""
+"""Version of the features, part of the digest, and thereby of the cache's name and a study's
+identity; to be raised when the features of a molecule change."""
 
 ATOMS = {1: 0, 6: 1, 7: 2, 8: 3, 9: 4}
-"""Atomic number -> place in the one-hot part of the features, which comes first."""
+"""Atomic number -> index in the one-hot encoding, which comes first in the features."""
 
 MOST_ATOMS = 300
-"""A molecule has no more, hydrogens included: the memory of a batch grows with their square."""
+"""Largest number of atoms of a molecule, hydrogens included; a batch's memory grows with its
+square."""
 
 NEAREST = 0.5
-"""Angstrom. No two atoms are nearer, in H2 they are 0.74 apart; where some are, the positions are
-no geometry: all zero, for one, or in another unit."""
+"""Smallest plausible distance of two atoms, in Angstrom; in H2 it is 0.74. If two atoms are
+closer, the positions are not a geometry: they are all zero, for example, or in another unit."""
 
 BOND_PLACES = {
     Chem.BondType.SINGLE: 0,
@@ -45,15 +46,23 @@ BOND_PLACES = {
     Chem.BondType.TRIPLE: 2,
     Chem.BondType.AROMATIC: 3,
 }
-"""RDKit's bond type -> ours, see `datasets.graphs.BOND_TYPES`."""
+"""RDKit's bond type -> edge type, see `datasets.graphs.BOND_TYPES`."""
 
 CHUNK = 500
-"""Molecules a work item: about half a second of one core."""
+"""Molecules per work item: about half a second on one core."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of the table, as plain arrays that travel to another process."""
+    """Consecutive rows of a molecule table, as plain arrays that can be sent to another process.
+
+    Attributes:
+        first_row: Number of the first row in the table.
+        smiles: One SMILES per row.
+        atomic_numbers: (atoms,), all rows one after the other.
+        positions: (atoms, 3) float32, Angstrom.
+        offsets: (rows + 1,), row r has the atoms offsets[r] to offsets[r + 1].
+    """
 
     first_row: int
     smiles: list[str]
@@ -64,7 +73,17 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Featurised:
-    """What `featurise_molecules` made of a chunk: parts of `Graphs`, with sizes for offsets."""
+    """The result of `featurise_molecules` for a chunk: parts of `Graphs`, with sizes in place of
+    offsets.
+
+    Attributes:
+        rows: (molecules,) int64, table rows of the molecules that were featurised.
+        nodes: (molecules,) int64, number of nodes of each.
+        edges: (molecules,) int64, number of edges of each.
+        node_features: (all nodes, 11) int8.
+        edge_index: (2, all edges) int32, source and target within each molecule.
+        edge_types: (all edges,) int8.
+    """
 
     rows: np.ndarray
     nodes: np.ndarray
@@ -77,23 +96,23 @@ class Featurised:
 def molecule_graphs(
     table: pa.Table, target: str, cache: Path | Cache, parallel: ParallelMap = map
 ) -> Graphs:
-    """The graphs of a table, from the cache where they lie there.
+    """Returns the graphs of a molecule table, memory-mapped from the cache; makes them if needed.
 
-    Molecules of which two atoms are nearer than `NEAREST` are left out, and where the table lists
-    no bonds those whose SMILES does not fit the positions (2 of 120,000 of QM9): `Graphs.rows`
-    tells which rows are there.
+    Molecules with two atoms closer than `NEAREST` are left out, and, if the table does not list
+    bonds, molecules whose SMILES does not fit the positions (2 of 120,000 of QM9). `Graphs.rows`
+    holds the rows that were kept.
 
     Args:
         table: A molecule table, see `datasets.molecules`.
         target: Name of the target.
-        cache: Keeps the memory-mapped graphs; named after the content, so a changed table
-            never meets an old cache.
-        parallel: Runs RDKit over the SMILES, see `ParallelMap`.
+        cache: Cache of the graphs; entries are named after the table's content, so that a changed
+            table never meets old graphs.
+        parallel: Maps RDKit over the SMILES, see `ParallelMap`.
 
     Raises:
         InputError: If RDKit rejects a SMILES, an element is not H, C, N, O or F, a molecule has
-            more than `MOST_ATOMS`, a bond is listed twice or is of another type than ours, no
-            molecule is left, or the target is missing or not finite.
+            more than `MOST_ATOMS`, a bond is listed twice or is of an unknown type, no molecule is
+            left, or the target is missing or not finite.
     """
 
     def make(folder: Path) -> None:
@@ -104,21 +123,21 @@ def molecule_graphs(
 
 
 def _file_name(target: str) -> str:
-    """A target's name where it can be a file's anywhere, else a digest of it."""
+    """Returns a target's name if it is a valid file name on any system, else its digest."""
     plain = re.fullmatch(r"[A-Za-z0-9_.+-]{1,60}", target)
     return target if plain else hashlib.sha256(target.encode()).hexdigest()[:16]
 
 
 def featurise(table: pa.Table, targets: np.ndarray, parallel: ParallelMap = map) -> Graphs:
-    """The graphs of a table, made now; see `molecule_graphs`.
+    """Makes the graphs of a molecule table, without a cache; see `molecule_graphs`.
 
     Args:
         table: A molecule table.
-        targets: (rows,) float64.
-        parallel: Runs RDKit over the SMILES.
+        targets: (rows,) float64, in the target's unit.
+        parallel: Maps RDKit over the SMILES.
 
     Raises:
-        InputError: As `molecule_graphs`.
+        InputError: If a molecule is invalid, see `molecule_graphs`.
     """
     check_atoms(table)
     if BONDS in table.column_names:
@@ -127,24 +146,28 @@ def featurise(table: pa.Table, targets: np.ndarray, parallel: ParallelMap = map)
 
 
 def digest_of(table: pa.Table, target: str) -> str:
-    """Names what `molecule_graphs` makes of a table: changes with its content, the target, how
-    many rows have positions that are no geometry, and this module's `VERSION`."""
+    """Returns a digest that identifies the graphs of a table.
+
+    It changes with the table's content, the target, the number of rows with two atoms closer than
+    `NEAREST`, and this module's `VERSION`.
+    """
     collided = int(_collided(table).sum())
     less = f"-less-{collided}" if collided else ""
     return f"{fingerprint(table, target)}-v{VERSION}{less}"
 
 
 def _collided(table: pa.Table) -> np.ndarray:
-    """(rows,) bool: whether two atoms of a molecule are nearer than `NEAREST`."""
+    """Returns whether each molecule has two atoms closer than `NEAREST`, (rows,) bool."""
     starts = ragged(table, "atomic_numbers")[1]
     return find_collisions(_positions(table), starts, np.float32(NEAREST**2))
 
 
 def check_atoms(table: pa.Table) -> None:
-    """Checks that molecules are of a size and of elements that are known here.
+    """Checks sizes and elements of the molecules of a table.
 
     Raises:
-        InputError: If one has no atom, more than `MOST_ATOMS`, or another than H, C, N, O and F.
+        InputError: If one has no atom, more than `MOST_ATOMS`, or an element other than H, C, N, O
+            and F.
     """
     numbers, offsets = ragged(table, "atomic_numbers")
     sizes = np.diff(offsets)
@@ -191,23 +214,32 @@ def _graphs_from_bonds(table: pa.Table, targets: np.ndarray) -> Graphs:
 
 
 def _unsanitised(numbers: np.ndarray) -> np.ndarray:
-    """(atoms, 10) int8, as `_perceived`: no atom is aromatic, none has a hybridisation."""
+    """Returns atom features without hydrogen counts, (atoms, 10) int8, as PyG has them for QM9:
+    aromaticity and hybridisation are zero."""
     one_hot = numbers[:, None] == np.array(list(ATOMS))
     perceived = np.zeros((len(numbers), 4), np.int8)
     return np.column_stack([one_hot, numbers.astype(np.int8), perceived])
 
 
 def _both_directions(bonds: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (3, edges) and their rows (edges,) of bonds (3, bonds), by row, source and target.
+    """Lists each bond in both directions, sorted by row, source and target.
+
+    Args:
+        bonds: (3, bonds): source, target and type.
+        row: (bonds,), table row of each bond.
+
+    Returns:
+        Edges (3, edges) and their rows (edges,).
 
     Raises:
-        InputError: If a bond is there twice.
+        InputError: If a bond is listed twice.
     """
     edges = np.concatenate([bonds, bonds[[1, 0, 2]]], axis=1)
     row = np.tile(row, 2)
     order = np.lexsort((edges[1], edges[0], row))
     edges, row = edges[:, order], row[order]
-    # Equal neighbours are of one row: a row begins with an edge up and ends with one down.
+    # Equal neighbouring edges belong to one row: the first edge of a row has source < target, the
+    # last one source > target.
     twice = (np.diff(edges[:2]) == 0).all(axis=0)
     if twice.any():
         place = np.argmax(twice)
@@ -271,10 +303,11 @@ def _chunks(table: pa.Table) -> list[Chunk]:
 
 
 def featurise_molecules(chunk: Chunk) -> Featurised:
-    """Features and bonds of the molecules whose positions fit their SMILES.
+    """Computes features and bonds of the molecules of a chunk whose positions fit their SMILES;
+    the others are left out.
 
     Raises:
-        InputError: See `molecule_of`.
+        InputError: If RDKit rejects a SMILES, or it has a bond of an unknown type.
     """
     RDLogger.DisableLog("rdApp.*")  # pyright: ignore[reportAttributeAccessIssue]
     rows, features, edges = [], [], []
@@ -304,10 +337,10 @@ def featurise_molecules(chunk: Chunk) -> Featurised:
 
 
 def molecule_of(smiles: str, row: int) -> Chem.Mol:
-    """The molecule that a row's SMILES writes, hydrogens added.
+    """Parses a row's SMILES and adds hydrogens.
 
     Raises:
-        InputError: If RDKit rejects the SMILES, or it has a bond that is none of ours.
+        InputError: If RDKit rejects the SMILES, or it has a bond of an unknown type.
     """
     molecule = Chem.MolFromSmiles(smiles)
     if molecule is None:
@@ -318,8 +351,8 @@ def molecule_of(smiles: str, row: int) -> Chem.Mol:
 
 
 def strange_bonds(molecule: Chem.Mol) -> str:
-    """Which bonds of a molecule are none of `BOND_PLACES`, such as those of order zero, as text;
-    empty where there are none."""
+    """Describes the bond types of a molecule that are not in `BOND_PLACES`, such as those of order
+    zero; empty if there are none."""
     types = {bond.GetBondType() for bond in molecule.GetBonds()} - BOND_PLACES.keys()
     if not types:
         return ""
@@ -328,7 +361,8 @@ def strange_bonds(molecule: Chem.Mol) -> str:
 
 
 def _bonds(molecule: Chem.Mol) -> np.ndarray:
-    """Source, target and type of every bond in both directions, sorted: (3, edges) int32."""
+    """Returns source, target and type of every bond in both directions, (3, edges) int32, sorted
+    by source and target."""
     bonds = [
         (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), BOND_PLACES[b.GetBondType()])
         for b in molecule.GetBonds()
@@ -339,9 +373,10 @@ def _bonds(molecule: Chem.Mol) -> np.ndarray:
 
 
 def _perceived(molecule: Chem.Mol) -> np.ndarray:
-    """(atoms, 10) int8: `datasets.graphs.NODE_FEATURES` without the number of hydrogens.
+    """Returns atom features without hydrogen counts, (atoms, 10) int8; see
+    `datasets.graphs.NODE_FEATURES`.
 
-    RDKit hands out atoms slowly: this goes through them once.
+    Iterating over atoms is slow in RDKit, so all features are read in one pass.
     """
     hybridisations = Chem.HybridizationType
     rows = []
@@ -361,7 +396,15 @@ def _perceived(molecule: Chem.Mol) -> np.ndarray:
 
 
 def _with_hydrogens(nodes: np.ndarray, edge_index: np.ndarray) -> np.ndarray:
-    """Adds to the features of all nodes how many hydrogens each is bound to."""
+    """Appends to the features of each node the number of hydrogens bound to it.
+
+    Args:
+        nodes: (nodes, 10) int8.
+        edge_index: (2 or more, edges): source and target among these nodes, both directions.
+
+    Returns:
+        (nodes, 11) int8.
+    """
     source, target = edge_index[:2]
     hydrogens = np.bincount(target, weights=nodes[source, 0], minlength=len(nodes))
     return np.column_stack([nodes, hydrogens.astype(np.int8)])

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, on a disk or in an object store."""
+"""Atomic file writes, on a disk or in an object store."""
 
 import errno
 import os
@@ -11,16 +11,23 @@ from pathlib import Path
 from upath import UPath
 
 AnyPath = Path | UPath
-"""On a disk, or an address such as ``s3://BUCKET/KEY``."""
+"""A path on a disk, or an address such as ``s3://BUCKET/KEY``."""
 
 CANNOT_FLUSH_FOLDERS = (errno.EINVAL, errno.ENOTSUP)
-"""What file systems say that flush files only, some network and FUSE ones."""
+"""Error codes of file systems that cannot flush folders, such as some network and FUSE ones."""
 
 
 @contextmanager
 def away_is_an_oserror(path: AnyPath) -> Iterator[None]:
-    """Makes an OSError, as a disk would raise, of what an object store's client raises where the
-    store is away or does not know the user."""
+    """Converts errors of an object store's client, such as an unreachable store or missing
+    credentials, to OSError, as a disk would raise it.
+
+    Args:
+        path: The path that is accessed in the block; for one on a disk nothing is converted.
+
+    Raises:
+        OSError: In place of the client's error.
+    """
     if isinstance(path, Path):
         yield
         return
@@ -33,16 +40,17 @@ def away_is_an_oserror(path: AnyPath) -> Iterator[None]:
 
 
 def write_whole(path: AnyPath, content: bytes | memoryview) -> None:
-    """Writes a file: on a disk beside, flushed, then renamed; an object store does as much itself.
+    """Writes a file atomically: on a disk to a temporary name that is flushed and then renamed; an
+    object store writes atomically by itself.
 
-    Of several who write it at once, the file is one's, whole.
+    If several processes write at once, the file is that of one of them.
 
     Args:
-        path: Where to, folders that are not there included.
-        content: All of it.
+        path: The file; missing folders are created.
+        content: The whole content.
 
     Raises:
-        OSError: If it cannot be written; an earlier file is then as before.
+        OSError: If it cannot be written; an existing file is then unchanged.
     """
     if not isinstance(path, Path):
         with away_is_an_oserror(path):
@@ -53,11 +61,11 @@ def write_whole(path: AnyPath, content: bytes | memoryview) -> None:
 
 
 def write_new(path: AnyPath, content: bytes) -> None:
-    """Writes a file that nobody wrote yet: of several who try at once, one succeeds.
+    """Creates a file atomically; if several processes try at once, exactly one succeeds.
 
     Raises:
-        FileExistsError: If it is there with another content.
-        OSError: If it cannot be written; there is nothing then.
+        FileExistsError: If the file exists with other content.
+        OSError: If it cannot be written; no file is left then.
     """
     try:
         if isinstance(path, Path):
@@ -66,18 +74,22 @@ def write_new(path: AnyPath, content: bytes) -> None:
             with away_is_an_oserror(path):
                 path.fs.pipe_file(path.path, content, mode="create")
     except FileExistsError:
-        # A client that did not hear the store's answer asks again, and finds its own.
+        # A client that misses the store's reply retries, and then finds its own file.
         with away_is_an_oserror(path):
             if path.read_bytes() != content:
                 raise
 
 
 def put_in_place(beside: Path, path: Path) -> None:
-    """Gives a file or a folder that was written beside its name, after its content is on the disk:
-    also after a power cut it is there whole or not at all.
+    """Renames a temporary file or folder to its final name, after flushing its content to the
+    disk, so that even after a power cut it is there whole or not at all.
+
+    Args:
+        beside: The temporary file or folder, in the same folder as `path`.
+        path: The final name.
 
     Raises:
-        OSError: If it cannot; where both are folders, for one that is there already.
+        OSError: If that fails, for example because `path` is a folder that is not empty.
     """
     for each in (beside, *beside.rglob("*")):
         _flush(each)
@@ -122,8 +134,11 @@ def _link(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _written_beside(path: Path, content: bytes | memoryview) -> Iterator[Path]:
-    """A file beside another, of nobody else's name, to be renamed or linked; then the folder is
-    flushed, since else the power may go before the disk knows the new name."""
+    """Yields a temporary file with the content, to be renamed or linked to `path` in the block.
+
+    The file has a unique name in the same folder and is flushed. The folder is flushed after the
+    block, so that the new name survives a power cut.
+    """
     beside = _beside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -138,7 +153,7 @@ def _written_beside(path: Path, content: bytes | memoryview) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file's content, or a folder's names, are on the disk."""
+    """Flushes a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

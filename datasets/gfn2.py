@@ -1,6 +1,6 @@
-"""The embedded default: small organic molecules with GFN2-xTB dipole moments, made on the spot.
+"""The default data set: small organic molecules with GFN2-xTB dipole moments, generated locally.
 
-Three steps, none of which needs a network:
+It takes three steps, none of which needs a network:
 
 1. `datasets.molecule_grammar.candidates` draws molecules of 3 to 9 heavy atoms of C, N, O and F.
 2. `datasets.conformers.conformer` embeds one conformer (ETKDGv3) and relaxes it (MMFF94).
@@ -8,8 +8,9 @@ Three steps, none of which needs a network:
    doi:10.1021/acs.jctc.8b01176), without solvent, by tblite.
 
 The order of the molecules depends on the seed alone, a geometry on the SMILES and the seed: a
-smaller data set is the beginning of a larger one, however the work is spread. Bytes are equal on
-one kind of machine; another processor or library build may round the last digits differently.
+smaller data set is the beginning of a larger one, however the work is distributed. The data are
+bit-identical on one kind of machine; another processor or library build may round the last digits
+differently.
 """
 
 from collections import Counter
@@ -33,19 +34,22 @@ from datasets.parallel import ParallelMap
 from datasets.source import Source, Wanted
 
 DEFAULT_SIZE = 4096
-"""Molecules in the default data set."""
+"""Number of molecules of the default data set."""
 
 SEED = 0
-"""The embedded molecules are the same for every study, whatever the study's own seed."""
+"""Seed of the generated molecules, which are the same for every study, whatever the study's own
+seed."""
 
 VERSION = 1
-"""Goes into the cache's name: raise it when the same size and seed give other molecules."""
+"""Version of the data, part of the cache's name; to be raised when the same size and seed give
+other molecules."""
 
 CHUNK_SIZE = 32
-"""Molecules a chunk, half a second on one core: short beside a run, long beside its transport."""
+"""Molecules per chunk: half a second on one core, which is short for a study, and long compared
+with sending the chunk."""
 
 BOHR_PER_ANGSTROM = 1 / 0.529177210903
-"""CODATA 2018."""
+"""Bohr radii in one Angstrom, CODATA 2018."""
 
 DEBYE_PER_ATOMIC_UNIT = 2.541746473
 """Debye in one elementary charge times Bohr, CODATA 2018."""
@@ -53,7 +57,12 @@ DEBYE_PER_ATOMIC_UNIT = 2.541746473
 
 @dataclass(frozen=True)
 class Chunk:
-    """Molecules that one worker labels in one go."""
+    """Molecules that one worker labels in one call.
+
+    Attributes:
+        smiles: The molecules.
+        seed: Seed of the conformers.
+    """
 
     smiles: tuple[str, ...]
     seed: int
@@ -68,36 +77,37 @@ class Label:
 
     smiles: str
     atomic_numbers: np.ndarray
-    """Shape (atoms,), int8, hydrogens explicit."""
+    """(atoms,) int8, explicit hydrogens included."""
     positions: np.ndarray
-    """Shape (atoms, 3), float32, in Angstrom."""
+    """(atoms, 3) float32, Angstrom."""
     dipole: float
-    """In Debye, at least 0."""
+    """Magnitude of the dipole moment in Debye."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A generated data set and the candidates that others had to replace."""
+    """A generated data set, with counts of the candidates that failed and were replaced."""
 
     table: pa.Table
     """A molecule table with the target ``mu``, the dipole moment in Debye."""
     failures: Mapping[str, int]
-    """Kind of failure -> candidates: "no conformer", "not relaxed", "no convergence"."""
+    """Kind of failure ("no conformer", "not relaxed", "no convergence") -> number of
+    candidates."""
 
 
 def generate(size: int, seed: int, parallel: ParallelMap = map) -> Generated:
-    """Makes the data set: `size` molecules, each labelled with its dipole moment.
+    """Generates a data set of `size` molecules, each labelled with its dipole moment.
 
-    Candidates that fail are replaced by the next ones, in further and smaller rounds.
+    Candidates that fail are replaced by the next ones, in further rounds.
 
     Args:
         size: Number of molecules, at least 1.
-        seed: Of the molecules and their conformers, 0 to 2^31 - 2.
-        parallel: Runs `label_molecules` over a list of `Chunk`; the sum of their lengths is the
-            number of molecules at work in that round.
+        seed: Seed of the molecules and their conformers, 0 to 2^31 - 2.
+        parallel: Maps `label_molecules` over the chunks of a round.
 
     Raises:
-        InputError: If size or seed is out of range, or there are fewer molecules than asked for.
+        InputError: If size or seed is out of range, or the seed yields fewer molecules than
+            `size`.
     """
     if size < 1:
         raise InputError(f"size of the gfn2 data set: expected at least 1, got {size}")
@@ -134,11 +144,11 @@ def _table(labels: Sequence[Label]) -> pa.Table:
 
 
 def label_molecules(chunk: Chunk) -> list[Label | str]:
-    """Labels a chunk's molecules in order; where that fails, the kind of failure stands instead.
+    """Labels a chunk's molecules; returns, in order, a label or the kind of failure for each.
 
-    One thread a process: the molecules already keep every core busy, and OpenMP threads that wait
-    for a core spin. Two processes on two cores labelled 1,200 molecules in 7 s with one thread
-    each, in 152 s with two.
+    Each process uses a single thread: the chunks already keep every core busy, and OpenMP threads
+    that wait for a core spin. Two processes on two cores labelled 1,200 molecules in 7 s with one
+    thread each, and in 152 s with two.
     """
     outcomes: list[Label | str] = []
     with threadpool_limits(1):
@@ -151,10 +161,11 @@ def label_molecules(chunk: Chunk) -> list[Label | str]:
 
 
 def label(smiles: str, seed: int) -> Label:
-    """Conformer and dipole moment of one molecule.
+    """Computes conformer and dipole moment of one molecule.
 
     Raises:
-        InputError: See `conformer`; also if the self-consistent field does not converge.
+        InputError: If this is not the SMILES of one neutral closed-shell molecule.
+        LabelError: If there is no conformer, or the self-consistent field does not converge.
     """
     atomic_numbers, positions = conformer(smiles, seed)
     try:
@@ -165,11 +176,11 @@ def label(smiles: str, seed: int) -> Label:
 
 
 def dipole(atomic_numbers: np.ndarray, positions: np.ndarray) -> float:
-    """GFN2-xTB dipole moment in Debye of a neutral closed-shell molecule, without solvent.
+    """Computes the GFN2-xTB dipole moment, in Debye, of a neutral closed-shell molecule in vacuum.
 
     Args:
-        atomic_numbers: Shape (atoms,).
-        positions: Shape (atoms, 3), in Angstrom.
+        atomic_numbers: (atoms,).
+        positions: (atoms, 3), Angstrom.
 
     Raises:
         TBLiteRuntimeError: If the self-consistent field does not converge.
@@ -184,10 +195,11 @@ def dipole(atomic_numbers: np.ndarray, positions: np.ndarray) -> float:
 def load(
     wanted: Wanted, cache: Cache, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> pa.Table:
-    """Finds the generated table in the cache, or makes it; says which candidates were replaced.
+    """Returns the generated table from the cache, or generates it and reports how many candidates
+    failed.
 
     Raises:
-        InputError: If more molecules are wanted than there are.
+        InputError: If more molecules are wanted than can be generated.
     """
     size = wanted.molecules or DEFAULT_SIZE
 

@@ -1,13 +1,13 @@
-"""One flat, in-memory store of many graphs: a batch is an index-select, never a Python collate.
+"""Stores many graphs as flat arrays: a batch is cut by index-select, without a Python collate.
 
-`Graphs` holds NumPy arrays, which Ray's object store and memory-mapped files give to every
-process of a machine without a copy. `GraphStore` holds the same arrays as tensors on a device and
-cuts batches out of them, in which edges are listed; which store a fit takes, this one or that of
-`datasets.dense_graphs`, is said in `datasets.stores`.
+`Graphs` holds NumPy arrays, which all processes of a machine share without a copy through Ray's
+object store or memory-mapped files. `GraphStore` holds them as tensors on a device and cuts
+batches with edge lists. `datasets.stores` decides whether a fit uses it or the padded store of
+`datasets.dense_graphs`.
 
-Conventions: an edge points from ``edge_index[0]`` (source) to ``edge_index[1]`` (target); every
-bond is there in both directions; node numbers in `Graphs` count from 0 within each graph, in a
-`GraphBatch` over the whole batch.
+Conventions: an edge points from ``edge_index[0]`` (source) to ``edge_index[1]`` (target). Every
+bond is listed in both directions. Node numbers count from 0 within each graph in `Graphs`, and
+over the whole batch in `GraphBatch`.
 """
 
 from collections.abc import Iterator
@@ -27,24 +27,26 @@ NODE_FEATURES = 11
 number of hydrogens. The features of PyG's QM9."""
 
 BOND_TYPES = 5
-"""Edge types: 0 single, 1 double, 2 triple, 3 aromatic, as in PyG's QM9; 4 no bond."""
+"""Number of edge types: 0 single, 1 double, 2 triple, 3 aromatic, as in PyG's QM9; 4 no bond."""
 
 NO_BOND = 4
+"""Edge type of a pair of atoms that are not bonded."""
 
 
 @dataclass(frozen=True)
 class Graphs:
-    """Many graphs, one after the other.
+    """A data set of graphs, concatenated into flat arrays.
 
     Attributes:
         node_features: (nodes, 11) int8, see `NODE_FEATURES`; dimensionless.
         positions: (nodes, 3) float32, Angstrom.
-        node_offsets: (graphs + 1,) int64: graph g owns nodes node_offsets[g] to [g + 1].
-        edge_index: (2, edges) int32, source and target within the graph; sorted by both.
+        node_offsets: (graphs + 1,) int64; graph g has the nodes node_offsets[g] up to, exclusive,
+            node_offsets[g + 1].
+        edge_index: (2, edges) int32, source and target within the graph, sorted by both.
         edge_types: (edges,) int8, see `BOND_TYPES`.
-        edge_offsets: (graphs + 1,) int64.
+        edge_offsets: (graphs + 1,) int64; the edges of each graph, like `node_offsets`.
         targets: (graphs,) float64, in the unit of the target.
-        rows: (graphs,) int64, ascending: the row of the molecule table each graph came from.
+        rows: (graphs,) int64, ascending, the row of the molecule table that each graph came from.
     """
 
     node_features: np.ndarray
@@ -60,10 +62,13 @@ class Graphs:
         return len(self.targets)
 
     def save(self, folder: Path) -> None:
-        """Writes a folder of one ``.npy`` file an array, whole or not at all.
+        """Writes the arrays atomically into a folder, one ``.npy`` file each.
 
-        A folder that is there stays as it is: its name stands for its content, and another process
+        An existing folder is left as it is: its name identifies its content, and another process
         may have it open.
+
+        Raises:
+            OSError: If the files cannot be written.
         """
         try:
             with written_whole(folder) as beside:
@@ -76,25 +81,25 @@ class Graphs:
 
     @classmethod
     def load(cls, folder: Path) -> "Graphs":
-        """Memory-maps what `save` wrote; pages are read as batches touch them."""
+        """Memory-maps the arrays that `save` wrote; pages are read when batches access them."""
         files = {field.name: folder / f"{field.name}.npy" for field in fields(cls)}
-        # As plain arrays over the map: pickle would copy an np.memmap, and Ray with it.
+        # Plain arrays over the map: pickle, and so Ray, would copy an np.memmap.
         return cls(**{n: np.asarray(np.load(file, mmap_mode="r")) for n, file in files.items()})
 
 
 @dataclass(frozen=True)
 class GraphBatch:
-    """Some graphs as one disconnected graph, in the form that PyG's layers take.
+    """A batch of graphs as one disconnected graph, in the form that PyG's layers expect.
 
     Attributes:
         node_features: (nodes, 11) float32.
         positions: (nodes, 3) float32, Angstrom.
-        graph: (nodes,) int64, ascending: the graph of each node.
-        edge_index: (2, edges) int64, source and target among the nodes of the batch; sorted by
+        graph: (nodes,) int64, ascending, the number of each node's graph in the batch.
+        edge_index: (2, edges) int64, source and target among the nodes of the batch, sorted by
             both.
-        edge_types: (edges,) int64.
-        targets: (graphs,) float32.
-        reverse: (edges,) int64, the number of each edge's way back; None where nobody has looked.
+        edge_types: (edges,) int64, see `BOND_TYPES`.
+        targets: (graphs,) float32, in the unit of the target.
+        reverse: (edges,) int64, the index of each edge's reverse edge; None if not computed.
     """
 
     node_features: Tensor
@@ -107,18 +112,18 @@ class GraphBatch:
 
     @property
     def size(self) -> int:
-        """Number of graphs."""
+        """Number of graphs in the batch."""
         return len(self.targets)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Some graphs of a store, in an order.
+    """An ordered selection of graphs in a store.
 
     Attributes:
-        numbers: (graphs,) int64, on the CPU, which knows by them how large a batch is and so need
-            not ask a GPU.
-        there: The same numbers on the store's device, where batches are cut.
+        numbers: (graphs,) int64, graph numbers on the CPU, from which the size of a batch is
+            computed without synchronising with a GPU.
+        there: (graphs,) int64, the same numbers on the store's device, where batches are cut.
     """
 
     numbers: Tensor
@@ -126,27 +131,28 @@ class Selection:
 
     @classmethod
     def of(cls, numbers: Tensor, device: torch.device) -> "Selection":
-        """Brings graph numbers to a device, in one transfer for all batches of a pass."""
+        """Copies graph numbers to a device, in one transfer for all batches of a pass."""
         return cls(numbers, numbers.to(device))
 
     def split(self, size: int) -> Iterator["Selection"]:
-        """So many graphs after the other, the last time perhaps fewer."""
+        """Yields consecutive selections of `size` graphs; the last one may be smaller."""
         for parts in zip(self.numbers.split(size), self.there.split(size), strict=True):
             yield Selection(*parts)
 
 
 class GraphStore:
-    """`Graphs` as tensors on one device, from which batches with listed edges are cut.
+    """All graphs of a data set as tensors on one device, from which batches with edge lists are
+    cut.
 
-    On the CPU the tensors share the memory of the arrays. On a GPU, cutting a batch waits for
-    nothing.
+    On the CPU the tensors share the memory of the arrays. On a GPU, batches are cut without
+    synchronisation.
 
     Args:
-        graphs: Their edges are those of the batches, unless there is a cutoff.
-        device: Where the batches are cut and live.
-        cutoff: Angstrom, on the CPU only: the edges of a batch are all ordered pairs of atoms
-            closer than it, found anew in each batch, so that nothing is kept for them, whatever
-            the number of graphs. A pair that is a bond has its type, the others `NO_BOND`.
+        graphs: The graphs; their edges are those of the batches, unless `cutoff` is given.
+        device: Device of the tensors and batches.
+        cutoff: In Angstrom, on the CPU only: the edges of a batch are all ordered pairs of atoms
+            closer than this; a bonded pair has its bond type, others `NO_BOND`. The pairs are
+            found anew for each batch, so that they take no memory in the store.
     """
 
     def __init__(self, graphs: Graphs, device: torch.device, cutoff: float | None = None) -> None:
@@ -162,12 +168,16 @@ class GraphStore:
         self.edges = _Owned(graphs.edge_offsets, device)
 
     def select(self, graphs: Tensor) -> GraphBatch:
-        """Cuts the batch of these graphs, in this order: their numbers, (batch,) int64, on the
-        CPU."""
+        """Cuts a batch.
+
+        Args:
+            graphs: (batch,) int64 on the CPU, the numbers of the graphs, in the order of the
+                batch.
+        """
         return self.batch(Selection.of(graphs, self.device))
 
     def batch(self, chosen: Selection) -> GraphBatch:
-        """Cuts the batch of the chosen graphs, in their order."""
+        """Cuts the batch of the selected graphs, in the order of the selection."""
         nodes, graph_of_node, node_starts = self.nodes.by(chosen)
         edges, graph_of_edge, _ = self.edges.by(chosen)
         batch = GraphBatch(
@@ -182,11 +192,12 @@ class GraphStore:
 
 
 class _Owned:
-    """The elements, such as nodes, that graphs own in a store.
+    """Index of the elements (nodes or edges) that belong to each graph of a store.
 
     Args:
-        offsets: (graphs + 1,) int64: graph g owns the elements offsets[g] to offsets[g + 1].
-        device: The store's.
+        offsets: (graphs + 1,) int64; graph g has the elements offsets[g] up to, exclusive,
+            offsets[g + 1].
+        device: The store's device.
     """
 
     def __init__(self, offsets: np.ndarray, device: torch.device) -> None:
@@ -194,11 +205,12 @@ class _Owned:
         self.counts = torch.from_numpy(np.diff(offsets))  # on the CPU
 
     def by(self, chosen: Selection) -> tuple[Tensor, Tensor, Tensor]:
-        """Finds the elements of the chosen graphs.
+        """Finds the elements of the selected graphs.
 
         Returns:
-            (elements,) their places in the store; (elements,) which of the chosen graphs owns
-            each; (batch,) where the elements of each graph begin in the batch.
+            Three int64 tensors: (elements,) indices in the store; (elements,) position in the
+            selection of each element's graph; (batch,) index in the batch of each graph's first
+            element.
         """
         first = self.offsets[chosen.there]
         counts = self.offsets[chosen.there + 1] - first
@@ -210,12 +222,15 @@ class _Owned:
 
 
 def _with_pairs(batch: GraphBatch, node_starts: Tensor, cutoff: float) -> GraphBatch:
-    """Takes all ordered pairs within the cutoff as edges, sorted by source and target; on the CPU.
+    """Replaces the edges of a batch on the CPU by all ordered pairs of atoms within the cutoff.
 
     Args:
-        batch: With bonds as edges.
+        batch: A batch with bonds as edges.
         node_starts: (graphs,) int64, the first node of each graph.
-        cutoff: Angstrom.
+        cutoff: Largest distance, exclusive, in Angstrom.
+
+    Returns:
+        The batch with edges sorted by source and target, and with `reverse`.
     """
     edge_index, edge_types, reverse = find_pairs(
         batch.positions.numpy(),

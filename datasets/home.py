@@ -1,7 +1,8 @@
-"""Folders for what libraries keep: the home folder, or another where there is none.
+"""Provides writable folders for the caches of libraries if the home folder is missing or
+read-only.
 
-In containers and batch jobs the user may have no home folder, or one that is read-only; the folder
-of temporary files may be read-only too. MLflow, Matplotlib and Numba then fail when they are
+In containers and batch jobs the user may have no home folder, or a read-only one; the folder of
+temporary files may be read-only too. MLflow, Matplotlib and Numba then fail when they are
 imported, Ray when it starts.
 """
 
@@ -14,19 +15,19 @@ from pathlib import Path
 
 
 def provide_folders() -> None:
-    """Sets the variables by which libraries find folders that can be written, where theirs cannot.
+    """Sets ``TMPDIR``, ``HOME`` or ``MPLCONFIGDIR`` to a writable folder if the default is not.
 
-    To be called before MLflow, Matplotlib and Ray are imported.
+    It must be called before MLflow, Matplotlib and Ray are imported.
 
     Raises:
-        SystemExit: With code 2, as for all bad input, if there is none: the message says so.
+        SystemExit: With code 2 and a message on stderr, if no temporary folder is writable.
     """
     try:
         temporary = tempfile.gettempdir()
     except FileNotFoundError as error:
         print(f"error: {error.strerror}: name a folder in TMPDIR", file=sys.stderr)
         raise SystemExit(2) from error
-    if temporary != os.environ.get("TMPDIR", "/tmp"):  # what Ray takes without a look at it
+    if temporary != os.environ.get("TMPDIR", "/tmp"):  # Ray uses this one without checking it
         os.environ["TMPDIR"] = temporary
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.expanduser raises without a home
     if not (home.is_absolute() and home.is_dir()):
@@ -36,8 +37,9 @@ def provide_folders() -> None:
 
 
 def own_folder() -> Path:
-    """A folder among the temporary files that this user alone may write: what Numba keeps there
-    is unpickled.
+    """Returns a folder for temporary files that only this user can write.
+
+    That matters because Numba unpickles what it finds in its cache folder.
 
     Raises:
         OSError: If no temporary file can be written.
@@ -49,4 +51,4 @@ def own_folder() -> Path:
     is_own = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if stat.S_ISDIR(status.st_mode) and is_own and os.access(folder, os.W_OK):
         return folder
-    return Path(tempfile.mkdtemp(prefix="orrery-"))  # somebody else has that name
+    return Path(tempfile.mkdtemp(prefix="orrery-"))  # somebody else owns the usual name

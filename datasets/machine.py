@@ -1,9 +1,9 @@
-"""What this process may use of its machine: cores and memory; and what its folders lie on.
+"""Finds the cores and the memory that this process may use, and the file systems of its folders.
 
-A batch system, a container or ``taskset`` gives a job a share. The share of the cores is in the
-process's affinity and in the quota of its control group (cgroup), that of the memory in the limit
-of this group; the groups above it count too, as container runtimes and batch systems nest them.
-Both versions of cgroups are read, in the files where systemd and Docker mount them.
+A batch system, a container or ``taskset`` limits a job to a share of the machine. Cores are
+limited by the process's affinity and by the CPU quota of its control group (cgroup), memory by the
+limit of that group; parent groups count too, as container runtimes and batch systems nest them.
+Both versions of cgroups are supported, at the paths where systemd and Docker mount them.
 """
 
 import math
@@ -17,17 +17,17 @@ import psutil
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 SHARED = ("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "beegfs", "gpfs", "glusterfs", "9p")
-"""File systems that several machines mount; also all of ``fuse.*``, such as sshfs."""
+"""File systems that several machines may mount; so may all of ``fuse.*``, such as sshfs."""
 
 
 @dataclass(frozen=True)
 class MemoryFiles:
-    """Where a version of cgroups tells of a group's memory, in bytes.
+    """Names of the files in which a version of cgroups reports a group's memory, in bytes.
 
     Attributes:
-        limit: How much there may be.
-        used: How much there is, file cache included.
-        reclaimable: Line of ``memory.stat``: file cache that makes room when it is needed.
+        limit: File with the limit.
+        used: File with the memory in use, file cache included.
+        reclaimable: Key in ``memory.stat`` of the file cache that is freed on demand.
     """
 
     limit: str
@@ -40,22 +40,22 @@ V2 = MemoryFiles("memory.max", "memory.current", "inactive_file")
 
 
 def cores(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Whole cores that this process may use, at least 1.
+    """Returns the number of whole cores that this process may use, at least 1.
 
     Args:
-        proc: Where the kernel tells of processes.
-        cgroups: Where it tells of their groups.
+        proc: Mount point of procfs.
+        cgroups: Mount point of the cgroups.
     """
     quotas = map(_quota, _groups("cpu", proc, cgroups))
     return max(1, int(min([_affinity(), *quotas])))
 
 
 def memory_left(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Bytes of memory that this process and its children may still take.
+    """Returns the bytes of memory that this process and its children may still allocate.
 
     Args:
-        proc: Where the kernel tells of processes.
-        cgroups: Where it tells of their groups.
+        proc: Mount point of procfs.
+        cgroups: Mount point of the cgroups.
     """
     left = psutil.virtual_memory().available
     for group in _groups("memory", proc, cgroups):
@@ -64,14 +64,14 @@ def memory_left(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def file_system(folder: Path) -> str:
-    """Kind of the file system that a folder lies on, such as ``ext4``; empty if it is unknown."""
+    """Returns the type of a folder's file system, such as ``ext4``; empty if it is unknown."""
     there = folder.resolve()
     mounts = {Path(m.mountpoint): m.fstype for m in psutil.disk_partitions(all=True)}
     return next((mounts[parent] for parent in (there, *there.parents) if parent in mounts), "")
 
 
 def is_shared(kind: str) -> bool:
-    """Whether several machines may mount a file system of this kind."""
+    """Whether several machines may mount a file system of this type, such as ``nfs``."""
     return kind in SHARED or kind.startswith("fuse.")
 
 
@@ -83,10 +83,10 @@ def _affinity() -> float:
 
 
 def _groups(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:
-    """Folders of this process's group, as far as a controller counts in it, and of those above.
+    """Yields the cgroup folders of this process for a controller, and those of the parent groups.
 
-    A container sees its own group at the top, under whatever name it has outside: a folder need
-    not be there.
+    In a container, the process's own group is mounted at the top, whatever its name outside: a
+    yielded folder need not exist.
     """
     try:
         lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
@@ -106,17 +106,17 @@ def _groups(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:
 
 
 def _quota(group: Path) -> float:
-    """Cores that a group may use at a time; infinity where it has no quota."""
+    """Returns the number of cores that a group may use at a time; infinity without a quota."""
     v1 = [*_numbers(group / "cpu.cfs_quota_us"), *_numbers(group / "cpu.cfs_period_us")]
     match _numbers(group / "cpu.max") or v1:
-        case [quota, period] if quota > 0:  # version 1 says -1 where there is none
+        case [quota, period] if quota > 0:  # version 1 has -1 for no quota
             return quota / period
         case _:
             return math.inf
 
 
 def _left(group: Path, files: MemoryFiles) -> float:
-    """Bytes that a group may still take; infinity where it has no limit."""
+    """Returns the bytes that a group may still allocate; infinity without a limit."""
     limit, used = sum(_numbers(group / files.limit)), sum(_numbers(group / files.used))
     return limit - used + _reclaimable(group, files) if limit else math.inf
 
@@ -130,7 +130,7 @@ def _reclaimable(group: Path, files: MemoryFiles) -> float:
 
 
 def _numbers(file: Path) -> list[float]:
-    """What a file says, ``max`` for infinity; empty if it is not there, or not for this user."""
+    """Reads the numbers in a file, with ``max`` as infinity; empty if it cannot be read."""
     try:
         words = file.read_text(encoding="utf-8").split()
         return [math.inf if word == "max" else float(word) for word in words]

@@ -1,4 +1,4 @@
-"""A molecule table of one's own as a source: ``--dataset FILE.parquet``."""
+"""A user's molecule table as a source: ``--dataset FILE.parquet``."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,13 +12,13 @@ from datasets.parallel import ParallelMap
 from datasets.source import Source, Wanted
 
 SUFFIX = ".parquet"
-"""What the path of a table ends with."""
+"""Suffix by which ``--dataset`` recognises the path of a table."""
 
 DESCRIPTION = (
     "the path of a molecule table, FILE.parquet (schema: datasets/molecules.py), also a folder of "
     "such files"
 )
-"""What ``--help`` says of it."""
+"""Description of such a source in ``--help``."""
 
 ORIGIN_UNKNOWN = (
     "Published are moments of QM9's molecules (B3LYP). Whether this study's may be compared with "
@@ -27,12 +27,12 @@ ORIGIN_UNKNOWN = (
 
 
 def file_source(path: str, namesake: Source | None) -> Source:
-    """The source that a file, or a folder of files, is.
+    """Returns a molecule table file, or a folder of such files, as a source.
 
     Args:
-        path: Of the file. It need not be there before it is loaded.
-        namesake: The source that the file is called after, such as QM9 of ``qm9.parquet``, which
-            its molecules are taken to come from; None: there is none.
+        path: Path of the file or folder; it need not exist before it is loaded.
+        namesake: The known source whose key is the file's name, such as QM9 for ``qm9.parquet``;
+            the molecules are assumed to come from it. None if there is none.
     """
     return Source(
         key=path,
@@ -55,7 +55,8 @@ def _load(
 
 
 def _if_the_rows_are(namesake: Source) -> str | None:
-    """How the homework's split relates to the published one, of a file that may hold its rows."""
+    """Returns the source's remark on the homework's split, on condition that the file has the
+    source's rows; None if the source has no such remark."""
     if namesake.homework_relation is None:
         return None
     rows = f"where the rows of its file are {namesake.title}'s, in their order"

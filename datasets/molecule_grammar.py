@@ -1,7 +1,7 @@
-"""Small organic molecules drawn at random, as SMILES: 3 to 9 heavy atoms of C, N, O and F.
+"""Draws random small organic molecules as SMILES, with 3 to 9 heavy atoms of C, N, O and F.
 
-They come in the order of GDB-17 (Ruddigkeit et al. 2012, doi:10.1021/ci300415d): a skeleton of
-rings, chains and functional groups, then multiple bonds, then heteroatoms, then a filter of
+The steps follow the order of GDB-17 (Ruddigkeit et al. 2012, doi:10.1021/ci300415d): a skeleton of
+rings, chains and functional groups, then multiple bonds, then heteroatoms, then the filter of
 `datasets.banned_motifs`.
 """
 
@@ -17,7 +17,8 @@ from datasets.banned_motifs import has_banned_motif
 Key = TypeVar("Key")
 
 SIZES = {3: 0.3, 4: 0.7, 5: 2, 6: 5, 7: 12, 8: 25, 9: 55}
-"""Heavy atoms -> weight; mostly nine, as there are most molecules of nine."""
+"""Number of heavy atoms -> sampling weight; nine dominates, as most possible molecules have
+nine."""
 
 CORES = {
     "C": 30,
@@ -57,7 +58,8 @@ CORES = {
     "C1CC2(C1)CCC2": 0.5,
     "C1CCC2(C1)CC2": 1,
 }
-"""What a skeleton starts from -> weight: a chain, rings, and fused, bridged and spiro bicycles."""
+"""Start of a skeleton, as SMILES -> sampling weight: a chain, rings, and fused, bridged and spiro
+bicycles."""
 
 GROUPS = {
     "C": 62,
@@ -77,12 +79,14 @@ GROUPS = {
     "C1CCC1": 0.5,
     "C1CO1": 0.5,
 }
-"""What a skeleton grows by, bound through its first atom -> weight."""
+"""Group that is added to a skeleton, as SMILES, bound through its first atom -> sampling
+weight."""
 
 MULTIPLE_BONDS = {0: 40, 1: 35, 2: 20, 3: 5}
-"""Bond orders raised by one in a finished skeleton -> weight."""
+"""How often a bond order is raised by one in a finished skeleton -> sampling weight."""
 
 VALENCE = {"C": 4, "N": 3, "O": 2, "F": 1}
+"""Element -> number of bonds that an atom makes."""
 
 SUBSTITUTIONS = {
     (1,): {"C": 60, "N": 14, "O": 22, "F": 4},
@@ -92,22 +96,22 @@ SUBSTITUTIONS = {
     (1, 2): {"C": 80, "N": 20},
     (1, 1, 1): {"C": 88, "N": 12},
 }
-"""Orders of a carbon's bonds, ascending -> element in its place -> weight."""
+"""Orders of a carbon's bonds, ascending -> element that replaces it -> sampling weight."""
 
 PATIENCE = 20_000
-"""Draws in a row without a new molecule after which the space counts as exhausted."""
+"""Number of consecutive draws without a new molecule after which generation stops."""
 
 
 @dataclass
 class Sketch:
-    """A molecule being drawn: its heavy atoms, and bonds as (begin, end, order)."""
+    """A molecule under construction: its heavy atoms, and bonds as (begin, end, order)."""
 
     elements: list[str]
     bonds: list[tuple[int, int, int]]
 
     @classmethod
     def of(cls, smiles: str) -> "Sketch":
-        """Reads a fragment, aromatic rings as alternating bonds."""
+        """Parses a fragment; aromatic rings become alternating single and double bonds."""
         molecule = Chem.MolFromSmiles(smiles)
         Chem.Kekulize(molecule, clearAromaticFlags=True)
         return cls(
@@ -122,7 +126,8 @@ class Sketch:
         return Sketch(list(self.elements), list(self.bonds))
 
     def free(self) -> list[int]:
-        """Bonds that each atom can still make, which are its hydrogens."""
+        """Returns each atom's free valence: the number of its hydrogens, which can be replaced by
+        bonds."""
         free = [VALENCE[element] for element in self.elements]
         for begin, end, order in self.bonds:
             free[begin] -= order
@@ -130,14 +135,14 @@ class Sketch:
         return free
 
     def attach(self, group: "Sketch", atom: int) -> None:
-        """Binds the first atom of a group to an atom."""
+        """Adds a group, with a single bond between its first atom and `atom`."""
         first = len(self.elements)
         self.elements += group.elements
         self.bonds += [(begin + first, end + first, order) for begin, end, order in group.bonds]
         self.bonds.append((atom, first, 1))
 
     def molecule(self) -> Chem.Mol:
-        """Builds the molecule and perceives its aromatic rings."""
+        """Builds the RDKit molecule and perceives aromaticity."""
         molecule = Chem.RWMol()
         for element in self.elements:
             molecule.AddAtom(Chem.Atom(element))
@@ -152,9 +157,10 @@ SKETCHES = {smiles: Sketch.of(smiles) for smiles in (*CORES, *GROUPS)}
 
 
 def candidates(seed: int) -> Iterator[str]:
-    """Distinct molecules as canonical SMILES, in the one order that belongs to the seed.
+    """Yields distinct molecules as canonical SMILES, in an order that depends on the seed only.
 
-    Ends when `PATIENCE` draws in a row brought nothing new; more than 100,000 come before that.
+    It stops after `PATIENCE` consecutive draws without a new molecule; by then it has yielded more
+    than 100,000.
     """
     random = Random(seed)
     seen: set[str] = set()
@@ -190,10 +196,10 @@ def _choose_fitting(random: Random, weights: Mapping[str, float], room: int) -> 
 
 
 def _skeleton(random: Random, size: int) -> Sketch:
-    """A core, grown by groups to `size` heavy atoms, or fewer if no bond is left to grow from."""
+    """Grows a core by groups to `size` heavy atoms, or fewer if no free valence is left."""
     sketch = _choose_fitting(random, CORES, size).copy()
     while (room := size - len(sketch.elements)) and any(free := sketch.free()):
-        # Squared: chains and rims grow sooner than crowded carbons.
+        # Squared weights favour chain ends and rims over crowded carbons.
         atom = random.choices(range(len(free)), [count**2 for count in free])[0]
         sketch.attach(_choose_fitting(random, GROUPS, room), atom)
     return sketch
@@ -215,7 +221,8 @@ def _raise_bond_orders(random: Random, sketch: Sketch, times: int) -> None:
 
 
 def _substitute(random: Random, sketch: Sketch) -> None:
-    """Turns carbons into heteroatoms, never beside another one: that is left to the groups."""
+    """Replaces random carbons by heteroatoms, but not next to another heteroatom: adjacent ones
+    come from `GROUPS` and `CORES` only."""
     orders: list[list[int]] = [[] for _ in sketch.elements]
     neighbours: list[list[int]] = [[] for _ in sketch.elements]
     for begin, end, order in sketch.bonds:

@@ -1,20 +1,21 @@
-"""The molecule table: the one form in which molecules enter the project, and its features.
+"""The molecule table: the common format of all molecule data sets, with its reader and writer.
 
-A table (Arrow in memory, Parquet on disk) has one row a molecule:
+A table (Arrow in memory, Parquet on disk) has one row per molecule:
 
     smiles          string         SMILES without hydrogens
-    atomic_numbers  list<int8>     one an atom, hydrogens explicit, in the order that RDKit's
-                                   ``AddHs(MolFromSmiles(smiles))`` gives them
-    positions       list<float32>  flat x, y, z an atom, in Angstrom
-    bonds           list<int8>     may be absent: flat source, target, type of each bond, once, not
-                                   once a direction; types 0 single, 1 double, 2 triple, 3 aromatic
-    (targets)       number         any number of columns; the unit stands in the field's metadata
-                                   under ``unit``, or in the table's under ``units``, as in
+    atomic_numbers  list<int8>     one per atom, hydrogens explicit, in the order of RDKit's
+                                   ``AddHs(MolFromSmiles(smiles))``
+    positions       list<float32>  flat x, y, z of each atom, in Angstrom
+    bonds           list<int8>     optional: flat source, target, type of each bond, listed once,
+                                   not in both directions; types 0 single, 1 double, 2 triple,
+                                   3 aromatic
+    (targets)       number         any number of columns; the unit is in the field's metadata under
+                                   ``unit``, or in the table's under ``units``, as in
                                    ``mu D; homo lumo Hartree; cv cal/(mol K)``
 
-Wider numbers are read as well, and texts and lists in Arrow's other forms. The geometry comes from
-the positions. Without ``bonds``, bonds, hybridisation and aromaticity come from the SMILES; with
-them the SMILES only names the molecule, and may write the hydrogens.
+Wider number types, and Arrow's other string and list types, are accepted too. The geometry is
+taken from the positions. Without ``bonds``, bonds, hybridisation and aromaticity are derived from
+the SMILES; with ``bonds``, the SMILES only names the molecule and may contain explicit hydrogens.
 """
 
 import hashlib
@@ -30,21 +31,22 @@ from datasets.errors import InputError
 from datasets.files import written_whole
 
 UNKNOWN = "unit unknown"
-"""Stands for the unit of a target of which no unit is recorded."""
+"""Placeholder for the unit of a target whose unit is not recorded."""
 
 SHORT_UNITS = {"Debye": "D", "debye": "D"}
-"""Other names of units -> ours."""
+"""Long names of units -> the short names used here."""
 
 STRUCTURE = ("smiles", "atomic_numbers", "positions")
+"""Names of the required columns."""
 
 BONDS = "bonds"
-"""The column of bonds, if a table has one."""
+"""Name of the optional column of bonds."""
 
 MOST_ROWS = 20_000_000
-"""A table has no more: with 20 atoms each they take 10 GB."""
+"""Largest number of rows of a table; with 20 atoms each they take 10 GB."""
 
 LISTED_BOND_TYPES = 4
-"""Bond types that a table can list, see `datasets.graphs.BOND_TYPES`."""
+"""Number of bond types that a table can list, see `datasets.graphs.BOND_TYPES`."""
 
 
 def molecule_table(
@@ -54,14 +56,14 @@ def molecule_table(
     targets: Mapping[str, tuple[np.ndarray, str]],
     bonds: Sequence[np.ndarray] | None = None,
 ) -> pa.Table:
-    """Builds a table from one array a molecule.
+    """Builds a molecule table from one array per molecule and column.
 
     Args:
-        smiles: One SMILES a molecule, without explicit hydrogens unless `bonds` are given.
+        smiles: One SMILES per molecule, without explicit hydrogens unless `bonds` are given.
         atomic_numbers: Arrays of shape (atoms,).
         positions: Arrays of shape (atoms, 3), in Angstrom.
         targets: Name -> (values of shape (molecules,), unit).
-        bonds: Arrays of shape (bonds, 3): source, target and type; None for a table without.
+        bonds: Arrays of shape (bonds, 3): source, target and type; None for a table without bonds.
     """
     fields = [
         pa.field("smiles", pa.string()),
@@ -88,22 +90,22 @@ def molecule_table(
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Writes a molecule table as Parquet, whole or not at all."""
+    """Writes a molecule table as Parquet, atomically."""
     with written_whole(path) as beside:
         pq.write_table(table, beside)
 
 
 def read_table(path: Path, target: str | None = None) -> pa.Table:
-    """Reads a molecule table from Parquet and checks that it is one.
+    """Reads a molecule table from Parquet and validates it.
 
     Args:
-        path: Of the file, or of a folder of files, which Arrow reads as one table.
-        target: The one target to read; None for all columns.
+        path: Path of the file, or of a folder of files, which Arrow reads as one table.
+        target: The only target to read; None for all columns.
 
     Raises:
-        InputError: If the file is absent, unreadable, truncated, too large, empty, lacks a column
-            of the schema or the target or has it twice, has positions that are not three finite
-            numbers an atom, or bonds that are not those of its atoms.
+        InputError: If the file is absent, unreadable, truncated, too large or empty; lacks a
+            column of the schema or the target, or has it twice; or has positions that are not
+            three finite numbers per atom, or bonds of unknown type or not between its own atoms.
     """
     if not path.exists():
         raise InputError(f"no file {path}: expected a Parquet file of molecules")
@@ -134,12 +136,12 @@ def _read(path: Path, target: str | None) -> pa.Table:
 def _wanted(
     schema: pa.Schema, parts: Sequence[pq.FileMetaData], target: str | None, path: Path
 ) -> list[str]:
-    """Names of the columns to read, once it is known that they can be; all if there is no
-    target."""
+    """Checks columns and number of rows; returns the names of the columns to read, all of them if
+    `target` is None."""
     _check_columns(schema, target, path)
     read = schema.names if target is None else [*STRUCTURE, BONDS, target]
-    # Before anything is read: a small file can state any number of rows. Nor is more looked up in
-    # the statistics of its columns, as Arrow ends the process where those are damaged.
+    # Checked before reading, as a small file can claim any number of rows. The column statistics
+    # are not used: Arrow aborts the process if those are damaged.
     rows = sum(part.num_rows for part in parts)
     if rows > MOST_ROWS:
         raise InputError(f"{path} has {rows:,} rows: expected at most {MOST_ROWS:,}")
@@ -163,8 +165,8 @@ def _check_columns(schema: pa.Schema, target: str | None, path: Path) -> None:
 
 
 def _in_plain_forms(table: pa.Table) -> pa.Table:
-    """The table with its columns as other writers would have them: pandas encodes categories by a
-    dictionary, polars has views of strings and lists."""
+    """Casts the columns to plain Arrow types: pandas writes dictionaries for categories, polars
+    writes views of strings and lists."""
     for place, field in enumerate(table.schema):
         if (plain := _plain(field.type)) != field.type:
             column = table.column(place).cast(plain)
@@ -227,7 +229,7 @@ def _check_bonds(table: pa.Table, path: Path) -> None:
     row = np.repeat(np.arange(table.num_rows), np.diff(offsets) // 3)
     atoms = np.diff(ragged(table, "atomic_numbers")[1])[row]
     source, target, kind = flat.reshape(-1, 3).T
-    # Put so that a null, which is read as NaN, is refused too.
+    # Phrased so that NaN, as which a null is read, fails the check too.
     is_atom = (source >= 0) & (source < atoms) & (target >= 0) & (target < atoms)
     for right, expected in (
         (is_atom & (source != target), "two of its own atoms, counted from 0"),
@@ -255,7 +257,7 @@ def _is_integers(kind: pa.DataType) -> bool:
 
 
 def ragged(table: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """A list column as its flat values and the offsets of shape (rows + 1,)."""
+    """Returns a list column as flat values and offsets of shape (rows + 1,), int64."""
     lists = pa.concat_arrays(table.column(column).chunks)
     offsets = lists.offsets.to_numpy().astype(np.int64)
     values = lists.values.to_numpy(zero_copy_only=False)
@@ -263,10 +265,10 @@ def ragged(table: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def target_values(table: pa.Table, name: str) -> np.ndarray:
-    """One target of every molecule, shape (molecules,), float64, in `target_unit`.
+    """Returns a target's values, (molecules,) float64, in the unit given by `target_unit`.
 
     Raises:
-        InputError: If the table has no such target or a value is missing or not finite.
+        InputError: If the table has no such target, or a value is missing or not finite.
     """
     _check_target(table.schema, name)
     values = table.column(name).to_numpy().astype(np.float64)
@@ -288,7 +290,8 @@ def _check_target(schema: pa.Schema, name: str) -> None:
 
 
 def _why_not(schema: pa.Schema, name: str) -> str:
-    """What a column holds that no target can be made of; empty where there is no column."""
+    """Returns the end of the message for a column that is no target, with its type; empty if there
+    is no such column."""
     if name not in schema.names:
         return ""
     kind = schema.field(name).type
@@ -296,7 +299,7 @@ def _why_not(schema: pa.Schema, name: str) -> str:
 
 
 def target_names(schema: pa.Schema) -> list[str]:
-    """Names of the columns of numbers, each of which can be a target."""
+    """Returns the names of the numeric columns, each of which can be a target."""
     return [field.name for field in schema if _is_number(_plain(field.type))]
 
 
@@ -305,7 +308,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def target_unit(table: pa.Table, name: str) -> str:
-    """The unit of a target as its field's metadata record it, else the table's; else `UNKNOWN`.
+    """Returns the unit of a target from its field's metadata, or from the table's; else `UNKNOWN`.
 
     Raises:
         InputError: If the table has no such target.
@@ -316,15 +319,15 @@ def target_unit(table: pa.Table, name: str) -> str:
 
 
 def unit_name(text: str) -> str:
-    """A unit as this project writes it: in one line, by its short name."""
+    """Normalises a unit: whitespace collapsed, and long names replaced by `SHORT_UNITS`."""
     text = " ".join(text.split())
     return SHORT_UNITS.get(text, text)
 
 
 def _listed_unit(schema: pa.Schema, name: str) -> str:
-    """What a table's metadata say of a target under ``units``; empty where they do not."""
+    """Returns a target's unit from the table's metadata under ``units``; empty if not listed."""
     for entry in _text(schema.metadata or {}, b"units").split(";"):
-        # Words, of which one may have blanks within its brackets: cal/(mol K).
+        # Splits at blanks, but not within brackets: cal/(mol K) is one word.
         *names, unit = re.findall(r"(?:[^\s()]|\([^()]*\))+", entry) or [""]
         if name in names:
             return unit
@@ -336,9 +339,9 @@ def _text(metadata: Mapping[bytes, bytes], key: bytes) -> str:
 
 
 def fingerprint(table: pa.Table, target: str) -> str:
-    """SHA-256 (first 16 hex digits) of what a fit sees: structure, geometry and one target.
+    """Returns a fingerprint of structure, geometry and one target: 16 hex digits of a SHA-256.
 
-    Independent of the file's compression, chunks and other columns.
+    It does not depend on the file's compression, its chunks or its other columns.
     """
     digest = hashlib.sha256()
     lists = [n for n in ("atomic_numbers", "positions", BONDS) if n in table.column_names]

@@ -1,4 +1,4 @@
-"""Molecules that no study has seen, as a model trained on those of a study has to see them."""
+"""Prepares new molecules for prediction, with the features that a trained model expects."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,14 +25,15 @@ from datasets.molecules import BONDS, molecule_table, ragged
 
 
 def from_smiles(smiles: Sequence[str]) -> pa.Table:
-    """A molecule table without targets, with the geometries of the generated data set: one
-    conformer each by ETKDG, relaxed with MMFF94, see `datasets.conformers`.
+    """Builds a molecule table without targets, with one generated conformer per SMILES.
 
-    The conformer depends on how a SMILES is written, so RDKit's canonical one stands in the table.
+    Conformers are made as for the generated data set, by ETKDG and MMFF94, see
+    `datasets.conformers`. As a conformer depends on how the SMILES is written, each SMILES is
+    replaced by RDKit's canonical one.
 
     Raises:
-        InputError: If one is not that of a neutral molecule of H, C, N, O and F and of at most
-            `MOST_ATOMS`, or no conformer of it is found.
+        InputError: If a SMILES is not one of a neutral molecule of H, C, N, O and F with at most
+            `MOST_ATOMS` atoms, or no conformer of it is found.
     """
     written = [_canonical(each) for each in smiles]
     shapes = [conformer(each, SEED) for each in written]
@@ -62,22 +63,23 @@ def _canonical(smiles: str) -> str:
 
 
 def graphs_as_learned(table: pa.Table, lists_bonds: bool) -> Graphs:
-    """The graphs of new molecules, with the features that a study's own molecules had.
+    """Makes the graphs of new molecules, with the same kind of features as a study's molecules.
 
     A table that lists its bonds gets other features than one that does not, see
-    `datasets.features`. So where the study's did not, those of the new one are left alone; where
-    it did and the new one does not, they are listed as QM9 lists them, alternating in aromatic
-    rings.
+    `datasets.features`. If the study's table did not list bonds, those of the new table are
+    ignored. If it did and the new table does not, bonds are derived from the SMILES and listed as
+    in QM9, alternating in aromatic rings.
 
     Args:
-        table: A molecule table; its targets, if it has some, are not looked at.
-        lists_bonds: Whether the study's table did.
+        table: A molecule table; targets are ignored.
+        lists_bonds: Whether the study's table lists bonds.
 
     Returns:
-        With NaN for targets; without the molecules whose positions do not fit their SMILES.
+        The graphs, with NaN for targets and without molecules that have no valid geometry; `rows`
+        are those of `table`.
 
     Raises:
-        InputError: See `datasets.features.molecule_graphs`.
+        InputError: If a molecule is invalid, see `datasets.features.molecule_graphs`.
     """
     rows = np.arange(table.num_rows)
     listed = BONDS in table.column_names
@@ -90,7 +92,12 @@ def graphs_as_learned(table: pa.Table, lists_bonds: bool) -> Graphs:
 
 
 def _with_bonds(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """The rows whose positions fit their SMILES, with bonds, and which they are."""
+    """Derives bonds from the SMILES; returns the rows whose positions fit their SMILES, with a
+    column of bonds, and their row numbers.
+
+    Raises:
+        InputError: If a molecule is invalid, or no row is left.
+    """
     check_atoms(table)
     numbers, offsets = ragged(table, "atomic_numbers")
     positions = ragged(table, "positions")[0].reshape(-1, 3)
@@ -111,7 +118,8 @@ def _with_bonds(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
 def _alternating(
     smiles: str, row: int, numbers: np.ndarray, positions: np.ndarray
 ) -> np.ndarray | None:
-    """Source, target and type of every bond, once: (bonds, 3)."""
+    """Returns source, target and type of every bond, (bonds, 3) int16, with alternating bonds in
+    aromatic rings; None if the positions do not fit the SMILES."""
     molecule = in_order_of(molecule_of(smiles, row), numbers, positions)
     if molecule is None:
         return None

@@ -1,7 +1,7 @@
-"""Graphs whose edges are all pairs of atoms within a cutoff, found once for all.
+"""Precomputes graphs whose edges are all pairs of atoms within a cutoff.
 
-On a GPU, finding the pairs of a batch would make the processor wait for their number; the cutoff
-of a fit is fixed, so they are found on the CPU before it begins.
+On a GPU, finding the pairs of each batch would make the CPU wait for their number. As the cutoff
+of a fit is fixed, they are found on the CPU before it begins.
 """
 
 from dataclasses import replace
@@ -12,19 +12,20 @@ from datasets.graphs import NO_BOND, Graphs
 from datasets.pairs import find_pairs
 
 TOGETHER = 4096
-"""Graphs whose pairs are found at a time: while they are, a pair takes four times the memory."""
+"""Number of graphs whose pairs are found at a time, which bounds memory: while it is being found,
+a pair takes four times the memory."""
 
 
 def with_pairs(graphs: Graphs, cutoff: float) -> Graphs:
-    """Takes all ordered pairs of atoms closer than the cutoff as edges.
+    """Replaces the edges of graphs by all ordered pairs of atoms closer than a cutoff.
 
     Args:
-        graphs: With bonds as edges.
-        cutoff: Angstrom.
+        graphs: Graphs with bonds as edges.
+        cutoff: Largest distance, exclusive, in Angstrom.
 
     Returns:
-        The graphs with edges sorted by source and target, those that are bonds with their type,
-        the others with `NO_BOND`; node numbers as uint8 where no graph has more.
+        The graphs with edges sorted by source and target. Bonded pairs have their bond type, the
+        others `NO_BOND`. Node numbers are uint8 if those of all graphs fit.
     """
     firsts = range(0, len(graphs), TOGETHER)
     parts = [_pairs(graphs, slice(first, first + TOGETHER), cutoff) for first in firsts]
@@ -37,7 +38,12 @@ def with_pairs(graphs: Graphs, cutoff: float) -> Graphs:
 def _pairs(
     graphs: Graphs, some: slice, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source and target within the graph (2, pairs), type (pairs,), pairs a graph (graphs,)."""
+    """Finds the pairs of a slice of graphs.
+
+    Returns:
+        Source and target within the graph (2, pairs), type (pairs,) int8, and number of pairs of
+        each graph (graphs,).
+    """
     offsets = graphs.node_offsets[some.start : some.stop + 1]
     edges = slice(*graphs.edge_offsets[[some.start, min(some.stop, len(graphs))]])
     bonds = np.diff(graphs.edge_offsets[some.start : some.stop + 1])

@@ -1,8 +1,7 @@
-"""The pairs of atoms within a cutoff, as a loop that Numba compiles; and the molecules in which a
-pair is too near.
+"""Numba loops that find the pairs of atoms within a cutoff, and molecules with atoms too close.
 
-Not with fast mathematics: a pair at the cutoff must be found, or not, here and by the tensors of
-`datasets.dense_graphs`.
+They are compiled without fast math, so that they agree with the tensors of
+`datasets.dense_graphs` on pairs that are exactly at the cutoff.
 """
 
 import numpy as np
@@ -12,18 +11,20 @@ from datasets.compiled import compiled
 
 @compiled()
 def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_squared):
-    """All ordered pairs within the cutoff, sorted by source and target.
+    """Finds all ordered pairs of atoms of a graph within a cutoff, sorted by source and target.
 
     Args:
         positions: (nodes, 3) float32, Angstrom.
-        starts: (graphs + 1,) int64: graph g has the nodes starts[g] to starts[g + 1].
-        edge_index: (2, bonds) int64, sorted by source.
-        edge_types: (bonds,) int64.
-        no_bond: The type of the pairs that are none of these.
-        cutoff_squared: float32, square Angstrom.
+        starts: (graphs + 1,) int64; graph g has the nodes starts[g] up to, exclusive,
+            starts[g + 1].
+        edge_index: (2, bonds) int64, source and target of the bonds, sorted by source.
+        edge_types: (bonds,) int64, types of the bonds.
+        no_bond: Edge type of pairs that are not bonded.
+        cutoff_squared: float32, square of the cutoff, in square Angstrom.
 
     Returns:
-        Source and target (2, pairs), type (pairs,) and the number of the way back (pairs,), int64.
+        Source and target (2, pairs), edge type (pairs,) and index of the reverse pair (pairs,),
+        all int64.
     """
     most = 0
     largest = 0
@@ -63,15 +64,16 @@ def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_square
 
 @compiled()
 def find_collisions(positions, starts, nearest_squared):
-    """Which graphs have two nodes that are nearer than any two can be.
+    """Finds the graphs in which two nodes are closer than a minimum distance.
 
     Args:
         positions: (nodes, 3) float32, Angstrom.
-        starts: (graphs + 1,) int64: graph g has the nodes starts[g] to starts[g + 1].
-        nearest_squared: float32, square Angstrom.
+        starts: (graphs + 1,) int64; graph g has the nodes starts[g] up to, exclusive,
+            starts[g + 1].
+        nearest_squared: float32, square of the minimum distance, in square Angstrom.
 
     Returns:
-        (graphs,) bool.
+        (graphs,) bool, True for graphs with such a pair.
     """
     found = np.zeros(len(starts) - 1, np.bool_)
     for g in range(len(starts) - 1):

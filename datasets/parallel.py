@@ -1,4 +1,4 @@
-"""The shape of a parallel map: what data sets ask of whoever runs their heavy loops."""
+"""The interface of the parallel map in which data sets run their heavy loops."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
@@ -8,10 +8,11 @@ Result = TypeVar("Result")
 
 
 class ParallelMap(Protocol):
-    """Like the builtin ``map`` over one sequence: lazy, results in the order of the items.
+    """A function like the builtin ``map`` over one sequence: lazy, with results in order.
 
-    The function must be picklable (module level): it may run in another process or on another
-    machine. The caller decides where the work runs and shows its progress.
+    The mapped function must be picklable, that is at module level, as it may run in another
+    process or on another machine. Whoever provides the map decides where the work runs and shows
+    its progress.
     """
 
     def __call__(

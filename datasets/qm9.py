@@ -1,13 +1,13 @@
 """QM9 from the raw files that PyTorch Geometric (PyG) reads, with PyG's targets and units.
 
-130,831 molecules of up to nine atoms of C, N, O and F with their hydrogens, geometries and
+QM9 has 130,831 molecules of up to nine heavy atoms of C, N, O and F, with geometries and
 properties from B3LYP/6-31G(2df,p) (Ramakrishnan et al. 2014, doi:10.1038/sdata.2014.22). The raw
-files list 133,885; the 3,054 whose geometry did not stand up to a consistency check
-(``uncharacterized.txt``) are left out, as everywhere. Rows are in the order of GDB-9.
+files list 133,885; the 3,054 whose geometry failed a consistency check (``uncharacterized.txt``)
+are left out, as is usual. Rows are in the order of GDB-9.
 
-`TARGETS` are those of ``torch_geometric.datasets.QM9``, in its order and units and to its last
-bit: float32, converted in float32. Bonds come from the file, atoms in its order, so that no
-molecule has to be left out for the order of its SMILES.
+`TARGETS` are bit-identical to those of ``torch_geometric.datasets.QM9``, in its order and units:
+float32, converted in float32. Bonds and the order of atoms come from the file, so that no molecule
+is left out because its SMILES has another order.
 """
 
 import hashlib
@@ -30,7 +30,8 @@ from datasets.parallel import ParallelMap
 from datasets.source import Source, Wanted
 
 VERSION = 1
-"""Goes into the name of the cached table: raise it when the same raw files give another one."""
+"""Version of the table, part of its file's name in the cache; to be raised when the same raw files
+give another table."""
 
 SDF = PublishedFile(
     "gdb9.sdf",
@@ -51,25 +52,28 @@ UNCHARACTERIZED = PublishedFile(
 
 @dataclass(frozen=True)
 class RawSet:
-    """Raw files in QM9's format, as published."""
+    """Published raw files in QM9's format, with their counts of records."""
 
     archive: Download
-    """Of the structures, an SDF file, and the properties, a CSV file."""
+    """The download with the structures, an SDF file, and the properties, a CSV file."""
     uncharacterized: Download
-    """Of the list of records to leave out."""
+    """The download with the list of records to leave out."""
     records: int
+    """Number of records in the SDF and CSV files."""
     left_out: int
+    """Number of records to leave out."""
 
     @property
     def digest(self) -> str:
-        """Stands for the content of the files: 16 hexadecimal digits."""
+        """Fingerprint of the published files: 16 hexadecimal digits."""
         files = [*self.archive.files, *self.uncharacterized.files]
         return hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()[:16]
 
 
-# The addresses of torch_geometric.datasets.QM9. They publish no checksum; these are on record for
-# what they serve: gdb9.sdf and its CSV in huggingface.co/datasets/RichXuOvO/HFQm9 and in several
-# projects that pin PyG's download, uncharacterized.txt in tensorflow/datasets (qm9/checksums.tsv).
+# The addresses of torch_geometric.datasets.QM9. Their hosts publish no checksums; those above are
+# recorded elsewhere for the same files: gdb9.sdf and its CSV in
+# huggingface.co/datasets/RichXuOvO/HFQm9 and in several projects that pin PyG's download,
+# uncharacterized.txt in tensorflow/datasets (qm9/checksums.tsv).
 PUBLISHED = RawSet(
     archive=Download(
         "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/molnet_publish/qm9.zip",
@@ -86,13 +90,13 @@ PUBLISHED = RawSet(
 )
 
 SIZE = PUBLISHED.records - PUBLISHED.left_out
-"""Molecules that are there."""
+"""Number of molecules in the data set."""
 
 HARTREE = 27.211386246
-"""In eV, as PyG has it."""
+"""One Hartree in eV; the value that PyG uses."""
 
 KCAL_PER_MOL = 0.04336414
-"""In eV, as PyG has it."""
+"""One kcal/mol in eV; the value that PyG uses."""
 
 TARGETS = {
     "mu": ("D", 1.0),
@@ -115,37 +119,40 @@ TARGETS = {
     "B": ("GHz", 1.0),
     "C": ("GHz", 1.0),
 }
-"""Name -> unit, and what the raw value is multiplied by.
+"""Target -> (unit, factor by which the raw value is multiplied).
 
-Dipole moment, isotropic polarisability, energies of the highest occupied and lowest unoccupied
-orbital and the gap between them, electronic spatial extent, zero-point vibrational energy,
-internal energy at 0 K and at 298.15 K, enthalpy, free energy and heat capacity at 298.15 K, the
-four energies again relative to free atoms, and the three rotational constants.
+In order: dipole moment, isotropic polarisability, energies of the highest occupied and lowest
+unoccupied orbital and the gap between them, electronic spatial extent, zero-point vibrational
+energy, internal energy at 0 K and at 298.15 K, enthalpy, free energy and heat capacity at
+298.15 K, the four energies again relative to free atoms, and the three rotational constants.
 """
 
 CSV_COLUMNS = ("name", "A", "B", "C", *list(TARGETS)[:-3])
+"""Columns of the CSV file, in order."""
 
 HEADER_LINES = 9
-"""Of ``uncharacterized.txt``, which ends with one line that is no entry either."""
+"""Number of lines of ``uncharacterized.txt`` before the first entry; its last line is no entry
+either."""
 
 CHUNK = 500
-"""Records a work item: under a second of one core."""
+"""Records per work item: under a second on one core."""
 
 SEPARATOR = b"\n$$$$"
-"""Begins the last line of a record."""
+"""Start of the last line of a record in the SDF file."""
 
 
 def table_file(
     folder: Path, raw: RawSet, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> Path:
-    """The molecule table of QM9 as a Parquet file, made where it is not there yet.
+    """Returns the path of QM9's molecule table, a Parquet file; makes it if it does not exist.
 
     Args:
-        folder: Keeps the table, and in ``raw/`` the raw files, which the user may put there. The
-            table is named after the published content, and does without the raw files.
-        raw: What is published.
-        parallel: Runs `read_records`.
-        notify: Is told what was downloaded.
+        folder: Folder of the table, and, in ``raw/``, of the raw files, which the user may put
+            there. The table is named after the published content; once it exists, the raw files
+            are not needed.
+        raw: The published files.
+        parallel: Maps `read_records` over chunks of the SDF file.
+        notify: Receives a line for each download.
 
     Raises:
         InputError: If a raw file is missing and cannot be downloaded, or is not as published.
@@ -163,15 +170,16 @@ def table_file(
 
 
 def table_name(raw: RawSet) -> str:
-    """Of the table's file: what is published, and how it is read."""
+    """Returns the name of the table's file, made of the raw files' digest and `VERSION`."""
     return f"molecules-{raw.digest}-v{VERSION}.parquet"
 
 
 def read_raw(folder: Path, raw: RawSet, parallel: ParallelMap) -> pa.Table:
-    """The molecule table that a folder of raw files holds.
+    """Reads the molecule table from a folder of raw files.
 
     Raises:
-        InputError: If a file is cut off or malformed, or has not as many records as published.
+        InputError: If a file is truncated or malformed, or has another number of records than
+            published.
     """
     sdf, csv, uncharacterized = (
         folder / file.name for file in (*raw.archive.files, *raw.uncharacterized.files)
@@ -184,7 +192,7 @@ def read_raw(folder: Path, raw: RawSet, parallel: ParallelMap) -> pa.Table:
     table = pa.concat_tables(parallel(read_records, chunks))
     kept = np.setdiff1d(np.arange(raw.records), skipped)
     for name, (unit, factor) in TARGETS.items():
-        # Rounded before it is multiplied, as PyG does it.
+        # Rounded to float32 before the multiplication, as in PyG.
         values = properties.column(name).to_numpy()[kept].astype(np.float32) * np.float32(factor)
         field = pa.field(name, pa.float32(), metadata={"unit": unit})
         table = table.append_column(field, pa.array(values))
@@ -196,7 +204,7 @@ def _miscounted(path: Path, found: int, expected: int) -> str:
 
 
 def _uncharacterized(path: Path, raw: RawSet) -> np.ndarray:
-    """Places of the records to leave out, from 0, ascending."""
+    """Returns the numbers of the records to leave out, counted from 0, ascending."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[HEADER_LINES:-2]
     try:
         places = np.unique([int(line.split()[0]) - 1 for line in lines])
@@ -208,7 +216,7 @@ def _uncharacterized(path: Path, raw: RawSet) -> np.ndarray:
 
 
 def _properties(path: Path, raw: RawSet) -> pa.Table:
-    """The CSV file: `CSV_COLUMNS`, in the units of the file."""
+    """Reads the CSV file: `CSV_COLUMNS`, in the units of the file."""
     kinds = dict.fromkeys(CSV_COLUMNS[1:], pa.float64())
     try:
         rows = read_csv(
@@ -225,13 +233,16 @@ def _properties(path: Path, raw: RawSet) -> pa.Table:
 
 @dataclass(frozen=True)
 class RecordChunk:
-    """Some records of the SDF file, as text that travels to another process."""
+    """Consecutive records of the SDF file, as text that can be sent to another process."""
 
     first: int
+    """Number of the first record in the file, from 0."""
     records: int
+    """Number of records."""
     text: bytes
+    """The records as in the file."""
     skipped: frozenset[int]
-    """Of the whole file, from 0."""
+    """Numbers of the records to leave out, counted from 0 over the whole file."""
 
 
 def _chunks(path: Path, skipped: np.ndarray) -> Iterator[RecordChunk]:
@@ -255,7 +266,9 @@ def _chunk(text: bytes, first: int, records: int, skipped: np.ndarray) -> Record
 
 
 def read_records(chunk: RecordChunk) -> pa.Table:
-    """Structures as a molecule table without targets; reads as PyG does, without sanitisation.
+    """Reads the structures of a chunk as a molecule table without targets.
+
+    As in PyG, RDKit does not sanitise the molecules.
 
     Raises:
         InputError: If RDKit cannot read a record.
@@ -288,7 +301,7 @@ def _numbers(molecule: Chem.Mol) -> np.ndarray:
 
 
 def _bonds(molecule: Chem.Mol) -> np.ndarray:
-    """Source, target and type of every bond, once: (bonds, 3)."""
+    """Returns source, target and type of every bond, listed once: (bonds, 3) int8."""
     return np.array(
         [
             (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), BOND_PLACES[bond.GetBondType()])
@@ -301,14 +314,15 @@ def _bonds(molecule: Chem.Mol) -> np.ndarray:
 def load(
     wanted: Wanted, cache: Cache, parallel: ParallelMap, notify: Callable[[str], None]
 ) -> pa.Table:
-    """Finds the table in the cache, or makes it of the raw files, downloaded where they are not.
+    """Returns QM9's table from the cache, or makes it from the raw files, downloaded if missing.
 
     Raises:
-        InputError: See `table_file`.
+        InputError: If a raw file is missing and cannot be downloaded, or is not as published; or
+            if there is no such target.
     """
     table = partial(table_file, cache.folder / "qm9", PUBLISHED, parallel, notify)
     cache.get(f"qm9/{table_name(PUBLISHED)}", lambda _: table())
-    return read_table(table(), wanted.target)  # checks the raw files as well, where they are
+    return read_table(table(), wanted.target)  # the call also checks raw files that are present
 
 
 SOURCE = Source(
@@ -320,8 +334,8 @@ SOURCE = Source(
     targets={name: unit for name, (unit, _) in TARGETS.items()},
     size=SIZE,
     load=load,
-    # Some 75 molecules are there twice, by both structures of an aromatic ring; recorded splits
-    # go by the text.
+    # Some 75 molecules are listed twice, with either Kekulé structure of an aromatic ring;
+    # recorded splits compare the text of the SMILES.
     one_row_a_molecule=True,
     geometry_note="; the model was trained on those of qm9, which are B3LYP's",
     relation=(

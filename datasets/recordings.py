@@ -1,12 +1,12 @@
-"""Recorded drives: frames and the actions between them, episode after episode.
+"""Recorded drives: frames and the actions between them, for a sequence of episodes.
 
 Conventions: action t leads from frame t to frame t + 1; an action is (steering from -1, left, to
 1, right; throttle and brake from 0 to 1).
 
-On disk they are one Arrow IPC file of one row a frame, in one record batch, so that every process
-of a machine maps the same pages: columns `frame` (3 x size x size uint8, red, green and blue
-planes), `action` (3 float32), `reward` (float32), `end` (bool: the simulation ended here) and
-`episode` (int32, ascending from 0); `size` in the schema's metadata.
+On disk they are one Arrow IPC file with one row per frame, in one record batch, so that all
+processes of a machine map the same pages. Its columns are `frame` (3 x size x size uint8, red,
+green and blue planes), `action` (3 float32), `reward` (float32), `end` (bool: the simulation ended
+here) and `episode` (int32, ascending from 0); `size` is in the schema's metadata.
 """
 
 import hashlib
@@ -23,22 +23,26 @@ from datasets.errors import InputError
 from datasets.files import written_whole
 
 ACTIONS = 3
+"""Components of an action: steering, throttle, brake."""
+
 CHANNELS = 3
+"""Colour channels of a frame: red, green, blue."""
 
 WIDEST = 4096
-"""Pixels on a side of a frame at most; what names more is no size."""
+"""Largest accepted side of a frame, in pixels."""
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """Episodes, one after the other.
+    """Recorded episodes, concatenated into flat arrays.
 
     Attributes:
         frames: (frames, 3, size, size) uint8.
-        actions: (frames, 3) float32.
-        rewards: (frames,) float32, of the action that follows the frame.
+        actions: (frames, 3) float32, the action that follows each frame.
+        rewards: (frames,) float32, the reward of that action.
         ends: (frames,) bool, whether that action ended the episode.
-        offsets: (episodes + 1,) int64: episode e owns frames offsets[e] to offsets[e + 1].
+        offsets: (episodes + 1,) int64; episode e has the frames offsets[e] up to, exclusive,
+            offsets[e + 1].
     """
 
     frames: np.ndarray
@@ -52,17 +56,17 @@ class Recordings:
 
     @property
     def size(self) -> int:
-        """Pixels on a side of a frame."""
+        """Side of a frame, in pixels."""
         return self.frames.shape[-1]
 
     @property
     def lengths(self) -> np.ndarray:
-        """(episodes,) int64: frames of each."""
+        """Number of frames of each episode, (episodes,) int64."""
         return np.diff(self.offsets)
 
     @classmethod
     def of(cls, parts: Sequence["Recordings"]) -> "Recordings":
-        """Several recordings as one."""
+        """Concatenates several recordings."""
         lengths = np.concatenate([part.lengths for part in parts])
         return cls(
             frames=np.concatenate([part.frames for part in parts]),
@@ -73,12 +77,13 @@ class Recordings:
         )
 
     def window_starts(self, episodes: np.ndarray, frames: int, stride: int = 1) -> np.ndarray:
-        """Where windows of so many frames begin that lie within one of some episodes.
+        """Returns the first frame of each window of `frames` frames within the given episodes.
 
         Args:
             episodes: Episode numbers, (n,) int64.
-            frames: Of a window.
-            stride: Frames between two windows of an episode, the first of which begins with it.
+            frames: Number of frames in a window.
+            stride: Frames between the starts of two windows; the first window of an episode starts
+                with the episode.
 
         Returns:
             (windows,) int64, frame numbers.
@@ -89,7 +94,7 @@ class Recordings:
 
     @cached_property
     def digest(self) -> str:
-        """Fingerprint of everything that a fit sees."""
+        """Fingerprint of everything that affects a fit: 16 hexadecimal digits."""
         made = hashlib.sha256()
         for array in (self.frames, self.actions, self.offsets.astype(np.int64)):
             made.update(repr(array.shape).encode())
@@ -98,7 +103,7 @@ class Recordings:
 
 
 def write_recordings(recordings: Recordings, path: Path) -> None:
-    """Writes the Arrow file, whole or not at all."""
+    """Writes recordings to an Arrow IPC file, atomically."""
     pixels = recordings.frames.reshape(-1)
     columns = {
         "frame": _lists(pa.array(pixels), CHANNELS * recordings.size**2),
@@ -123,14 +128,15 @@ def _lists(values: pa.Array, length: int) -> pa.FixedSizeListArray:
 
 
 def read_recordings(path: Path) -> Recordings:
-    """Maps what `write_recordings` wrote; pages are read as windows touch them.
+    """Memory-maps a file that `write_recordings` wrote; pages are read when they are accessed.
 
     Raises:
-        InputError: If it is no such file, cut off, or its columns do not fit together.
+        InputError: If the file is not of this format, is truncated, or its columns are
+            inconsistent.
     """
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        table.validate(full=True)  # else lengths that reach beyond the file are read from memory
+        table.validate(full=True)  # else lengths beyond the file's end would read other memory
         names = table.column_names
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
@@ -143,10 +149,10 @@ def read_recordings(path: Path) -> Recordings:
 
 
 def _checked(table: pa.Table, path: Path) -> Recordings:
-    """The columns as arrays over the mapped file.
+    """Validates the columns and returns them as arrays over the mapped file.
 
     Raises:
-        InputError: If one is missing, of another type, or they do not fit together.
+        InputError: If a column is missing or of another type, or the columns are inconsistent.
     """
     size = (table.schema.metadata or {}).get(b"size", b"").decode(errors="replace")
     if not size.isdecimal() or not 0 < int(size) <= WIDEST:
@@ -180,17 +186,17 @@ def _checked(table: pa.Table, path: Path) -> Recordings:
 
 
 def _same_layout(found: pa.DataType, expected: pa.DataType) -> bool:
-    """Equal types, whatever a list calls its items."""
+    """Whether two types are equal, ignoring the name of a list's item field."""
     if pa.types.is_fixed_size_list(expected) and pa.types.is_fixed_size_list(found):
         return found.list_size == expected.list_size and found.value_type == expected.value_type
     return found == expected
 
 
 def _flat(table: pa.Table, column: str, path: Path) -> np.ndarray:
-    """The items of a column of lists, in a row; not copied where they are one batch.
+    """Returns the items of a list column as a flat array, without a copy if it is one chunk.
 
     Raises:
-        InputError: If one is missing.
+        InputError: If an item is null.
     """
     chunks = table.column(column).chunks
     lists = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)

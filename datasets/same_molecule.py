@@ -1,8 +1,8 @@
-"""Which rows of a table are of one molecule, however its SMILES is written.
+"""Finds the rows of a table that are the same molecule, however its SMILES is written.
 
-Joined tables write a molecule in several valid ways: atoms in another order, hydrogens explicit,
-rings aromatic or alternating, atoms with map numbers, a name behind the SMILES. Rows of one
-molecule must not be in two parts of a split.
+Merged tables may contain several valid SMILES of one molecule: with another order of atoms,
+explicit hydrogens, aromatic or alternating rings, atom map numbers, or a name after the SMILES.
+Rows of one molecule must not be in two parts of a split.
 """
 
 import hashlib
@@ -19,28 +19,29 @@ from datasets.files import write_whole
 from datasets.parallel import ParallelMap
 
 VERSION = 1
-"""Goes into the cache's name: raise it when other SMILES count as one molecule."""
+"""Version of the comparison, part of the cache's name; to be raised when other SMILES count as the
+same molecule."""
 
 CHUNK = 2000
-"""SMILES a work item: under half a second of one core."""
+"""SMILES per work item: under half a second on one core."""
 
 
 def text_keys(smiles: Sequence[str]) -> np.ndarray:
-    """The place of each row's text among the distinct texts in their order: (rows,) int64."""
+    """Returns the index of each row's SMILES among the sorted distinct texts: (rows,) int64."""
     places = {text: place for place, text in enumerate(sorted(set(smiles)))}
     return np.array([places[text] for text in smiles], np.int64)
 
 
 def first_writings(smiles: Sequence[str], cache: Cache, parallel: ParallelMap = map) -> np.ndarray:
-    """The text that stands for the molecule of each row, from the cache if it lies there.
+    """Returns, for each row, which SMILES text represents its molecule; results are cached.
 
     Args:
-        smiles: One a row.
-        cache: Keeps what is found, named after the texts.
-        parallel: Runs RDKit over the texts.
+        smiles: One SMILES per row.
+        cache: Cache of the results, which are named after a digest of the texts.
+        parallel: Maps RDKit over the texts.
 
     Returns:
-        (rows,) int64: of the texts of a molecule the first, as in `text_keys`.
+        (rows,) int64: the index, as in `text_keys`, of the first of the molecule's texts.
     """
     digest = hashlib.sha256(json.dumps(list(smiles)).encode()).hexdigest()[:16]
     name = f"same-molecules-{digest}-v{VERSION}.npy"
@@ -61,14 +62,14 @@ def _first_writings(smiles: Sequence[str], parallel: ParallelMap) -> np.ndarray:
 
 
 def canonicalise_smiles(smiles: Sequence[str]) -> list[str]:
-    """Applies `canonical` to each SMILES, without RDKit's messages."""
+    """Applies `canonical` to each SMILES, with RDKit's log messages suppressed."""
     with rdBase.BlockLogs():
         return [canonical(each) for each in smiles]
 
 
 def canonical(smiles: str) -> str:
-    """The molecule as RDKit writes it, without what is not the molecule: hydrogens that are
-    explicit, map numbers of atoms, a name. The text itself where RDKit rejects it."""
+    """Returns RDKit's canonical SMILES, without explicit hydrogens, atom map numbers or a name; a
+    text that RDKit rejects is returned as it is."""
     words = smiles.split(maxsplit=1)
     molecule = Chem.MolFromSmiles(words[0]) if words else None
     if molecule is None:
@@ -77,7 +78,7 @@ def canonical(smiles: str) -> str:
         return Chem.MolToSmiles(molecule)
     for atom in molecule.GetAtoms():
         atom.SetAtomMapNum(0)
-    # Read again: RDKit keeps hydrogens for their numbers, and tells atoms apart by them.
+    # Parsed again: RDKit had kept hydrogens with map numbers, and distinguished atoms by them.
     return canonical(Chem.MolToSmiles(molecule))
 
 

@@ -1,8 +1,8 @@
-"""What the project knows of a source of molecules, in one value.
+"""The description of a source of molecules, as one value.
 
 The module of a source, such as `datasets.qm9`, ends in ``SOURCE = Source(...)``, and the tuple
-`datasets.sources.SOURCES` names it. Options, splits, predictions and reports ask that value, so a
-new source is one file and one entry.
+`datasets.sources.SOURCES` lists it. Options, splits, predictions and reports use only that value,
+so that a new source takes one file and one entry.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,49 +18,50 @@ from datasets.parallel import ParallelMap
 
 
 class Wanted(Protocol):
-    """What is wanted of a source; `datasets.sources.MoleculeOptions` is an implementation."""
+    """A request to a source; `datasets.sources.MoleculeOptions` is an implementation."""
 
     @property
     def target(self) -> str:
-        """Column to predict."""
+        """Name of the column to predict."""
         ...
 
     @property
     def molecules(self) -> int | None:
-        """How many molecules, at least 1; None: `Source.size` of them."""
+        """Number of molecules, at least 1; None for `Source.size`."""
         ...
 
 
 Load = Callable[[Wanted, Cache, ParallelMap, Callable[[str], None]], pa.Table]
-"""Makes or finds a molecule table, see `datasets.molecules`, that has the wanted target.
+"""A function that returns a molecule table, see `datasets.molecules`, with the wanted target.
 
-It may have more rows than are wanted: the first ones are taken. What is dear to make is kept in
-the cache, heavy loops run in the parallel map, and the last argument is told what was left out,
-replaced or downloaded, a line each. It raises InputError where there is no such table.
+Its arguments are the request, the cache for what is expensive to make, the parallel map for heavy
+loops, and a function that receives one line each about what was left out, replaced or downloaded.
+The table may have more rows than wanted: the first ones are used. It raises InputError if there is
+no such table.
 """
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source of molecules.
+    """A source of molecules: where they come from, and how they are described.
 
     Attributes:
-        key: What ``--dataset`` names it by, such as ``qm9``; of a file its path.
-        title: What a sentence calls it, such as QM9.
-        description: What ``--help`` says of it, without a full stop.
-        targets: Name -> unit of everything that can be predicted; None: the table records that.
-        size: Molecules that are taken where the user does not say how many; None: all.
-        load: Gives the table, see `Load`.
-        geometry_note: What follows "Geometries: one conformer each, by ETKDG and MMFF94" below the
-            predictions for SMILES: how these geometries differ from those learned from.
-        relation: How its dipole moments relate to the published ones, which are those of QM9's
-            molecules by B3LYP. Whole sentences.
-        homework_relation: What follows "This study has the homework's split: ", where its first
-            12,000 rows are those of the published homework; None: they are others.
-        unbounded: Whether it has more molecules than `size` where more are wanted.
-        one_row_a_molecule: Whether a random split takes rows with different SMILES for different
-            molecules. Otherwise it looks for molecules that are written in several ways, and
-            keeps the rows of each in one part.
+        key: Its name in ``--dataset``, such as ``qm9``; for a file its path.
+        title: Its name in sentences, such as QM9.
+        description: Its description in ``--help``, without a full stop.
+        targets: Name -> unit of all targets; None if the table records them.
+        size: Default number of molecules; None for all.
+        load: Loads the table, see `Load`.
+        geometry_note: Continuation of "Geometries: one conformer each, by ETKDG and MMFF94" below
+            predictions for SMILES: how these geometries relate to the training geometries.
+        relation: Whole sentences on how its dipole moments relate to the published ones, which are
+            those of QM9's molecules by B3LYP.
+        homework_relation: Continuation of "This study has the homework's split: ", for a source
+            whose first 12,000 rows are those of the published homework; None for other sources.
+        unbounded: Whether it can provide more molecules than `size` on request.
+        one_row_a_molecule: Whether a random split may take rows with different SMILES for
+            different molecules. If not, it detects different SMILES of one molecule and keeps
+            their rows in one part.
     """
 
     key: str
@@ -76,13 +77,19 @@ class Source:
     one_row_a_molecule: bool = False
 
     def rows(self, wanted: int | None) -> int | None:
-        """How many molecules there are of those wanted; None: known once the table is read."""
+        """Returns how many of the wanted molecules the source has; None if that is known only once
+        the table is read.
+
+        Args:
+            wanted: Number of wanted molecules; None for the default.
+        """
         if wanted is None or self.size is None:
             return self.size
         return wanted if self.unbounded else min(wanted, self.size)
 
     def unit(self, target: str) -> str:
-        """The unit of a target, before any table is read; `UNKNOWN` where the table records it.
+        """Returns the unit of a target without reading a table; `UNKNOWN` if only the table has
+        it.
 
         Raises:
             InputError: If there is no such target.
@@ -95,7 +102,7 @@ class Source:
         return unit_name(self.targets[target])
 
     def unit_in(self, table: pa.Table, target: str) -> str:
-        """The unit of a target in the table that was loaded; `UNKNOWN` where nothing says it.
+        """Returns the unit of a target in a loaded table; `UNKNOWN` if it is not recorded.
 
         Raises:
             InputError: If there is no such target, or the table records another unit than the
@@ -110,10 +117,10 @@ class Source:
         return recorded if stated == UNKNOWN else stated
 
     def relation_to_published(self, split: str) -> str:
-        """How a study's dipole moments relate to the published ones, in whole sentences.
+        """Returns whole sentences on how a study's dipole moments relate to published ones.
 
         Args:
-            split: The study's, see `datasets.splits.split_rows`.
+            split: The study's split method, see `datasets.splits.split_rows`.
         """
         if split == "homework" and self.homework_relation is not None:
             return f"This study has the homework's split: {self.homework_relation}"

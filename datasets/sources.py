@@ -1,4 +1,4 @@
-"""Which molecules a study learns from: a table by name, one target, a split.
+"""The data of a study of molecules: options, tables by name, one target, and a split.
 
 Tables are generated or read once and kept in a cache, as are their graphs.
 """
@@ -22,11 +22,11 @@ from datasets.source import Source
 from datasets.splits import HOMEWORK, Split, split_rows, split_sizes
 
 SOURCES = (gfn2.SOURCE, qm9.SOURCE)
-"""Every source that ``--dataset`` names by its key; beside them a path names a file."""
+"""All sources that ``--dataset`` accepts by key; it also accepts the path of a file."""
 
 
 def source_of(dataset: str) -> Source:
-    """The source that a ``--dataset`` names, by its key or as the path of a file.
+    """Returns the source that a value of ``--dataset`` names, by key or as the path of a file.
 
     Raises:
         InputError: If it names none.
@@ -41,19 +41,19 @@ def source_of(dataset: str) -> Source:
 
 
 def recorded_source(dataset: str) -> Source:
-    """The source that a recorded study had; one that there is no more counts as a file."""
+    """Returns the source of a recorded study; a key that no longer exists is taken for a file."""
     keys = {source.key: source for source in SOURCES}
     return keys.get(dataset) or file_source(dataset, keys.get(Path(dataset).stem.lower()))
 
 
 def described(sources: Sequence[Source]) -> str:
-    """What ``--help`` says of ``--dataset``."""
+    """Returns the help text of ``--dataset``."""
     named = [f"{source.key}: {source.description}" for source in sources]
     return f"{'; '.join(named)}; or {DESCRIPTION}."
 
 
 def sizes_described(sources: Sequence[Source]) -> str:
-    """What ``--help`` says of ``--molecules``."""
+    """Returns the help text of ``--molecules``."""
     sizes = [f"{source.size:,} of {source.key}" for source in sources if source.size]
     return (
         "How many: the first rows of a table, or as many as are generated; by default "
@@ -63,7 +63,7 @@ def sizes_described(sources: Sequence[Source]) -> str:
 
 @dataclass(frozen=True)
 class MoleculeOptions:
-    # Made of the sources, so that --help names each of them.
+    # Built from the sources, so that --help lists each of them.
     __doc__ = f"""Which molecules, and what of them.
 
     Attributes:
@@ -74,23 +74,23 @@ class MoleculeOptions:
     dataset: str = "gfn2"
 
     target: str = "mu"
-    """Column to predict; mu is the dipole moment in D. A name that is not there is answered with
-    those that are."""
+    """Column to predict; mu is the dipole moment in D. For an unknown name, the error message
+    lists the available ones."""
 
     unit: str | None = None
-    """Unit of the target, such as D or eV, where FILE.parquet does not record it; by default it is
-    then unknown."""
+    """Unit of the target, such as D or eV, if FILE.parquet does not record it; without this option
+    it is then unknown."""
 
     split: str = "random"
-    """random: 80, 10 and 10 % by molecule; random:A,B,C: these fractions or counts; homework: the
-    first 10,000 / 1,000 / 1,000 rows."""
+    """Train, validation and test split. random: 80, 10 and 10 % by molecule; random:A,B,C: these
+    fractions or counts; homework: the first 10,000 / 1,000 / 1,000 rows."""
 
     molecules: int | None = None
 
     def __post_init__(self) -> None:
         if self.molecules is not None and self.molecules < 1:
             raise InputError(f"--molecules is {self.molecules}: expected at least 1")
-        # Before minutes go into making or downloading molecules that cannot be used.
+        # Checked before minutes are spent making or downloading molecules that cannot be used.
         source = source_of(self.dataset)
         if (rows := source.rows(self.molecules)) is not None:
             split_sizes(self.split, rows)
@@ -98,10 +98,15 @@ class MoleculeOptions:
 
 
 def agreed_unit(said: str | None, recorded: str, target: str) -> str:
-    """The unit of a target: as recorded, or as said where none is.
+    """Returns the unit of a target: the recorded one, or that of ``--unit`` if none is recorded.
+
+    Args:
+        said: The value of ``--unit``; None if it was not given.
+        recorded: The recorded unit, or `UNKNOWN`.
+        target: Name of the target, for the message.
 
     Raises:
-        InputError: If what was said is no unit, or another one than is recorded.
+        InputError: If ``--unit`` is not a unit, or contradicts the recorded one.
     """
     if said is None:
         return recorded
@@ -114,16 +119,16 @@ def agreed_unit(said: str | None, recorded: str, target: str) -> str:
 
 @dataclass(frozen=True)
 class MoleculeSet:
-    """Molecules ready to be learned from; what the trials of a study share.
+    """Molecules as graphs, with their split; the trials of a study share one instance.
 
     Attributes:
-        graphs: With bonds as edges.
-        split: Places in `graphs`, not rows of the table.
-        unit: Of the target.
-        digest: Of the graphs, see `datasets.features.digest_of`.
-        dropped: Rows left out because their positions are no geometry of theirs, see
+        graphs: The molecules, with bonds as edges.
+        split: Indices of `graphs`, not rows of the table.
+        unit: Unit of the target.
+        digest: Fingerprint of the graphs, see `datasets.features.digest_of`.
+        dropped: Number of rows left out for lack of a valid geometry, see
             `datasets.features.molecule_graphs`.
-        lists_bonds: Whether it does.
+        lists_bonds: Whether the table lists bonds, see `datasets.features`.
     """
 
     graphs: Graphs
@@ -141,26 +146,26 @@ def open_molecules(
     parallel: ParallelMap = map,
     notify: Callable[[str], None] = print,
 ) -> MoleculeSet:
-    """Makes or finds the molecules that the options name.
+    """Opens the molecules that the options name: from a file, from the cache, or newly made.
 
     Args:
-        options: Which.
-        seed: Seeds a random split.
-        cache: Keeps generated tables and graphs.
-        parallel: Runs generation and featurisation.
-        notify: Is told what was left out or replaced, a line each.
+        options: The options.
+        seed: Seed of a random split.
+        cache: Cache of tables and graphs.
+        parallel: Maps generation and featurisation over chunks.
+        notify: Receives one line each about what was left out, replaced or downloaded.
 
     Raises:
-        InputError: If they cannot be used; the message says why.
+        InputError: If the molecules cannot be used; the message says why.
     """
     cache = Cache.of(cache)
     source = source_of(options.dataset)
     table = source.load(options, cache, parallel, notify).slice(0, options.molecules)
     unit = agreed_unit(options.unit, source.unit_in(table, options.target), options.target)
     if options.split == "homework":
-        table = table.slice(0, sum(HOMEWORK))  # the other rows are in no part of it
+        table = table.slice(0, sum(HOMEWORK))  # the split does not use the other rows
     target_values(table, options.target)
-    split_sizes(options.split, table.num_rows)  # before minutes go into what cannot be split
+    split_sizes(options.split, table.num_rows)  # fails early, before minutes of featurisation
     smiles = table.column("smiles").to_pylist()
     molecules = None if source.one_row_a_molecule else first_writings(smiles, cache, parallel)
     split = split_rows(text_keys(smiles), options.split, seed, molecules)
@@ -191,7 +196,13 @@ def open_molecules(
 
 
 def _shared(molecules: np.ndarray, split: Split) -> str:
-    """How many rows share a molecule, (rows,), with others; empty where none do."""
+    """Describes how many rows share a molecule with other rows, and whether the split separates
+    them; empty if none do.
+
+    Args:
+        molecules: (rows,), a number that identifies each row's molecule.
+        split: The split of the rows.
+    """
     _, molecule_of_row, rows = np.unique(molecules, return_inverse=True, return_counts=True)
     shared = int((rows[molecule_of_row] > 1).sum())
     if not shared:

@@ -1,4 +1,4 @@
-"""Which molecules or episodes are trained on, chosen by, and kept for the end."""
+"""Splits of molecules or episodes into train, validation and test parts."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,26 @@ import numpy as np
 from datasets.errors import InputError
 
 HOMEWORK = (10_000, 1_000, 1_000)
-"""Train, validation and test sizes of the published homework, in table order."""
+"""Train, validation and test sizes of the published homework's split, in table order."""
 
 DEFAULT_FRACTIONS = "0.8,0.1,0.1"
+"""Train, validation and test fractions of ``--split random``."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a data set, each of shape (rows,), int64; no row is in two of them."""
+    """Row numbers of the train, validation and test parts, each of shape (rows,), int64; the parts
+    are disjoint."""
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
 
     def keeping(self, rows: np.ndarray) -> "Split":
-        """The same split, as positions in `rows`, without the rows that `rows` lacks.
+        """Returns the split of a subset of the rows, as positions in `rows`.
 
         Args:
-            rows: Sorted row numbers that are still there, shape (kept,).
+            rows: (kept,), sorted numbers of the rows that are kept; the others are dropped.
         """
 
         def positions(part: np.ndarray) -> np.ndarray:
@@ -40,19 +42,19 @@ def split_rows(
     """Splits rows into train, validation and test.
 
     Args:
-        keys: What a row is about (a molecule), shape (rows,): rows of equal key stay together in
-            a random split.
+        keys: (rows,), a key for each row, such as its SMILES text; rows with equal keys stay
+            together in a random split.
         method: ``homework``: the first 10,000 / 1,000 / 1,000 rows in table order.
             ``random``: 80 / 10 / 10 % of the keys, drawn with the seed. ``random:A,B,C``: these
             fractions (at most 1 in sum) or these counts of keys.
-        seed: Seeds the random split; the homework split ignores it.
-        first_names: Where several keys are names of one thing, the name that stands for the thing
-            of each row, as its place among the distinct keys in their order, shape (rows,),
-            int64; None: each key is a thing. Rows of one thing stay together too; the sizes are
-            those of keys still, up to the names of the things at the borders.
+        seed: Seed of the random split; the homework split ignores it.
+        first_names: (rows,) int64, if several keys may name one thing, such as several SMILES one
+            molecule: the first of the keys of each row's thing, as its index among the sorted
+            distinct keys. Rows of one thing then stay together. Sizes still count keys, and are
+            exact up to the keys of the things at the borders. None: each key is a thing.
 
     Raises:
-        InputError: If the method is unknown, its sizes make no sense or the rows do not suffice.
+        InputError: If the method is unknown, its sizes are invalid, or there are too few rows.
     """
     if method == "homework":
         train, validation, _ = split_sizes(method, len(keys))
@@ -64,7 +66,7 @@ def split_rows(
     if first_names is not None:
         first_of_key = np.empty(len(distinct), np.int64)
         first_of_key[key_of_row] = first_names
-        # The names of a thing come in a row, where the first of them was drawn.
+        # All keys of a thing are ordered consecutively, at the drawn place of the first of them.
         is_other = first_of_key != np.arange(len(distinct))
         place_of_key = np.argsort(np.lexsort((is_other, place_of_key[first_of_key])))
     place = place_of_key[key_of_row if first_names is None else first_names]
@@ -76,11 +78,16 @@ def split_rows(
 
 
 def split_episodes(episodes: int, method: str, seed: int) -> Split:
-    """Splits episodes, by number, as `split_rows` does rows at random.
+    """Splits episodes at random into train, validation and test.
+
+    Args:
+        episodes: Number of episodes.
+        method: ``random``, 80 / 10 / 10 %, or ``random:A,B,C``, these fractions (at most 1 in sum)
+            or counts.
+        seed: Seed of the split.
 
     Raises:
-        InputError: If the method is unknown, its sizes make no sense or the episodes do not
-            suffice.
+        InputError: If the method is unknown, its sizes are invalid, or there are too few episodes.
     """
     sizes = _random_sizes(method, episodes, "episodes", "random or random:A,B,C")
     order = np.random.default_rng(seed).permutation(episodes)[: sum(sizes)]
@@ -88,10 +95,14 @@ def split_episodes(episodes: int, method: str, seed: int) -> Split:
 
 
 def split_sizes(method: str, total: int) -> tuple[int, int, int]:
-    """How many of a total go into train, validation and test; see `split_rows`.
+    """Returns the sizes of train, validation and test parts.
+
+    Args:
+        method: See `split_rows`.
+        total: Number of items to split.
 
     Raises:
-        InputError: If the method is unknown, its sizes make no sense or the total does not do.
+        InputError: If the method is unknown, its sizes are invalid, or the total is too small.
     """
     if method == "homework":
         if total < sum(HOMEWORK):
@@ -109,7 +120,7 @@ def _random_sizes(method: str, total: int, what: str, known: str) -> tuple[int, 
         raise InputError(f"unknown --split {method}: expected {known}")
     numbers = _positive_numbers(sizes or DEFAULT_FRACTIONS)
     if numbers.sum() <= 1 + 1e-9:
-        # Rounding the running sums, not the parts, never asks for more than there are.
+        # Rounding the running sums, not the parts, never exceeds the total.
         numbers = np.diff(np.round(np.cumsum(numbers) * total), prepend=0)
     train, validation, test = numbers.astype(int).tolist()
     if train + validation + test > total or min(train, validation, test) < 2:

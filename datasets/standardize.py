@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the TRAIN split, and back."""
+"""Standardisation by mean and standard deviation of the train split."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,18 @@ from datasets.errors import InputError
 
 @dataclass(frozen=True)
 class Standardizer:
-    """``standard = (value - mean) / std``; both in the unit of the value."""
+    """Mean and standard deviation, in the unit of the value: ``standard = (value - mean) /
+    std``."""
 
     mean: float
     std: float
 
     @classmethod
     def of(cls, train: np.ndarray) -> "Standardizer":
-        """Fits on the training values, shape (n,), and on nothing else.
+        """Computes mean and standard deviation of the training values, shape (n,).
 
         Raises:
-            InputError: If the values are constant: there is nothing to learn.
+            InputError: If the values are constant, so that there is nothing to learn.
         """
         if np.ptp(train) == 0:
             raise InputError(f"the target is constant ({train[0]:g}) on the train split")

@@ -1,8 +1,8 @@
-"""Which store a fit cuts its batches from.
+"""Chooses the store from which a fit cuts its batches.
 
-On the CPU edges are listed and pairs found in each batch. On a GPU no step may wait for a number:
-small graphs are filled up to the largest; of larger ones, where most of that would be empty, the
-pairs are found before the fit begins.
+On the CPU, edges are listed and pairs are found anew in each batch. On a GPU, no step may wait for
+a number from the device: small graphs are padded to the largest one; for larger ones, which would
+be mostly padding, the pairs are found before the fit begins.
 """
 
 import numpy as np
@@ -16,16 +16,17 @@ Batch = GraphBatch | DenseBatch
 Store = GraphStore | DenseStore
 
 DENSE_ATOMS = 32
-"""Atoms of the largest molecule that is small. QM9's has 29."""
+"""Largest number of atoms of a molecule for which a data set is padded; QM9's largest has 29."""
 
 
 def store_of(graphs: Graphs, device: torch.device, cutoff: float | None) -> Store:
-    """Opens the store for a device.
+    """Opens the store that suits a device and a data set.
 
     Args:
-        graphs: With bonds as edges.
-        device: Where the batches are cut and live.
-        cutoff: Angstrom: the edges are all pairs of atoms closer than it. None: the bonds.
+        graphs: Graphs with bonds as edges.
+        device: Device on which batches are cut.
+        cutoff: In Angstrom: edges are all pairs of atoms closer than this. None: edges are the
+            bonds.
     """
     if device.type != "cpu" and np.diff(graphs.node_offsets).max() <= DENSE_ATOMS:
         return DenseStore(graphs, device, cutoff)
@@ -33,7 +34,14 @@ def store_of(graphs: Graphs, device: torch.device, cutoff: float | None) -> Stor
 
 
 def listed_store(graphs: Graphs, device: torch.device, cutoff: float | None) -> GraphStore:
-    """Opens the store for large molecules, as `store_of` does."""
+    """Opens a store with edge lists, which `store_of` uses on the CPU and for large molecules.
+
+    Args:
+        graphs: Graphs with bonds as edges.
+        device: Device on which batches are cut.
+        cutoff: In Angstrom: edges are all pairs of atoms closer than this. None: edges are the
+            bonds.
+    """
     if cutoff is None or device.type == "cpu":
         return GraphStore(graphs, device, cutoff)
     return GraphStore(with_pairs(graphs, cutoff), device)

@@ -1,4 +1,4 @@
-"""Arrays that many processes share, as tensors."""
+"""Wraps read-only shared arrays as tensors."""
 
 import warnings
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def as_tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor on a device; on the CPU it shares the array's memory.
+    """Returns an array as a tensor on a device; on the CPU it shares the array's memory.
 
-    Ray's object store and memory maps are read-only and torch, which has no read-only tensors,
-    warns of it: nothing may write into what this returns.
+    The tensor must not be written to: arrays in Ray's object store and memory maps are read-only,
+    and torch has no read-only tensors. Its warning about that is suppressed.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -1,12 +1,14 @@
-"""What a terminal can show of what is printed."""
+"""Makes stdout tolerate characters that the terminal cannot encode."""
 
 import io
 import sys
 
 
 def replace_what_cannot_be_shown() -> None:
-    """Has a question mark printed for each character that the terminal, or the file in its place,
-    has no code for: an error would end a command whose work is done. What is printed to stderr
-    Python escapes by itself."""
+    """Makes stdout print a question mark for each character that its encoding lacks.
+
+    Otherwise an error would end a command whose work is done. On stderr, Python escapes such
+    characters by itself.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""What opening a problem may use."""
+"""The tools that a study's `open` function receives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from datasets.parallel import ParallelMap
 
 @dataclass(frozen=True)
 class Tools:
-    """What opening a problem may use.
+    """Cache, parallel map and messages for the function that opens a study's problem.
 
     Attributes:
-        cache: Keeps what was prepared once.
+        cache: Cache of prepared data.
         parallel: Maps a function over items, on all cores or machines, with a progress bar.
-        notify: Prints a line, such as what was left out.
+        notify: Prints a line, such as how much data was left out.
     """
 
     cache: Cache

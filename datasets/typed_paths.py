@@ -1,27 +1,30 @@
-"""Paths as users type them, on a command line or in a variable of the environment."""
+"""Parses paths from the command line or from environment variables."""
 
 from argparse import ArgumentTypeError
 from pathlib import Path
 
 
 def typed_path(text: str) -> Path:
-    """The path that a user means; reads an option, see `typed_address`."""
+    """Converts an option's value to a path, with ``~`` expanded; see `typed_address`.
+
+    Raises:
+        ArgumentTypeError: If there is no such home folder.
+    """
     return Path(typed_address(text))
 
 
 def typed_address(text: str) -> str:
-    """What a user means where a path may stand, and something else too, such as ``qm9`` or
-    ``s3://BUCKET``, which stays as it is.
+    """Expands a leading ``~`` or ``~NAME`` in an option's value; other values, such as ``qm9`` or
+    ``s3://BUCKET``, are returned as they are.
 
-    ``~`` and ``~NAME`` at its beginning are home folders: the shell leaves them alone in
-    ``--option=~/folder`` and in the files that set variables.
+    The shell does not expand it in ``--option=~/folder`` or in files that set variables.
 
     Raises:
         ArgumentTypeError: If there is no such home folder.
     """
     path = Path(text)
     if not text.startswith("~"):
-        # ``./~`` is no home folder, but libraries would make one of the path ``~``.
+        # ``./~`` is not a home folder, but as a Path it becomes ``~``, which libraries expand.
         return str(path.absolute()) if str(path).startswith("~") else text
     try:
         return str(path.expanduser())

@@ -1,4 +1,4 @@
-"""Checks the definition of a study before anything runs, so that a slip in it is one clear line."""
+"""Checks the definition of a study before anything runs: a slip in it is one clear line."""
 
 import re
 import sys

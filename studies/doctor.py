@@ -1,8 +1,8 @@
-"""Whether MLflow shows what a study's log says, and the checkpoints are there that it keeps.
+"""Checks that MLflow agrees with a study's log and that the retained checkpoints exist.
 
-The log is the one record of a study, MLflow shows it: every trial, every epoch, every number is
-compared. Nothing is changed without --repair, which tells MLflow again what the log says and
-removes checkpoints that are too much; runs that were deleted by hand stay deleted.
+The log is the source of truth of a study and MLflow a copy of it: every trial, every epoch and
+every number is compared. Nothing is changed without --repair, which writes to MLflow again what
+the log says and removes surplus checkpoints; runs that were deleted by hand stay deleted.
 
 Exit code: 0 if they agree, 1 if they do not, 2 for bad input.
 """
@@ -39,7 +39,7 @@ Opener = Callable[[], MLflowTracker]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Examines a study from the command line; returns the exit code."""
+    """Checks a study from the command line; returns the exit code."""
     line = parser((__doc__ or "").split("\n\n")[0])
     line.add_argument(
         "--repair",
@@ -60,17 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def examined(folder: StudyFolder, uri: str, is_repaired: bool, console: Console) -> bool:
-    """Compares the log of a study with MLflow, and repairs MLflow if asked to; prints what was
-    found. Returns whether all agrees at the end.
+    """Compares the log of a study with MLflow, optionally repairs MLflow, and prints the findings.
 
     Args:
-        folder: The study's; if it names no shared storage, MLflow may know one.
+        folder: The study's folder; if it has no shared storage, the one recorded in MLflow is
+            used.
         uri: MLflow's tracking URI.
-        is_repaired: Whether to repair.
+        is_repaired: Whether to repair what can be repaired.
         console: Where the table and the findings are printed.
 
+    Returns:
+        Whether everything agrees at the end.
+
     Raises:
-        InputError: If there is no such study, it is running, or MLflow does not answer.
+        InputError: If the study does not exist or is running, or MLflow does not answer.
         OSError: If the log, or a checkpoint, cannot be read.
     """
     try:
@@ -106,7 +109,7 @@ def _examined(
     elif repairable:
         repair(tracker, state, found.findings)
         trim(state, Checkpoints(as_upath(str(folder.sessions))), found.findings)
-        # Read anew: what was repaired is to be seen, and not remembered.
+        # A new tracker reads MLflow again, so that the result of the repair is verified.
         found = _compared(folder, open_tracker(), state)
         console.print(f"\n{repairable} repaired; read again:\n")
         _show(found, console)
@@ -121,7 +124,7 @@ def _compared(folder: StudyFolder, tracker: MLflowTracker, state: StudyState) ->
 
 
 def _opener(uri: str, folder: StudyFolder) -> Opener:
-    """What opens MLflow's runs of a study anew.
+    """Returns a function that opens the study's MLflow runs; each call reads them again.
 
     Raises:
         InputError: If the tracking store does not answer, or has no experiment of the study.
@@ -147,7 +150,7 @@ def _not_shown(folder: StudyFolder, uri: str) -> str:
 
 
 def _with_storage(folder: StudyFolder, tracker: MLflowTracker) -> StudyFolder:
-    """The folder with the shared storage that MLflow knows of, if it names none itself."""
+    """Returns the folder with the shared storage recorded in MLflow, unless it has one already."""
     tags = tracker.parent_run.data.tags if tracker.parent_run else {}
     sessions = tags.get(names.STORAGE)
     if folder.storage is not None or not sessions:
@@ -157,10 +160,10 @@ def _with_storage(folder: StudyFolder, tracker: MLflowTracker) -> StudyFolder:
 
 @contextmanager
 def _at_rest(folder: StudyFolder, is_repaired: bool, console: Console) -> Iterator[None]:
-    """Keeps others from running the study meanwhile.
+    """Holds the study's lock, so that no other process runs the study in the meantime.
 
     Raises:
-        InputError: If it is running.
+        InputError: If the study is running.
     """
     notify = partial(console.print, markup=False)
     try:
@@ -188,7 +191,7 @@ def _warn(folder: StudyFolder, console: Console) -> None:
 
 
 def _show(found: Agreement, console: Console) -> None:
-    """Prints how many trials stand how, and what does not agree."""
+    """Prints the number of trials by status, in the log and in MLflow, and the findings."""
     table = Table("trials", "log", "MLflow", box=None, padding=(0, 2), pad_edge=False)
     for status in dict.fromkeys((*found.log, *found.mlflow)):
         counts = (found.log.get(status, 0), found.mlflow.get(status, 0))

@@ -1,10 +1,10 @@
-"""Writes a study into a storage of Optuna's, for optuna-dashboard.
+"""Exports a study to an Optuna storage, for optuna-dashboard.
 
-All of it comes from the study's log, also while the study runs: trials, parameters and where they
-were searched, every epoch of the objective, states, reasons, times. The file is for looking at:
-nothing that is done to it comes back into the study.
+Everything is read from the study's log, also while the study runs: trials, parameters and their
+distributions, the objective after every epoch, states, failure reasons and times. The export is a
+copy: changing it does not change the study.
 
-Exit code: 0 when it is written, 2 for bad input.
+Exit code: 0 when the file is written, 2 for bad input.
 """
 
 import argparse
@@ -34,11 +34,11 @@ SQLITE = "sqlite:///"
 
 @dataclass(frozen=True)
 class Target:
-    """A file that is made.
+    """The file that an export writes.
 
     Attributes:
-        file: Where.
-        is_database: Whether it is SQLite's; else it is a journal.
+        file: Path of the file.
+        is_database: Whether it is an SQLite database; otherwise it is an Optuna journal.
     """
 
     file: Path
@@ -46,14 +46,14 @@ class Target:
 
     @property
     def address(self) -> str:
-        """What Optuna's tools call it."""
+        """The storage address to pass to Optuna's tools: ``sqlite:///FILE``, or ``FILE``."""
         return f"{SQLITE if self.is_database else ''}{self.file}"
 
     def check_new(self) -> None:
-        """Checks that it can be made.
+        """Checks that the file does not exist yet.
 
         Raises:
-            InputError: If it is there.
+            InputError: If it exists.
         """
         if self.file.exists():
             raise InputError(
@@ -81,11 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def exported(folder: StudyFolder, target: Target) -> str:
-    """Writes a study's trials into a new file of Optuna's; returns what to do with it.
+    """Writes a study's trials into a new Optuna storage; returns a message with the command that
+    shows them.
 
     Raises:
-        InputError: If there is no such study, or the file is there already.
-        OSError: If the log cannot be read, or the file not be written.
+        InputError: If the study does not exist, or the file exists already.
+        OSError: If the log cannot be read, or the file cannot be written.
     """
     target.check_new()
     state = known_state(folder)
@@ -99,7 +100,11 @@ def exported(folder: StudyFolder, target: Target) -> str:
 
 
 def _write(target: Target, content: bytes) -> None:
-    """Makes the file, whole or not at all."""
+    """Writes the file atomically.
+
+    Raises:
+        InputError: If another process created it in the meantime.
+    """
     try:
         write_new(target.file, content)
     except FileExistsError:

@@ -20,7 +20,7 @@ from trainables.molecules import MoleculeProblem
 
 
 def open_problem(options: MoleculeOptions, seed: int, tools: Tools) -> MoleculeProblem:
-    """Opens the molecules."""
+    """Opens the molecules that the options name."""
     problem = MoleculeProblem(
         open_molecules(options, seed, tools.cache, tools.parallel, tools.notify)
     )
@@ -30,7 +30,7 @@ def open_problem(options: MoleculeOptions, seed: int, tools: Tools) -> MoleculeP
 
 
 def data_title(options: MoleculeOptions) -> str:
-    """``gfn2-mu``, ``qm9-mu``."""
+    """Returns data set and target, for the study's name: ``gfn2-mu``, ``qm9-mu``."""
     return f"{Path(options.dataset).stem}-{options.target}"
 
 

@@ -1,19 +1,19 @@
-"""Trains one recorded trial again, and says whether code, data and numbers are the same.
+"""Trains one recorded trial again and reports whether code, data and numbers are the same.
 
     python studies/replay.py RUN_ID
     python studies/replay.py NAME/NUMBER
 
-All that it takes was recorded: the trial's configuration and epochs, and what its study learned
-from. It is trained without Ray, on the kind of device and with as many threads as
-it was, up to its last recorded epoch, wherever it ended. Nothing is recorded.
+The trial's configuration, its epochs and its data set are read from the study's record. It is
+trained without Ray, on the same kind of device and with the same number of threads, up to its last
+recorded epoch, however the trial ended. Nothing is recorded.
 
-On the CPU every number has to be the same to the last bit. A GPU adds in no fixed order, and what
-that changes in the last digits grows until it is as much as another seed changes: where a GPU
-trained, then or now, each metric has to be within 20 % of what was recorded, in the median of its
-epochs. That finds other data, another configuration, broken code, and nothing small.
+On the CPU every number has to be bit-identical. A GPU adds in no fixed order, and the differences
+in the last digits grow until they are as large as those between seeds: if a GPU was used, then or
+now, each metric has to be within 20 % of the recorded one, in the median over its epochs. That
+detects other data, another configuration or broken code, but no small difference.
 
-Exit code: 0 if the numbers are the same in this sense, 1 if they are not, or if the data are
-others, which then cannot be compared; 2 for bad input; 130 after Ctrl-C.
+Exit code: 0 if the numbers are the same in this sense; 1 if they are not, or if the data differ,
+in which case the numbers are not compared; 2 for bad input; 130 after Ctrl-C.
 """
 
 import argparse
@@ -52,10 +52,10 @@ from trainables.trial_loop import Failed, OutOfMemory, TrialLoop
 from trainables.trial_spec import TrialSpec
 
 NO_METRIC = "train/seconds"
-"""A metric of every epoch, and no result of the fit."""
+"""The one reported value that is left out of the comparison: a duration, not a result."""
 
 SHOWN = 10
-"""Characters of a commit."""
+"""Number of characters of a commit hash that are printed."""
 
 ELSEWHERE = "a GPU trained it, the CPU trains it again: dropout and noise draw other numbers there"
 
@@ -77,23 +77,25 @@ def replay(
     """Trains a recorded trial again.
 
     Args:
-        named: MLflow's id of its run, or name of the study and number of the trial:
+        named: MLflow run id of the trial, or name of the study and number of the trial:
             ``gnn-gfn2-mu/14``.
-        runs_dir: Where the study was recorded.
+        runs_dir: Folder in which the study was recorded.
         data_dir: Folder of prepared data.
-        where: The file of the study's data on this machine; None: where it was for the study.
-        console: Told of code and data first, then of the progress.
-        define: Gives the ``STUDY``; None: it is looked for, see `record.definition`.
+        where: The study's data file on this machine; None for the path that the study recorded.
+        console: Prints how code and data compare, then the progress.
+        define: Returns the study's definition, its ``STUDY``; None to find it as
+            `record.definition` does.
 
     Returns:
-        None if the data are not those that it was trained on.
+        The recorded and the new numbers; None if the data are not those that the trial was trained
+        on.
 
     Raises:
-        InputError: If the trial, or what it learned from, is not to be had.
+        InputError: If the trial, or its data, cannot be found.
     """
     recorded, trial, epochs = _found(named, runs_dir, define)
     config = _config(recorded.definition, trial)
-    data_options(recorded, where)  # if the data are not there, nothing else is said
+    data_options(recorded, where)  # missing data are reported before anything else is printed
     device = _device(trial)
     console.print(
         f"{recorded.name}/{trial.number}, {trial.title}: {trial.status}, {trial.epoch} of "
@@ -114,10 +116,10 @@ def replay(
 def _found(
     named: str, runs_dir: Path, define: Callable[[], Definition] | None
 ) -> tuple[RecordedStudy, Trial, Epochs]:
-    """The study, the trial and what was recorded of it.
+    """Returns the study, the trial and the metrics of its recorded epochs.
 
     Raises:
-        InputError: If it is not to be had, or nothing was recorded.
+        InputError: If the trial cannot be found, or has no recorded epoch.
     """
     uri = command_line.tracking_uri(runs_dir)
     try:
@@ -137,10 +139,11 @@ def _found(
 
 
 def _resolved(named: str, uri: str) -> tuple[str, str]:
-    """Name of a study and number of a trial, of which MLflow is asked where it named the run.
+    """Returns study name and trial number, from ``NAME/NUMBER`` or by looking a run id up in
+    MLflow.
 
     Raises:
-        InputError: If there is no such run, or it is that of the study, or deleted.
+        InputError: If there is no such run, it is the study's own run, or it was deleted.
     """
     name, slash, number = named.rpartition("/")
     if slash:
@@ -155,10 +158,10 @@ def _resolved(named: str, uri: str) -> tuple[str, str]:
 
 
 def _trial(study: RecordedStudy, number: str) -> Trial:
-    """A trial, or final, by its number.
+    """Returns the trial, of the search or of the finals, with a number.
 
     Raises:
-        InputError: If there is none; the message says which there are.
+        InputError: If there is none; the message gives the range of valid numbers.
     """
     known = {str(trial.number): trial for trial in study.every}
     if not known:
@@ -180,7 +183,7 @@ def _epochs(trial: Trial) -> Epochs:
 
 
 def _config(study: Definition, trial: Trial) -> TrialConfig:
-    """The trial's configuration.
+    """Returns the trial's configuration as an instance of the study's config class.
 
     Raises:
         InputError: If this version of the code has other hyperparameters.
@@ -196,7 +199,7 @@ def _config(study: Definition, trial: Trial) -> TrialConfig:
 
 
 def _then(trial: Trial, tag: str) -> str:
-    """What there is to say of the places where it was trained, one after the other."""
+    """Returns a tag's values over all placements of the trial, in the order of training."""
     return placements.in_turn(trial.placements)[tag]
 
 
@@ -206,7 +209,8 @@ def _was_on_a_gpu(trial: Trial) -> bool:
 
 
 def _device(trial: Trial) -> torch.device:
-    """The kind that it was trained on last, where there is one; with its threads."""
+    """Picks a GPU if the trial was last trained on one and one is available, else the CPU, with
+    the recorded number of threads."""
     last = trial.placements[-1]
     gpu = last.device != "cpu" and torch.cuda.is_available()
     return pick_device(float(gpu), last.threads)
@@ -220,12 +224,12 @@ def _trained(
     recorded: Epochs,
     console: Console,
 ) -> Numbers:
-    """The trial up to its last recorded epoch."""
+    """Trains the trial up to its last recorded epoch, or until it fails."""
     loop = TrialLoop(spec, problem, device)
     now = {}
 
     def training(epoch: int) -> str:
-        """An epoch; returns why there is none."""
+        """Trains an epoch and keeps its metrics; returns why it failed, or an empty string."""
         row = loop.step()
         if isinstance(row, Failed | OutOfMemory):
             return row.reason
@@ -240,7 +244,7 @@ def _trained(
 
 
 def _code(trial: Trial, file: str) -> str:
-    """Commit and versions, then and now."""
+    """Compares commit and package versions, recorded and current, in two lines."""
     code = of_this_code(file)
     before, now = _then(trial, names.COMMIT), code.commit
     commits = _compared("code", _short(before), _short(now), "commit ")
@@ -267,7 +271,8 @@ def _machine(trial: Trial, device: torch.device) -> str:
 
 
 def _compared(what: str, before: str, now: str, called: str = "") -> str:
-    """One line; of several that were recorded, one after the other, all are named."""
+    """Returns one line that compares a recorded value with the current one; if several values were
+    recorded, it lists them all."""
     if before == now:
         return f"{what}: the same ({called}{now})"
     return f"{what}: recorded {called}{before.replace(', ', ', then ')}, now {now}"

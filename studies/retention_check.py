@@ -1,7 +1,7 @@
-"""Whether a study that nobody runs has the checkpoints that it is to keep, and no others.
+"""Checks that a study that is not running has the checkpoints it should retain, and no others.
 
-What is gone cannot be brought back; what is too much is removed. An open trial goes on from the
-newest whole checkpoint, or begins anew: it may have any number of them.
+Lost checkpoints cannot be restored; surplus ones can be removed. An open trial may have any number
+of checkpoints: it resumes from the newest intact one, or starts over.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from trainables import checkpoint
 
 
 def check(state: StudyState, checkpoints: Checkpoints) -> Iterator[Finding]:
-    """Looks at the checkpoints of all trials; changes nothing.
+    """Yields a finding for each lost, damaged or surplus checkpoint of a study; changes nothing.
 
     Args:
-        state: The study.
-        checkpoints: Of the study.
+        state: The state of the study.
+        checkpoints: The study's checkpoints.
 
     Raises:
-        OSError: If one cannot be read.
+        OSError: If a checkpoint cannot be read.
     """
     staying, promised = _staying(state), _promised(state)
     for trial in state.trials():
@@ -42,15 +42,15 @@ def check(state: StudyState, checkpoints: Checkpoints) -> Iterator[Finding]:
 
 
 def trim(state: StudyState, checkpoints: Checkpoints, findings: Sequence[Finding]) -> None:
-    """Removes the checkpoints that are too much.
+    """Removes damaged checkpoints of open trials and surplus ones of the others.
 
     Args:
-        state: The study.
-        checkpoints: Of the study.
-        findings: What `check` found, with others or without.
+        state: The state of the study.
+        checkpoints: The study's checkpoints.
+        findings: The findings of `check`; those with another remedy are ignored.
 
     Raises:
-        OSError: If one cannot be read.
+        OSError: If a checkpoint cannot be read.
     """
     staying = _staying(state)
     too_much = {each.trial for each in findings if each.remedy == "trim"}
@@ -64,19 +64,20 @@ def trim(state: StudyState, checkpoints: Checkpoints, findings: Sequence[Finding
 
 
 def _staying(state: StudyState) -> set[int]:
-    """Trials that are to keep a checkpoint."""
+    """Returns the numbers of the trials that should retain a checkpoint."""
     session = state.session
     return retained(state, session.spec[names.GROUP_BY], int(session.settings[names.KEEP]))
 
 
 def _promised(state: StudyState) -> set[int]:
-    """Trials that were to keep one at all times: an earlier session may have kept fewer."""
+    """Returns the trials whose checkpoint every session retained: an earlier session may have
+    kept fewer, and a checkpoint that it removed is not lost."""
     count = min(int(session.settings[names.KEEP]) for session in state.sessions)
     return retained(state, state.session.spec[names.GROUP_BY], count)
 
 
 def _of_kept(trial: Trial, checkpoints: Checkpoints) -> Iterator[Finding]:
-    """What is wrong with the last checkpoint of a trial that keeps it."""
+    """Yields what is wrong with the last checkpoint of a trial that should retain one."""
     folder = checkpoints.latest(trial.number)
     state = checkpoint.read(folder) if folder is not None else None
     if state is None:

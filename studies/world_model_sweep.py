@@ -21,7 +21,7 @@ from trainables.models.world_model import WorldModelConfig, homework
 
 
 def open_problem(options: DrivingOptions, seed: int, tools: Tools) -> DrivingProblem:
-    """Opens the drives."""
+    """Opens the drives that the options name."""
     problem = DrivingProblem(open_drives(options, seed, tools.cache, tools.parallel))
     for remark in problem.remarks():
         tools.notify(remark)
@@ -29,7 +29,8 @@ def open_problem(options: DrivingOptions, seed: int, tools: Tools) -> DrivingPro
 
 
 def data_title(options: DrivingOptions) -> str:
-    """``pursuit``, or the name of a file."""
+    """Returns the driver, such as ``pursuit``, or the recordings' file name without suffix; it
+    becomes part of the study's name."""
     return Path(options.recordings).stem if options.recordings else options.driver
 
 
