@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from analysis.finals import Outcome, quantity
+from analysis.finals import Outcome, test_quantity
 from analysis.markdown import escaped
 from record.recorded_study import RecordedStudy
 from record.trial import WITHOUT_RESULT, Trial
@@ -38,7 +38,7 @@ def question(study: RecordedStudy) -> str:
 
 def _of_finals(study: RecordedStudy, outcome: Outcome) -> str:
     champion = outcome.champion
-    test, name = champion.test, quantity(study)
+    test, name = champion.test, test_quantity(study)
     seeds = len(champion.finals)
     unit = study.scorecard.unit
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"

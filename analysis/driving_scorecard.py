@@ -23,6 +23,7 @@ class DrivingScorecard(Scorecard):
     """
 
     unit = "episodes"
+    quantity = "skill"
     heading = "Rollouts of the test episodes"
     remark = (
         f"A test rollout begins with the first {CONTEXT} frames of its episode; those of the "

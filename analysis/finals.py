@@ -223,9 +223,34 @@ def quantity(study: RecordedStudy) -> str:
     return {"r2": "R²"}.get(study.objective.partition("/")[2], study.objective.partition("/")[2])
 
 
+def test_quantity(study: RecordedStudy) -> str:
+    """Returns the name of the score on the test split for tables."""
+    return study.scorecard.quantity or quantity(study)
+
+
+def of_validation(study: RecordedStudy) -> str:
+    """Returns the finalists' validation scores as Markdown: all there is without a test split."""
+    name = quantity(study)
+    header = [
+        "configuration",
+        f"validation {name} in the search",
+        "mean over fresh seeds",
+        "seeds",
+    ]
+    numbered = {trial.number: trial for trial in study.trials}
+    rows = []
+    for number, finals in study.finalists.items():
+        trial, title = numbered[number], f"{escaped(numbered[number].title)} (trial {number})"
+        mean = np.mean([study.value(final) for final in finals])
+        is_champion = trial == study.champion
+        title = f"**{title}**" if is_champion else title
+        rows.append([title, f"{study.value(trial):.4f}", f"{mean:.4f}", str(len(finals))])
+    return markdown_table(header, rows)
+
+
 def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
     """Returns the scores at full precision, one row per final."""
-    name = quantity(study)
+    name = test_quantity(study)
     return pd.DataFrame(
         [
             {
@@ -256,7 +281,7 @@ def markdown(found: Outcome, study: RecordedStudy) -> str:
         f"validation {name} in the search",
         "with fresh seeds",
         "selection gap",
-        f"test {name}",
+        f"test {test_quantity(study)}",
         "cannot be told from",
     ]
     rows = [_cells(found, finalist) for finalist in found.finalists]
@@ -340,7 +365,8 @@ def draw(found: Outcome, study: RecordedStudy) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)  # names take half of the width
-        axis.set_xlabel(f"{quantity(study)} (dimensionless)")
+        names = dict.fromkeys((quantity(study), test_quantity(study)))
+        axis.set_xlabel(f"{', test '.join(names)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)

@@ -24,7 +24,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from analysis import cards, style
 from analysis.cards import Card
-from analysis.curves import Curve, Learning
+from analysis.curves import Curve, Learning, of_the_objective
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 
@@ -71,7 +71,8 @@ def make(study: RecordedStudy) -> Card:
     Raises:
         InputError: If no trial finished.
     """
-    learning = study.scorecard.learning(study)
+    scorecard = study.definition.scorecard
+    learning = of_the_objective(study) if scorecard is None else scorecard.learning(study)
     panels = [_panel(study, group, trials, learning) for group, trials in study.groups.items()]
     return Card(
         title="loss curves",

@@ -26,6 +26,7 @@ class MoleculeScorecard(Scorecard):
     """
 
     unit = "molecules"
+    quantity = "R²"
     heading = "The test split, by family"
 
     def outcomes(

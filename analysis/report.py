@@ -29,6 +29,7 @@ from analysis.cards import FOLDER, Card
 from analysis.curves import training_seconds
 from analysis.finals import Outcome
 from analysis.markdown import block, code, escaped
+from analysis.scorecard import Scorecard
 from analysis.search_report import Chapter, search, use
 from analysis.side_by_side import Side, compared
 from datasets.errors import InputError
@@ -146,16 +147,25 @@ def analysed(study: RecordedStudy) -> Analysed:
     Raises:
         InputError: If the study's definition cannot be found.
     """
+    scorecard = study.definition.scorecard
     outcome, reason = scored(study)
     cards = (finals.card_of(outcome, study),) if outcome else ()
-    scorecard = study.scorecard
+    if scorecard is None and study.finals:
+        cards = (Card("finals", "finals", finals.of_validation(study)),)
+        reason = "without a scorecard nothing is scored on a test split"
     return Analysed(
         study,
         outcome,
         finals=Section("The finalists", cards, reason),
-        own=_section(scorecard.heading, lambda: tuple(scorecard.cards(study))),
+        own=_own(study, scorecard),
         learning=_section("Loss curves", lambda: (loss_curves.make(study),)),
     )
+
+
+def _own(study: RecordedStudy, scorecard: Scorecard | None) -> Section:
+    if scorecard is None:
+        return Section("")
+    return _section(scorecard.heading, lambda: tuple(scorecard.cards(study)))
 
 
 def _section(heading: str, make: Callable[[], Sequence[Card]]) -> Section:
@@ -176,7 +186,8 @@ def write(found: Analysed) -> Report:
     report.section(found.finals)
     if found.own.cards or found.own.missing:
         report.section(found.own)
-    if published := study.scorecard.published(study):
+    scorecard = study.definition.scorecard
+    if scorecard is not None and (published := scorecard.published(study)):
         report.add("### Published figures")
         report.add(published)
     report.section(found.learning)

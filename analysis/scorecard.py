@@ -18,12 +18,14 @@ class Scorecard(ABC):
 
     Attributes:
         unit: The samples of the test split, in the plural: molecules, episodes, tracks.
+        quantity: Name of the score on the test split in tables, 1 - error / reference.
         remark: A sentence on how scores on the test and validation splits differ; empty if they
             are the same quantity.
         heading: Heading of the report's section that shows `cards`.
     """
 
     unit: str
+    quantity: str = "score"
     remark: str = ""
     heading: str = "The test split"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from analysis import cards, report
+from analysis import cards, finals, report
 from datasets.addresses import shown
 from datasets.errors import InputError
 from engine.budgets import Stop
@@ -164,6 +164,9 @@ class _Conclusion:
         """
         command, folder = self.command, self.command.folder.report
         if command.study.scorecard is None:
+            if study.finals:
+                command.notify(f"\n{finals.of_validation(study)}")
+            command.notify(f"figures: {own_command('analysis.report')} {command.name}")
             self._describe()
             return
         found = report.analysed(study)

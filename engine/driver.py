@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from upath import UPath
 
-from datasets.errors import described
+from datasets.errors import InputError, described
 from engine.agenda import Agenda
 from engine.attempt import Attempt, begun
 from engine.budgets import Stop
@@ -206,7 +206,7 @@ class Driver:
 
         Raises:
             ValueError: If the reported epochs do not follow the last known one.
-            KeyError: If a report lacks the objective.
+            InputError: If a report lacks the objective.
         """
         attempt = self.live.get(message.number)
         if attempt is None:
@@ -323,7 +323,11 @@ class Driver:
                 number = attempt.number
                 raise ValueError(f"trial {number} did epoch {report.epoch} after {expected - 1}")
             if objective not in report.metrics:
-                raise KeyError(f"trial {attempt.number} reports no {objective}")
+                raise InputError(
+                    f"trial {attempt.number} reports no {objective}, the study's objective, but "
+                    f"{', '.join(sorted(report.metrics)) or 'nothing'}: name one of these as the "
+                    "objective, or report it"
+                )
 
     def _take(self, attempt: Attempt, reports: tuple[Report, ...], message: Message) -> None:
         """Logs the epochs that a new checkpoint holds, and what follows from them."""

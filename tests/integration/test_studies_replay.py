@@ -246,14 +246,14 @@ def test_a_changed_data_set_is_named_and_not_trained_on(
 
 
 def other_code(commit: str) -> Code:
-    return replace(of_this_code(), commit=commit)
+    return replace(of_this_code(gnn_sweep.__file__), commit=commit)
 
 
 def test_a_changed_commit_is_named(
     ask: Ask, again: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     then, now = "1" * 40, "2" * 40
-    monkeypatch.setattr(prepare, "of_this_code", lambda: other_code(then))
+    monkeypatch.setattr(prepare, "of_this_code", lambda file: other_code(then))
     assert ask(*GOOD, "--epochs", "2") == 0
     for commit, said in {
         then: "the same (commit 1111111111)",
@@ -261,7 +261,7 @@ def test_a_changed_commit_is_named(
         f"{now}+": "recorded commit 1111111111, now 2222222222+",
         "unknown": "recorded commit 1111111111, now unknown",
     }.items():
-        monkeypatch.setattr(replay, "of_this_code", lambda commit=commit: other_code(commit))
+        monkeypatch.setattr(replay, "of_this_code", lambda file, commit=commit: other_code(commit))
         assert f"\ncode: {said}\n" in again(0, "s/0")
 
 
@@ -269,7 +269,7 @@ def test_changed_files_do_not_say_which(
     ask: Ask, again: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for where in (prepare, replay):
-        monkeypatch.setattr(where, "of_this_code", lambda: other_code("1" * 40 + "+"))
+        monkeypatch.setattr(where, "of_this_code", lambda file: other_code("1" * 40 + "+"))
     assert ask(*GOOD, "--epochs", "1") == 0
     said = again(0, "s/0")
     assert "\ncode: 1111111111+ then and now, which does not say whether it is the same" in said
@@ -280,10 +280,10 @@ def test_all_commits_that_a_trial_was_trained_under_are_named(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Agenda, "should_stop", stopping_when(has_epochs(0, 2)))
-        patch.setattr(prepare, "of_this_code", lambda: other_code("1" * 40))
+        patch.setattr(prepare, "of_this_code", lambda file: other_code("1" * 40))
         assert ask(*GOOD, "--epochs", "4") == 0
     assert runs_in_mlflow(tmp_path)[0].data.tags["orrery.commit"] == "1" * 40
-    monkeypatch.setattr(prepare, "of_this_code", lambda: other_code("2" * 40))
+    monkeypatch.setattr(prepare, "of_this_code", lambda file: other_code("2" * 40))
     assert ask(*GOOD, "--epochs", "4") == 0
     assert runs_in_mlflow(tmp_path)[0].data.tags["orrery.commit"] == f"{'1' * 40}, {'2' * 40}"
     assert "\ncode: recorded commit 1111111111, then 2222222222, now " in again(0, "s/0")

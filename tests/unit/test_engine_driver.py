@@ -22,6 +22,7 @@ from played import (
     write_checkpoint,
 )
 
+from datasets.errors import InputError
 from engine import driver
 from engine.budgets import Stop
 from engine.checkpoints import Checkpoints
@@ -240,7 +241,7 @@ def test_an_epoch_without_the_one_before_or_without_the_objective_is_a_mistake(
             one.heard(*epochs)
     without = row(0, one.fit.spec.config, 2)
     del without[OBJECTIVE]
-    with pytest.raises(KeyError, match="reports no validation/r2"):
+    with pytest.raises(InputError, match="reports no validation/r2"):
         one.driver.heard(Message(0, (without,), "c", HERE))
     assert one.events(*ALL) == before
 
