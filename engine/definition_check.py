@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -56,7 +57,7 @@ def _check_config(config: type[Any]) -> None:
     for field, hint in get_type_hints(config, include_extras=True).items():
         marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         plain = get_args(hint)[0] if marks else hint
-        for mark, following in zip(marks, (*marks[1:], None), strict=True):
+        for mark, following in pairwise((*marks, None)):
             if not isinstance(mark, BaseDistribution | When):
                 raise InputError(f"{name}.{field} has the range {mark!r}: {RANGES}")
             _check_choices(f"{name}.{field}", plain, mark)
@@ -106,13 +107,13 @@ def _choices(hints: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_name(study: Study[Any]) -> None:
-    """Checks that replay and the analyses will find the study in its file again."""
-    for module in list(sys.modules.values()):
-        source = getattr(module, "__file__", None)
-        if source and Path(source).resolve() == Path(study.file).resolve():
-            named = [name for name, value in vars(module).items() if value is study]
-            if named and "STUDY" not in named:
-                raise InputError(
-                    f"{source} calls its study {named[0]}: expected STUDY, by which replay and "
-                    "the analyses find it again"
-                )
+    """Checks that replay and the analyses will find the study again in the file that was run."""
+    script = sys.modules["__main__"]
+    source = getattr(script, "__file__", None)
+    if source and Path(source).resolve() == Path(study.file).resolve():
+        named = [name for name, value in vars(script).items() if value is study]
+        if named and "STUDY" not in named:
+            raise InputError(
+                f"{source} calls its study {named[0]}: expected STUDY, by which replay and the "
+                "analyses find it again"
+            )

@@ -1,0 +1,118 @@
+"""What is refused of a study's definition, in one line each, before anything runs."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+import pytest
+from fake_scorecard import FakeScorecard
+from fake_study import FAKE
+from optuna.distributions import CategoricalDistribution as Choice
+from optuna.distributions import IntDistribution as Whole
+
+from datasets.errors import InputError
+from engine.definition_check import check_definition
+from engine.study import Study
+from studies import example, gnn_sweep, world_model_sweep
+from trainables.config import TrialConfig
+
+
+def refused(study: Study[Any]) -> str:
+    with pytest.raises(InputError) as error:
+        check_definition(study)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    "study", [example.STUDY, gnn_sweep.STUDY, world_model_sweep.STUDY, FAKE], ids=lambda s: s.key
+)
+def test_a_study_that_runs_is_not_refused(study: Study[Any]) -> None:
+    check_definition(study)
+
+
+@pytest.mark.parametrize("key", ["My digits!", "", ".hidden", "a/b"])
+def test_a_key_that_names_no_folder(key: str) -> None:
+    assert f"key is {key!r}: expected letters" in refused(replace(FAKE, key=key))
+
+
+def test_an_objective_without_a_split() -> None:
+    said = refused(replace(FAKE, objective="height"))
+    assert "objective is 'height': expected split/metric, such as validation/height" in said
+
+
+def test_a_group_that_is_no_field() -> None:
+    said = refused(replace(FAKE, group_by="dept"))
+    assert "group_by is 'dept', but FakeConfig has no such field: expected one of" in said
+    assert FAKE.group_by in said
+
+
+def test_a_group_that_is_no_choice() -> None:
+    assert "group_by is 'seed', which is no choice" in refused(replace(FAKE, group_by="seed"))
+
+
+class NoDataclass(TrialConfig):
+    width: Annotated[int, Whole(8, 256)] = 32
+
+
+@dataclass(frozen=True)
+class NoRange(TrialConfig):
+    width: Annotated[int, (8, 256)] = 32
+
+
+@dataclass(frozen=True)
+class Outside(TrialConfig):
+    width: Annotated[int, Whole(8, 256)] = 300
+
+
+@dataclass(frozen=True)
+class Misspelt(TrialConfig):
+    activation: Annotated[Literal["relu", "tanh"], Choice(("relu", "tahn"))] = "relu"
+
+
+@dataclass(frozen=True)
+class NoneOfThem(TrialConfig):
+    activation: Annotated[str, Choice(("relu", "tanh"))] = "gelu"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (dict, "config is <class 'dict'>: expected a class that extends TrialConfig"),
+        (NoDataclass, "NoDataclass is no dataclass: expected @dataclass(frozen=True) above it"),
+        (NoRange, "NoRange.width has the range (8, 256): expected Whole(...), Real(...) or"),
+        (Outside, "Outside.width has the default 300, which is not in its range IntDistribution"),
+        (Misspelt, "Misspelt.activation has the choice 'tahn', which its type"),
+        (NoneOfThem, "NoneOfThem.activation has the default 'gelu', which is not in its range"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_a_configuration_that_cannot_be_searched(config: Any, said: str) -> None:
+    assert said in refused(replace(FAKE, config=config))
+
+
+def no_scorecard() -> Any:
+    return "R2"
+
+
+def without_unit() -> Any:
+    card = FakeScorecard()
+    object.__setattr__(card, "unit", "")
+    return card
+
+
+@pytest.mark.parametrize("make", [no_scorecard, without_unit])
+def test_a_scorecard_without_a_unit(make: Callable[[], Any]) -> None:
+    assert "expected a Scorecard with a unit" in refused(replace(FAKE, scorecard=make()))
+
+
+def test_a_study_that_its_file_calls_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = ModuleType("__main__")
+    module.__file__ = "/nowhere/mine.py"
+    module.MY_STUDY = replace(FAKE, file="/nowhere/mine.py")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    assert "/nowhere/mine.py calls its study MY_STUDY: expected STUDY" in refused(module.MY_STUDY)
+    module.STUDY = module.MY_STUDY
+    check_definition(module.MY_STUDY)
