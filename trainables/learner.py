@@ -6,10 +6,13 @@ that play against each other, an evolution strategy, or a search that has no net
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from torch import nn
+from datasets.errors import InputError
+from trainables.members import missing
+
+MEMBERS = ("advance", "snapshot", "restore", "probe")
+"""What a learner has to have."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,6 @@ class Learner(Protocol):
     the one that was not interrupted.
     """
 
-    @property
-    def evaluator(self) -> "nn.Module | None":
-        """What predicts, acts or samples now, in evaluation mode; None: no network does."""
-        ...
-
     def advance(self, epoch: int) -> dict[str, float]:
         """Learns for one epoch.
 
@@ -87,3 +85,16 @@ class Learner(Protocol):
         """Finds out what an epoch takes, by as little as tells; the learner is of no use
         afterwards."""
         ...
+
+
+def check_learner(learner: object) -> None:
+    """Checks that what a problem gives for a learner is one.
+
+    Raises:
+        InputError: If it lacks members.
+    """
+    if lacking := missing(learner, MEMBERS, Learner):
+        raise InputError(
+            f"learner() gave a {type(learner).__name__} without {', '.join(lacking)}: expected an "
+            "object with advance, snapshot, restore and probe (docs/your-own-study.md)"
+        )
