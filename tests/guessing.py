@@ -17,8 +17,6 @@ GOAL = 0.3
 class Guessing:
     """Draws eight numbers an epoch and keeps the one that is nearest to `GOAL`."""
 
-    evaluator = None
-
     def __init__(self, seed: int) -> None:
         self.dice = torch.Generator().manual_seed(seed)
         self.best = 1.0

@@ -20,4 +20,4 @@ def _has(found: object, name: str, undefined: object) -> bool:
     member = getattr_static(found, name, None)
     if member is None:
         return hasattr(found, name)
-    return member is not getattr_static(undefined, name)
+    return member is not getattr_static(undefined, name, object())

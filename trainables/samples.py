@@ -61,7 +61,7 @@ def _array(name: str, values: Any) -> np.ndarray:
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
-    bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
     if bad.any():
         raise InputError(
             f"{name} of {bad.sum()} of {len(array)} samples, the first one sample "

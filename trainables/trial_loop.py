@@ -154,7 +154,8 @@ def _checked(metrics: Mapping[str, float], epoch: int) -> dict[str, float]:
 
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not all(name.partition("/")):
-        raise InputError(f"metric {name!r}: expected split/metric, such as validation/{name}")
+        example = f"validation/{str(name).strip('/')}"
+        raise InputError(f"metric {name!r}: expected split/metric, such as {example}")
     return name
 
 
