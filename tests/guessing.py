@@ -17,8 +17,6 @@ GOAL = 0.3
 class Guessing:
     """A learner that draws eight numbers in each epoch and keeps the one nearest to `GOAL`."""
 
-    evaluator = None
-
     def __init__(self, seed: int) -> None:
         self.dice = torch.Generator().manual_seed(seed)
         self.best = 1.0

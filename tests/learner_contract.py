@@ -63,6 +63,12 @@ def advanced(learner: Learner, *epochs: int) -> list[dict[str, float]]:
     return [{k: v for k, v in each.items() if k not in BY_A_CLOCK} for each in done]
 
 
+def predicts_as_evaluated(learner: Learner) -> bool:
+    """Whether the network that predicts is in evaluation mode, if the learner shows one."""
+    evaluator = getattr(learner, "evaluator", None)
+    return evaluator is None or not evaluator.training
+
+
 class LearnerContract:
     """Tests of a learner; a subclass defines the fixture ``begin``, which returns a `Begin`."""
 
@@ -87,7 +93,7 @@ class LearnerContract:
         left = read_again(whole.snapshot())
         resumed.restore(left)
         assert_same(read_again(resumed.snapshot()), left)
-        assert resumed.evaluator is None or not resumed.evaluator.training
+        assert predicts_as_evaluated(resumed)
 
     def test_who_was_restored_goes_on_as_if_there_had_been_no_interruption(
         self, begin: Begin
@@ -119,7 +125,7 @@ class LearnerContract:
     def test_who_predicts_is_in_evaluation_mode_after_an_epoch(self, begin: Begin) -> None:
         learner = begin()
         learner.advance(1)
-        assert learner.evaluator is None or not learner.evaluator.training
+        assert predicts_as_evaluated(learner)
 
     def test_a_probe_leaves_a_snapshot_as_large_as_one_after_an_epoch(self, begin: Begin) -> None:
         learner = begin()

@@ -6,12 +6,15 @@ that was truncated or changed is recognised by the checksums and treated as miss
 
 import io
 import zipfile
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from datasets.errors import InputError
 from datasets.files import AnyPath, away_is_an_oserror, write_whole
 from trainables.learner import Snapshot
 
@@ -26,6 +29,13 @@ KEPT = 2
 """Number of checkpoints kept of a running trial: the newest may be incomplete after a crash."""
 
 
+PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter)
+PLAIN_OF_TORCH = (torch.Size, torch.dtype, torch.device)
+HOLDERS = (list, tuple, set)
+DICTIONARIES = (dict, OrderedDict, Counter)
+"""Types of what ``torch.load(weights_only=True)`` reads; it reads no other ones of theirs."""
+
+
 class Damaged(ValueError):
     """Raised when a checkpoint is missing, truncated or changed."""
 
@@ -33,7 +43,12 @@ class Damaged(ValueError):
 def state_of(
     snapshot: Snapshot, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> State:
-    """Makes the state of a trial after the last epoch of its history."""
+    """Makes the state of a trial after the last epoch of its history.
+
+    Raises:
+        InputError: If the snapshot contains what a checkpoint cannot hold.
+    """
+    check_snapshot(snapshot)
     return {
         "epoch": len(history),
         "config": dict(config),
@@ -41,6 +56,40 @@ def state_of(
         "model": snapshot.model,
         "training": snapshot.training,
     }
+
+
+def check_snapshot(snapshot: object) -> None:
+    """Checks that a snapshot can be saved and loaded again.
+
+    Raises:
+        InputError: If it holds other objects than tensors and plain values.
+    """
+    if not isinstance(snapshot, Snapshot):
+        kind = _kind(snapshot)
+        raise InputError(f"snapshot() gave a {kind}: expected a Snapshot(model, training)")
+    for part in ("model", "training"):
+        _check_plain(f"Snapshot.{part}", getattr(snapshot, part))
+
+
+def _check_plain(name: str, value: Any) -> None:
+    if type(value) in DICTIONARIES:
+        for key, each in value.items():
+            _check_plain(f"a key of {name}", key)
+            _check_plain(f"{name}[{key!r}]", each)
+    elif type(value) in HOLDERS:
+        for place, each in enumerate(value):
+            _check_plain(f"{name}[{place}]", each)
+    elif type(value) not in PLAIN + PLAIN_OF_TORCH:
+        raise InputError(
+            f"{name} is a {_kind(value)}: expected tensors, numbers, texts, None, and lists and "
+            "dictionaries of them"
+        )
+
+
+def _kind(value: object) -> str:
+    """The type of a value, with its module where that is not Python's own."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
 
 def save(folder: AnyPath, state: State) -> None:

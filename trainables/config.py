@@ -49,11 +49,7 @@ class TrialConfig:
     @property
     def title(self) -> str:
         """Short label of a trial in output; by default the values of all searched fields."""
-        hints = get_type_hints(type(self), include_extras=True).items()
-        searched = [getattr(self, name) for name, hint in hints if get_origin(hint) is Annotated]
-        return " ".join(
-            f"{each:.3g}" if isinstance(each, float) else str(each) for each in searched
-        )
+        return _shown(self, _searched(type(self)))
 
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, 1)
@@ -98,7 +94,11 @@ class FitConfig(TrialConfig):
 
     @property
     def title(self) -> str:
-        return f"{self.learning_rate:.1e}"
+        """What tells one trial from another at a glance: by default all that is searched and that
+        not every fit has; the learning rate where there is nothing else."""
+        every = _searched(FitConfig)
+        own = [name for name in _searched(type(self)) if name not in every]
+        return _shown(self, own) or f"{self.learning_rate:.1e}"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,6 +111,17 @@ class FitConfig(TrialConfig):
         at_least("learning_rate", self.learning_rate, 0, open_end=True)
         at_least("weight_decay", self.weight_decay, 0)
         at_least("batch_size", self.batch_size, 1)
+
+
+def _searched(kind: type[TrialConfig]) -> list[str]:
+    """Fields that are searched, in their order."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [name for name, hint in hints.items() if get_origin(hint) is Annotated]
+
+
+def _shown(config: TrialConfig, names: Sequence[str]) -> str:
+    values = [getattr(config, name) for name in names]
+    return " ".join(f"{each:.3g}" if isinstance(each, float) else str(each) for each in values)
 
 
 def at_least(name: str, value: float, least: float, *, open_end: bool = False) -> None:

@@ -7,10 +7,13 @@ without any network.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from torch import nn
+from datasets.errors import InputError
+from trainables.members import missing
+
+MEMBERS = ("advance", "snapshot", "restore", "probe")
+"""What a learner has to have."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,6 @@ class Learner(Protocol):
     bit-identically to an uninterrupted one.
     """
 
-    @property
-    def evaluator(self) -> "nn.Module | None":
-        """The network that currently predicts, acts or samples, in evaluation mode; None if the
-        learner has no network."""
-        ...
-
     def advance(self, epoch: int) -> dict[str, float]:
         """Trains for one epoch.
 
@@ -94,3 +91,16 @@ class Learner(Protocol):
         The learner must not be used afterwards.
         """
         ...
+
+
+def check_learner(learner: object) -> None:
+    """Checks that what a problem gives for a learner is one.
+
+    Raises:
+        InputError: If it lacks members.
+    """
+    if lacking := missing(learner, MEMBERS, Learner):
+        raise InputError(
+            f"learner() gave a {type(learner).__name__} without {', '.join(lacking)}: expected an "
+            "object with advance, snapshot, restore and probe (docs/your-own-study.md)"
+        )

@@ -4,11 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from datasets.errors import InputError
 from record.trial import Role
 from trainables.learner import Learner
+from trainables.members import missing
 
 if TYPE_CHECKING:
     import torch
+
+    default = property
+else:  # unlike a property, it lets a class of one's own set ``self.facts`` in its place
+    from functools import cached_property as default
+
+OWN = ("digest", "learner")
+"""What every problem has to define."""
+
+DEFAULTS = ("facts", "decided", "check")
+"""What a class that extends `Problem` need not define."""
 
 Config = TypeVar("Config", contravariant=True)
 
@@ -30,10 +42,11 @@ class Problem(Protocol[Config]):
     """Data or an environment, loaded once and shared by all trials of a study.
 
     A problem is pickled with everything it contains and kept once in the memory of each machine;
-    trials must not change it.
+    trials must not change it. A class that extends this one defines `digest` and `learner`; by
+    default it has no facts, decides no field and accepts any configuration.
     """
 
-    @property
+    @default
     def digest(self) -> str:
         """Fingerprint of everything that influences a trial: data, versions, seeds of evaluation.
 
@@ -41,15 +54,15 @@ class Problem(Protocol[Config]):
         """
         ...
 
-    @property
+    @default
     def facts(self) -> Mapping[str, Any]:
         """Further properties to record, by name, such as the unit and the sizes of the splits."""
-        ...
+        return {}
 
-    @property
+    @default
     def decided(self) -> Mapping[str, Sequence[Any]]:
         """The only values that this problem allows, by config field."""
-        ...
+        return {}
 
     def check(self, config: Config) -> None:
         """Checks that a configuration can be trained on this problem.
@@ -57,7 +70,6 @@ class Problem(Protocol[Config]):
         Raises:
             InputError: If it cannot.
         """
-        ...
 
     def learner(self, config: Config, role: Role, context: Context) -> Learner:
         """Makes the learner of one trial.
@@ -68,3 +80,17 @@ class Problem(Protocol[Config]):
             context: Device and cores that the trial may use.
         """
         ...
+
+
+def check_problem(problem: object) -> None:
+    """Checks that what a study opens is a problem.
+
+    Raises:
+        InputError: If it lacks members.
+    """
+    if lacking := [*missing(problem, OWN, Problem), *missing(problem, DEFAULTS, None)]:
+        raise InputError(
+            f"the study's open() gave a {type(problem).__name__} without {', '.join(lacking)}: "
+            "expected an object with digest, facts, decided, check and learner; a class that "
+            "extends orrery.Problem needs no more than digest and learner"
+        )

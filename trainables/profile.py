@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from datasets.errors import described
+from datasets.errors import InputError, described
 from datasets.machine import memory_left
 from record.trial import Searched
 from trainables import checkpoint
@@ -19,6 +19,7 @@ from trainables.device import (
     pick_device,
     ran_out_of_memory,
 )
+from trainables.learner import check_learner
 from trainables.problem import Context, Problem
 
 
@@ -62,6 +63,7 @@ def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) 
         torch.cuda.reset_peak_memory_stats(device)
     try:
         learner = problem.learner(config, Searched(0), Context(device, cpus))
+        check_learner(learner)
         probe = learner.probe()
         with tempfile.TemporaryDirectory() as folder:
             checkpoint.save(Path(folder), checkpoint.state_of(probe.snapshot, asdict(config), ()))
@@ -70,7 +72,8 @@ def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) 
         card = card_gib() if device.type == "cuda" else 0.0
         return ProfileResult(probe.epoch_seconds, memory_gib(device), size, card_gib=card)
     except Exception as error:
-        words = f"{type(error).__name__}: {described(error)}"
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        words = kind + described(error)
         return ProfileResult(problem=words, no_room=ran_out_of_memory(error))
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,23 +16,22 @@ from record.trial import Role
 from trainables.config import FitConfig
 from trainables.fit import SupervisedLearner
 from trainables.problem import Context
+from trainables.samples import Samples, numbers
+from trainables.tensor_functions import check_functions
+
+CPU = torch.device("cpu")
 
 SHARES = (0.8, 0.9)
 """Cumulative shares of all samples at which the train split and the validation split end."""
 
-FEWEST = 2
-"""Smallest number of samples that a split may have; scores of a single sample say nothing."""
+FEWEST = 20
+"""Smallest number of samples: scores of a split with a single one say nothing."""
+
+TRIED = 5
+"""Number of samples on which the user's functions are tried: seldom the number of outputs."""
 
 EVALUATION_BATCH = 1024
 """Batch size of evaluation, in samples; it does not change the predictions."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """A batch of samples: inputs (B, ...) and targets (B, ...)."""
-
-    inputs: Tensor
-    targets: Tensor
 
 
 class TensorProblem:
@@ -44,8 +42,9 @@ class TensorProblem:
     1 - (mean error of the network) / (mean error of a reference).
 
     Args:
-        inputs: Inputs of all samples, (samples, ...) float.
-        targets: Targets of all samples, (samples, ...).
+        inputs: Inputs of all samples, (samples, ...), finite; floats are converted to float32.
+        targets: Targets of all samples, (samples, ...), finite; floats are converted to float32,
+            integers to int64.
         seed: Seed of the split.
         network: Function that builds an untrained network from a configuration.
         loss: Function of predictions and targets that returns the scalar loss to minimise.
@@ -55,7 +54,8 @@ class TensorProblem:
             (B,); by default 1.
 
     Raises:
-        InputError: If inputs and targets differ in number, or a split would be too small.
+        InputError: If the samples are not finite numbers, inputs and targets differ in number, or
+            there are too few.
     """
 
     def __init__(
@@ -69,7 +69,10 @@ class TensorProblem:
         error: Callable[[Tensor, Tensor], Tensor],
         reference: Callable[[Tensor], Tensor] = lambda target: torch.ones(len(target)),
     ) -> None:
-        self.inputs, self.targets = np.asarray(inputs), np.asarray(targets)
+        self.inputs = numbers("inputs", inputs, "turn them into numbers first")
+        self.targets = numbers("targets", targets, "number the classes from 0")
+        if self.targets.dtype.kind in "biu":
+            self.targets = self.targets.astype(np.int64, copy=False)
         if len(self.inputs) != len(self.targets):
             raise InputError(
                 f"{len(self.inputs)} inputs and {len(self.targets)} targets: expected one target "
@@ -78,8 +81,10 @@ class TensorProblem:
         order = np.random.default_rng(seed).permutation(len(self.inputs))
         ends = [round(share * len(order)) for share in SHARES]
         self.split = Split(*map(np.sort, np.split(order, ends)))
-        if min(map(len, vars(self.split).values())) < FEWEST:
-            raise InputError(f"{len(order)} samples: expected 20 or more, a tenth of them to test")
+        if len(order) < FEWEST:
+            raise InputError(
+                f"{len(order)} samples: expected {FEWEST} or more, a tenth of them to test"
+            )
         self.network = network
         self.loss = loss
         self.error = error
@@ -102,13 +107,37 @@ class TensorProblem:
         return {name: len(part) for name, part in vars(self.split).items()}
 
     def check(self, config: FitConfig) -> None:
-        """Accepts any configuration."""
+        """Tries the network of a configuration; see `trainables.problem.Problem`."""
+        with torch.random.fork_rng([]):
+            self.checked_network(config)
+
+    def checked_network(self, config: FitConfig) -> nn.Module:
+        """An untrained network, on the CPU.
+
+        Raises:
+            InputError: If it, the loss, the error or the reference do not fit the samples.
+        """
+        network = self.network(config)
+        some = self.samples(CPU)[torch.from_numpy(self._tried())]
+        check_functions(self, network, some)
+        return network
+
+    def _tried(self) -> np.ndarray:
+        """Some samples, those of the least and of the greatest target among them; (rows,)."""
+        least = [find(self.targets) for find in (np.argmin, np.argmax)]
+        first = np.array(least) // (self.targets.size // len(self.targets))
+        return np.r_[first, self.split.train[: TRIED - len(first)]]
 
     def learner(self, config: FitConfig, role: Role, context: Context) -> SupervisedLearner[Any]:
         """Makes the learner of one trial; trials of every role train on the same split."""
         del role
         task = _TensorTask(self, config, context.device)
         return SupervisedLearner(task, config, context.device)
+
+    def samples(self, device: torch.device) -> Samples:
+        """All samples on a device; on the CPU they share the memory of the arrays, which nothing
+        may write into."""
+        return Samples(as_tensor(self.inputs, device), as_tensor(self.targets, device))
 
     def errors(self, model: nn.Module, part: np.ndarray, device: torch.device) -> Tensor:
         """Computes a network's error on each sample of `part`, (samples,) float64 on the CPU.
@@ -118,10 +147,15 @@ class TensorProblem:
             part: Indices of the samples, (samples,) int64.
             device: Where the network predicts.
         """
+        return self.errors_of(model, self.samples(device), as_tensor(part, device))
+
+    def errors_of(self, model: nn.Module, samples: Samples, rows: Tensor) -> Tensor:
+        """Computes a network's error on each sample of `rows`, (rows,) float64 on the CPU, where
+        all samples are on its device already."""
         with torch.no_grad():
             found = [
                 self.error(model(some.inputs), some.targets).double().cpu()
-                for some in self.batches(part, EVALUATION_BATCH, device)
+                for some in samples.batches(rows, EVALUATION_BATCH)
             ]
         return torch.cat(found)
 
@@ -133,14 +167,6 @@ class TensorProblem:
         """
         return self.reference(torch.from_numpy(self.targets[part])).double()
 
-    def batches(self, chosen: np.ndarray, size: int, device: torch.device) -> Iterator[Samples]:
-        """Yields the samples with the indices `chosen`, (samples,) int64, in batches of `size`."""
-        for first in range(0, len(chosen), size):
-            some = chosen[first : first + size]
-            yield Samples(
-                as_tensor(self.inputs[some], device), as_tensor(self.targets[some], device)
-            )
-
 
 class _TensorTask:
     """The `trainables.fit.Task` that fits one configuration to a `TensorProblem`."""
@@ -149,21 +175,24 @@ class _TensorTask:
         self.problem = problem
         self.config = config
         self.device = device
-        self.train = problem.split.train
+        self.samples = problem.samples(device)
+        self.train = as_tensor(problem.split.train, CPU)
+        self.validation = as_tensor(problem.split.validation, device)
 
     def model(self) -> nn.Module:
-        return self.problem.network(self.config)
+        return self.problem.checked_network(self.config)
 
     def steps_per_epoch(self) -> int:
         return -(-len(self.train) // self.config.batch_size)
 
     def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Samples]:
         del epoch
-        order = torch.randperm(len(self.train), generator=generator).numpy()
-        return self.problem.batches(self.train[order], self.config.batch_size, self.device)
+        order = torch.randperm(len(self.train), generator=generator)
+        rows = self.train[order].to(self.device)
+        return self.samples.batches(rows, self.config.batch_size)
 
     def heaviest_batch(self) -> Samples:
-        return next(self.problem.batches(self.train, self.config.batch_size, self.device))
+        return self.samples[self.train[: self.config.batch_size].to(self.device)]
 
     def loss(self, model: nn.Module, batch: Samples) -> Tensor:
         return self.problem.loss(model(batch.inputs), batch.targets)
@@ -171,10 +200,10 @@ class _TensorTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         part = self.problem.split.validation
         losses = []
-        for some in self.problem.batches(part, EVALUATION_BATCH, self.device):
+        for some in self.samples.batches(self.validation, EVALUATION_BATCH):
             loss = self.problem.loss(model(some.inputs), some.targets)
             losses.append(float(loss) * len(some.targets))
-        errors = self.problem.errors(model, part, self.device)
+        errors = self.problem.errors_of(model, self.samples, self.validation)
         share = errors.sum(dim=0) / self.problem.references(part).sum(dim=0)
         return {
             "validation/loss": sum(losses) / len(part),

@@ -3,17 +3,18 @@
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from upath import UPath
 
-from datasets.errors import described
+from datasets.errors import InputError, described
 from datasets.files import AnyPath
 from trainables import checkpoint
 from trainables.device import memory_gib, ran_out_of_memory
-from trainables.learner import Diverged, Learner, Snapshot
+from trainables.learner import Diverged, Learner, Snapshot, check_learner
 from trainables.problem import Context, Problem
 from trainables.trial_spec import TrialSpec
 
@@ -54,6 +55,7 @@ class TrialLoop:
 
     Raises:
         Damaged: If the checkpoint to resume from is damaged.
+        InputError: If the problem returns something that is no learner.
     """
 
     def __init__(self, spec: TrialSpec, problem: Problem[Any], device: torch.device) -> None:
@@ -66,12 +68,13 @@ class TrialLoop:
         self.over: Failed | OutOfMemory | None = None
         try:
             self.learner = self._begun(problem)
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, OSError, RuntimeError) as error:
             self.over = _no_room(error)
 
     def _begun(self, problem: Problem[Any]) -> Learner:
         context = Context(self.device, torch.get_num_threads())
         learner = problem.learner(self.spec.config, self.spec.role, context)
+        check_learner(learner)
         if self.spec.resume:
             state = checkpoint.load(UPath(self.spec.resume))
             learner.restore(Snapshot(state["model"], state["training"]))
@@ -88,6 +91,9 @@ class TrialLoop:
 
         Returns:
             The epoch's row, see `history`, or the reason why the trial has ended.
+
+        Raises:
+            InputError: If the learner returns something that is no metrics.
         """
         if self.learner is None:
             assert self.over is not None
@@ -96,7 +102,7 @@ class TrialLoop:
             metrics = _checked(self.learner.advance(self.epoch + 1), self.epoch + 1)
         except Diverged as error:
             return self._end(Failed(described(error)))
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, OSError, RuntimeError) as error:
             return self._end(_no_room(error))
         self.history.append(self._row(metrics))
         return self.history[-1]
@@ -143,9 +149,30 @@ def _checked(metrics: Mapping[str, float], epoch: int) -> dict[str, float]:
 
     Raises:
         Diverged: If a metric is not finite.
+        InputError: If a metric is no number, or its name is not ``split/metric``.
     """
-    plain = {name: float(value) for name, value in metrics.items()}
+    if not isinstance(metrics, Mapping):
+        raise InputError(
+            f"advance() gave a {type(metrics).__name__}: expected metrics by name, such as "
+            "{'validation/height': 8.8}"
+        )
+    plain = {_checked_name(name): _number(name, value) for name, value in metrics.items()}
     for name, value in plain.items():
         if not math.isfinite(value):
             raise Diverged(f"{name} is {value} after epoch {epoch}")
     return plain
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not all(name.partition("/")):
+        example = f"validation/{str(name).strip('/')}"
+        raise InputError(f"metric {name!r}: expected split/metric, such as {example}")
+    return name
+
+
+def _number(name: str, value: Any) -> float:
+    is_single = not isinstance(value, torch.Tensor) or value.numel() == 1
+    with suppress(TypeError, ValueError):
+        if is_single:
+            return float(value)
+    raise InputError(f"metric {name!r} is a {type(value).__name__}: expected one number")

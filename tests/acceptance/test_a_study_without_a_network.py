@@ -66,8 +66,6 @@ class ValleyOptions:
 class Walker:
     """Draws ten points around the best one in each epoch, and keeps the deepest."""
 
-    evaluator = None
-
     def __init__(self, config: SearchConfig, bottom: float) -> None:
         self.config = config
         self.bottom = bottom

@@ -4,12 +4,15 @@ import os
 import pickle
 import uuid
 import zipfile
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from datasets.errors import InputError
 from trainables import checkpoint
 from trainables.checkpoint import State
 from trainables.learner import Snapshot
@@ -61,6 +64,61 @@ def test_a_state_knows_its_epoch_by_its_history_and_keeps_neither_history_nor_co
     config["width"] = 9
     history.append({"epoch": 2})
     assert (begun["epoch"], begun["config"], begun["history"]) == (1, {"width": 8}, [{"epoch": 1}])
+
+
+PLAIN = [
+    *(
+        None,
+        True,
+        3,
+        10**30,
+        0.5,
+        1j,
+        "text",
+        b"bytes",
+        torch.ones(2),
+        nn.Parameter(torch.ones(2)),
+    ),
+    *(torch.Size([2]), torch.float16, torch.device("cpu"), [1], (1, "two"), {3}, Counter("aab")),
+    OrderedDict(a=torch.ones(1)),
+    {3: {"four": [{None: 5}]}},
+]
+"""What a snapshot may hold."""
+
+
+@pytest.mark.parametrize("value", PLAIN, ids=lambda value: type(value).__name__)
+def test_plain_values_come_back(tmp_path, value):
+    checkpoint.save(tmp_path, checkpoint.state_of(Snapshot({"value": value}, {}), {}, []))
+    assert flat(checkpoint.load(tmp_path)["model"]["value"]) == flat(value)
+
+
+PLACES = [
+    (np.zeros(3), "Snapshot.model['place'] is a numpy.ndarray"),
+    (np.float64(0.5), "Snapshot.model['place'] is a numpy.float64"),
+    ({"a": [0, np.int64(3)]}, "Snapshot.model['place']['a'][1] is a numpy.int64"),
+    ({np.int64(3): 0}, "a key of Snapshot.model['place'] is a numpy.int64"),
+    (Path("x"), "Snapshot.model['place'] is a pathlib.PosixPath"),
+    (frozenset(), "Snapshot.model['place'] is a frozenset"),
+    (defaultdict(int), "Snapshot.model['place'] is a collections.defaultdict"),
+    (torch.Generator(), "Snapshot.model['place'] is a torch._C.Generator"),
+]
+"""What it may not, and how that is called."""
+
+
+@pytest.mark.parametrize(("value", "words"), PLACES, ids=[words for _, words in PLACES])
+def test_what_could_not_be_loaded_again_is_not_saved(value, words):
+    expected = "expected tensors, numbers, texts, None, and lists and dictionaries of them"
+    with pytest.raises(InputError) as error:
+        checkpoint.state_of(Snapshot({"place": value}, {}), {}, [])
+    assert str(error.value) == f"{words}: {expected}"
+    with pytest.raises(InputError, match=r"Snapshot.training\['place'\]"):
+        checkpoint.state_of(Snapshot({}, {"place": np.zeros(3)}), {}, [])
+
+
+def test_what_is_no_snapshot_is_refused():
+    with pytest.raises(InputError) as error:
+        checkpoint.check_snapshot({"best": 0.5})
+    assert str(error.value) == "snapshot() gave a dict: expected a Snapshot(model, training)"
 
 
 def test_saving_leaves_one_file_and_nothing_beside_it(tmp_path, state):

@@ -1,7 +1,7 @@
 """Hyperparameters: their defaults, their ranges, and what is refused."""
 
-from dataclasses import asdict, fields, replace
-from typing import Any, get_args, get_type_hints
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
 from family_contracts import KEYS
@@ -199,3 +199,25 @@ def test_the_title_tells_what_is_tried():
     config = GNNConfig(family="gin", depth=5, width=96, edges="bonds", head="mean")
     assert config.title == "gin 5x96 bonds mean"
     assert FitConfig(learning_rate=2e-3).title == "2.0e-03"
+
+
+@dataclass(frozen=True)
+class Own(FitConfig):
+    """Searches what every fit does, and more."""
+
+    learning_rate: Annotated[float, FloatDistribution(1e-5, 1.0)] = 0.5
+    """In another range."""
+
+    depth: Annotated[int, IntDistribution(1, 4)] = 2
+    """Is searched."""
+
+    dropout: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.25
+    """Is searched."""
+
+    folds: int = 7
+    """Is set."""
+
+
+def test_a_title_is_what_is_searched_of_ones_own():
+    assert Own().title == "2 0.25"
+    assert Own(depth=3, dropout=1 / 3, learning_rate=0.1).title == "3 0.333"

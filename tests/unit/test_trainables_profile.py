@@ -1,11 +1,18 @@
 """What a configuration will take, and how much there is of it."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from guessing import Guessing, GuessingProblem
 from pretended_gpu import GPU, pretended_gpu
 
+from datasets.errors import InputError
 from datasets.sources import MoleculeSet
 from trainables import profile as profiling
+from trainables.config import TrialConfig
+from trainables.learner import Snapshot
 from trainables.models.gnn import GNNConfig
 from trainables.molecules import MoleculeProblem
 from trainables.profile import profile, room_gib
@@ -41,3 +48,38 @@ def test_a_profile_on_a_gpu_counts_its_own_memory_and_that_of_the_card(
     assert done.problem == ""
     assert (done.memory_gib, done.card_gib) == (1.5, 80)
     assert order[:2] == ["empty_cache", "reset_peak_memory_stats"]
+
+
+class Refusing(Guessing):
+    def __init__(self, seed: int) -> None:
+        raise InputError("seed is odd: expected an even one")
+
+
+class Unprobed:
+    advance = snapshot = restore = None
+
+
+class Arrays(Guessing):
+    def snapshot(self) -> Snapshot:
+        return Snapshot({"place": np.zeros(2)}, {})
+
+
+BAD = [
+    (Refusing, "seed is odd: expected an even one"),
+    (
+        lambda seed: Unprobed(),
+        "learner() gave a Unprobed without probe: expected an object with advance, snapshot, "
+        "restore and probe (docs/your-own-study.md)",
+    ),
+    (
+        Arrays,
+        "Snapshot.model['place'] is a numpy.ndarray: expected tensors, numbers, texts, None, and "
+        "lists and dictionaries of them",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "message"), BAD)
+def test_what_is_refused_is_told_in_its_own_words(kind: Any, message: str) -> None:
+    done = profile(TrialConfig(), GuessingProblem(kind), cpus=1, gpus=0)
+    assert (done.problem, done.no_room) == (message, False)

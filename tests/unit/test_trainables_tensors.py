@@ -19,7 +19,7 @@ from datasets.errors import InputError
 from record.trial import Replicate, Role, Searched
 from trainables import tensors
 from trainables.config import FitConfig
-from trainables.learner import Learner
+from trainables.fit import SupervisedLearner
 from trainables.problem import Context
 from trainables.tensors import TensorProblem
 
@@ -69,7 +69,7 @@ def splits(made: TensorProblem) -> list[list[int]]:
 
 def begun(
     made: TensorProblem, config: FitConfig, role: Role | None = None, device: Any = None
-) -> Learner:
+) -> SupervisedLearner[Any]:
     return made.learner(config, role or Searched(0), Context(device or here(), 1))
 
 
@@ -109,7 +109,7 @@ def test_facts_say_how_many_samples_each_split_has() -> None:
     assert problem().decided == {}
 
 
-@pytest.mark.parametrize("samples", [0, 1, 10, 17])
+@pytest.mark.parametrize("samples", [0, 1, 10, 17, 18, 19])
 def test_too_few_samples_are_refused(samples: int) -> None:
     with pytest.raises(InputError, match=f"^{samples} samples: expected 20 or more"):
         problem(samples)
@@ -121,13 +121,234 @@ def test_targets_have_to_be_as_many_as_inputs() -> None:
         problem(inputs=inputs, targets=targets[:-1])
 
 
+Wrong = tuple[dict[str, Any], str]
+
+IN_CLASSES = np.arange(SAMPLES) % 3
+
+BAD_SAMPLES: dict[str, Wrong] = {
+    "texts": (
+        {"targets": np.where(IN_CLASSES, "left", "right")},
+        "targets are texts: expected numbers; number the classes from 0",
+    ),
+    "objects": (
+        {"inputs": np.full((SAMPLES, 3), None)},
+        "inputs are objects: expected numbers; turn them into numbers first",
+    ),
+    "dates": (
+        {"targets": np.zeros(SAMPLES, "datetime64[s]")},
+        "targets are dates: expected numbers; number the classes from 0",
+    ),
+    "ragged": (
+        {"inputs": [[1.0], [1.0, 2.0]]},
+        "inputs are no array (setting an array element with a sequence. The requested array has "
+        "an inhomogeneous shape after 1 dimensions. The detected shape was (2,) + inhomogeneous "
+        "part.): expected one",
+    ),
+    "a number": ({"targets": 3.0}, "targets are of shape (): expected (samples, ...)"),
+    "nothing in each": (
+        {"inputs": np.zeros((SAMPLES, 0))},
+        "inputs are of shape (100, 0): expected (samples, ...)",
+    ),
+    "NaN": (
+        {"inputs": np.where(np.arange(SAMPLES)[:, None] >= 98, np.nan, drawn()[0])},
+        "inputs of 2 of 100 samples, the first one sample 98, are NaN or infinite: leave those "
+        "samples out, or fill them in",
+    ),
+    "infinite in 32 bits": (
+        {"targets": [*drawn()[1][1:].tolist(), 1e300]},
+        "targets of 1 of 100 samples, the first one sample 99, are NaN or infinite: leave those "
+        "samples out, or fill them in",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_SAMPLES)
+def test_what_is_no_array_of_finite_numbers_is_refused_in_one_line(bad: str) -> None:
+    changes, message = BAD_SAMPLES[bad]
+    with pytest.raises(InputError) as error:
+        problem(**changes)
+    assert str(error.value) == message
+
+
+def test_samples_in_64_bits_are_learned_from_in_32() -> None:
+    inputs, targets = drawn()
+    config = LineConfig(epochs=2)
+    whole = begun(problem(), config)
+    given: list[tuple[Any, Any]] = [
+        (inputs.astype(float), targets.astype(">f8")),
+        (inputs.tolist(), targets.tolist()),
+        (torch.from_numpy(inputs).requires_grad_(), torch.from_numpy(targets).double()),
+        (np.pad(inputs, ((0, 0), (0, 2)))[::-1, ::-1][::-1, :1:-1], targets[::-1][::-1]),
+    ]
+    found = whole.advance(1)["train/loss"]
+    for each in given:
+        made = problem(inputs=each[0], targets=each[1])
+        assert begun(made, config).advance(1)["train/loss"] == found
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int32", "bool", "int64"])
+def test_whole_numbers_stay_so_and_classes_have_64_bits(kind: str) -> None:
+    made = problem(inputs=np.arange(SAMPLES, dtype="int32"), targets=IN_CLASSES.astype(kind))
+    assert (made.inputs.dtype, made.targets.dtype) == (np.int32, np.int64)
+    assert made.targets.tolist() == IN_CLASSES.astype(kind).astype(int).tolist()
+
+
+# Its functions
+
+
+def scores(config: LineConfig) -> nn.Module:
+    """Inputs (B, 3) -> a score for each of three classes, (B, 3)."""
+    return nn.Linear(3, 3)
+
+
+def column(config: LineConfig) -> nn.Module:
+    """Inputs (B, 3) -> (B, 1)."""
+    return nn.Linear(3, 1)
+
+
+CROSS_ENTROPY = nn.functional.cross_entropy
+OF_CLASSES = {
+    "network": scores,
+    "targets": IN_CLASSES,
+    "loss": CROSS_ENTROPY,
+    "error": lambda said, target: (said.argmax(dim=1) != target).float(),
+    "reference": lambda target: torch.ones(len(target)),
+}
+ALIKE = (
+    "predictions and targets have to be of one shape: end the network with nn.Flatten(0), or give "
+    "targets of shape (samples, 1)"
+)
+
+BAD_FUNCTIONS: dict[str, Wrong] = {
+    "no network": (
+        {"network": lambda config: None},
+        "network() gave a NoneType: expected a torch.nn.Module",
+    ),
+    "inputs of another width": (
+        {"network": lambda config: nn.Linear(4, 1)},
+        "the network fails on samples (5, 3) float32 (mat1 and mat2 shapes cannot be multiplied "
+        "(5x3 and 4x1))",
+    ),
+    "a broadcast loss": (
+        {"network": column, "error": lambda said, target: (said[:, 0] - target).abs()},
+        "loss fails on predictions (5, 1) float32 and targets (5,) float32 (Using a target size "
+        "(torch.Size([5])) that is different to the input size (torch.Size([5, 1]))): " + ALIKE,
+    ),
+    "a broadcast error": (
+        {"network": column, "loss": lambda said, target: (said[:, 0] - target).abs().mean()},
+        "error gives (5, 5) float32 for predictions (5, 1) float32 and targets (5,) float32: "
+        "expected (5,), a number for each sample; " + ALIKE,
+    ),
+    "an error of a column": (
+        {"network": column, "targets": drawn()[1][:, None], "reference": lambda t: t[:, 0] ** 2},
+        "error gives (5, 1) float32 for predictions (5, 1) float32 and targets (5, 1) float32: "
+        "expected (5,), a number for each sample; " + ALIKE,
+    ),
+    "a loss of each sample": (
+        {"loss": squared},
+        "loss gives (5,) float32 for predictions (5,) float32 and targets (5,) float32: expected "
+        "a scalar tensor, such as a mean over the samples",
+    ),
+    "a loss that is no tensor": (
+        {"loss": lambda said, target: 0.5},
+        "loss gives a float for predictions (5,) float32 and targets (5,) float32: expected a "
+        "scalar tensor, such as a mean over the samples",
+    ),
+    "an error below 0": (
+        {"error": lambda said, target: -torch.ones(len(target))},
+        "error gives -1 for a sample: expected at least 0, such as a square or an absolute value",
+    ),
+    "a reference for all": (
+        {"reference": lambda target: target.var()},
+        "reference gives () float32 for samples (5,) float32: expected (5,), a number for each "
+        "sample; average over all other axes",
+    ),
+    "classes from 1": (
+        {**OF_CLASSES, "targets": IN_CLASSES + 1},
+        "loss fails on predictions (5, 3) float32 and targets (5,) int64 (Target 3 is out of "
+        "bounds): number the classes from 0, and let the network give a score for each of them",
+    ),
+    "one class more in a single sample": (
+        {**OF_CLASSES, "targets": np.where(np.arange(SAMPLES) == 57, 3, IN_CLASSES)},
+        "loss fails on predictions (5, 3) float32 and targets (5,) int64 (Target 3 is out of "
+        "bounds): number the classes from 0, and let the network give a score for each of them",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_FUNCTIONS)
+@pytest.mark.parametrize("begin", [TensorProblem.check, begun])
+def test_functions_that_do_not_fit_the_samples_are_refused_in_one_line(
+    bad: str, begin: Any
+) -> None:
+    """Before the study and, where it depends on the configuration, when a trial begins."""
+    changes, message = BAD_FUNCTIONS[bad]
+    with pytest.raises(InputError) as error:
+        begin(problem(**changes), LineConfig())
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("changes", [{}, OF_CLASSES])
+def test_trying_the_functions_draws_nothing_and_leaves_the_network_as_it_was(
+    changes: dict[str, Any],
+) -> None:
+    """A network that draws where it predicts, too."""
+
+    class Draws(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return inputs + torch.rand(1)
+
+    def network(config: LineConfig) -> nn.Module:
+        return nn.Sequential(Draws(), changes.get("network", line)(config))
+
+    made = problem(**{**changes, "network": network})
+    torch.manual_seed(3)
+    expected = network(LineConfig())
+    after = torch.get_rng_state()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    made.check(LineConfig())
+    assert torch.equal(torch.get_rng_state(), before)
+    found = made.checked_network(LineConfig())
+    assert torch.equal(torch.get_rng_state(), after)
+    assert found.training
+    for mine, its in zip(found.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(mine, its)
+
+
+def test_a_lack_of_memory_there_is_no_bad_input() -> None:
+    def hungry(said: Tensor, target: Tensor) -> Tensor:
+        return torch.empty(2**48)
+
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        begun(problem(loss=hungry), LineConfig())
+
+
+@pytest.mark.usefixtures("on_each_device")
+def test_samples_are_moved_to_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[np.ndarray] = []
+    as_tensor = tensors.as_tensor
+
+    def counted(array: np.ndarray, device: torch.device) -> Tensor:
+        moved.append(array)
+        return as_tensor(array, device)
+
+    made = problem()
+    learner = begun(made, LineConfig(batch_size=8, epochs=2))
+    monkeypatch.setattr(tensors, "as_tensor", counted)
+    learner.advance(1)
+    assert moved == []
+    (batch, *_) = learner.task.training_batches(torch.Generator(), 1)
+    assert {batch.inputs.device.type, batch.targets.device.type} == {here().type}
+
+
 # The digest
 
 
 def test_the_digest_is_that_of_the_samples_and_their_split() -> None:
     inputs, targets = drawn()
     known = problem().digest
-    assert problem(inputs=inputs.copy(), targets=targets.tolist()).digest != known, "in 64 bits"
+    assert problem(inputs=inputs.copy(), targets=targets.tolist()).digest == known, "in 32 bits"
     assert problem(inputs=np.asfortranarray(inputs), targets=targets.copy()).digest == known
     swapped = inputs[[1, 0, *range(2, SAMPLES)]]
     others = [
@@ -152,7 +373,6 @@ def test_the_score_is_one_minus_the_mean_error_as_a_share_of_the_reference_s() -
     learner = begun(made, LineConfig(learning_rate=0.03, epochs=2))
     found = learner.advance(1)
     network = learner.evaluator
-    assert network is not None
     with torch.no_grad():
         inputs = torch.from_numpy(made.inputs[made.split.validation]).to(here())
         said = network(inputs).cpu().double().numpy()

@@ -1,5 +1,6 @@
 """A trial, one epoch at a time, with its results, checkpoints and failures."""
 
+import errno
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from guessing import Guessing, GuessingProblem
 
+from datasets.errors import InputError
 from datasets.stores import Batch
 from record.trial import Replicate
 from trainables import checkpoint
@@ -132,6 +134,53 @@ def test_so_is_one_of_a_fit_whose_loss_was_finite(molecules, tmp_path):
     assert_nothing_is_saved(loop, tmp_path)
 
 
+class Reporting(Guessing):
+    """Gives something else than metrics."""
+
+    given: Any = None
+
+    def advance(self, epoch: int) -> Any:
+        return self.given
+
+
+METRICS: list[tuple[Any, str]] = [
+    ({"height": 1.0}, "metric 'height': expected split/metric, such as validation/height"),
+    ({"/height": 1.0}, "metric '/height': expected split/metric, such as validation/height"),
+    ({"test/": 1.0}, "metric 'test/': expected split/metric, such as validation/test"),
+    ({3: 1.0}, "metric 3: expected split/metric, such as validation/3"),
+    ({"train/all": [1.0]}, "metric 'train/all' is a list: expected one number"),
+    ({"train/all": torch.zeros(2)}, "metric 'train/all' is a Tensor: expected one number"),
+    ({"train/all": np.zeros(2)}, "metric 'train/all' is a ndarray: expected one number"),
+    ({"train/all": None}, "metric 'train/all' is a NoneType: expected one number"),
+    (
+        None,
+        "advance() gave a NoneType: expected metrics by name, such as {'validation/height': 8.8}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), METRICS)
+def test_what_is_no_metrics_is_refused_in_one_line(given: Any, message: str):
+    """A name without a split would be nowhere in the record."""
+    kind = type("Given", (Reporting,), {"given": given})
+    with pytest.raises(InputError) as error:
+        TrialLoop(GUESSED, GuessingProblem(kind), CPU).step()
+    assert str(error.value) == message
+
+
+def test_what_is_no_learner_is_refused_when_it_begins():
+    class Half:
+        def advance(self, epoch: int) -> dict[str, float]:
+            return {"validation/score": 1.0}
+
+    def half(seed: int) -> Any:
+        return Half()
+
+    problem: Any = GuessingProblem(kind=half)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match=r"^learner.. gave a Half without snapshot, restore, pro"):
+        TrialLoop(GUESSED, problem, CPU)
+
+
 # Failures
 
 
@@ -207,7 +256,26 @@ def begun(tmp_path) -> TrialSpec:
     return replace(GUESSED, resume=str(tmp_path / "begun"))
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+NO_ROOM = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+
+
+@pytest.mark.parametrize("error", NO_ROOM)
+def test_a_lack_of_memory_in_an_epoch_is_reported_whoever_says_so(error, tmp_path):
+    loop = TrialLoop(GUESSED, saying(error), CPU)
+    assert isinstance(loop.step(), OutOfMemory)
+    assert_nothing_is_saved(loop, tmp_path)
+
+
+def test_another_error_of_the_machine_is_raised():
+    with pytest.raises(FileNotFoundError):
+        TrialLoop(GUESSED, saying(FileNotFoundError(errno.ENOENT, "No such file")), CPU).step()
+
+
+@pytest.mark.parametrize("error", NO_ROOM)
 def test_a_lack_of_memory_for_what_was_learned_before_is_one_too(error, begun, tmp_path):
     loop = TrialLoop(begun, restoring(error), CPU)
     result = loop.step()
