@@ -61,8 +61,9 @@ def _check_config(config: type[Any]) -> None:
             if not isinstance(mark, BaseDistribution | When):
                 raise InputError(f"{name}.{field} has the range {mark!r}: {RANGES}")
             _check_choices(f"{name}.{field}", plain, mark)
-            always = isinstance(mark, BaseDistribution) and not isinstance(following, When)
-            if always and not _is_in(mark, defaults[field]):
+            if isinstance(mark, When) or isinstance(following, When):
+                continue  # its default may stand for "not used"
+            if not _is_in(mark, defaults[field]):
                 raise InputError(
                     f"{name}.{field} has the default {defaults[field]!r}, which is not in its "
                     f"range {mark}"

@@ -125,18 +125,25 @@ class Forecast:
                     )
         return "\n".join(lines)
 
-    def check(self, runs: AnyPath) -> None:
-        """Checks that the study can be run at all.
+    def check_trainable(self) -> None:
+        """Checks that a profiled configuration can be trained.
+
+        Raises:
+            InputError: If none can.
+        """
+        problems = [each.problem for each in self.profiled.values()]
+        if all(problems):
+            raise InputError(f"not even the smallest configuration can be trained: {problems[0]}")
+
+    def check_disk(self, runs: AnyPath) -> None:
+        """Checks that the study fits on its disk.
 
         Args:
             runs: Folder of its checkpoints; an object store is taken to have enough space.
 
         Raises:
-            InputError: If no profiled configuration can be trained, or the disk is too small.
+            InputError: If it does not.
         """
-        problems = [each.problem for each in self.profiled.values()]
-        if all(problems):
-            raise InputError(f"not even the smallest configuration can be trained: {problems[0]}")
         free = shutil.disk_usage(runs).free if isinstance(runs, Path) else math.inf
         if self.bytes() > free:
             raise InputError(

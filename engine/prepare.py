@@ -27,7 +27,7 @@ from engine.space import Space
 from record.events import SessionBegan
 from record.state import StudyState
 from record.tracker import NotRecorded
-from trainables.problem import Problem
+from trainables.problem import Problem, check_problem
 
 
 @dataclass
@@ -107,7 +107,9 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
 def _problem(command: Command, resources: Resources) -> Problem[Any]:
     cache = Cache(command.options.data_dir, command.folder.prepared_data)
     tools = Tools(cache, resources.parallel, command.notify)
-    return command.study.open(command.data_options, command.seed, tools)
+    problem = command.study.open(command.data_options, command.seed, tools)
+    check_problem(problem)
+    return problem
 
 
 def _is_new(command: Command) -> bool:
@@ -144,9 +146,10 @@ def _profile(
         keep=options.keep,
         memory=backend.memory_of_a_trial(),
     )
+    found.check_trainable()
     command.console.print(found.table())
     command.notify(f"{found.text()} (pre-flight: {time.monotonic() - begun:.1f} s)\n")
-    found.check(command.storage or options.runs_dir)
+    found.check_disk(command.storage or options.runs_dir)
     return needed
 
 

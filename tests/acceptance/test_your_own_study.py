@@ -9,7 +9,10 @@ import pytest
 from pages import OWN, PAGES, blocks
 from places import ROOT
 
-CODE = [text for marked, text in blocks(PAGES["docs/your-own-study.md"]) if marked == "python"]
+FIT, OTHER = PAGES["docs/your-own-study.md"].split("## A trial that is no fit")
+CODE, HILL = (
+    [text for marked, text in blocks(part) if marked == "python"] for part in (FIT, OTHER)
+)
 
 
 def without_blank_lines(text: str) -> list[str]:
@@ -23,9 +26,10 @@ def test_the_code_of_the_page_is_the_example() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the file that the page makes, and nothing else."""
+    """Holds the two files that the page makes, and nothing else."""
     made = tmp_path_factory.mktemp("own")
     (made / "digits.py").write_text("\n".join(CODE), encoding="utf-8")
+    (made / "hill.py").write_text("\n".join(HILL), encoding="utf-8")
     return made
 
 
@@ -52,3 +56,9 @@ def test_the_study_ends_in_a_report_and_its_table(folder: Path) -> None:
     assert "Which small network reads handwritten digits best?" in (
         report / "report.html"
     ).read_text(encoding="utf-8")
+
+
+def test_the_study_without_a_network_ends_in_a_report_and_its_table(folder: Path) -> None:
+    table = (folder / "runs/hill/report/finals.md").read_text(encoding="utf-8")
+    assert "test closeness" in table
+    assert "with fresh seeds" in table

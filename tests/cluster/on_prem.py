@@ -18,7 +18,7 @@ from record.trial import ENDED
 
 ADDRESSES = {"head": "10.77.0.10", "one": "10.77.0.11", "two": "10.77.0.12"}
 USER = "ada"
-EPOCHS = 400
+EPOCHS = 1000
 """So many that a machine can be switched off and come back before a trial has ended."""
 
 MORE = f"--epochs {EPOCHS}"

@@ -132,7 +132,7 @@ def test_a_study_that_cannot_be_run_is_refused(
     with pytest.raises(
         InputError, match="not even the smallest configuration can be trained: ValueError"
     ):
-        forecast(profiled=failing).check(tmp_path)
+        forecast(profiled=failing).check_trainable()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     with pytest.raises(InputError, match=r"may take 13 MiB in .*, where 1 are free"):
-        forecast().check(tmp_path)
+        forecast().check_disk(tmp_path)
