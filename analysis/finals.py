@@ -323,7 +323,7 @@ def _caption(found: Outcome, study: RecordedStudy) -> str:
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {scorecard.unit}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
-        f"pairs (Holm).{_lost(found, study)}{remark}"
+        f"pair{'s' * (pairs != 1)} (Holm).{_lost(found, study)}{remark}"
     )
 
 

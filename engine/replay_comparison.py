@@ -95,7 +95,8 @@ class Numbers:
     def _same(self) -> str:
         """Describes how exactly the metrics agree."""
         epochs, names = len(self.recorded), {n for row in self.recorded.values() for n in row}
-        compared = f"{len(names)} metrics of {epochs} epoch{'s' * (epochs > 1)}"
+        metrics = f"{len(names)} metric{'s' * (len(names) > 1)}"
+        compared = f"{metrics} of {epochs} epoch{'s' * (epochs > 1)}"
         if self._first_difference() is None:
             return f"bit for bit the same, {compared}"
         name, apart = self._furthest()
