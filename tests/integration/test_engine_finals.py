@@ -65,7 +65,13 @@ def test_the_best_and_the_default_are_trained_again_on_fresh_seeds(
     assert study.champion is not None
     assert study.champion.number == max(reached, key=lambda of: reached[of])
     assert runs[-1].data.tags["orrery.trials"] == "5"
-    assert "best of 5 trials" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "best of 5 trials" in said
+    champion = f"| **{study.champion.title} (trial {study.champion.number})**"
+    row = next(line for line in said.splitlines() if line.startswith(champion))
+    mean = reached[study.champion.number]
+    cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
+    assert cells == [f"{searched[study.champion.number]:.4f}", f"{mean:.4f}", "3"]
     assert agree(tmp_path)
 
 

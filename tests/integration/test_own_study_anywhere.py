@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -35,8 +36,8 @@ def _forgotten(tmp_path: Path) -> Iterator[None]:
             del sys.modules[name]
 
 
-def command(folder: Path, *arguments: str) -> str:
-    """What a command says that ends well, in a folder."""
+def command(folder: Path, *arguments: str, code: int | None = 0) -> str:
+    """Runs a command in a folder, which ends with this code (None: any); returns its output."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
@@ -45,7 +46,7 @@ def command(folder: Path, *arguments: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert code in (None, done.returncode), done.stdout + done.stderr
     return done.stdout
 
 
@@ -104,6 +105,25 @@ def test_it_runs_from_nothing_but_its_file(ran: Path) -> None:
         assert scores[trial.number].scores == {"test/score": outcomes.score}
         value = study.value(trial)
         assert abs(outcomes.score - value) < 0.2, "both are accuracies"
+
+
+def test_its_file_is_among_the_versions_and_a_change_is_named(ran: Path, tmp_path: Path) -> None:
+    for name in ("digits.py", "runs", "data"):
+        copy = shutil.copytree if (ran / name).is_dir() else shutil.copy
+        copy(ran / name, tmp_path / name)
+    file = tmp_path / "digits.py"
+    before = file.read_bytes()
+    file.write_bytes(before + b"# another line\n")
+    typed = ("--local", "--trials", "3", *LITTLE[2:], *FINALS)
+    said = command(tmp_path, "digits.py", *typed)
+    assert f"{file} is not what it was in the session before" in said
+    state = known_state(StudyFolder(tmp_path / "runs", "digits"))
+    versions = [trial.placements[0].versions["digits.py"] for trial in state.search()]
+    digests = [sha256(content).hexdigest()[:10] for content in (before, file.read_bytes())]
+    assert versions == [digests[0], digests[0], digests[1]]
+    assert "is not what it was" not in command(tmp_path, "digits.py", *typed)
+    said = command(tmp_path, "-m", "studies.replay", "digits/0", code=None)
+    assert f"digits.py=={digests[0]}, now" in said
 
 
 def test_it_is_reported_from_its_record(ran: Path) -> None:
