@@ -23,7 +23,7 @@ def in_turn(placements: Sequence[Placement]) -> dict[str, str]:
 
 
 def packages(versions: Mapping[str, str]) -> str:
-    """Formats packages and versions, ``name==version``; a study file has the digits of its hash."""
+    """Formats packages and versions as ``name==version``; a study file has digits of its hash."""
     return " ".join(f"{package}=={version}" for package, version in versions.items())
 
 
