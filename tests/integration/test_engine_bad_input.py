@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from refused import Refused, refusing
+from requests import ConnectionError as RequestsConnectionError
 from torch_geometric.datasets import QM9
 
 from datasets import downloads
@@ -190,11 +190,11 @@ def test_without_a_network_one_line_says_which_files_go_where(
 ) -> None:
     asked = []
 
-    def unreachable(url: str, **_: object) -> None:
-        asked.append(url)
-        raise URLError(OSError("Name or service not known"))
+    def unreachable(download: downloads.Download, path: Path) -> None:
+        asked.append(download.url)
+        raise RequestsConnectionError(OSError("Name or service not known"))
 
-    monkeypatch.setattr(downloads, "urlopen", unreachable)
+    monkeypatch.setattr(downloads, "_fetch", unreachable)
     said = refused("--dataset", "qm9")
     assert asked == [QM9.raw_url]
     folder = tmp_path / "data" / "qm9" / "raw"

@@ -305,7 +305,7 @@ def test_an_epoch_that_is_not_there_is_said(runs: Path) -> None:
     invented = record(runs, "gap", [Told("gcn", [0.1])])
     invented.tracker.client.log_metric(invented.run_id(0), "epoch", 3, step=3)
     (trial,) = read(invented, MLFLOW).trials
-    with pytest.raises(InputError, match="has no epoch 2, which the study wrote: studies/doctor"):
+    with pytest.raises(InputError, match="has no epoch 2, which the study wrote: `python"):
         list(trial.reports)
 
 
