@@ -138,6 +138,8 @@ def description(study: RecordedStudy, outcome: Outcome | None, reason: str) -> s
         reason: Why there is no outcome, from `scored`.
     """
     table = finals.markdown(outcome, study) if outcome else ""
+    if not table and study.finalists and study.definition.scorecard is None:
+        table = finals.of_validation(study)
     return f"{question(study)}\n\n{answer(study, outcome, escaped(reason))}\n\n{table}".strip()
 
 
@@ -150,9 +152,8 @@ def analysed(study: RecordedStudy) -> Analysed:
     scorecard = study.definition.scorecard
     outcome, reason = scored(study)
     cards = (finals.card_of(outcome, study),) if outcome else ()
-    if scorecard is None and study.finals:
+    if scorecard is None and study.finalists:
         cards = (Card("finals", "finals", finals.of_validation(study)),)
-        reason = "without a scorecard nothing is scored on a test split"
     return Analysed(
         study,
         outcome,
@@ -178,7 +179,7 @@ def _section(heading: str, make: Callable[[], Sequence[Card]]) -> Section:
 def write(found: Analysed) -> Report:
     """Composes the report of a study, without writing files."""
     study, outcome = found.study, found.outcome
-    winner = outcome.champion.trial if outcome else study.best(study.trials)
+    winner = outcome.champion.trial if outcome else study.champion or study.best(study.trials)
     report = Report(answer=found.answer)
     report.add(f"# {escaped(study.name)}")
     report.add(question(study))
@@ -205,6 +206,8 @@ def scored(study: RecordedStudy) -> tuple[Outcome | None, str]:
     is no result."""
     if not study.finals:
         return None, finals.NONE
+    if study.definition.scorecard is None:
+        return None, "without a scorecard nothing is scored on a test split"
     try:
         outcome = finals.outcome(study)
     except InputError as error:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from analysis.command_line import exit_code as analysis_exit_code
 from benchmarks.rounds import Disagreement
 from datasets.errors import InputError
 from datasets.terminal import replace_what_cannot_be_shown
@@ -116,10 +117,10 @@ def exit_code(main: Callable[[Sequence[str]], int | None]) -> int:
     """
     replace_what_cannot_be_shown()
     try:
-        return main(sys.argv[1:]) or 0
-    except (InputError, Disagreement) as error:
+        return analysis_exit_code(lambda: main(sys.argv[1:]) or 0)
+    except Disagreement as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

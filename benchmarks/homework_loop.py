@@ -112,8 +112,9 @@ class LoopProblem(DrivingProblem):
     def learner(  # pyright: ignore[reportIncompatibleMethodOverride] - a learner, but no fit
         self, config: WorldModelConfig, role: Role, context: Context
     ) -> LoopLearner:
-        """Begins a trial; every role learns from the same split."""
+        """Makes the learner of one trial; every role learns from the same split."""
         del role
+        self.check(config)
         return LoopLearner(DrivingTask(self.drives, config, context.device), context.device)
 
 

@@ -69,12 +69,19 @@ class ResultTable(Generic[AnyRow]):
 
         Args:
             file: Another CSV file with the same columns; None: the table's own.
+
+        Raises:
+            InputError: If the file has other columns.
         """
         kinds = get_type_hints(self.kind)
-        with (file or self.file).open(newline="", encoding="utf-8") as lines:
+        file = file or self.file
+        with file.open(newline="", encoding="utf-8") as lines:
+            table = csv.DictReader(lines)
+            if [*(table.fieldnames or ())] != [*kinds]:
+                raise InputError(f"{file} has other columns: expected {', '.join(kinds)}")
             return [
                 self.kind(**{name: kinds[name](value) for name, value in row.items()})
-                for row in csv.DictReader(lines)
+                for row in table
             ]
 
     def write(self, rows: Iterable[AnyRow], file: Path | None = None) -> None:

@@ -128,19 +128,23 @@ class _Conclusion:
         except NotRecorded:
             pass
         self.open.end("KILLED", "MLflow could not be told of all of it")
-        doctor = [*own_command("studies.doctor").split(), self.command.name, "--repair"]
-        if self.command.options.runs_dir != Path("runs"):
-            doctor += ["--runs-dir", str(self.command.options.runs_dir)]
+        doctor = self._own_command("studies.doctor", "--repair")
         missing = ""
         if undelivered:
             trials = ", ".join(map(str, undelivered))
-            missing = f" trials {trials} are not delivered: {shlex.join(doctor)} does it;"
+            missing = f" trials {trials} are not delivered: {doctor} does it;"
         print(
             f"error: MLflow cannot be told; nothing is lost; once it can be,{missing} "
             f"the same command ends the study as it should: {self.command.text}",
             file=sys.stderr,
         )
         return False
+
+    def _own_command(self, module: str, *options: str) -> str:
+        """Returns one of the project's commands on this study, as it is to be typed."""
+        runs = self.command.options.runs_dir
+        where = [] if runs == Path("runs") else ["--runs-dir", str(runs)]
+        return f"{own_command(module)} {shlex.join([self.command.name, *options, *where])}"
 
     def _analyse(self) -> None:
         command = self.command
@@ -164,9 +168,9 @@ class _Conclusion:
         """
         command, folder = self.command, self.command.folder.report
         if command.study.scorecard is None:
-            if study.finals:
+            if study.finalists:
                 command.notify(f"\n{finals.of_validation(study)}")
-            command.notify(f"figures: {own_command('analysis.report')} {command.name}")
+            command.notify(f"figures: {self._own_command('analysis.report')}")
             self._describe()
             return
         found = report.analysed(study)

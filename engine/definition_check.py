@@ -2,9 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import fields
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -13,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from analysis.scorecard import Scorecard
 from datasets.errors import InputError
 from engine.study import Study
-from trainables.config import TrialConfig, When
+from trainables.config import METRIC, TrialConfig, When
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What the key of a study looks like; folders and runs in MLflow are named after it."""
@@ -33,10 +32,10 @@ def check_definition(study: Study[Any]) -> None:
         )
     _check_config(study.config)
     _check_group(study)
-    if "/" not in study.objective:
+    if not METRIC.fullmatch(study.objective):
         raise InputError(
             f"objective is {study.objective!r}: expected split/metric, such as "
-            f"validation/{study.objective or 'score'}, as the trials report it"
+            "validation/score, as the trials report it"
         )
     card = study.scorecard
     if card is not None and not (isinstance(card, Scorecard) and getattr(card, "unit", "")):
@@ -53,21 +52,46 @@ def _check_config(config: type[Any]) -> None:
     name = config.__name__
     if "__dataclass_fields__" not in vars(config):
         raise InputError(f"{name} is no dataclass: expected @dataclass(frozen=True) above it")
-    defaults = {field.name: field.default for field in fields(config)}
-    for field, hint in get_type_hints(config, include_extras=True).items():
+    hints = get_type_hints(config, include_extras=True)
+    for field in fields(config):
+        called, hint = f"{name}.{field.name}", hints[field.name]
+        if field.default is MISSING:
+            raise InputError(f"{called} has no default: expected one, which is tried first")
         marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-        plain = get_args(hint)[0] if marks else hint
-        for mark, following in pairwise((*marks, None)):
-            if not isinstance(mark, BaseDistribution | When):
-                raise InputError(f"{name}.{field} has the range {mark!r}: {RANGES}")
-            _check_choices(f"{name}.{field}", plain, mark)
-            if isinstance(mark, When) or isinstance(following, When):
-                continue  # its default may stand for "not used"
-            if not _is_in(mark, defaults[field]):
+        for place, mark in enumerate(marks):
+            if isinstance(mark, When):
+                _check_when(called, marks[:place], mark, hints)
+                continue
+            if not isinstance(mark, BaseDistribution):
+                raise InputError(f"{called} has the range {mark!r}: {RANGES}")
+            _check_choices(called, get_args(hint)[0], mark)
+            # The default of a field that is not always searched may stand for "not used".
+            is_conditional = any(isinstance(each, When) for each in marks[place + 1 : place + 2])
+            if not is_conditional and not _is_in(mark, field.default):
                 raise InputError(
-                    f"{name}.{field} has the default {defaults[field]!r}, which is not in its "
-                    f"range {mark}"
+                    f"{called} has the default {field.default!r}, which is not in its range {mark}"
                 )
+
+
+def _check_when(called: str, before: Sequence[Any], mark: When, hints: Mapping[str, Any]) -> None:
+    if not before or not isinstance(before[-1], BaseDistribution):
+        raise InputError(f"{called} has a When with no range in front of it: {RANGES}")
+    if mark.field not in hints:
+        raise InputError(f"{called} depends on {mark.field!r}, which is no field")
+    if not isinstance(mark.values, tuple):
+        raise InputError(
+            f"{called} depends on the values {mark.values!r} of {mark.field}: expected a tuple"
+        )
+    for choices in (
+        other.choices
+        for other in get_args(hints[mark.field])[1:]
+        if isinstance(other, CategoricalDistribution)
+    ):
+        if unknown := [value for value in mark.values if value not in choices]:
+            raise InputError(
+                f"{called} depends on {mark.field} being {unknown[0]!r}, which is none of its "
+                f"choices {', '.join(map(str, choices))}"
+            )
 
 
 def _check_choices(field: str, plain: Any, mark: Any) -> None:
@@ -111,10 +135,9 @@ def _check_name(study: Study[Any]) -> None:
     """Checks that replay and the analyses will find the study again in the file that was run."""
     script = sys.modules["__main__"]
     source = getattr(script, "__file__", None)
-    if source and Path(source).resolve() == Path(study.file).resolve():
-        named = [name for name, value in vars(script).items() if value is study]
-        if named and "STUDY" not in named:
-            raise InputError(
-                f"{source} calls its study {named[0]}: expected STUDY, by which replay and the "
-                "analyses find it again"
-            )
+    is_script = source and Path(source).resolve() == Path(study.file).resolve()
+    if is_script and "STUDY" not in vars(script):
+        raise InputError(
+            f"{source} has no STUDY: give its study this name, by which replay and the analyses "
+            "find it again"
+        )

@@ -41,12 +41,23 @@ def scored(
 
     Returns:
         The outcomes of the trial; or a message that says why it could not be scored.
+
+    Raises:
+        OSError: If the checkpoint cannot be read.
+        MemoryError: If there is not enough memory.
     """
     pick_device(0, cpus)
     try:
-        return scorecard.outcomes(problem, asked.trial, _model(asked))
-    except Exception as error:  # of a user's scorecard: the other trials are scored all the same
+        outcomes = scorecard.outcomes(problem, asked.trial, _model(asked))
+    except (OSError, MemoryError):
+        raise
+    except (InputError, ValueError) as error:
         return described(error)
+    except Exception as error:  # of a user's scorecard: the other trials are scored all the same
+        return f"{type(error).__name__}: {described(error)}"
+    if not isinstance(outcomes, Outcomes):
+        return f"its scorecard gave a {type(outcomes).__name__}: expected Outcomes"
+    return outcomes
 
 
 def _model(asked: ToScore) -> Mapping[str, Any]:

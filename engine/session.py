@@ -78,7 +78,10 @@ def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str,
         **({} if space.listed is None else {LISTED: [asdict(config) for config in space.listed]}),
         BASELINES: {str(value): asdict(space.baseline(value)) for value in space.compared},
     }
-    return plain(spec)
+    try:
+        return plain(spec)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"what the study is cannot be recorded: {error}") from None
 
 
 def _settings(

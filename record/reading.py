@@ -142,7 +142,14 @@ def _params(study: str, parent: Run) -> Mapping[str, Any]:
     if names.SPEC not in parent.data.tags:
         version = parent.data.params.get("version", OLDEST)
         raise InputError(without_log(study, version))
-    return _read(parent, names.SPEC, lambda text: values.from_json(json.loads(text)))
+    params = _read(parent, names.SPEC, lambda text: values.from_json(json.loads(text)))
+    if names.GROUP_BY not in params:
+        raise InputError(
+            f"the study {study} was recorded by an earlier version of this code ("
+            f"{params.get('version', 'unknown')}, with a log of version 1): look at it with that "
+            "version"
+        )
+    return params
 
 
 def _trial(run: Run, fetch: Fetch) -> Trial:

@@ -9,6 +9,7 @@ a distribution is never searched, only set.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
@@ -16,6 +17,9 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from datasets.errors import InputError
+
+METRIC = re.compile(r"[\w.\- :]+(/[\w.\- :]+)+")
+"""What the name of a metric looks like, ``split/metric``; MLflow refuses other characters."""
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "bfloat16"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from datasets.errors import InputError
 from record.trial import Role
+from record.values import plain
 from trainables.learner import Learner
 from trainables.members import missing
 
@@ -82,11 +83,11 @@ class Problem(Protocol[Config]):
         ...
 
 
-def check_problem(problem: object) -> None:
+def check_problem(problem: Any) -> None:
     """Checks that what a study opens is a problem.
 
     Raises:
-        InputError: If it lacks members.
+        InputError: If it lacks members, or its facts cannot be recorded.
     """
     if lacking := [*missing(problem, OWN, Problem), *missing(problem, DEFAULTS, None)]:
         raise InputError(
@@ -94,3 +95,10 @@ def check_problem(problem: object) -> None:
             "expected an object with digest, facts, decided, check and learner; a class that "
             "extends orrery.Problem needs no more than digest and learner"
         )
+    try:
+        plain(dict(problem.facts))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the problem's facts cannot be recorded ({error}): expected texts and Python's own "
+            "finite numbers by name"
+        ) from None

@@ -110,6 +110,12 @@ class TensorProblem:
         """Tries the network of a configuration; see `trainables.problem.Problem`."""
         with torch.random.fork_rng([]):
             self.checked_network(config)
+        for name, part in vars(self.split).items():
+            if not float(self.references(part).sum(dim=0)) > 0:
+                raise InputError(
+                    f"the errors of the reference on the {name} samples are 0 in sum: the score "
+                    "is 1 - error / reference, so give a reference that is sometimes wrong"
+                )
 
     def checked_network(self, config: FitConfig) -> nn.Module:
         """An untrained network, on the CPU.

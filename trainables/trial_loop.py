@@ -13,6 +13,7 @@ from upath import UPath
 from datasets.errors import InputError, described
 from datasets.files import AnyPath
 from trainables import checkpoint
+from trainables.config import METRIC
 from trainables.device import memory_gib, ran_out_of_memory
 from trainables.learner import Diverged, Learner, Snapshot, check_learner
 from trainables.problem import Context, Problem
@@ -164,9 +165,11 @@ def _checked(metrics: Mapping[str, float], epoch: int) -> dict[str, float]:
 
 
 def _checked_name(name: Any) -> str:
-    if not isinstance(name, str) or not all(name.partition("/")):
-        example = f"validation/{str(name).strip('/')}"
-        raise InputError(f"metric {name!r}: expected split/metric, such as {example}")
+    if not isinstance(name, str) or not METRIC.fullmatch(name):
+        raise InputError(
+            f"metric {name!r}: expected split/metric, such as validation/score, of letters, "
+            "digits, spaces and _ - . :"
+        )
     return name
 
 

@@ -29,7 +29,7 @@ from engine.gpu_share import MOST_TRIALS, GPUShare
 from engine.on_ray import answers, nodes, profiles
 from engine.on_ray.cluster import RayDied, start, surviving
 from engine.on_ray.node_watcher import NodeWatcher
-from engine.on_ray.post_mortem import of_the_machine
+from engine.on_ray.post_mortem import bad_input, of_the_machine
 from engine.on_ray.tune_parts import Hearing, Proposals, SessionEnd, Verdicts, folder_of
 from engine.options import Options
 from engine.scoring import ToScore, scored
@@ -177,6 +177,8 @@ class RayBackend:
             except Exception as error:  # Tune raises many kinds of error if it cannot write
                 if (cause := of_the_machine(error)) is not None:
                     driver.agenda.abort(cause)
+                elif (mistake := bad_input(error)) is not None:
+                    raise mistake from None  # Tune wraps what the driver raises
                 elif not driver.agenda.was_cut_short():
                     raise
 

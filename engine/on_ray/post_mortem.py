@@ -10,6 +10,7 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial as TuneTrial
 
+from datasets.errors import InputError
 from engine.on_ray import nodes
 
 LOG_LINES = 30
@@ -45,6 +46,14 @@ def of_the_machine(error: BaseException) -> OSError | None:
             return cause
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def bad_input(error: BaseException) -> InputError | None:
+    """Returns the InputError in an exception's chain of causes; else None."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def process_died(error: Exception | None, text: str) -> bool:

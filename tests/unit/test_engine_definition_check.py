@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pytest
 from fake_scorecard import FakeScorecard
@@ -16,7 +16,7 @@ from datasets.errors import InputError
 from engine.definition_check import check_definition
 from engine.study import Study
 from studies import example, gnn_sweep, world_model_sweep
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, When
 
 
 def refused(study: Study[Any]) -> str:
@@ -40,7 +40,7 @@ def test_a_key_that_names_no_folder(key: str) -> None:
 
 def test_an_objective_without_a_split() -> None:
     said = refused(replace(FAKE, objective="height"))
-    assert "objective is 'height': expected split/metric, such as validation/height" in said
+    assert "objective is 'height': expected split/metric, such as validation/score" in said
 
 
 def test_a_group_that_is_no_field() -> None:
@@ -77,9 +77,44 @@ class NoneOfThem(TrialConfig):
     activation: Annotated[str, Choice(("relu", "tanh"))] = "gelu"
 
 
+@dataclass(frozen=True)
+class Conditional(TrialConfig):
+    activation: Annotated[str, Choice(("relu", "tanh"))] = "relu"
+
+
+@dataclass(frozen=True)
+class OfNoField(Conditional):
+    slope: Annotated[int, Whole(1, 3), When("activaton", ("relu",))] = 1
+
+
+@dataclass(frozen=True)
+class OfNoChoice(Conditional):
+    slope: Annotated[int, Whole(1, 3), When("activation", ("rleu",))] = 1
+
+
+@dataclass(frozen=True)
+class OfText(Conditional):
+    slope: Annotated[int, Whole(1, 3), When("activation", cast(Any, "relu"))] = 1
+
+
+@dataclass(frozen=True)
+class InFront(Conditional):
+    slope: Annotated[int, When("activation", ("relu",)), Whole(1, 3)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoDefault(TrialConfig):
+    width: Annotated[int, Whole(8, 256)]
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
+        (OfNoField, "OfNoField.slope depends on 'activaton', which is no field"),
+        (OfNoChoice, "OfNoChoice.slope depends on activation being 'rleu', which is none of its"),
+        (OfText, "OfText.slope depends on the values 'relu' of activation: expected a tuple"),
+        (InFront, "InFront.slope has a When with no range in front of it: expected Whole"),
+        (NoDefault, "NoDefault.width has no default: expected one, which is tried first"),
         (dict, "config is <class 'dict'>: expected a class that extends TrialConfig"),
         (NoDataclass, "NoDataclass is no dataclass: expected @dataclass(frozen=True) above it"),
         (NoRange, "NoRange.width has the range (8, 256): expected Whole(...), Real(...) or"),
@@ -113,6 +148,6 @@ def test_a_study_that_its_file_calls_otherwise(monkeypatch: pytest.MonkeyPatch) 
     module.__file__ = "/nowhere/mine.py"
     module.MY_STUDY = replace(FAKE, file="/nowhere/mine.py")
     monkeypatch.setitem(sys.modules, "__main__", module)
-    assert "/nowhere/mine.py calls its study MY_STUDY: expected STUDY" in refused(module.MY_STUDY)
+    assert "/nowhere/mine.py has no STUDY" in refused(module.MY_STUDY)
     module.STUDY = module.MY_STUDY
     check_definition(module.MY_STUDY)

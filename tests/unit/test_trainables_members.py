@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from guessing import Guessing, GuessingProblem
 
@@ -76,6 +77,15 @@ def test_a_digest_is_not_computed_to_see_that_it_is_there() -> None:
     made = Hashed()
     check_problem(made)
     assert made.hashed == 0
+
+
+@pytest.mark.parametrize("fact", [np.int64(80), float("nan"), np.zeros(2), object()])
+def test_facts_that_cannot_be_recorded_are_refused_in_one_line(fact: Any) -> None:
+    hill: Any = Hill(8.0)
+    hill.facts = {"height": fact}
+    with pytest.raises(InputError, match="the problem's facts cannot be recorded") as error:
+        check_problem(hill)
+    assert "\n" not in str(error.value)
 
 
 def test_what_a_problem_lacks_is_said_in_one_line() -> None:

@@ -143,11 +143,28 @@ class Reporting(Guessing):
         return self.given
 
 
+EXPECTED = (
+    "expected split/metric, such as validation/score, of letters, digits, spaces and _ - . :"
+)
+
 METRICS: list[tuple[Any, str]] = [
-    ({"height": 1.0}, "metric 'height': expected split/metric, such as validation/height"),
-    ({"/height": 1.0}, "metric '/height': expected split/metric, such as validation/height"),
-    ({"test/": 1.0}, "metric 'test/': expected split/metric, such as validation/test"),
-    ({3: 1.0}, "metric 3: expected split/metric, such as validation/3"),
+    (
+        {"height": 1.0},
+        f"metric 'height': {EXPECTED}",
+    ),
+    (
+        {"/height": 1.0},
+        f"metric '/height': {EXPECTED}",
+    ),
+    (
+        {"test/": 1.0},
+        f"metric 'test/': {EXPECTED}",
+    ),
+    (
+        {"validation/f1@5": 1.0},
+        f"metric 'validation/f1@5': {EXPECTED}",
+    ),
+    ({3: 1.0}, f"metric 3: {EXPECTED}"),
     ({"train/all": [1.0]}, "metric 'train/all' is a list: expected one number"),
     ({"train/all": torch.zeros(2)}, "metric 'train/all' is a Tensor: expected one number"),
     ({"train/all": np.zeros(2)}, "metric 'train/all' is a ndarray: expected one number"),
