@@ -206,10 +206,10 @@ def scored(study: RecordedStudy) -> tuple[Outcome | None, str]:
     is no result."""
     if not study.finals:
         return None, finals.NONE
-    if study.definition.scorecard is None:
-        return None, "without a scorecard nothing is scored on a test split"
     try:
         outcome = finals.outcome(study)
+        if outcome is None and study.definition.scorecard is None:
+            return None, "without a scorecard nothing is scored on a test split"
     except InputError as error:
         return None, str(error)
     return outcome, "" if outcome else "none of them finished, or none was scored"
