@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from analysis.finals import Outcome, test_quantity
+from analysis.finals import Outcome, shown, test_quantity
 from analysis.markdown import escaped
 from record.recorded_study import RecordedStudy
 from record.trial import WITHOUT_RESULT, Trial
@@ -41,12 +41,13 @@ def _of_finals(study: RecordedStudy, outcome: Outcome) -> str:
     test, name = champion.test, test_quantity(study)
     seeds = len(champion.finals)
     unit = study.scorecard.unit
+    value, low, high = shown(study, test.value, test.low, test.high)
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
     against = _against_default(study, outcome) if seeds > 1 else ""
     found = (
         f"**{escaped(champion.title)}** is the champion: "
-        f"its mean test {name} is **{test.value:.4f}** "
-        f"(95 % interval {test.low:.4f} to {test.high:.4f}{lucky}) over {seeds} fresh "
+        f"its mean test {name} is **{value}** "
+        f"(95 % interval {low} to {high}{lucky}) over {seeds} fresh "
         f"seed{'s' * (seeds > 1)}, on {outcome.units:,} test {unit} that neither the search nor "
         f"this choice saw{against}."
     )
@@ -88,10 +89,8 @@ def _against_default(study: RecordedStudy, outcome: Outcome) -> str:
         return f"; it cannot be told from the {other.role}"
     way = "better" if pair.better == str(champion.trial.number) else "worse"
     by = pair.difference
-    return (
-        f", by {by.value:.4f} (of this pair alone {by.low:.4f} to {by.high:.4f}) {way} than the "
-        f"{other.role}"
-    )
+    value, low, high = shown(study, by.value, by.low, by.high)
+    return f", by {value} (of this pair alone {low} to {high}) {way} than the {other.role}"
 
 
 def _alike(outcome: Outcome) -> str:

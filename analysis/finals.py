@@ -10,9 +10,11 @@ after the champion is chosen, and neither the search nor that choice saw it: the
 command scores every final on it, once, at its end.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
 
@@ -39,6 +41,12 @@ NONE = "no finals: --finalists says of how many configurations there are some"
 
 ROW = 0.42
 """Height of a finalist's row in the figure, in inches."""
+
+DIGITS = 4
+"""Decimals of a score whose highest value is 1."""
+
+DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1)))
+"""Dash patterns of the lines of baselines, which repeat after these."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +236,14 @@ def test_quantity(study: RecordedStudy) -> str:
     return study.scorecard.quantity or quantity(study)
 
 
+def shown(study: RecordedStudy, *scores: float) -> list[str]:
+    """Returns scores on the test split, or differences of them, as they are printed: in the
+    scorecard's quantity, with four significant digits of the highest score."""
+    factor = study.scorecard.factor(study)
+    digits = max(0, DIGITS - math.ceil(math.log10(max(1.0, factor))))
+    return [f"{score * factor:.{digits}f}" for score in scores]
+
+
 def of_validation(study: RecordedStudy) -> str:
     """Returns the finalists' validation scores as Markdown: all there is without a test split."""
     name = quantity(study)
@@ -250,7 +266,7 @@ def of_validation(study: RecordedStudy) -> str:
 
 def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
     """Returns the scores at full precision, one row per final."""
-    name = test_quantity(study)
+    name, factor = test_quantity(study), study.scorecard.factor(study)
     return pd.DataFrame(
         [
             {
@@ -259,11 +275,11 @@ def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
                 "seed": final.config["seed"],
                 "run_id": study.artifacts.run_id(final),
                 study.objective: validation,
-                f"test {name}": score,
+                f"test {name}": score * factor,
                 f"{study.objective} in the search": finalist.promised,
-                f"mean test {name}": finalist.test.value,
-                "low": finalist.test.low,
-                "high": finalist.test.high,
+                f"mean test {name}": finalist.test.value * factor,
+                "low": finalist.test.low * factor,
+                "high": finalist.test.high * factor,
             }
             for finalist in found.finalists
             for final, validation, score in zip(
@@ -284,19 +300,22 @@ def markdown(found: Outcome, study: RecordedStudy) -> str:
         f"test {test_quantity(study)}",
         "cannot be told from",
     ]
-    rows = [_cells(found, finalist) for finalist in found.finalists]
+    rows = [_cells(found, study, finalist) for finalist in found.finalists]
+    for baseline, score in study.scorecard.baselines(study).items():
+        rows.append([escaped(baseline), "—", "—", "—", *shown(study, score), "—"])
     return f"{markdown_table(header, rows)}\n\n{_caption(found, study)}\n"
 
 
-def _cells(found: Outcome, finalist: Finalist) -> list[str]:
+def _cells(found: Outcome, study: RecordedStudy, finalist: Finalist) -> list[str]:
     numbers = [str(other.trial.number) for other in found.level_with(finalist)]
-    title = escaped(finalist.title)
+    title, test = escaped(finalist.title), finalist.test
+    value, low, high = shown(study, test.value, test.low, test.high)
     return [
         f"**{title}**" if finalist is found.champion else title,
         f"{finalist.promised:.4f}",
         _over_seeds(found, finalist),
         f"{finalist.gap:+.4f}",
-        f"{finalist.test.value:.4f} ({finalist.test.low:.4f} to {finalist.test.high:.4f})",
+        f"{value} ({low} to {high})",
         f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else "—",
     ]
 
@@ -365,12 +384,30 @@ def draw(found: Outcome, study: RecordedStudy) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)  # names take half of the width
-        names = dict.fromkeys((quantity(study), test_quantity(study)))
-        axis.set_xlabel(f"{', test '.join(names)} (dimensionless)")
+        _paint_baselines(axis, study)
+        axis.set_xlabel(f"{quantities(study)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
         return figure
+
+
+def quantities(study: RecordedStudy) -> str:
+    """Returns the label of an axis of scores on the validation and test splits."""
+    return ", test ".join(dict.fromkeys((quantity(study), test_axis(study))))
+
+
+def test_axis(study: RecordedStudy) -> str:
+    """Returns the label of an axis of scores on the test split."""
+    factor = study.scorecard.factor(study)
+    return test_quantity(study) if factor == 1 else f"{test_quantity(study)} / {factor:g}"
+
+
+def _paint_baselines(axis: Axes, study: RecordedStudy) -> None:
+    """Draws the test scores of methods that are no trials as vertical lines."""
+    scores = study.scorecard.baselines(study).items()
+    for (name, score), dashes in zip(scores, cycle(DASHES)):
+        axis.axvline(score, color=style.GREY, lw=1, ls=dashes, label=f"test, {name}")
 
 
 def _paint(axis: Axes, place: int, finalist: Finalist) -> None:

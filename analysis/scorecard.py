@@ -42,6 +42,21 @@ class Scorecard(ABC):
             InputError: If the model is not the one that the trial recorded.
         """
 
+    def factor(self, study: RecordedStudy) -> float:
+        """Returns the number by which scores on the test split are multiplied to be printed, such
+        as the highest possible return; by default 1."""
+        del study
+        return 1.0
+
+    def baselines(self, study: RecordedStudy) -> Mapping[str, float]:
+        """Returns the scores on the test split of methods that are no trials, by name; by default
+        none.
+
+        They are computed when the problem is opened, and recorded among its facts.
+        """
+        del study
+        return {}
+
     def learning(self, study: RecordedStudy) -> Learning:
         """Returns what the figure of learning curves shows: by default the objective over the
         epochs.

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from analysis import finals, style
 from analysis.answer import answer, question
 from analysis.comparison import LEVEL, Comparison, Finalists
-from analysis.finals import Outcome, quantity
+from analysis.finals import Outcome, quantity, test_quantity
 from analysis.markdown import escaped, table
 from analysis.search_figures import best_values, ended
 from analysis.search_report import Chapter
@@ -115,13 +115,14 @@ def compared(sides: Sequence[Side]) -> Chapter:
 
 
 def _table(sides: Sequence[Side]) -> str:
-    name = quantity(sides[0].study)
+    study = sides[0].study
+    name = quantity(study)
     header = [
         "study",
         "configuration",
         f"validation {name} in the search",
         "with fresh seeds",
-        f"test {name}",
+        f"test {test_quantity(study)}",
         "trials and finals",
         "their training time (h)",
     ]
@@ -138,7 +139,8 @@ def _row(side: Side) -> list[str]:
         champion = side.outcome.champion
         cells[2] = f"{champion.validation.mean(axis=0):.4f}"
         test = champion.test
-        cells[3] = f"{test.value:.4f} ({test.low:.4f} to {test.high:.4f})"
+        value, low, high = finals.shown(study, test.value, test.low, test.high)
+        cells[3] = f"{value} ({low} to {high})"
     return [escaped(study.name), *cells, str(len(study.every)), f"{side.hours:.2f}"]
 
 
@@ -148,7 +150,7 @@ def _verdicts(sides: Sequence[Side]) -> str:
     if sum(map(len, groups)) < 2:
         return "Without finals of two studies at least, nothing can be said of their difference."
     groups = [{escaped(name): outcome for name, outcome in group.items()} for group in groups]
-    told = [_within(group) for group in groups if len(group) > 1]
+    told = [_within(group, sides[0].study) for group in groups if len(group) > 1]
     if len(groups) > 1:
         splits = "; ".join(" and ".join(group) for group in groups)
         told.append(
@@ -179,18 +181,19 @@ def _on_the_same_units(sides: Sequence[Side]) -> list[dict[str, Outcome]]:
     return groups
 
 
-def _within(group: Mapping[str, Outcome]) -> str:
+def _within(group: Mapping[str, Outcome], study: RecordedStudy) -> str:
     """States which champions of studies on the same test units differ significantly."""
     errors = {name: outcome.champion.errors for name, outcome in group.items()}
     if len({len(each) > 1 for each in errors.values()}) > 1:
         return "One champion was trained once only: its luck is unknown, and so is any difference."
     pairs = Finalists(errors, next(iter(group.values())).reference).compare()
-    return "\n".join(f"- {_verdict(pair)}" for pair in pairs)
+    return "\n".join(f"- {_verdict(pair, study)}" for pair in pairs)
 
 
-def _verdict(pair: Comparison) -> str:
+def _verdict(pair: Comparison, study: RecordedStudy) -> str:
     by = pair.difference
-    interval = f"{by.value:.4f} ({by.low:.4f} to {by.high:.4f})"
+    value, low, high = finals.shown(study, by.value, by.low, by.high)
+    interval = f"{value} ({low} to {high})"
     if pair.is_distinguishable:
         return f"{pair.better} is better than {pair.worse} by {interval}."
     return (
@@ -211,7 +214,7 @@ def _champions(sides: Sequence[Side]) -> Figure:
         axis.set_yticks(range(len(known)), [style.plain(side.study.name) for side in known])
         axis.set_ylim(len(known) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)
-        axis.set_xlabel(f"test {quantity(known[0].study)} (dimensionless)")
+        axis.set_xlabel(f"test {finals.test_axis(known[0].study)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)

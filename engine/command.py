@@ -123,7 +123,9 @@ class Command:
             raise InputError(f"unknown --preset {name}: expected {', '.join(presets)}")
         preset = presets[name] if name else None
         baseline = presets[self.study.baseline] if self.study.baseline else None
-        given, of = {**decided, **self.given}, (self.study.config, self.study.group_by)
+        named = self.study.grids.get(name, {}) if name else {}
+        given = {**decided, **named, **self.given}
+        of = (self.study.config, self.study.group_by)
         if self.options.configurations is not None:
             listed = read_configurations(self.options.configurations, self.study.config)
             return listed_space(*of, listed, given, baseline)

@@ -43,7 +43,24 @@ def check_definition(study: Study[Any]) -> None:
             f"scorecard is {card!r}: expected a Scorecard with a unit, which says what the test "
             "split consists of, in the plural"
         )
+    _check_grids(study)
     _check_name(study)
+
+
+def _check_grids(study: Study[Any]) -> None:
+    if not 0 < study.first_rung <= 1:
+        raise InputError(f"first_rung is {study.first_rung}: expected above 0, at most 1")
+    known = {field.name for field in fields(study.config)}
+    for name, grid in study.grids.items():
+        if name not in study.presets:
+            raise InputError(
+                f"grids has {name!r}, which is no preset: expected one of "
+                f"{', '.join(study.presets) or 'some; presets is empty'}"
+            )
+        if unknown := [field for field in grid if field not in known]:
+            raise InputError(
+                f"grids[{name!r}] has {unknown[0]!r}: expected fields of {study.config.__name__}"
+            )
 
 
 def _check_config(config: type[Any]) -> None:

@@ -148,7 +148,9 @@ def _halving(prepared: Prepared, proposer: Proposer) -> Halving | None:
     options = prepared.command.options
     if options.local or options.scheduler == "none" or not proposer.stops_early:
         return None
-    return Halving(prepared.open.state, rungs(prepared.space.epochs))
+    return Halving(
+        prepared.open.state, rungs(prepared.space.epochs, prepared.command.study.first_rung)
+    )
 
 
 def _cost(prepared: Prepared, projection: Projection) -> str:

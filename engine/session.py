@@ -99,7 +99,7 @@ def _settings(
         names.SCHEDULER: "none" if options.local else options.scheduler,
         names.DEFAULTS: ", ".join(map(str, space.defaults_at())),
         names.ENVIRONMENT: command.environment(),
-        names.RUNGS: ", ".join(map(str, rungs(space.epochs))),
+        names.RUNGS: ", ".join(map(str, rungs(space.epochs, command.study.first_rung))),
         names.SOURCE: command.script,
         names.SOURCE_COMMIT: code.commit,
         names.HOST: platform.node(),

@@ -1,12 +1,13 @@
 """Definition of a study: a question, a model family and a data set; `engine.main` runs it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from analysis.packaged_model import PackagedModel
 from analysis.scorecard import Scorecard
 from datasets.tools import Tools
+from engine.rungs import FIRST_RUNG
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from trainables.config import TrialConfig
@@ -45,7 +46,11 @@ class Study(Generic[DataOptions]):
         data_title: Returns a short name of the data for the study's default name; may be empty.
         data_file: Name of the data option that takes a path or address; None if there is none.
         presets: Preset name -> function from a value of `group_by` to the fields that it sets.
+        grids: Preset name -> the values of some fields, by field, as if they had been given on the
+            command line; ``--sampler grid`` tries all their combinations.
         baseline: Name of the preset used as the baseline; None to use the default configuration.
+        first_rung: Fraction of a trial's epochs before which none is stopped early, above 0 and
+            at most 1.
         smoke: Values of the data options for ``--smoke``.
         package: Builds the model to register from the recorded study, the trial, its weights and
             the problem. None to register no model.
@@ -63,6 +68,8 @@ class Study(Generic[DataOptions]):
     data_title: Callable[[DataOptions], str] = _untitled
     data_file: str | None = None
     presets: Mapping[str, Callable[[Any], Mapping[str, Any]]] = field(default_factory=dict)
+    grids: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     baseline: str | None = None
+    first_rung: float = FIRST_RUNG
     smoke: Mapping[str, Any] = field(default_factory=dict)
     package: Callable[[RecordedStudy, Trial, dict[str, Any], Any], PackagedModel] | None = None

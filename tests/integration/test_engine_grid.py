@@ -1,10 +1,13 @@
 """Whole studies of listed configurations: a grid, and a file of them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import fake_study
+import numpy as np
+import pandas as pd
 import pytest
 from asked import Ask, log_file, runs_in_mlflow, searched_in_log
 from fake_scorecard import FakeScorecard
@@ -13,6 +16,7 @@ from refused import refusing
 
 from analysis import report
 from engine.main import main
+from record.recorded_study import RecordedStudy
 from record.trial import Baseline
 from studies import doctor, export, replay
 
@@ -71,6 +75,57 @@ def test_a_grid_has_finals_a_report_and_replays(
     assert report.main(["s", *where]) == 0
     text = (tmp_path / "runs" / "s" / "report" / "report.md").read_text()
     assert "good 0.400" in text
+
+
+NAMED = replace(FAKE, grids={"named": {"ending": ("good",), "gradient_clip": (0.5, 2.0)}})
+"""The fake study, whose preset is a grid of two values."""
+
+
+def test_a_preset_may_be_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
+    arguments = ["--local", "--epochs", "2", "--preset", "named", *where, "--name", "s"]
+    assert main(NAMED, arguments) == 2
+    assert "or --sampler grid for all combinations" in capsys.readouterr().err
+    assert main(NAMED, [*arguments, "--sampler", "grid"]) == 0
+    assert tried(tmp_path) == [(0.25, 0.5), (0.25, 2.0)]
+
+
+def test_a_value_that_is_typed_replaces_those_of_the_preset(tmp_path: Path) -> None:
+    where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
+    common = ["--local", "--epochs", "2", "--preset", "named", "--sampler", "grid", *where]
+    assert main(NAMED, [*common, "--gradient-clip", "3", "--name", "s"]) == 0
+    assert tried(tmp_path) == [(0.25, 3.0)]
+
+
+class Tossed(FakeScorecard):
+    """A scorecard whose scores are shares of 500 points, with one method that is no trial."""
+
+    quantity = "points"
+
+    def factor(self, study: RecordedStudy) -> float:
+        del study
+        return 500.0
+
+    def baselines(self, study: RecordedStudy) -> Mapping[str, float]:
+        del study
+        return {"a fair coin": 0.25}
+
+
+def test_scores_are_printed_in_the_scorecards_unit_beside_its_baselines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = replace(FAKE, scorecard=Tossed())
+    monkeypatch.setattr(fake_study, "STUDY", study, raising=False)
+    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    finals = ("--finalists", "1", "--seeds", "2")
+    assert main(study, [*GRID, *VALUES, *finals, *where, "--name", "s"]) == 0
+    text = (tmp_path / "runs" / "s" / "report" / "report.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| a fair coin"))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["—", "—", "—", "125.0", "—"]
+    table = pd.read_csv(tmp_path / "runs" / "s" / "report" / "finals.csv")
+    mean = float(np.mean(table.loc[table["champion"], "test points"]))
+    assert 100 < mean < 500
+    assert f"its mean test points is **{mean:.1f}**" in text
 
 
 def test_configurations_of_a_file_are_run_after_the_defaults(ask: Ask, tmp_path: Path) -> None:

@@ -53,6 +53,18 @@ def test_a_group_that_is_no_choice() -> None:
     assert "group_by is 'seed', which is no choice" in refused(replace(FAKE, group_by="seed"))
 
 
+@pytest.mark.parametrize("share", [0.0, 1.5, float("nan")])
+def test_a_first_rung_that_is_no_share(share: float) -> None:
+    assert f"first_rung is {share}: expected above 0" in refused(replace(FAKE, first_rung=share))
+
+
+def test_a_grid_of_no_preset_or_of_no_field() -> None:
+    said = refused(replace(FAKE, grids={"nameless": {}}))
+    assert "grids has 'nameless', which is no preset: expected one of named" in said
+    said = refused(replace(FAKE, grids={"named": {"levle": (1, 2)}}))
+    assert "grids['named'] has 'levle': expected fields of FakeConfig" in said
+
+
 class NoDataclass(TrialConfig):
     width: Annotated[int, Whole(8, 256)] = 32
 

@@ -11,3 +11,9 @@ def test_they_are_those_of_rays_scheduler(epochs: int) -> None:
     bracket = _Bracket(min_t=first_rung(epochs), max_t=epochs, reduction_factor=REDUCTION, s=0)
     theirs = sorted(epoch for epoch, _ in bracket._rungs if epoch < epochs)
     assert rungs(epochs) == theirs
+
+
+def test_a_study_may_have_its_first_rung_later() -> None:
+    assert rungs(25, 0.4) == [10, 20]
+    assert rungs(20, 0.5) == [10]
+    assert rungs(20, 1.0) == []
