@@ -12,7 +12,7 @@ command scores every final on it, once, at its end.
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -94,11 +94,14 @@ class Outcome:
         finalists: The champion first, then by descending mean on the validation split.
         comparisons: The comparison of every pair on the test split, named by trial numbers.
         reference: (units,) float64, the error of the reference on each test unit.
+        baselines: Name -> test score of a method that is no trial, with its 95 % interval for the
+            draw of the test units.
     """
 
     finalists: tuple[Finalist, ...]
     comparisons: tuple[Comparison, ...]
     reference: np.ndarray
+    baselines: Mapping[str, Score]
 
     @property
     def units(self) -> int:
@@ -144,7 +147,9 @@ def outcome(study: RecordedStudy) -> Outcome | None:
         return None
     _, first = next(iter(found.values()))[0]
     reference = first.reference
+    known = {name: errors[None] for name, errors in first.baselines.items()}
     try:
+        baselines = Finalists(known, reference) if known else None
         errors = {str(n): np.stack([each.errors for _, each in made]) for n, made in found.items()}
         scored = Finalists(errors, reference)
     except ValueError as error:
@@ -167,7 +172,12 @@ def outcome(study: RecordedStudy) -> Outcome | None:
     finalists.sort(
         key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
     )
-    return Outcome(tuple(finalists), tuple(scored.compare()), reference)
+    return Outcome(
+        tuple(finalists),
+        tuple(scored.compare()),
+        reference,
+        {name: baselines.mean(name) for name in known} if baselines else {},
+    )
 
 
 def _scored(study: RecordedStudy) -> dict[int, list[tuple[Trial, Outcomes]]]:
@@ -301,23 +311,27 @@ def markdown(found: Outcome, study: RecordedStudy) -> str:
         "cannot be told from",
     ]
     rows = [_cells(found, study, finalist) for finalist in found.finalists]
-    for baseline, score in study.scorecard.baselines(study).items():
-        rows.append([escaped(baseline), "—", "—", "—", *shown(study, score), "—"])
+    for name_of, score in found.baselines.items():
+        rows.append([escaped(name_of), "—", "—", "—", _interval(study, score), "—"])
     return f"{markdown_table(header, rows)}\n\n{_caption(found, study)}\n"
 
 
 def _cells(found: Outcome, study: RecordedStudy, finalist: Finalist) -> list[str]:
     numbers = [str(other.trial.number) for other in found.level_with(finalist)]
-    title, test = escaped(finalist.title), finalist.test
-    value, low, high = shown(study, test.value, test.low, test.high)
+    title = escaped(finalist.title)
     return [
         f"**{title}**" if finalist is found.champion else title,
         f"{finalist.promised:.4f}",
         _over_seeds(found, finalist),
         f"{finalist.gap:+.4f}",
-        f"{value} ({low} to {high})",
+        _interval(study, finalist.test),
         f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else "—",
     ]
+
+
+def _interval(study: RecordedStudy, score: Score) -> str:
+    value, low, high = shown(study, score.value, score.low, score.high)
+    return f"{value} ({low} to {high})"
 
 
 def _over_seeds(found: Outcome, finalist: Finalist) -> str:
@@ -384,7 +398,7 @@ def draw(found: Outcome, study: RecordedStudy) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)  # names take half of the width
-        _paint_baselines(axis, study)
+        _paint_baselines(axis, found)
         axis.set_xlabel(f"{quantities(study)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -403,11 +417,10 @@ def test_axis(study: RecordedStudy) -> str:
     return test_quantity(study) if factor == 1 else f"{test_quantity(study)} / {factor:g}"
 
 
-def _paint_baselines(axis: Axes, study: RecordedStudy) -> None:
+def _paint_baselines(axis: Axes, found: Outcome) -> None:
     """Draws the test scores of methods that are no trials as vertical lines."""
-    scores = study.scorecard.baselines(study).items()
-    for (name, score), dashes in zip(scores, cycle(DASHES)):
-        axis.axvline(score, color=style.GREY, lw=1, ls=dashes, label=f"test, {name}")
+    for (name, score), dashes in zip(found.baselines.items(), cycle(DASHES), strict=False):
+        axis.axvline(score.value, color=style.GREY, lw=1, ls=dashes, label=f"test, {name}")
 
 
 def _paint(axis: Axes, place: int, finalist: Finalist) -> None:

@@ -48,15 +48,6 @@ class Scorecard(ABC):
         del study
         return 1.0
 
-    def baselines(self, study: RecordedStudy) -> Mapping[str, float]:
-        """Returns the scores on the test split of methods that are no trials, by name; by default
-        none.
-
-        They are computed when the problem is opened, and recorded among its facts.
-        """
-        del study
-        return {}
-
     def learning(self, study: RecordedStudy) -> Learning:
         """Returns what the figure of learning curves shows: by default the objective over the
         epochs.

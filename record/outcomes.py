@@ -27,6 +27,9 @@ DAMAGE = (
 MORE = "more/"
 """Prefix of the names of study-specific arrays."""
 
+BASELINE = "baseline/"
+"""Prefix of the names of the baselines' errors."""
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -37,6 +40,8 @@ class Outcomes:
         reference: (units,) float64: error of a constant reference on each unit, the same for all
             trials.
         more: Name -> array, for study-specific figures and tables.
+        baselines: Name -> (units,) float64, non-negative: the error on each unit of a simple
+            method that is no trial, the same for all trials; shown beside the finalists.
 
     Raises:
         ValueError: If the shapes differ or are not (units,), a value is not finite, or an error is
@@ -46,12 +51,15 @@ class Outcomes:
     errors: np.ndarray
     reference: np.ndarray
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
+    baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        shapes = f"{self.errors.shape} and {self.reference.shape}"
-        if self.errors.ndim != 1 or self.errors.shape != self.reference.shape:
-            raise ValueError(f"expected an error and a reference a unit, got shapes {shapes}")
-        if not (np.isfinite([self.errors, self.reference]).all() and (self.errors >= 0).all()):
+        made = (self.errors, *self.baselines.values())
+        for errors in made:
+            shapes = f"{errors.shape} and {self.reference.shape}"
+            if errors.ndim != 1 or errors.shape != self.reference.shape:
+                raise ValueError(f"expected an error and a reference a unit, got shapes {shapes}")
+        if not np.isfinite([*made, self.reference]).all() or any((e < 0).any() for e in made):
             raise ValueError("expected errors from 0 on and references, got some that are none")
 
     @property
@@ -70,6 +78,7 @@ class Outcomes:
         """
         arrays = {"errors": self.errors, "reference": self.reference}
         arrays |= {MORE + name: array for name, array in self.more.items()}
+        arrays |= {BASELINE + name: array for name, array in self.baselines.items()}
         written = io.BytesIO()
         np.savez_compressed(written, allow_pickle=False, **arrays)
         write_whole(path, written.getbuffer())
@@ -93,12 +102,15 @@ def read_outcomes(path: Path, whose: str = "") -> Outcomes:
         content.seek(0)
         with np.load(content) as file:
             arrays = {name: file[name] for name in file.files}
-        more = {
-            name.removeprefix(MORE): array
-            for name, array in arrays.items()
-            if name.startswith(MORE)
-        }
-        return Outcomes(arrays["errors"], arrays["reference"], more)
+        more, baselines = (
+            {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+            for prefix in (MORE, BASELINE)
+        )
+        return Outcomes(arrays["errors"], arrays["reference"], more, baselines)
     except DAMAGE as error:
         file = f"{whose}: {path.name}" if whose else path.name
         raise InputError(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fake_study
 import numpy as np
@@ -16,8 +17,9 @@ from refused import refusing
 
 from analysis import report
 from engine.main import main
+from record.outcomes import Outcomes
 from record.recorded_study import RecordedStudy
-from record.trial import Baseline
+from record.trial import Baseline, Trial
 from studies import doctor, export, replay
 
 GRID = ("--local", "--sampler", "grid", "--ending", "good", "--epochs", "2")
@@ -106,9 +108,10 @@ class Tossed(FakeScorecard):
         del study
         return 500.0
 
-    def baselines(self, study: RecordedStudy) -> Mapping[str, float]:
-        del study
-        return {"a fair coin": 0.25}
+    def outcomes(self, problem: Any, trial: Trial, model: Mapping[str, Any]) -> Outcomes:
+        made = super().outcomes(problem, trial, model)
+        coin = np.tile([0.5, 1.0], len(made.errors) // 2)
+        return replace(made, baselines={"a fair coin": coin})
 
 
 def test_scores_are_printed_in_the_scorecards_unit_beside_its_baselines(
@@ -121,7 +124,9 @@ def test_scores_are_printed_in_the_scorecards_unit_beside_its_baselines(
     assert main(study, [*GRID, *VALUES, *finals, *where, "--name", "s"]) == 0
     text = (tmp_path / "runs" / "s" / "report" / "report.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| a fair coin"))
-    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["—", "—", "—", "125.0", "—"]
+    cells = [cell.strip() for cell in row.split("|")[2:-1]]
+    assert cells[:3] == ["—", "—", "—"]
+    assert cells[3].startswith("125.0 (")
     table = pd.read_csv(tmp_path / "runs" / "s" / "report" / "finals.csv")
     mean = float(np.mean(table.loc[table["champion"], "test points"]))
     assert 100 < mean < 500

@@ -17,6 +17,7 @@ FOUND = Outcomes(
     np.array([0.0, 0.5, 1.5]),
     np.array([1.0, 2.0, 1.0]),
     {"row": np.array([7, 3, 9]), "frames": np.arange(24, dtype=np.uint8).reshape(2, 3, 4)},
+    {"label propagation": np.array([1.0, 1.0, 0.5])},
 )
 
 
@@ -29,7 +30,9 @@ def file(tmp_path: Path) -> Path:
 def equal(one: Outcomes, other: Outcomes) -> bool:
     pairs = [(one.errors, other.errors), (one.reference, other.reference)]
     pairs += [(one.more[name], other.more[name]) for name in one.more]
-    return list(one.more) == list(other.more) and all(
+    pairs += [(one.baselines[name], other.baselines[name]) for name in one.baselines]
+    names = [(each.more.keys(), each.baselines.keys()) for each in (one, other)]
+    return names[0] == names[1] and all(
         a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs
     )
 
@@ -40,7 +43,8 @@ def test_what_was_written_is_read(file: Path) -> None:
 
 def test_numpy_alone_reads_the_file(file: Path) -> None:
     with np.load(file, allow_pickle=False) as arrays:
-        assert set(arrays.files) == {"errors", "reference", "more/row", "more/frames"}
+        ours = {"errors", "reference", "baseline/label propagation"}
+        assert set(arrays.files) == {*ours, "more/row", "more/frames"}
         assert arrays["errors"].tolist() == [0.0, 0.5, 1.5]
 
 
@@ -175,3 +179,9 @@ def test_an_array_that_claims_more_than_there_is_is_refused(file: Path) -> None:
         archive.writestr("reference.npy", as_npy(np.ones(1)))
     with pytest.raises(InputError, match="is no file of outcomes"):
         read_outcomes(file)
+
+
+@pytest.mark.parametrize("errors", [[1.0], [1.0, -1.0], [1.0, np.inf]])
+def test_a_baselines_errors_are_like_those_of_a_trial(errors: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Outcomes(np.ones(2), np.ones(2), baselines={"a coin": np.array(errors)})
