@@ -84,8 +84,9 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(file: Path) -> None
 def nothing_else(one: Outcomes) -> bool:
     """Whether what was read is what was written, if not all of it: some bytes, such as the moment
     of writing, say nothing of the content, and some but that there is a further array."""
-    there = {name: array for name, array in FOUND.more.items() if name in one.more}
-    return equal(one, Outcomes(FOUND.errors, FOUND.reference, there))
+    more = {name: array for name, array in FOUND.more.items() if name in one.more}
+    known = {name: array for name, array in FOUND.baselines.items() if name in one.baselines}
+    return equal(one, Outcomes(FOUND.errors, FOUND.reference, more, known))
 
 
 def test_whatever_byte_is_changed_nothing_else_is_read(file: Path) -> None:
