@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 
-from datasets.errors import InputError
+from datasets.errors import InputError, described
 
 BROKEN = (
     pickle.UnpicklingError,
@@ -247,4 +247,4 @@ def in_one_line(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except BROKEN as error:
-        raise InputError(f"{path} is no whole pickle of arrays: {error}") from None
+        raise InputError(f"{path} is no whole pickle of arrays: {described(error)}") from None

@@ -28,9 +28,9 @@ PREFIX = "ind.cora."
 
 TEST = "test.index"
 
-# The host publishes no checksums. These are recorded for the same files in ModSSC/ModSSC and in
-# skygazer42/sky-vgl, which pin the host's commit af6abf4; those of y, ty, ally and test.index were
-# found again from Cora's labels and test nodes, written in the order and form described above.
+# The host publishes no checksums. These are recorded for the same files in skygazer42/sky-vgl, of
+# the host's commit af6abf4, and in ModSSC/ModSSC. Those of y, ty and ally are also what Cora's
+# labels give when they are written as Python 2 did, in the order of test.index.
 CHECKSUMS = {
     "x": "23cfa55d91c6f624233f5eb7b6e3f141f1bd2b2ae39608a63cf5d084bb27baab",
     "tx": "b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a",

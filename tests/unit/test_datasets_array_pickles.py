@@ -101,6 +101,8 @@ def test_harmless_opcodes_are_let_through(protocol: int) -> None:
         (InputError("refused"), "a.pkl: refused"),
         (FileNotFoundError(2, "No such file"), "cannot read a.pkl: No such file"),
         (EOFError("ran out"), "a.pkl is no whole pickle of arrays: ran out"),
+        (pickle.UnpicklingError("a load,\nbut"), "a.pkl is no whole pickle of arrays: a load,"),
+        (MemoryError(), "a.pkl is no whole pickle of arrays: MemoryError()"),
         (RecursionError("too deep"), "a.pkl is no whole pickle of arrays: too deep"),
     ],
 )

@@ -122,7 +122,7 @@ def test_cora_comes_back_with_its_counts(tmp_path: Path) -> None:
     masks = zip(vars(found.split).values(), ("train_mask", "val_mask", "test_mask"), strict=True)
     for part, name in masks:
         np.testing.assert_array_equal(part, np.flatnonzero(arrays[name]))
-    assert (len(found.labels), found.edges.shape, found.features.shape[1]) == (
+    assert (len(found.labels), found.edges.shape, found.features.get_shape()[1]) == (
         2708,
         (2, 10556),
         1433,
