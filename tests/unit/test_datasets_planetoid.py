@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from places import SHARED_DATA
 from python_2_pickles import MATRIX, Published, Writer, files, state_of, whole, write
 from scipy import sparse
 from torch_geometric.io import read_planetoid_data
@@ -25,7 +26,7 @@ SMALL = Counts(nodes=600, edges=0, words=9, classes=3, train=6, validation=500, 
 AN_OLD_NAME = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
 """SciPy's own class is made under the name in the files by what is compared with."""
 
-CORA_ARRAYS = Path("../shared/data/cora.npz")
+CORA_ARRAYS = SHARED_DATA / "cora.npz"
 
 
 def small() -> tuple[Published, Counts]:
@@ -93,7 +94,7 @@ def test_the_graph_is_the_one_that_was_written(folder: Path) -> None:
 def cora() -> tuple[Published, dict[str, np.ndarray]]:
     """Cora, its nodes that test in another order than the published one."""
     if not CORA_ARRAYS.is_file():
-        pytest.skip(f"needs {CORA_ARRAYS}, which is not part of the project")
+        pytest.skip("needs ../shared/data/cora.npz, which is not part of the project")
     with np.load(CORA_ARRAYS) as opened:
         arrays = dict(opened)
     entries = (arrays["x_row"].astype(int), arrays["x_col"].astype(int))
