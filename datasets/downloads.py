@@ -30,12 +30,12 @@ class PublishedFile:
 
     Attributes:
         name: What it is called, in its archive and in the folder.
-        size: Bytes.
+        size: Bytes; None where that was not published.
         sha256: Hexadecimal digits.
     """
 
     name: str
-    size: int
+    size: int | None
     sha256: str
 
     def check(self, path: Path, origin: str) -> None:
@@ -49,7 +49,7 @@ class PublishedFile:
             InputError: If it is shorter or longer, or has another SHA-256.
         """
         size = path.stat().st_size
-        if size != self.size:
+        if self.size is not None and size != self.size:
             relation = "truncated" if size < self.size else "another file"
             raise InputError(
                 f"{self.name} is {relation}: it has {size:,} bytes, expected {self.size:,}; "
