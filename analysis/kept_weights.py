@@ -18,7 +18,7 @@ from trainables.checkpoint import WEIGHTS, load_weights
 Model = TypeVar("Model", bound=nn.Module)
 
 WITNESS = "validation/mse"
-"""The metric by which a restored model is checked against the recorded one."""
+"""The metric by which most restored models are checked against the recorded ones."""
 
 TOLERANCE = 0.01
 """Largest relative difference between the metric and its recorded value: rounding on another kind
@@ -56,20 +56,21 @@ def restore(trial: Trial, kept: dict[str, Any], build: Callable[[dict[str, Any]]
     return model.eval()
 
 
-def check_unchanged(trial: Trial, metrics: Mapping[str, float]) -> None:
-    """Checks that a restored model has the validation error that the trial recorded.
+def check_unchanged(trial: Trial, metrics: Mapping[str, float], witness: str = WITNESS) -> None:
+    """Checks that a restored model has the validation error, or score, that the trial recorded.
 
     Args:
         trial: The trial.
         metrics: Metrics of the restored model, from its task's ``evaluate``.
+        witness: Name of the metric to compare.
 
     Raises:
         InputError: If the two differ by more than `TOLERANCE`.
     """
-    now, then = metrics[WITNESS], last_metrics(trial)[WITNESS]
+    now, then = metrics[witness], last_metrics(trial)[witness]
     if not math.isclose(now, then, rel_tol=TOLERANCE):
         raise InputError(
-            f"the weights of trial {trial.number} give a {WITNESS} of {now:.5g}, recorded is "
+            f"the weights of trial {trial.number} give a {witness} of {now:.5g}, recorded is "
             f"{then:.5g}: the data's features or the model have changed since; analyse with the "
             "version of the code that ran the study, see the tags of its parent run"
         )

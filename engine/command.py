@@ -65,6 +65,11 @@ class Command:
         return int(self.given.get("seed", [0])[0])
 
     @property
+    def final_seeds(self) -> int:
+        """Number of trainings of each finalist."""
+        return self.options.seeds or self.study.seeds
+
+    @property
     def name(self) -> str:
         """Name of the study; by default composed of the study, the data and the preset."""
         if self.options.name:
@@ -176,7 +181,7 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
         typed.options,
         trials=len(space.first()),
         finalists=1 if asked is None else min(1, asked),
-        seeds=min(2, typed.options.seeds),
+        seeds=min(2, typed.options.seeds or study.seeds),
     )
     return CommandLine(options, replace(typed.data, **study.smoke), given)
 

@@ -63,8 +63,9 @@ class Options:
     """Number of best configurations that are trained again with fresh seeds once the search has
     ended, besides the default configuration; 0 for none. By default 5; with --local none."""
 
-    seeds: int = 5
-    """Number of times that each finalist is trained, each time with a different seed."""
+    seeds: int | None = None
+    """Number of times that each finalist is trained, each time with a different seed; by default
+    as often as the study says."""
 
     keep: int = 5
     """Number of best finished trials whose checkpoint is kept, besides those of the baselines, of
@@ -144,7 +145,8 @@ class Options:
             at_least("--plateau", self.plateau, 1)
         if self.finalists is not None:
             at_least("--finalists", self.finalists, 0)
-        at_least("--seeds", self.seeds, 1)
+        if self.seeds is not None:
+            at_least("--seeds", self.seeds, 1)
         at_least("--keep", self.keep, 0)
         at_least("--max-failures", self.max_failures, 0)
         at_least("--trial-timeout", self.trial_timeout, 0, open_end=True)

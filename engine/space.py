@@ -7,7 +7,12 @@ from itertools import islice, pairwise
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from datasets.errors import InputError
 from trainables.config import TrialConfig, When
@@ -323,7 +328,11 @@ def _extreme(parameter: Parameter, default: Any, end: End) -> Any:
 
 
 def _inside(distribution: BaseDistribution, default: Any) -> Any:
-    """The default, or the first choice where the user left the default out."""
-    if isinstance(distribution, CategoricalDistribution) and default not in distribution.choices:
-        return distribution.choices[0]
+    """The default; the first choice where the user left the default out; the nearer end of a range
+    that does not include it, such as one under a condition."""
+    match distribution:
+        case CategoricalDistribution(choices=choices) if default not in choices:
+            return choices[0]
+        case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
+            return min(max(default, low), high)  # pyright: ignore[reportArgumentType]
     return default

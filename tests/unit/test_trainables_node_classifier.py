@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch_geometric.nn import APPNP, GATConv, GCN2Conv, GCNConv, SGConv
 
-from trainables.models.node_classifier import NodeClassifier, NodeConfig
-from trainables.models.node_graph import DeviceGraph, SparseMatrix
+from trainables.models.node_classifier import DeviceGraph, NodeClassifier, NodeConfig
+from trainables.sparse_matrix import SparseMatrix
 
 CPU = torch.device("cpu")
 NODES, FEATURES, CLASSES, SPLITS = 30, 12, 4, 3
@@ -74,7 +74,7 @@ def of_appnp(body: Any, split: int) -> Tensor:
 
 def of_gcn2(body: Any, split: int) -> Tensor:
     first = x = (shares() @ body.first.weight[split] + body.first.bias[split]).relu()
-    for number, layer in enumerate(body.others, start=1):
+    for number, layer in enumerate(body.convolutions, start=1):
         conv = GCN2Conv(body.config.width, body.config.alpha, body.config.theta, number)
         conv.weight1.data = layer.weight[split]
         x = conv(x, first, EDGE_INDEX).relu()
@@ -168,9 +168,22 @@ def test_the_penalty_is_of_the_first_layer_or_of_all() -> None:
     first = network(config).penalty()
     every = network(replace(config, penalised="all")).penalty()
     model = network(config)
-    torch.testing.assert_close(first, model.body.first.weight.square().sum() / 2)
-    torch.testing.assert_close(every, sum(w.square().sum() for w in model.parameters()) / 2)
+    expected = config.l2 * model.body.first.weight.square().sum() / 2
+    torch.testing.assert_close(first, expected)
+    whole = torch.stack([weight.square().sum() for weight in model.parameters()]).sum() / 2
+    torch.testing.assert_close(every, config.l2 * whole)
     assert every > first > 0
+
+
+def test_gcn2s_convolutions_have_a_penalty_of_their_own() -> None:
+    config = replace(PYG["gcn2"][0], l2=0.0, l2_convolutions=2.0)
+    model = network(config)
+    weights = [layer.weight for layer in model.body.convolutions]
+    expected = torch.stack([weight.square().sum() for weight in weights]).sum()
+    torch.testing.assert_close(model.penalty(), expected)
+    with_all = network(replace(config, l2=1e-3, penalised="all"))
+    rest = sum(w.square().sum() for w in with_all.parameters()) - expected
+    torch.testing.assert_close(with_all.penalty(), expected + 5e-4 * rest)
 
 
 def test_a_sparse_product_has_the_gradient_of_a_dense_one() -> None:

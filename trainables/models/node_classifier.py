@@ -8,19 +8,23 @@ Shapes below: nodes N, features F, classes C, width W, edges and loops M, heads 
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
+import numpy as np
 import torch
 from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Real
 from optuna.distributions import IntDistribution as Whole
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trainables.config import FitConfig, When, at_least, one_of
-from trainables.models.node_graph import DeviceGraph, SparseMatrix
+from trainables.dropout import dropped
+from trainables.sparse_matrix import SparseMatrix
 
 Family = Literal["gcn", "gat", "appnp", "gcn2", "sgc"]
 Penalised = Literal["first", "all"]
@@ -45,7 +49,9 @@ class NodeConfig(FitConfig):
     """Convolutions; in appnp and sgc the steps over which predictions or features spread."""
 
     width: Annotated[
-        int, Whole(16, 128, log=True), When("family", ("gcn", "gat", "appnp", "gcn2"))
+        int,
+        *(Whole(16, 128, log=True), When("family", ("gcn", "gat", "appnp"))),
+        *(Whole(16, 64, log=True), When("family", ("gcn2",))),
     ] = 64
     """Hidden units; in gat those of all heads together, rounded up to a multiple of the heads."""
 
@@ -55,7 +61,9 @@ class NodeConfig(FitConfig):
     input_dropout: Annotated[float, Real(0.0, 0.8)] = 0.5
     """Share of the entries of the features that a training step leaves out."""
 
-    dropout: Annotated[float, Real(0.0, 0.8)] = 0.5
+    dropout: Annotated[float, Real(0.0, 0.8), When("family", ("gcn", "gat", "appnp", "gcn2"))] = (
+        0.5
+    )
     """Share of the hidden units that a training step leaves out."""
 
     edge_dropout: Annotated[float, Real(0.0, 0.5)] = 0.0
@@ -79,7 +87,10 @@ class NodeConfig(FitConfig):
 
     penalised: Annotated[Penalised, Choice(get_args(Penalised))] = "first"
     """Which weights the L2 penalty is of: those of the first layer, as Kipf and Welling have it,
-    or all."""
+    or all; gcn2's convolutions have a factor of their own."""
+
+    l2_convolutions: Annotated[float, Real(1e-4, 5e-2, log=True), When("family", ("gcn2",))] = 1e-2
+    """Factor of the L2 penalty of the convolutions' maps, which are added to the identity."""
 
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: float = 0.0
@@ -105,8 +116,77 @@ class NodeConfig(FitConfig):
         one_of("penalised", self.penalised, get_args(Penalised))
         for name in ("layers", "width", "heads"):
             at_least(name, getattr(self, name), 1)
-        for name in ("l2", "alpha", "theta"):
+        for name in ("l2", "l2_convolutions", "alpha", "theta"):
             at_least(name, getattr(self, name), 0)
+
+
+def homework(family: Family) -> dict[str, Any]:
+    """Returns the published homework's protocol as `NodeConfig` fields: two layers of 16 hidden
+    units (GAT: 8 heads of 8), 100 steps of Adam with a learning rate of 0.01.
+
+    What the homework does not state is as in the papers of Kipf and Welling (2017) and Velickovic
+    et al. (2018): dropout, and 5e-4 of L2 penalty.
+    """
+    is_gat = family == "gat"
+    return {
+        "layers": 8 if family == "gcn2" else 2,
+        "width": 64 if is_gat else 16,
+        "heads": 8,
+        "dropout": 0.6 if is_gat else 0.5,
+        "input_dropout": 0.6 if is_gat else 0.0,
+        "edge_dropout": 0.0,
+        "learning_rate": 0.01,
+        "l2": 5e-4,
+        "penalised": "all",
+        "epochs": 10,
+    }
+
+
+@dataclass(frozen=True)
+class DeviceGraph:
+    """What a node classifier sees of a graph.
+
+    Attributes:
+        features: (N, F), as they are.
+        shares: (N, F), each row divided by its sum.
+        spread: (N, N), the adjacency with loops, normalised symmetrically (Kipf and Welling 2017).
+        edges: (2, E) int64, each edge in both directions and a loop at each node, sorted by
+            target.
+        degrees: (N,) int64, edges of each target.
+    """
+
+    features: SparseMatrix
+    shares: SparseMatrix
+    spread: SparseMatrix
+    edges: Tensor
+    degrees: Tensor
+
+    @classmethod
+    def of(
+        cls, features: sparse.csr_matrix, edges: np.ndarray, device: torch.device
+    ) -> "DeviceGraph":
+        """Prepares a graph on a device.
+
+        Args:
+            features: (N, F).
+            edges: (2, E) int64, each edge in both directions, without loops.
+            device: Where the networks are.
+        """
+        nodes = len(features.indptr) - 1
+        whole = np.hstack([edges, np.tile(np.arange(nodes), (2, 1))])
+        whole = whole[:, np.lexsort((whole[0], whole[1]))]
+        ones = np.ones(whole.shape[1])
+        adjacency = sparse.csr_matrix((ones, (whole[1], whole[0])), (nodes, nodes))
+        root: Any = sparse.diags(np.asarray(adjacency.sum(axis=1)).ravel() ** -0.5)
+        sums = np.asarray(features.sum(axis=1)).ravel()
+        share: Any = sparse.diags(1 / np.where(sums == 0, 1, sums))
+        return cls(
+            SparseMatrix.of(features.tocsr(), device),
+            SparseMatrix.of((share @ features).tocsr(), device),
+            SparseMatrix.of((root @ adjacency @ root).tocsr(), device),
+            torch.from_numpy(whole).to(device),
+            torch.from_numpy(np.bincount(whole[1], minlength=nodes)).to(device),
+        )
 
 
 class Linear(nn.Module):
@@ -162,10 +242,17 @@ class NodeClassifier(nn.Module):
         return self.body(graph)
 
     def penalty(self) -> Tensor:
-        """Returns half the sum of the squared weights that the L2 penalty is of."""
-        of_first = self.config.penalised == "first"
-        weights = (self.body.first if of_first else self).parameters()
-        return torch.stack([weight.square().sum() for weight in weights]).sum() / 2
+        """Returns the L2 penalty: half the sum of the squared weights, times the factors."""
+        inner = list(self.body.convolutions.parameters())
+        known = {id(weight) for weight in inner}
+        whole = self.body.first if self.config.penalised == "first" else self
+        outer = [weight for weight in whole.parameters() if id(weight) not in known]
+        penalty = self.config.l2 * _half_squares(outer)
+        return penalty + self.config.l2_convolutions * _half_squares(inner) if inner else penalty
+
+
+def _half_squares(weights: Iterable[nn.Parameter]) -> Tensor:
+    return torch.stack([weight.square().sum() for weight in weights]).sum() / 2
 
 
 class Body(nn.Module):
@@ -174,12 +261,16 @@ class Body(nn.Module):
     Args:
         config: Hyperparameters.
         first: The first layer.
+
+    Attributes:
+        convolutions: Maps that have an L2 penalty of their own; most families have none.
     """
 
     def __init__(self, config: NodeConfig, first: Linear) -> None:
         super().__init__()
         self.config = config
         self.first = first
+        self.convolutions = nn.ModuleList()
 
     def begun(self, graph: DeviceGraph) -> Tensor:
         """Returns the first layer's output, (N, S, W)."""
@@ -189,7 +280,7 @@ class Body(nn.Module):
 
     def dropped(self, x: Tensor) -> Tensor:
         """Leaves out hidden units, in training."""
-        return functional.dropout(x, self.config.dropout, self.training)
+        return dropped(x, self.config.dropout if self.training else 0.0)
 
     def spread(self, graph: DeviceGraph, x: Tensor) -> Tensor:
         """Averages over neighbours: the normalised adjacency times x, (N, S, W)."""
@@ -250,14 +341,14 @@ class GCNII(Body):
 
     def __init__(self, config: NodeConfig, splits: int, features: int, classes: int) -> None:
         super().__init__(config, Linear(splits, features, config.width, bias=True))
-        self.others = nn.ModuleList(
+        self.convolutions.extend(
             Linear(splits, config.width, config.width, bias=False) for _ in range(config.layers)
         )
         self.last = Linear(splits, config.width, classes, bias=True)
 
     def forward(self, graph: DeviceGraph) -> Tensor:
         own = x = self.begun(graph).relu()
-        for number, layer in enumerate(self.others, start=1):
+        for number, layer in enumerate(self.convolutions, start=1):
             beta = math.log(self.config.theta / number + 1)
             x = self.spread(graph, self.dropped(x))
             x = (1 - self.config.alpha) * x + self.config.alpha * own
@@ -320,7 +411,7 @@ class Attention(nn.Module):
         largest = torch.segment_reduce(scores.detach(), "max", lengths=graph.degrees, axis=0)
         weights = (scores - largest[target]).exp()
         total = torch.zeros_like(largest).index_add(0, target, weights)
-        shares = functional.dropout(weights / total[target], self.dropout, self.training)
+        shares = dropped(weights / total[target], self.dropout if self.training else 0.0)
         return torch.zeros_like(x).index_add(0, target, shares[..., None] * x[source])
 
 

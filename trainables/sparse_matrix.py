@@ -1,7 +1,4 @@
-"""A graph with sparse features on a device, as constant matrices that networks multiply with.
-
-Shapes below: nodes N, splits S, width W, entries E.
-"""
+"""A constant sparse matrix on a device, with which networks multiply; E entries."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,7 +8,8 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
-from torch.nn import functional
+
+from trainables.dropout import dropped
 
 
 class _Product(torch.autograd.Function):
@@ -74,7 +72,7 @@ class SparseMatrix:
         Returns:
             (rows, ...).
         """
-        values = functional.dropout(self.values, dropout) if dropout else self.values
+        values = dropped(self.values, dropout)
         rows, columns = self.shape
         flat: Any = _Product.apply(
             _csr(self.rows, values, (rows, columns)),
@@ -97,50 +95,3 @@ def _csr(places: tuple[Tensor, Tensor], values: Tensor, shape: tuple[int, int]) 
 
 
 _quiet_csr()
-
-
-@dataclass(frozen=True)
-class DeviceGraph:
-    """What a node classifier sees of a graph.
-
-    Attributes:
-        features: (N, F), as they are.
-        shares: (N, F), each row divided by its sum.
-        spread: (N, N), the adjacency with loops, normalised symmetrically (Kipf and Welling 2017).
-        edges: (2, E) int64, each edge in both directions and a loop at each node, sorted by
-            target.
-        degrees: (N,) int64, edges of each target.
-    """
-
-    features: SparseMatrix
-    shares: SparseMatrix
-    spread: SparseMatrix
-    edges: Tensor
-    degrees: Tensor
-
-    @classmethod
-    def of(
-        cls, features: sparse.csr_matrix, edges: np.ndarray, device: torch.device
-    ) -> "DeviceGraph":
-        """Prepares a graph on a device.
-
-        Args:
-            features: (N, F).
-            edges: (2, E) int64, each edge in both directions, without loops.
-            device: Where the networks are.
-        """
-        nodes = len(features.indptr) - 1
-        whole = np.hstack([edges, np.tile(np.arange(nodes), (2, 1))])
-        whole = whole[:, np.lexsort((whole[0], whole[1]))]
-        ones = np.ones(whole.shape[1])
-        adjacency = sparse.csr_matrix((ones, (whole[1], whole[0])), (nodes, nodes))
-        root: Any = sparse.diags(np.asarray(adjacency.sum(axis=1)).ravel() ** -0.5)
-        sums = np.asarray(features.sum(axis=1)).ravel()
-        share: Any = sparse.diags(1 / np.where(sums == 0, 1, sums))
-        return cls(
-            SparseMatrix.of(features.tocsr(), device),
-            SparseMatrix.of((share @ features).tocsr(), device),
-            SparseMatrix.of((root @ adjacency @ root).tocsr(), device),
-            torch.from_numpy(whole).to(device),
-            torch.from_numpy(np.bincount(whole[1], minlength=nodes)).to(device),
-        )
