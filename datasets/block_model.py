@@ -35,10 +35,10 @@ COMMUNITY = 12
 NEAR = 0.9
 """Share of a class's edges that stay in a community."""
 
-BORDER = 0.25
+BORDER = 0.26
 """Share of the nodes that have edges to other classes: decides how far label propagation gets."""
 
-TOPIC = 0.85
+TOPIC = 0.76
 """Share of the words that come from a topic: decides how far a network without the graph gets."""
 
 STRAY = 0.19

@@ -76,7 +76,7 @@ class PretendedGPU(TorchFunctionMode):
         given = _tensors(args)
         if kwargs:
             given += _tensors(kwargs.values())
-        on = [hasattr(tensor.untyped_storage(), MARK) for tensor in given]
+        on = [hasattr(_storage(tensor), MARK) for tensor in given]
         name = "to" if name in ("cuda", "cpu") else name
         goes = self._goes(func, name, on, args, kwargs)
         told = goes is not None
@@ -93,7 +93,7 @@ class PretendedGPU(TorchFunctionMode):
             out = out.clone()  # tensors of both devices must not share memory
         if goes:
             for tensor in _tensors((out,)):
-                setattr(tensor.untyped_storage(), MARK, True)
+                setattr(_storage(tensor), MARK, True)
         return out
 
     def _goes(
@@ -146,12 +146,18 @@ def _attribute(func: Any, of: Any) -> Any:
         return there if func.__self__ is Tensor.is_cuda else GPU if there else CPU
     out = func(of)
     if there and isinstance(out, Tensor):
-        setattr(out.untyped_storage(), MARK, True)
+        setattr(_storage(out), MARK, True)
     return out
 
 
+def _storage(tensor: Tensor) -> Any:
+    """Returns a tensor's memory; of a sparse one, that of its values."""
+    dense = tensor if tensor.layout == torch.strided else tensor.values()
+    return dense.untyped_storage()
+
+
 def _is_there(tensor: Tensor) -> bool:
-    return hasattr(tensor.untyped_storage(), MARK)
+    return hasattr(_storage(tensor), MARK)
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from asked import Ask, log_file, runs_in_mlflow, searched_in_log
-from fake_scorecard import FakeScorecard
+from fake_scorecard import TOSSES, FakeScorecard
 from fake_study import FAKE
 from refused import refusing
 
-from analysis import report
+from analysis import report, unit_scores
 from engine.main import main
 from record.outcomes import Outcomes
 from record.recorded_study import RecordedStudy
@@ -104,6 +104,9 @@ class Tossed(FakeScorecard):
 
     quantity = "points"
 
+    def __init__(self) -> None:
+        super().__init__(lambda study: [unit_scores.make(study)])
+
     def factor(self, study: RecordedStudy) -> float:
         del study
         return 500.0
@@ -131,6 +134,11 @@ def test_scores_are_printed_in_the_scorecards_unit_beside_its_baselines(
     mean = float(np.mean(table.loc[table["champion"], "test points"]))
     assert 100 < mean < 500
     assert f"its mean test points is **{mean:.1f}**" in text
+    by_unit = pd.read_csv(tmp_path / "runs" / "s" / "report" / "by_unit.csv")
+    assert len(by_unit) == TOSSES
+    assert by_unit["a fair coin"].tolist() == [0.5, 0.0] * (TOSSES // 2)
+    assert 500 * by_unit.iloc[:, 0].mean() == pytest.approx(mean)
+    assert "tosses on which it is better than the champion" in text
 
 
 def test_configurations_of_a_file_are_run_after_the_defaults(ask: Ask, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from datasets.errors import InputError
 from engine.space import Space, parameters_of
 from trainables.config import TrialConfig
 from trainables.models.gnn import GNNConfig, homework
+from trainables.models.node_classifier import NodeConfig
 from trainables.models.world_model import WorldModelConfig
 from trainables.models.world_model import homework as lstm_homework
 
@@ -316,3 +317,10 @@ def test_the_largest_and_the_smallest_of_listed_configurations_are_among_them() 
     space = space_of(family=["gcn", "gin"]).listing(listed)
     assert [space.extreme("gcn", end) for end in (max, min)] == [listed[1], listed[2]]
     assert space.extreme("gin", max) == space.extreme("gin", min) == listed[3]
+
+
+def test_a_default_outside_of_a_conditional_range_is_moved_to_its_nearer_end() -> None:
+    """gcn2 has 8 layers or more; the default of the others is 2."""
+    space = Space.of(NodeConfig, "family", {})
+    assert [space.default(family).layers for family in space.compared] == [2, 2, 2, 8, 2]
+    assert Space.of(NodeConfig, "family", {"layers": (3,)}).default("gcn2").layers == 3
