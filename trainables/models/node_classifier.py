@@ -43,8 +43,8 @@ class NodeConfig(FitConfig):
 
     layers: Annotated[
         int,
-        *(Whole(2, 8), When("family", ("gcn", "gat", "appnp", "sgc"))),
-        *(Whole(8, 16), When("family", ("gcn2",))),
+        *(Whole(2, 8), When("family", ("gcn", "gat", "sgc"))),
+        *(Whole(8, 16), When("family", ("appnp", "gcn2"))),
     ] = 2
     """Convolutions; in appnp and sgc the steps over which predictions or features spread."""
 
@@ -129,7 +129,7 @@ def homework(family: Family) -> dict[str, Any]:
     """
     is_gat = family == "gat"
     return {
-        "layers": 8 if family == "gcn2" else 2,
+        "layers": 8 if family in ("appnp", "gcn2") else 2,
         "width": 64 if is_gat else 16,
         "heads": 8,
         "dropout": 0.6 if is_gat else 0.5,
