@@ -14,7 +14,6 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 import analysis  # noqa: F401 - finds folders for Matplotlib where the user has none
 
@@ -44,9 +43,6 @@ ROW = 0.42
 
 DIGITS = 4
 """Decimals of a score whose highest value is 1."""
-
-DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1)))
-"""Dash patterns of the lines of baselines, which repeat after these."""
 
 
 @dataclass(frozen=True)
@@ -398,7 +394,7 @@ def draw(found: Outcome, study: RecordedStudy) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)  # names take half of the width
-        _paint_baselines(axis, found)
+        _paint_best_baseline(axis, found)
         axis.set_xlabel(f"{quantities(study)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -417,10 +413,12 @@ def test_axis(study: RecordedStudy) -> str:
     return test_quantity(study) if factor == 1 else f"{test_quantity(study)} / {factor:g}"
 
 
-def _paint_baselines(axis: Axes, found: Outcome) -> None:
-    """Draws the test scores of methods that are no trials as vertical lines."""
-    for (name, score), dashes in zip(found.baselines.items(), cycle(DASHES), strict=False):
-        axis.axvline(score.value, color=style.GREY, lw=1, ls=dashes, label=f"test, {name}")
+def _paint_best_baseline(axis: Axes, found: Outcome) -> None:
+    """Draws the test score of the best method that is no trial as a vertical line; those of the
+    others, which are in the table, would squeeze the finalists."""
+    if found.baselines:
+        name, score = max(found.baselines.items(), key=lambda item: item[1].value)
+        axis.axvline(score.value, color=style.GREY, lw=1, ls="--", label=f"test, {name}")
 
 
 def _paint(axis: Axes, place: int, finalist: Finalist) -> None:

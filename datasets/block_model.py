@@ -38,10 +38,10 @@ NEAR = 0.9
 BORDER = 0.26
 """Share of the nodes that have edges to other classes: decides how far label propagation gets."""
 
-TOPIC = 0.76
+TOPIC = 0.74
 """Share of the words that come from a topic: decides how far a network without the graph gets."""
 
-STRAY = 0.19
+STRAY = 0.21
 """Share of the communities whose words come from the topic of another class, so that a network
 misjudges all of a neighbourhood at once: decides how much the graph adds to the words."""
 

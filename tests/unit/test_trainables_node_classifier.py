@@ -95,11 +95,11 @@ def of_gat(body: Any, split: int) -> Tensor:
 
 
 PYG: dict[str, tuple[NodeConfig, Callable[[Any, int], Tensor]]] = {
-    "gcn": (NodeConfig(family="gcn", layers=3, width=16), of_gcn),
-    "sgc": (NodeConfig(family="sgc", layers=2), of_sgc),
-    "appnp": (NodeConfig(family="appnp", layers=5, width=16), of_appnp),
-    "gcn2": (NodeConfig(family="gcn2", layers=8, width=16), of_gcn2),
-    "gat": (NodeConfig(family="gat", layers=3, width=16, heads=4), of_gat),
+    "gcn": (NodeConfig(family="gcn", layers=3, width=16, normalize=True), of_gcn),
+    "sgc": (NodeConfig(family="sgc", layers=2, normalize=True), of_sgc),
+    "appnp": (NodeConfig(family="appnp", layers=5, width=16, normalize=True), of_appnp),
+    "gcn2": (NodeConfig(family="gcn2", layers=8, width=16, normalize=True), of_gcn2),
+    "gat": (NodeConfig(family="gat", layers=3, width=16, heads=4, normalize=True), of_gat),
 }
 
 

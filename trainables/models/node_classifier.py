@@ -75,7 +75,7 @@ class NodeConfig(FitConfig):
     theta: Annotated[float, Real(0.2, 1.0), When("family", ("gcn2",))] = 0.5
     """Decides how much of a convolution is its linear map: log(theta / n + 1) of the n-th."""
 
-    normalize: Annotated[bool, Choice((True, False))] = True
+    normalize: Annotated[bool, Choice((True, False))] = False
     """Whether the features of a node are divided by their sum."""
 
     learning_rate: Annotated[float, Real(1e-3, 5e-2, log=True)] = 1e-2
@@ -135,6 +135,7 @@ def homework(family: Family) -> dict[str, Any]:
         "dropout": 0.6 if is_gat else 0.5,
         "input_dropout": 0.6 if is_gat else 0.0,
         "edge_dropout": 0.0,
+        "normalize": True,
         "learning_rate": 0.01,
         "l2": 5e-4,
         "penalised": "all",
