@@ -1,15 +1,14 @@
 """The problem of the CartPole study: balance a pole on a cart, learned from as few steps as
 possible.
 
-The environment is Gymnasium's CartPole-v1 (Barto, Sutton and Anderson 1983): a reward of 1 for each
-step until the pole or the cart leaves its bounds; an episode is cut off after 500 steps. The older
-CartPole-v0 is the same environment, cut off after 200.
+The environment is Gymnasium's CartPole-v1 (Barto, Sutton and Anderson 1983): a reward of 1 for
+each step until the pole or the cart leaves its bounds; an episode is cut off after 500 steps. The
+older CartPole-v0 is the same environment, cut off after 200.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -19,7 +18,7 @@ from torch import nn
 
 from datasets.errors import InputError
 from record.trial import Role
-from trainables.dqn import DQNConfig, DQNLearner
+from trainables.dqn import DQNConfig, DQNLearner, network
 from trainables.problem import Context, Problem
 
 NAME = "CartPole-v1"
@@ -170,7 +169,7 @@ class CartPoleProblem(Problem[DQNConfig]):
             "controller_return": float(returns(play(controller, TEST, steps)).mean()),
         }
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Fingerprint of the environment, its version, and the seeds of evaluation."""
         parts = (NAME, gym.__version__, self.task.episode_steps, [*VALIDATION], [*TEST])
@@ -180,3 +179,69 @@ class CartPoleProblem(Problem[DQNConfig]):
         """Makes the learner of one trial; see `trainables.problem.Problem`."""
         del role
         return DQNLearner(config, self.task, context.device)
+
+    def restored(self, config: DQNConfig, model: Mapping[str, Any]) -> nn.Module:
+        """Makes the greedy network of a trained trial from its weights, on the CPU."""
+        made = network(self.task.observations, self.task.actions, config.width, config.layers)
+        made.load_state_dict(model)
+        return made.eval()
+
+
+# --- Named configurations ------------------------------------------------------------------------
+
+
+def zoo(algorithm: str) -> dict[str, Any]:
+    """Returns the hyperparameters that rl-baselines3-zoo gives DQN on CartPole-v1.
+
+    Source: ``hyperparams/dqn.yml`` of rl-baselines3-zoo, of a DQN that is not double and sums no
+    rewards. It explores for 0.16 of its 50,000 steps.
+    """
+    return {
+        "algorithm": algorithm,
+        "learning_rate": 2.3e-3,
+        "schedule": "constant",
+        "discount_gap": 0.01,
+        "n_step": 1,
+        "batch_size": 64,
+        "replay_size": 100_000,
+        "updates_per_step": 0.5,
+        "update_every": 256,
+        "target_every": 10,
+        "averaging": 0,
+        "exploration_steps": 8_000,
+        "exploration_end": 0.04,
+        "width": 256,
+        "learning_starts": 1_000,
+    }
+
+
+def homework(algorithm: str) -> dict[str, Any]:
+    """Returns the published homework's configuration: without a terminal mask, a gamma of 0.95,
+    and an exploration that is over after a hundred episodes. The other values are ours."""
+    return {
+        "algorithm": algorithm,
+        "learning_rate": 5e-4,
+        "schedule": "constant",
+        "discount_gap": 0.05,
+        "n_step": 1,
+        "batch_size": 32,
+        "replay_size": 10_000,
+        "updates_per_step": 0.5,
+        "target_every": 10,
+        "averaging": 0,
+        "exploration": "per_episode",
+        "exploration_decay": 0.95,
+        "width": 32,
+        "learning_starts": 128,
+        "terminal_mask": False,
+    }
+
+
+HOMEWORK_GRID: Mapping[str, Sequence[Any]] = {
+    "algorithm": ("dqn",),
+    "learning_rate": (5e-4, 5e-3),
+    "batch_size": (32, 128),
+    "width": (32, 128),
+    "target_every": (10, 500),
+}
+"""The 16 points of a grid like the homework's, whose own axes are not published."""

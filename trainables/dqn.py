@@ -1,17 +1,20 @@
 """Deep Q-learning: learns the value of each action from transitions that are kept and replayed.
 
 Sources: Mnih et al. 2015 (replay, target network), van Hasselt et al. 2016 (double DQN), Sutton
-1988 (returns over several steps). An epoch is 1,000 steps of the environment. It begins with a
-fresh environment, seeded by the trial's seed and the epoch's number, so that a trial can be resumed
-although an environment cannot be saved; the episode that the epoch's end cuts off counts as
-truncated: its value is bootstrapped, and its return is not reported.
+1988 (returns over several steps), Polyak and Juditsky 1992 (averaged weights).
+
+An epoch is 1,000 steps of the environment. It begins with a fresh environment, seeded by the
+trial's seed and the epoch's number, so that a trial can be resumed although an environment cannot
+be saved. The episode that the end of an epoch cuts off counts as truncated: its value is
+bootstrapped, and its return is not reported.
 """
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Protocol, get_args
 
 import gymnasium as gym
@@ -137,11 +140,12 @@ class DQNConfig(TrialConfig):
         one_of("exploration", self.exploration, get_args(Exploration))
         for name in ("learning_rate", "updates_per_step", "discount_gap", "gradient_clip"):
             at_least(name, getattr(self, name), 0, open_end=True)
-        for name in ("averaging", "learning_starts", "exploration_steps", "layers"):
+        for name in ("averaging", "learning_starts", "layers"):
             at_least(name, getattr(self, name), 0)
         for name in ("n_step", "batch_size", "replay_size", "target_every", "width"):
             at_least(name, getattr(self, name), 1)
-        at_least("update_every", self.update_every, 1)
+        for name in ("exploration_steps", "update_every"):
+            at_least(name, getattr(self, name), 1)
         for name in ("discount_gap", "exploration_end", "exploration_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}: expected 0 to 1")
@@ -149,17 +153,22 @@ class DQNConfig(TrialConfig):
 
 class EpisodicTask(Protocol):
     """A task whose episodes have a bounded return, with vectors as observations and numbered
-    actions.
+    actions."""
 
-    Attributes:
-        observations: Number of numbers in an observation.
-        actions: Number of actions.
-        ceiling: The highest possible return of an episode.
-    """
+    @property
+    def observations(self) -> int:
+        """Number of numbers in an observation."""
+        ...
 
-    observations: int
-    actions: int
-    ceiling: float
+    @property
+    def actions(self) -> int:
+        """Number of actions."""
+        ...
+
+    @property
+    def ceiling(self) -> float:
+        """The highest possible return of an episode."""
+        ...
 
     def environment(self) -> gym.Env[np.ndarray, int]:
         """Makes an environment to train in."""
@@ -221,8 +230,8 @@ class NStepReturns:
         *,
         terminated: bool,
         ended: bool,
-    ) -> Iterator[Transition]:
-        """Yields the transitions that are complete after a step.
+    ) -> list[Transition]:
+        """Returns the transitions that are complete after a step.
 
         Args:
             step: Observation, action and reward.
@@ -231,13 +240,55 @@ class NStepReturns:
             ended: Whether the episode is over, by a terminal state or because it was cut off.
         """
         self.steps.append(step)
-        nothing_follows = terminated and self.terminal_mask
+        value = 0.0 if terminated and self.terminal_mask else 1.0
+        found = []
         while self.steps and (ended or len(self.steps) == self.n):
-            count = len(self.steps)
+            discount = value * self.gamma ** len(self.steps)
             rewards = sum(self.gamma**k * reward for k, (_, _, reward) in enumerate(self.steps))
             observation, action, _ = self.steps.popleft()
-            discount = 0.0 if nothing_follows else self.gamma**count
-            yield observation, action, rewards, discount, following
+            found.append((observation, action, rewards, discount, following))
+        return found
+
+
+class Experience:
+    """The steps of an environment, one episode after the other.
+
+    Args:
+        environment: The environment.
+        seed: Seed of its first episode, from which those of the others follow.
+        past: Makes transitions of the steps.
+
+    Attributes:
+        observation: What is observed now, (observations,) float32.
+        returns: Return of each episode that has ended.
+    """
+
+    def __init__(
+        self, environment: gym.Env[np.ndarray, int], seed: int, past: NStepReturns
+    ) -> None:
+        self.environment = environment
+        self.past = past
+        self.observation, _ = environment.reset(seed=seed)
+        self.total = 0.0
+        self.returns: list[float] = []
+
+    def step(self, action: int, *, is_last: bool) -> list[Transition]:
+        """Takes a step, and returns the transitions that are complete after it.
+
+        Args:
+            action: The action.
+            is_last: Whether the episode is cut off here.
+        """
+        following, reward, terminated, truncated, _ = self.environment.step(action)
+        ended = terminated or truncated
+        self.total += float(reward)
+        taken = (self.observation, action, float(reward))
+        made = self.past.after(taken, following, terminated=terminated, ended=ended or is_last)
+        self.observation = following
+        if ended:
+            self.returns.append(self.total)
+            self.observation, self.total = self.environment.reset()[0], 0.0
+        return made
 
 
 class Replay:
@@ -296,7 +347,7 @@ def network(inputs: int, outputs: int, width: int, layers: int) -> nn.Sequential
     sizes = [inputs, *(width for _ in range(layers))]
     hidden = [
         part
-        for size, following in zip(sizes, sizes[1:], strict=False)
+        for size, following in pairwise(sizes)
         for part in (nn.Linear(size, following), nn.ReLU())
     ]
     return nn.Sequential(*hidden, nn.Linear(sizes[-1], outputs))
@@ -332,8 +383,8 @@ def share_of_random_actions(config: DQNConfig, step: int, episodes: int) -> floa
         return 1.0
     if config.exploration == "per_episode":
         return config.exploration_decay**episodes
-    done = min(1.0, (step - 1) / config.exploration_steps) if config.exploration_steps else 1.0
-    return 1 + done * (config.exploration_end - 1)
+    left = max(0.0, 1 - (step - 1) / config.exploration_steps)
+    return config.exploration_end + left * (1 - config.exploration_end)
 
 
 def updates_due(config: DQNConfig, step: int) -> int:
@@ -439,49 +490,36 @@ class DQNLearner:
         Returns:
             The return of each episode that ended, other than by the last step's cut.
         """
-        environment = self.task.environment()
-        observation, _ = environment.reset(seed=training_seed(self.config.seed, epoch))
+        config, environment = self.config, self.task.environment()
+        past = NStepReturns(config.n_step, config.gamma, terminal_mask=config.terminal_mask)
+        played = Experience(environment, training_seed(config.seed, epoch), past)
         chances = torch.rand(steps, generator=self.exploring).tolist()
         others = torch.randint(self.task.actions, (steps,), generator=self.exploring).tolist()
-        config = self.config
-        past = NStepReturns(config.n_step, config.gamma, terminal_mask=config.terminal_mask)
-        finished, total = [], 0.0
-        for count in range(1, steps + 1):
+        before = self.episodes
+        for count, (chance, other) in enumerate(zip(chances, others, strict=True), start=1):
             step = (epoch - 1) * EPOCH + count
-            share = share_of_random_actions(config, step, self.episodes)
-            is_random = chances[count - 1] < share
-            action = others[count - 1] if is_random else self._greedy(observation)
-            following, reward, terminated, truncated, _ = environment.step(action)
-            ended = terminated or truncated
-            total += float(reward)
-            for transition in past.after(
-                (observation, action, float(reward)),
-                following,
-                terminated=terminated,
-                ended=ended or count == steps,
-            ):
+            is_random = chance < share_of_random_actions(config, step, self.episodes)
+            action = other if is_random else self._greedy(played.observation)
+            for transition in played.step(action, is_last=count == steps):
                 self.replay.add(transition)
-            observation = following
-            if ended:
-                finished.append(total)
-                self.episodes += 1
-                observation, total = environment.reset()[0], 0.0
-            self._learn(step, losses)
-        return finished
+            self.episodes = before + len(played.returns)
+            losses += self._learn(step)
+        return played.returns
 
     def _greedy(self, observation: np.ndarray) -> int:
         with torch.no_grad():
             return int(self.online(torch.from_numpy(observation).to(self.device)).argmax(dim=0))
 
-    def _learn(self, step: int, losses: list[Tensor]) -> None:
-        """Copies the online network if that is due, and makes the updates that are."""
+    def _learn(self, step: int) -> list[Tensor]:
+        """Copies the online network if that is due, and makes the updates that are; returns the
+        loss of each."""
         if step % self.config.target_every == 0:
             self.target_weights.copy_(self.weights.vector.detach())
         due = updates_due(self.config, step)
         if due and self.config.schedule == "linear":
             left = 1 - (step - 1) / (EPOCH * self.config.epochs)
             self.optimizer.param_groups[0]["lr"] = self.config.learning_rate * left
-        losses += [self._update() for _ in range(due)]
+        return [self._update() for _ in range(due)]
 
     def _update(self) -> Tensor:
         batch = self.replay.sample(self.config.batch_size, self.sampling, self.device)
