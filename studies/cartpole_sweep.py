@@ -69,7 +69,7 @@ PIXELS = 38
 class CartPoleScorecard(Scorecard):
     """Scores greedy policies by their return on the test seeds."""
 
-    unit = "evaluation seeds"
+    unit = "episodes"
     quantity = "return"
     heading = "Learning curves of the finals, and an episode"
     remark = (

@@ -194,7 +194,8 @@ def zoo(algorithm: str) -> dict[str, Any]:
     """Returns the hyperparameters that rl-baselines3-zoo gives DQN on CartPole-v1.
 
     Source: ``hyperparams/dqn.yml`` of rl-baselines3-zoo, of a DQN that is not double and sums no
-    rewards. It explores for 0.16 of its 50,000 steps.
+    rewards. It explores for 0.16 of its 50,000 steps, and keeps up to 100,000 transitions, of
+    which there are never more than 50,000.
     """
     return {
         "algorithm": algorithm,
@@ -203,11 +204,11 @@ def zoo(algorithm: str) -> dict[str, Any]:
         "discount_gap": 0.01,
         "n_step": 1,
         "batch_size": 64,
-        "replay_size": 100_000,
+        "replay_size": 50_000,
         "updates_per_step": 0.5,
         "update_every": 256,
         "target_every": 10,
-        "averaging": 0,
+        "averaging": 1,
         "exploration_steps": 8_000,
         "exploration_end": 0.04,
         "width": 256,
@@ -228,7 +229,7 @@ def homework(algorithm: str) -> dict[str, Any]:
         "replay_size": 10_000,
         "updates_per_step": 0.5,
         "target_every": 10,
-        "averaging": 0,
+        "averaging": 1,
         "exploration": "per_episode",
         "exploration_decay": 0.95,
         "width": 32,

@@ -50,39 +50,39 @@ Schedule = Literal["constant", "linear"]
 class DQNConfig(TrialConfig):
     """Hyperparameters of deep Q-learning."""
 
-    algorithm: Annotated[Algorithm, CategoricalDistribution(get_args(Algorithm))] = "double_dqn"
+    algorithm: Annotated[Algorithm, CategoricalDistribution(get_args(Algorithm))] = "dqn"
     """Value of the next state: the target network's greatest (dqn), or the target network's value
     of the action that the online network prefers (double_dqn)."""
 
-    learning_rate: Annotated[float, FloatDistribution(1e-4, 1e-2, log=True)] = 1e-3
+    learning_rate: Annotated[float, FloatDistribution(5e-4, 2e-2, log=True)] = 6e-3
     """Step size of Adam at the beginning."""
 
     schedule: Annotated[Schedule, CategoricalDistribution(get_args(Schedule))] = "linear"
     """Learning-rate schedule: constant, or falling linearly to 0 at the end of the last epoch."""
 
-    discount_gap: Annotated[float, FloatDistribution(1e-3, 1e-1, log=True)] = 1e-2
+    discount_gap: Annotated[float, FloatDistribution(1e-3, 1e-1, log=True)] = 0.012
     """1 - gamma, where gamma is the factor by which a reward counts less for each step that it
     lies in the future."""
 
-    n_step: Annotated[int, IntDistribution(1, 5)] = 3
+    n_step: Annotated[int, IntDistribution(1, 10)] = 6
     """Number of rewards that are summed before the value of a later state stands for the rest."""
 
-    batch_size: Annotated[int, IntDistribution(32, 256, log=True)] = 64
+    batch_size: Annotated[int, IntDistribution(32, 256, log=True)] = 160
     """Number of transitions in one update."""
 
-    replay_size: Annotated[int, IntDistribution(1_000, 50_000, log=True)] = 50_000
+    replay_size: Annotated[int, IntDistribution(1_000, 50_000, log=True)] = 3_000
     """Number of transitions that are kept; later ones replace the oldest."""
 
-    updates_per_step: Annotated[float, FloatDistribution(1 / 64, 1.0, log=True)] = 0.5
+    updates_per_step: Annotated[float, FloatDistribution(1 / 64, 1.0, log=True)] = 0.25
     """Number of updates for each step of the environment."""
 
-    target_every: Annotated[int, IntDistribution(1, 1_000, log=True)] = 100
+    target_every: Annotated[int, IntDistribution(1, 1_000, log=True)] = 48
     """Number of environment steps between two copies of the online network into the target
     network."""
 
-    averaging: Annotated[int, IntDistribution(1, 10_000, log=True)] = 1_000
+    averaging: Annotated[int, IntDistribution(1, 5_000, log=True)] = 500
     """Number of environment steps over which the online network's weights are averaged
-    exponentially; the averaged weights play greedily, the online ones in training. 1: nearly no
+    exponentially; the averaged network plays greedily, the online one in training. 1: no
     averaging."""
 
     exploration_steps: Annotated[int, IntDistribution(500, 12_500, log=True)] = 2_000
@@ -91,7 +91,7 @@ class DQNConfig(TrialConfig):
     exploration_end: Annotated[float, FloatDistribution(0.0, 0.1)] = 0.04
     """Share of random actions after that."""
 
-    width: Annotated[int, IntDistribution(32, 256, log=True)] = 64
+    width: Annotated[int, IntDistribution(32, 256, log=True)] = 96
     """Number of units of a hidden layer."""
 
     layers: int = 2
@@ -140,11 +140,11 @@ class DQNConfig(TrialConfig):
         one_of("exploration", self.exploration, get_args(Exploration))
         for name in ("learning_rate", "updates_per_step", "discount_gap", "gradient_clip"):
             at_least(name, getattr(self, name), 0, open_end=True)
-        for name in ("averaging", "learning_starts", "layers"):
+        for name in ("learning_starts", "layers"):
             at_least(name, getattr(self, name), 0)
         for name in ("n_step", "batch_size", "replay_size", "target_every", "width"):
             at_least(name, getattr(self, name), 1)
-        for name in ("exploration_steps", "update_every"):
+        for name in ("exploration_steps", "update_every", "averaging"):
             at_least(name, getattr(self, name), 1)
         for name in ("discount_gap", "exploration_end", "exploration_decay"):
             if not 0 <= getattr(self, name) <= 1:
@@ -438,7 +438,7 @@ class DQNLearner:
         self.target = deepcopy(self.online).requires_grad_(requires_grad=False)
         self.target_weights = FlatParameters(self.target).vector.detach()
         self.average = Average(self.online, config.averaging * config.updates_per_step)
-        self.evaluator = self.average.model.eval() if config.averaging else self.online.eval()
+        self.evaluator = self.average.model.eval()
         self.optimizer = torch.optim.Adam(
             [self.weights.vector], lr=config.learning_rate, fused=True
         )
@@ -531,8 +531,7 @@ class DQNLearner:
         nn.utils.clip_grad_norm_(self.weights.vector, self.config.gradient_clip)
         self.optimizer.step()
         self.updates += 1
-        if self.config.averaging:
-            self.average.follow(self.weights.vector, self.updates)
+        self.average.follow(self.weights.vector, self.updates)
         return loss.detach()
 
     def snapshot(self) -> Snapshot:

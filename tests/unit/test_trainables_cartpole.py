@@ -111,7 +111,7 @@ def test_seeds_of_validation_test_and_training_are_different_ones() -> None:
 
 def test_the_return_of_training_is_not_that_of_the_greedy_policy() -> None:
     """A policy that balances for 500 steps falls when every other action is random."""
-    learner = DQNLearner(replace(QUICK, averaging=0, learning_rate=1e-9), CartPole(), CPU)
+    learner = DQNLearner(replace(QUICK, averaging=1, learning_rate=1e-9), CartPole(), CPU)
     first, second, last = (part for part in learner.online if isinstance(part, nn.Linear))
     with torch.no_grad():  # the controller, as a network: angle + 0.5 * velocity, in two units
         learner.weights.vector.zero_()

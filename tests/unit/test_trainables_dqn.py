@@ -97,7 +97,7 @@ def learner(**changes: Any) -> DQNLearner:
 
 @pytest.mark.usefixtures("on_each_device")
 class TestDQNLearner(LearnerContract):
-    @pytest.fixture(params=[{"averaging": 100}, {"averaging": 0, "exploration": "per_episode"}])
+    @pytest.fixture(params=[{"averaging": 100}, {"averaging": 1, "exploration": "per_episode"}])
     def begin(self, request: pytest.FixtureRequest) -> Begin:
         return lambda: learner(**request.param)
 
@@ -292,6 +292,15 @@ def test_a_task_is_solved_from_where_on_no_return_is_below() -> None:
     assert solved_since([500, 500], 475) == 1000
     assert solved_since([9, 480, 400, 475, 500], 475) == 4000
     assert solved_since([9, 500, 9], 475) == 4000
+
+
+@pytest.mark.parametrize(("averaging", "is_copy"), [(1, True), (100, False)])
+def test_the_greedy_network_is_the_average_of_the_trained_one(
+    averaging: int, is_copy: bool
+) -> None:
+    one = learner(averaging=averaging, updates_per_step=1.0)
+    one.advance(1)
+    assert torch.equal(one.average.weights, one.weights.vector) == is_copy
 
 
 # --- Epochs --------------------------------------------------------------------------------------
