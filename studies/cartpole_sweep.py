@@ -169,16 +169,16 @@ def _curves(study: RecordedStudy) -> "Card":
 
     rows = [
         {"trial": number, "seed": final.config["seed"], "steps": EPOCH * epoch, "return": value}
-        for number, finals in study.finalists.items()
-        for final in finals
+        for number in _ranked(study)
+        for final in study.finalists[number]
         for found in [curve(final, "validation/return")]
         for epoch, value in zip(found.epochs.tolist(), found.values.tolist(), strict=True)
     ]
     labels = ("environment steps", "return (steps)")
 
     def paint(axes: "Sequence[Axes]") -> None:
-        for axis, (number, finals) in zip(axes, study.finalists.items(), strict=True):
-            _paint(axis, study, number, finals)
+        for axis, number in zip(axes, _ranked(study), strict=True):
+            _paint(axis, study, number, study.finalists[number])
 
     figure: Figure = style.draw(PANEL, len(study.finalists), labels, paint)
     caption = (
@@ -193,6 +193,16 @@ def _curves(study: RecordedStudy) -> "Card":
         figures={"return_curves": figure},
         captions={"return_curves": caption},
     )
+
+
+def _ranked(study: RecordedStudy) -> list[int]:
+    """Returns the numbers of the finalists by descending mean objective, the champion first."""
+
+    def standing(number: int) -> tuple[bool, float]:
+        crowned = study.champion is not None and number == study.champion.number
+        return crowned, fmean(map(study.value, study.finalists[number]))
+
+    return sorted(study.finalists, key=standing, reverse=True)
 
 
 def _paint(axis: "Axes", study: RecordedStudy, number: int, finals: Sequence[Trial]) -> None:

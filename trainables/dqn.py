@@ -50,37 +50,37 @@ Schedule = Literal["constant", "linear"]
 class DQNConfig(TrialConfig):
     """Hyperparameters of deep Q-learning."""
 
-    algorithm: Annotated[Algorithm, CategoricalDistribution(get_args(Algorithm))] = "dqn"
+    algorithm: Annotated[Algorithm, CategoricalDistribution(get_args(Algorithm))] = "double_dqn"
     """Value of the next state: the target network's greatest (dqn), or the target network's value
     of the action that the online network prefers (double_dqn)."""
 
-    learning_rate: Annotated[float, FloatDistribution(5e-4, 2e-2, log=True)] = 6e-3
+    learning_rate: Annotated[float, FloatDistribution(5e-4, 2e-2, log=True)] = 3e-3
     """Step size of Adam at the beginning."""
 
     schedule: Annotated[Schedule, CategoricalDistribution(get_args(Schedule))] = "linear"
     """Learning-rate schedule: constant, or falling linearly to 0 at the end of the last epoch."""
 
-    discount_gap: Annotated[float, FloatDistribution(1e-3, 1e-1, log=True)] = 0.012
+    discount_gap: Annotated[float, FloatDistribution(1e-3, 1e-1, log=True)] = 0.01
     """1 - gamma, where gamma is the factor by which a reward counts less for each step that it
     lies in the future."""
 
-    n_step: Annotated[int, IntDistribution(1, 10)] = 6
+    n_step: Annotated[int, IntDistribution(1, 10)] = 8
     """Number of rewards that are summed before the value of a later state stands for the rest."""
 
-    batch_size: Annotated[int, IntDistribution(32, 256, log=True)] = 160
+    batch_size: Annotated[int, IntDistribution(32, 256, log=True)] = 256
     """Number of transitions in one update."""
 
-    replay_size: Annotated[int, IntDistribution(1_000, 50_000, log=True)] = 3_000
+    replay_size: Annotated[int, IntDistribution(1_000, 50_000, log=True)] = 10_000
     """Number of transitions that are kept; later ones replace the oldest."""
 
-    updates_per_step: Annotated[float, FloatDistribution(1 / 64, 1.0, log=True)] = 0.25
+    updates_per_step: Annotated[float, FloatDistribution(1 / 64, 1.0, log=True)] = 0.5
     """Number of updates for each step of the environment."""
 
-    target_every: Annotated[int, IntDistribution(1, 1_000, log=True)] = 48
+    target_every: Annotated[int, IntDistribution(1, 1_000, log=True)] = 250
     """Number of environment steps between two copies of the online network into the target
     network."""
 
-    averaging: Annotated[int, IntDistribution(1, 5_000, log=True)] = 500
+    averaging: Annotated[int, IntDistribution(1, 5_000, log=True)] = 1_000
     """Number of environment steps over which the online network's weights are averaged
     exponentially; the averaged network plays greedily, the online one in training. 1: no
     averaging."""
@@ -88,10 +88,10 @@ class DQNConfig(TrialConfig):
     exploration_steps: Annotated[int, IntDistribution(500, 12_500, log=True)] = 2_000
     """Number of steps over which the share of random actions falls linearly from 1."""
 
-    exploration_end: Annotated[float, FloatDistribution(0.0, 0.1)] = 0.04
+    exploration_end: Annotated[float, FloatDistribution(0.0, 0.1)] = 0.1
     """Share of random actions after that."""
 
-    width: Annotated[int, IntDistribution(32, 256, log=True)] = 96
+    width: Annotated[int, IntDistribution(32, 256, log=True)] = 64
     """Number of units of a hidden layer."""
 
     layers: int = 2
@@ -129,8 +129,8 @@ class DQNConfig(TrialConfig):
     def title(self) -> str:
         """Short label of a trial in output."""
         return (
-            f"{self.algorithm} n{self.n_step} w{self.width} lr {self.learning_rate:.1e} "
-            f"u{self.updates_per_step:.2g}"
+            f"{self.algorithm} n{self.n_step} w{self.width} b{self.batch_size} "
+            f"lr {self.learning_rate:.0e}"
         )
 
     def __post_init__(self) -> None:

@@ -156,14 +156,14 @@ def test_curves_are_the_means_of_the_finals_over_steps_with_their_range(
     assert set(card.table["steps"]) == {1000, 2000, 3000}
     figure = card.figures["return_curves"]
     assert isinstance(figure, Figure)
-    one, other, *_ = figure.axes
-    assert one.get_title() == "trial 0: efficiency 0.400"
-    assert other.get_title() == "trial 1, champion: efficiency 0.500"
-    lines = {line.get_label(): line for line in other.lines}
+    first, second, *_ = figure.axes
+    assert first.get_title() == "trial 1, champion: efficiency 0.500"
+    assert second.get_title() == "trial 0: efficiency 0.400"
+    lines = {line.get_label(): line for line in first.lines}
     assert np.asarray(lines["mean over seeds"].get_ydata()).tolist() == [405.0] * 3
     assert np.asarray(lines["mean over seeds"].get_xdata()).tolist() == [1000, 2000, 3000]
     assert np.asarray(lines["random policy"].get_ydata()).tolist() == [22.5] * 2
-    band = other.collections[0].get_paths()[0].get_extents()
+    band = first.collections[0].get_paths()[0].get_extents()
     assert (band.y0, band.y1) == (400, 410)
 
 
