@@ -1,8 +1,8 @@
-"""From how many steps on does a study's champion balance the pole, and the zoo's configuration?
+"""From how many steps on do a study's champion, the default and the zoo's configuration balance?
 
     python benchmarks/cartpole_curves.py cartpole
 
-trains both from seeds that the study did not use, plays greedily after every 1,000 steps on 100
+trains each from seeds that the study did not use, plays greedily after every 1,000 steps on 100
 seeds that no study uses, and prints the steps from which on each training stays at 500, and at 475
 or more. It draws docs/images/cartpole_curves.png.
 """
@@ -36,7 +36,12 @@ LEVELS = (500.0, 475.0)
 FIRST_SEED = 1_000
 """Seed of the first training; those of a study's trials are lower."""
 
-LOOKS = ((style.BLUE, "-"), (style.VERMILLION, "-."))
+LOOKS = {
+    "champion": (style.BLUE, "-"),
+    "default": (style.ORANGE, ":"),
+    "zoo": (style.VERMILLION, "-."),
+}
+"""Configuration -> colour and dashes of its curve."""
 
 
 def rows(name: str, runs: Sequence[Run]) -> list[list[str]]:
@@ -55,8 +60,8 @@ def draw(made: Mapping[str, Sequence[Run]]) -> Figure:
         figure = Figure((6.0, 3.0), layout="constrained")
         axis = figure.subplots()
         axis.axhline(LONGEST, color=style.GREY, ls="--", lw=1)
-        for (name, runs), (color, dashes) in zip(made.items(), LOOKS, strict=True):
-            paint(axis, runs, color, dashes, name)
+        for name, runs in made.items():
+            paint(axis, runs, *LOOKS[name], name)
         axis.set(xlabel="environment steps", ylabel="greedy return (steps)", ylim=(0, 520))
         axis.legend(loc="lower right")
         return figure
@@ -83,14 +88,14 @@ def main(argv: Sequence[str]) -> None:
     """
     typed = _parsed(argv)
     torch.set_num_threads(1)  # as in a trial of a study
-    best = champion(typed)
-    baseline = DQNConfig(**zoo("dqn"), epochs=typed.zoo_epochs)
-    seeds = range(FIRST_SEED, FIRST_SEED + typed.seeds)
-    print(f"champion of {typed.study}: {best}\n")
-    made = {
-        name: list(trained(config, seeds))
-        for name, config in (("champion", best), ("zoo", baseline))
+    configs = {
+        "champion": champion(typed),
+        "default": DQNConfig(),
+        "zoo": DQNConfig(**zoo("dqn")),
     }
+    seeds = range(FIRST_SEED, FIRST_SEED + typed.seeds)
+    print("\n".join(f"{name}: {config}" for name, config in configs.items()), end="\n\n")
+    made = {name: list(trained(config, seeds)) for name, config in configs.items()}
     header = ["configuration", "seed", *(f"stays at {least:.0f} from" for least in LEVELS)]
     print(f"mean of {len(FRESH)} greedy episodes after every 1,000 steps; steps\n")
     print(table(header, [row for name, runs in made.items() for row in rows(name, runs)]))
@@ -101,7 +106,6 @@ def _parsed(argv: Sequence[str]) -> Namespace:
     line = Parser(__doc__)
     line.add_argument("study", metavar="NAME", help="name of the study")
     line.add_defaulting("--seeds", positive, 5, "number of trainings of each configuration")
-    line.add_defaulting("--zoo-epochs", positive, 50, "thousands of steps of the zoo's trainings")
     line.add_defaulting("--images", typed_path, Path(IMAGES), "where the figure goes")
     add_runs_dir(line)
     return line.parse_args(argv)
