@@ -123,6 +123,12 @@ def test_the_return_of_training_is_not_that_of_the_greedy_policy() -> None:
     assert metrics["train/return"] < 100
 
 
+def test_it_learns_to_balance_the_pole() -> None:
+    """Measured with ten seeds: returns of 154 to 358 after 4,000 steps; at random 22."""
+    learner = DQNLearner(DQNConfig(), CartPole(), CPU)
+    assert advanced(learner, 1, 2, 3, 4)[-1]["validation/return"] > 100
+
+
 def test_efficiency_counts_every_epoch_and_is_at_most_1() -> None:
     found = advanced(DQNLearner(QUICK, CartPole(), CPU), 1, 2, 3)
     expected = np.mean([each["validation/return"] for each in found]) / 500
