@@ -90,6 +90,9 @@ JOB = "takes place on the head of a cluster; tests/cluster/aws.py submits such a
 SLURM = "needs a batch system, and is a script of it"
 HOURS = "trains for hours; unit/test_benchmarks_experiments.py holds what it asks for to the rows"
 ROWS = "needs those studies; integration/test_benchmarks_rows.py makes rows of small ones"
+POLE = (
+    "trains for minutes, or needs Stable-Baselines3; unit/test_benchmarks_cartpole.py is of both"
+)
 DRAWN = "writes docs/; the unit tests of benchmarks draw each figure and fill each table"
 
 NOT_EXECUTED: Mapping[str, str] = {
@@ -109,6 +112,8 @@ NOT_EXECUTED: Mapping[str, str] = {
     "python studies/gnn_sweep.py --name qm9-": HOURS,
     "python studies/world_model_sweep.py --name drives-": HOURS,
     "python benchmarks/homework_loop.py": HOURS,
+    "python benchmarks/cartpole_curves.py": POLE,
+    "python benchmarks/cartpole_reference.py": POLE,
     "python benchmarks/rows.py": ROWS,
     "python benchmarks/figures.py": DRAWN,
 }

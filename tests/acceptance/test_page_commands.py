@@ -29,6 +29,7 @@ from places import ROOT, SHARED_DATA
 DEFAULT_NAMES = {
     "python studies/gnn_sweep.py": "gnn-gfn2-mu",
     "python studies/world_model_sweep.py --trials 12": "world-model-pursuit",
+    "python studies/cartpole_sweep.py": "cartpole",
 }
 """Studies that analyses take up by a name that nobody typed."""
 
