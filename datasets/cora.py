@@ -30,6 +30,9 @@ VALIDATION = 500
 SEARCHED = 10
 """Splits on which the trials of a search are compared."""
 
+COPIES = 4
+"""Networks that each trial of a search trains on a public split, which is the same for all."""
+
 MASKS = ("train_mask", "val_mask", "test_mask")
 ARRAYS = ("x_row", "x_col", "x_shape", "edge_index", "y")
 
@@ -122,16 +125,15 @@ def splits_of(graph: NodeGraph, options: NodeOptions, seed: int) -> NodeSplits:
     Raises:
         InputError: If the graph has no public split, or too few nodes are left to test.
     """
-    count, train = SEARCHED + options.test_splits, labelled(options.split)
+    train, tested = labelled(options.split), options.test_splits
     if train is not None:
-        splits = _drawn(len(graph), train, count, seed)
-    elif graph.public is not None:
-        splits = [graph.public] * count
-    else:
+        splits = _drawn(len(graph), train, SEARCHED + tested, seed)
+        return NodeSplits(tuple(splits[:SEARCHED]), tuple(splits[SEARCHED:]))
+    if graph.public is None:
         raise InputError(
             f"--split {PUBLIC}: {options.dataset} comes with no split; expected random:N"
         )
-    return NodeSplits(tuple(splits[:SEARCHED]), tuple(splits[SEARCHED:]))
+    return NodeSplits((graph.public,) * COPIES, (graph.public,) * tested)
 
 
 def _drawn(nodes: int, train: int, count: int, seed: int) -> list[Split]:

@@ -24,7 +24,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from torch import Tensor, nn
 
 from datasets.errors import InputError
-from trainables.config import TrialConfig, at_least, one_of
+from trainables.config import TrialConfig, When, at_least, one_of
 from trainables.fit import Average
 from trainables.flat import FlatParameters
 from trainables.learner import Diverged, Probe, Snapshot
@@ -58,7 +58,13 @@ class DQNConfig(TrialConfig):
     """Step size of Adam at the beginning."""
 
     schedule: Annotated[Schedule, CategoricalDistribution(get_args(Schedule))] = "linear"
-    """Learning-rate schedule: constant, or falling linearly to 0 at the end of the last epoch."""
+    """Learning-rate schedule: constant, or falling linearly to 0."""
+
+    decay_steps: Annotated[int, IntDistribution(5_000, 25_000), When("schedule", ("linear",))] = (
+        15_000
+    )
+    """Number of environment steps after which a falling learning rate is 0; from then on the
+    policy does not change."""
 
     discount_gap: Annotated[float, FloatDistribution(1e-3, 1e-1, log=True)] = 0.01
     """1 - gamma, where gamma is the factor by which a reward counts less for each step that it
@@ -73,7 +79,7 @@ class DQNConfig(TrialConfig):
     replay_size: Annotated[int, IntDistribution(1_000, 50_000, log=True)] = 10_000
     """Number of transitions that are kept; later ones replace the oldest."""
 
-    updates_per_step: Annotated[float, FloatDistribution(1 / 64, 1.0, log=True)] = 0.5
+    updates_per_step: Annotated[float, FloatDistribution(1 / 64, 2.0, log=True)] = 1.0
     """Number of updates for each step of the environment."""
 
     target_every: Annotated[int, IntDistribution(1, 1_000, log=True)] = 250
@@ -142,7 +148,14 @@ class DQNConfig(TrialConfig):
             at_least(name, getattr(self, name), 0, open_end=True)
         for name in ("learning_starts", "layers"):
             at_least(name, getattr(self, name), 0)
-        for name in ("n_step", "batch_size", "replay_size", "target_every", "width"):
+        for name in (
+            "n_step",
+            "batch_size",
+            "replay_size",
+            "target_every",
+            "width",
+            "decay_steps",
+        ):
             at_least(name, getattr(self, name), 1)
         for name in ("exploration_steps", "update_every", "averaging"):
             at_least(name, getattr(self, name), 1)
@@ -517,7 +530,7 @@ class DQNLearner:
             self.target_weights.copy_(self.weights.vector.detach())
         due = updates_due(self.config, step)
         if due and self.config.schedule == "linear":
-            left = 1 - (step - 1) / (EPOCH * self.config.epochs)
+            left = max(0.0, 1 - (step - 1) / self.config.decay_steps)
             self.optimizer.param_groups[0]["lr"] = self.config.learning_rate * left
         return [self._update() for _ in range(due)]
 
