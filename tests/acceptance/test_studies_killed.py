@@ -33,6 +33,11 @@ STUDIES = {
         ("--family", "gcn", "gcn2", "--epochs", "5", "--test-splits", "4"),
         "label propagation",
     ),
+    "cartpole": Asked(
+        "cartpole_sweep.py",
+        ("--epochs", "5", "--updates-per-step", "0.25", "--batch-size", "32"),
+        "random policy",
+    ),
 }
 
 COMMON = ("--trials", "4", "--finalists", "1", "--seeds", "2", "--name", "killed")
