@@ -44,12 +44,13 @@ def _of_finals(study: RecordedStudy, outcome: Outcome) -> str:
     value, low, high = shown(study, test.value, test.low, test.high)
     lucky = "" if seeds > 1 else ", which leaves the luck of the training out"
     against = _against_default(study, outcome) if seeds > 1 else ""
+    spread = "no spread" if low == high else f"95 % interval {low} to {high}"
     found = (
         f"**{escaped(champion.title)}** is the champion: "
         f"its mean test {name} is **{value}** "
-        f"(95 % interval {low} to {high}{lucky}) over {seeds} fresh "
-        f"seed{'s' * (seeds > 1)}, on {outcome.units:,} test {unit} that neither the search nor "
-        f"this choice saw{against}."
+        f"({spread}{lucky}) over {seeds} fresh "
+        f"seed{'s' * (seeds > 1)}, on {outcome.units:,} test {unit} {study.scorecard.unseen}"
+        f"{against}."
     )
     alike = _alike(outcome) if seeds > 1 else "One training each cannot tell finalists apart"
     return f"{found} {alike}; {_promised(study, outcome)}."

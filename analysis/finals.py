@@ -327,7 +327,7 @@ def _cells(found: Outcome, study: RecordedStudy, finalist: Finalist) -> list[str
 
 def _interval(study: RecordedStudy, score: Score) -> str:
     value, low, high = shown(study, score.value, score.low, score.high)
-    return f"{value} ({low} to {high})"
+    return f"{value} (no spread)" if low == high else f"{value} ({low} to {high})"
 
 
 def _over_seeds(found: Outcome, finalist: Finalist) -> str:
@@ -352,8 +352,15 @@ def _caption(found: Outcome, study: RecordedStudy) -> str:
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {scorecard.unit}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
-        f"pair{'s' * (pairs != 1)} (Holm).{_lost(found, study)}{remark}"
+        f"pair{'s' * (pairs != 1)} (Holm).{_beyond(found)}{_lost(found, study)}{remark}"
     )
+
+
+def _beyond(found: Outcome) -> str:
+    """Returns a remark if an interval exceeds the highest score, 1; else empty."""
+    if all(finalist.test.high <= 1 for finalist in found.finalists):
+        return ""
+    return " Student's intervals are symmetric, also where no score can be higher."
 
 
 def _lost(found: Outcome, study: RecordedStudy) -> str:

@@ -22,12 +22,14 @@ class Scorecard(ABC):
         remark: A sentence on how scores on the test and validation splits differ; empty if they
             are the same quantity.
         heading: Heading of the report's section that shows `cards`.
+        unseen: Continues "on the test UNITS" by what the search did not see of them.
     """
 
     unit: str
     quantity: str = "score"
     remark: str = ""
     heading: str = "The test split"
+    unseen: str = "that neither the search nor this choice saw"
 
     @abstractmethod
     def outcomes(self, problem: Any, trial: Trial, model: Mapping[str, Any]) -> Outcomes:

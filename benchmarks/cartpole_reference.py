@@ -20,7 +20,7 @@ from scipy import stats
 
 from analysis.markdown import table
 from benchmarks.cartpole_play import Run, mean_return, trained
-from benchmarks.command_line import Parser, exit_code, positive
+from benchmarks.command_line import Parser, at_least_two, exit_code, positive
 from datasets.errors import InputError
 from trainables.cartpole import make_environment, zoo
 from trainables.dqn import EPOCH, DQNConfig
@@ -114,7 +114,7 @@ def _spread(values: np.ndarray) -> str:
 
 def _parsed(argv: Sequence[str]) -> Namespace:
     line = Parser(__doc__)
-    line.add_defaulting("--seeds", positive, 5, "number of trainings on either side")
+    line.add_defaulting("--seeds", at_least_two, 5, "number of trainings on either side")
     line.add_defaulting("--epochs", positive, 50, "thousands of steps of each")
     return line.parse_args(argv)
 

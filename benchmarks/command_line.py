@@ -79,6 +79,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def at_least_two(text: str) -> int:
+    """A whole number of at least 2, from the command line."""
+    if not text.isdecimal() or int(text) < 2:
+        raise ArgumentTypeError(f"expected a whole number of at least 2, got {text!r}")
+    return int(text)
+
+
 def not_negative(text: str) -> int:
     """A whole number of at least 0, from the command line."""
     if not text.isdecimal():

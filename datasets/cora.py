@@ -4,7 +4,9 @@ There are three sources: Cora from the files that Planetoid published (Yang et a
 one's own, or a graph that is generated and needs no download.
 """
 
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ GENERATED, CORA, PUBLIC = "blocks", "cora", "public"
 
 SUFFIX = ".npz"
 
+DIGITS = re.compile(r"[0-9]{1,9}")
+
 VALIDATION = 500
 """Nodes of the validation split, in every random split."""
 
@@ -34,6 +38,12 @@ COPIES = 4
 """Networks that each trial of a search trains on a public split, which is the same for all."""
 
 MASKS = ("train_mask", "val_mask", "test_mask")
+DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, IndexError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""Exceptions raised on reading a file that is damaged or of another kind."""
+
 ARRAYS = ("x_row", "x_col", "x_shape", "edge_index", "y")
 
 SEED = 0
@@ -93,7 +103,7 @@ def labelled(split: str) -> int | None:
     if split == PUBLIC:
         return None
     kind, _, count = split.partition(":")
-    if kind != "random" or not count.isdecimal() or int(count) < 1:
+    if kind != "random" or not DIGITS.fullmatch(count) or int(count) < 1:
         raise InputError(
             f"unknown --split {split}: expected {PUBLIC}, or random:N such as random:140"
         )
@@ -159,24 +169,32 @@ def read_graph(path: Path) -> NodeGraph:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
+        for name in ARRAYS:
+            if arrays[name].dtype.kind not in "iu":
+                raise ValueError(f"{name} is {arrays[name].dtype}: expected whole numbers")
         rows, columns = (int(size) for size in arrays["x_shape"])
         entries = (arrays["x_row"].astype(np.int64), arrays["x_col"].astype(np.int64))
         ones = np.ones(len(entries[0]), np.float32)
         features = sparse.csr_matrix((ones, entries), (rows, columns))
         features.sum_duplicates()
         labels = arrays["y"].astype(np.int64)
-        return NodeGraph(features, both_ways(arrays["edge_index"]), labels, _public(arrays))
+        edges = arrays["edge_index"]
+        if edges.ndim != 2 or len(edges) != 2:
+            raise ValueError(f"edge_index is of shape {edges.shape}: expected (2, edges)")
+        return NodeGraph(features, both_ways(edges), labels, _public(arrays))
     except KeyError as error:
         raise InputError(f"{path} has no array {error}: expected {', '.join(ARRAYS)}") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} is no graph: {described(error)}") from error
 
 
 def _public(arrays: Mapping[str, np.ndarray]) -> Split | None:
     if not {*MASKS} <= arrays.keys():
         return None
-    parts = [np.flatnonzero(arrays[name]) for name in MASKS]
-    nodes = {len(arrays[name]) for name in MASKS} | {len(arrays["y"])}
-    if len(nodes) > 1 or not all(map(len, parts)):
+    masks = [arrays[name] for name in MASKS]
+    fit = all(mask.dtype == bool and mask.shape == arrays["y"].shape for mask in masks)
+    if not fit or not all(mask.any() for mask in masks):
         raise ValueError(f"expected {', '.join(MASKS)} to mark some of as many nodes as y has")
-    return Split(*parts)
+    if np.sum(masks, axis=0).max() > 1:
+        raise ValueError(f"expected {', '.join(MASKS)} to have no node in common")
+    return Split(*map(np.flatnonzero, masks))

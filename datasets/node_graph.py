@@ -30,7 +30,12 @@ class NodeGraph:
     public: Split | None = None
 
     def __post_init__(self) -> None:
+        if self.labels.ndim != 1 or self.edges.ndim != 2 or len(self.edges) != 2:
+            shapes = f"{self.labels.shape} and {self.edges.shape}"
+            raise ValueError(f"expected labels (nodes,) and edges (2, edges), got {shapes}")
         nodes, rows = len(self.labels), self.features.indptr.size - 1
+        if self.words < 1:
+            raise ValueError("expected at least one word")
         if rows != nodes:
             raise ValueError(f"features of {rows} nodes, labels of {nodes}")
         if self.edges.size == 0 or self.edges.min() < 0 or self.edges.max() >= nodes:

@@ -128,7 +128,8 @@ class Command:
             raise InputError(f"unknown --preset {name}: expected {', '.join(presets)}")
         preset = presets[name] if name else None
         baseline = presets[self.study.baseline] if self.study.baseline else None
-        named = self.study.grids.get(name, {}) if name else {}
+        is_grid = self.options.sampler == "grid"
+        named = self.study.grids.get(name, {}) if name and is_grid else {}
         given = {**decided, **named, **self.given}
         of = (self.study.config, self.study.group_by)
         if self.options.configurations is not None:

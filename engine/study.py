@@ -47,7 +47,7 @@ class Study(Generic[DataOptions]):
         data_file: Name of the data option that takes a path or address; None if there is none.
         presets: Preset name -> function from a value of `group_by` to the fields that it sets.
         grids: Preset name -> the values of some fields, by field, as if they had been given on the
-            command line; ``--sampler grid`` tries all their combinations.
+            command line; they count with ``--sampler grid`` only, which tries all combinations.
         baseline: Name of the preset used as the baseline; None to use the default configuration.
         first_rung: Fraction of a trial's epochs before which none is stopped early, above 0 and
             at most 1.

@@ -28,12 +28,11 @@ from record.values import made_of
 from trainables.cartpole import (
     HOMEWORK_GRID,
     LONGEST,
+    RANDOM,
     TEST,
     VALIDATION,
     CartPoleOptions,
     CartPoleProblem,
-    at_random,
-    controller,
     greedy,
     homework,
     play,
@@ -74,8 +73,9 @@ class CartPoleScorecard(Scorecard):
     heading = "Learning curves of the finals, and an episode"
     remark = (
         "The return is the number of steps for which the greedy policy balances the pole, at most "
-        f"{LONGEST}, after the last epoch; the efficiency by which configurations are compared is "
-        "its mean over all epochs, as a share of the highest possible one."
+        f"{LONGEST} or --episode-steps, after the last epoch; the efficiency by which "
+        "configurations are compared is its mean over all epochs, as a share of the highest "
+        "possible one."
     )
 
     def outcomes(
@@ -86,25 +86,21 @@ class CartPoleScorecard(Scorecard):
         Raises:
             InputError: If the model is not the one that the trial recorded.
         """
-        policy = greedy(problem.restored(made_of(DQNConfig, trial.config), model))
-        steps = problem.task.episode_steps
-        _check_recorded(trial, float(returns(play(policy, VALIDATION, steps)).mean()))
-        episodes = play(policy, TEST, steps)
-        chance, line = (play(each, TEST, steps) for each in (at_random(), controller))
+        network = problem.restored(made_of(DQNConfig, trial.config), model)
+        ceiling, seen = problem.task.ceiling, problem.task.validation_returns(network)
+        _check_recorded(trial, float(seen.mean()), ceiling)
+        episodes = play(greedy(network), TEST, problem.task.episode_steps)
+        others = problem.baselines
         return Outcomes(
-            errors=LONGEST - returns(episodes),
-            reference=np.full(len(TEST), float(LONGEST)),
-            more={"episode": episodes[0].observations, "random": chance[0].observations},
-            baselines={
-                "random policy": LONGEST - returns(chance),
-                "angle + 0.5 angular velocity > 0": LONGEST - returns(line),
-            },
+            errors=ceiling - returns(episodes),
+            reference=np.full(len(TEST), ceiling),
+            more={"episode": episodes[0].observations, "random": others[RANDOM][0].observations},
+            baselines={name: ceiling - returns(played) for name, played in others.items()},
         )
 
     def factor(self, study: RecordedStudy) -> float:
-        """Returns the highest return of CartPole-v1: scores are printed as returns."""
-        del study
-        return float(LONGEST)
+        """Returns the highest possible return: scores are printed as returns."""
+        return highest_return(study)
 
     def learning(self, study: RecordedStudy) -> Learning:
         """Returns the return over the epochs, greedy and in training.
@@ -144,14 +140,19 @@ class CartPoleScorecard(Scorecard):
             yield _animation(champion, outcomes)
 
 
-def _check_recorded(trial: Trial, found: float) -> None:
+def highest_return(study: RecordedStudy) -> float:
+    """Returns the steps after which a study's episodes are cut off, which no return exceeds."""
+    return float(study.params["data.episode_steps"])
+
+
+def _check_recorded(trial: Trial, found: float, ceiling: float) -> None:
     """Checks that a model has the return that its trial recorded.
 
     Raises:
         InputError: If it has not.
     """
     expected = recorded(trial, "validation/return")
-    if abs(found - expected) > TOLERANCE * LONGEST:
+    if abs(found - expected) > TOLERANCE * ceiling:
         raise InputError(
             f"the weights of trial {trial.number} give a validation/return of {found:.1f}, "
             f"recorded is {expected:.1f}: the environment or the model have changed since"
@@ -211,7 +212,7 @@ def _paint(axis: "Axes", study: RecordedStudy, number: int, finals: Sequence[Tri
 
     found = [curve(final, "validation/return") for final in finals]
     steps, values = EPOCH * found[0].epochs, np.stack([each.values for each in found])
-    axis.axhline(LONGEST, color=style.GREY, ls="--", lw=1, label="highest return")
+    axis.axhline(highest_return(study), color=style.GREY, ls="--", lw=1, label="highest return")
     level = study.fact("random_return")
     axis.axhline(level, color=style.ORANGE, ls=":", lw=1, label="random policy")
     least, most = values.min(axis=0), values.max(axis=0)
@@ -220,7 +221,7 @@ def _paint(axis: "Axes", study: RecordedStudy, number: int, finals: Sequence[Tri
     crowned = study.champion is not None and number == study.champion.number
     mean = fmean(map(study.value, finals))
     axis.set_title(f"trial {number}{', champion' * crowned}: efficiency {mean:.3f}")
-    axis.set_ylim(0, 1.05 * LONGEST)
+    axis.set_ylim(0, 1.05 * highest_return(study))
 
 
 # --- Animation -----------------------------------------------------------------------------------

@@ -50,9 +50,12 @@ class NodeScorecard(Scorecard):
     unit = "splits"
     quantity = "accuracy"
     heading = "Split by split"
+    unseen = "that are other drawings than those of the search"
     remark = (
-        "The finals learn from other splits than the search, which may be easier or harder. The "
-        "last rows are methods that are no trials."
+        "The finals learn from other splits than the search, which may be easier or harder; a "
+        "node that tests in one split may train or validate in another. With --split public all "
+        "splits are the public one, each with a network of its own: the intervals hold for its "
+        "nodes. The last rows are methods that are no trials."
     )
 
     def outcomes(self, problem: NodeProblem, trial: Trial, model: Mapping[str, Any]) -> Outcomes:
@@ -106,7 +109,7 @@ class NodeScorecard(Scorecard):
         rows = table(["model", "published accuracy", "on", "source"], PUBLISHED)
         is_cora = study.params["data.dataset"] != GENERATED
         relation = (
-            "Accuracies are comparable on the same kind of split only."
+            "They are of Cora: comparable if this graph is Cora, and on the same kind of split."
             if is_cora
             else "They are of Cora; the graph of this study is generated, with Cora's statistics."
         )

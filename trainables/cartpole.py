@@ -32,6 +32,9 @@ TEST = range(200_000, 200_100)
 LONGEST = 500
 """Steps after which CartPole-v1 cuts an episode off, and thus its highest return."""
 
+RANDOM, CONTROLLER = "random policy", "angle + 0.5 angular velocity > 0"
+"""Names of the policies that learn nothing."""
+
 Policy = Callable[[np.ndarray], np.ndarray]
 """From observations, (episodes, 4) float32, to actions, (episodes,) int64: 0 left, 1 right. An
 observation is the cart's position (m) and velocity (m/s), and the pole's angle (rad) and angular
@@ -155,18 +158,22 @@ class CartPoleProblem(Problem[DQNConfig]):
 
     Attributes:
         task: What a trial learns.
+        baselines: Name of a policy that learned nothing -> its episodes from the test seeds.
         facts: Number of seeds of validation and test, and the mean return on the test seeds of a
             random policy and of the controller.
     """
 
     def __init__(self, options: CartPoleOptions) -> None:
         self.task = CartPole(options.episode_steps)
-        steps = options.episode_steps
+        policies = {RANDOM: at_random(), CONTROLLER: controller}
+        self.baselines = {
+            name: play(policy, TEST, options.episode_steps) for name, policy in policies.items()
+        }
         self.facts: Mapping[str, Any] = {
             "validation": len(VALIDATION),
             "test": len(TEST),
-            "random_return": float(returns(play(at_random(), TEST, steps)).mean()),
-            "controller_return": float(returns(play(controller, TEST, steps)).mean()),
+            "random_return": float(returns(self.baselines[RANDOM]).mean()),
+            "controller_return": float(returns(self.baselines[CONTROLLER]).mean()),
         }
 
     @property

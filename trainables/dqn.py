@@ -64,7 +64,7 @@ class DQNConfig(TrialConfig):
         15_000
     )
     """Number of environment steps after which a falling learning rate is 0; from then on the
-    policy does not change."""
+    online network stays as it is, and the averaged one approaches it."""
 
     discount_gap: Annotated[float, FloatDistribution(1e-3, 1e-1, log=True)] = 0.01
     """1 - gamma, where gamma is the factor by which a reward counts less for each step that it
@@ -88,8 +88,8 @@ class DQNConfig(TrialConfig):
 
     averaging: Annotated[int, IntDistribution(1, 5_000, log=True)] = 1_000
     """Number of environment steps over which the online network's weights are averaged
-    exponentially; the averaged network plays greedily, the online one in training. 1: no
-    averaging."""
+    exponentially; the averaged network plays greedily, the online one in training. Where it is
+    one update or less there is no averaging."""
 
     exploration_steps: Annotated[int, IntDistribution(500, 12_500, log=True)] = 2_000
     """Number of steps over which the share of random actions falls linearly from 1."""
@@ -148,16 +148,9 @@ class DQNConfig(TrialConfig):
             at_least(name, getattr(self, name), 0, open_end=True)
         for name in ("learning_starts", "layers"):
             at_least(name, getattr(self, name), 0)
-        for name in (
-            "n_step",
-            "batch_size",
-            "replay_size",
-            "target_every",
-            "width",
-            "decay_steps",
-        ):
+        for name in ("n_step", "batch_size", "replay_size", "target_every", "width"):
             at_least(name, getattr(self, name), 1)
-        for name in ("exploration_steps", "update_every", "averaging"):
+        for name in ("exploration_steps", "update_every", "averaging", "decay_steps"):
             at_least(name, getattr(self, name), 1)
         for name in ("discount_gap", "exploration_end", "exploration_decay"):
             if not 0 <= getattr(self, name) <= 1:
@@ -408,6 +401,13 @@ def updates_due(config: DQNConfig, step: int) -> int:
     return int(step * config.updates_per_step) - int(before * config.updates_per_step)
 
 
+def learning_rate(config: DQNConfig, step: int) -> float:
+    """Returns the learning rate of the updates after a step of the trial, counted from 1."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    return config.learning_rate * max(0.0, 1 - (step - 1) / config.decay_steps)
+
+
 def training_seed(seed: int, epoch: int) -> int:
     """Returns the seed of an epoch's training environment, other than any seed of evaluation."""
     (drawn,) = np.random.SeedSequence((seed, epoch)).generate_state(1)
@@ -528,10 +528,13 @@ class DQNLearner:
         loss of each."""
         if step % self.config.target_every == 0:
             self.target_weights.copy_(self.weights.vector.detach())
-        due = updates_due(self.config, step)
-        if due and self.config.schedule == "linear":
-            left = max(0.0, 1 - (step - 1) / self.config.decay_steps)
-            self.optimizer.param_groups[0]["lr"] = self.config.learning_rate * left
+        due = updates_due(self.config, step) if len(self.replay) else 0
+        rate = learning_rate(self.config, step)
+        if rate == 0:
+            for _ in range(due):
+                self._average()
+            return []
+        self.optimizer.param_groups[0]["lr"] = rate
         return [self._update() for _ in range(due)]
 
     def _update(self) -> Tensor:
@@ -543,9 +546,12 @@ class DQNLearner:
         self.weights.take_gradients()
         nn.utils.clip_grad_norm_(self.weights.vector, self.config.gradient_clip)
         self.optimizer.step()
+        self._average()
+        return loss.detach()
+
+    def _average(self) -> None:
         self.updates += 1
         self.average.follow(self.weights.vector, self.updates)
-        return loss.detach()
 
     def snapshot(self) -> Snapshot:
         """Copies networks, optimiser, replay and random generators into a snapshot."""

@@ -18,5 +18,6 @@ def dropped(x: Tensor, share: float) -> Tensor:
         return x
     words = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64, device=x.device)
     bits = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
-    kept = bits >= round(share * 2**BITS) - 2 ** (BITS - 1)
+    least = min(round(share * 2**BITS), 2**BITS - 1) - 2 ** (BITS - 1)
+    kept = bits >= least
     return x * kept.to(x.dtype).mul_(1 / (1 - share))

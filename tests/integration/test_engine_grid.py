@@ -83,13 +83,18 @@ NAMED = replace(FAKE, grids={"named": {"ending": ("good",), "gradient_clip": (0.
 """The fake study, whose preset is a grid of two values."""
 
 
-def test_a_preset_may_be_a_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preset_may_be_a_grid(tmp_path: Path) -> None:
     where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
     arguments = ["--local", "--epochs", "2", "--preset", "named", *where, "--name", "s"]
-    assert main(NAMED, arguments) == 2
-    assert "or --sampler grid for all combinations" in capsys.readouterr().err
     assert main(NAMED, [*arguments, "--sampler", "grid"]) == 0
     assert tried(tmp_path) == [(0.25, 0.5), (0.25, 2.0)]
+
+
+def test_such_a_preset_without_the_grid_is_one_configuration(tmp_path: Path) -> None:
+    where = ("--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data"))
+    fast = ("--local", "--epochs", "2", "--ending", "good")
+    assert main(NAMED, [*fast, "--preset", "named", *where, "--name", "s"]) == 0
+    assert tried(tmp_path) == [(0.25, 1.0)]
 
 
 def test_a_value_that_is_typed_replaces_those_of_the_preset(tmp_path: Path) -> None:

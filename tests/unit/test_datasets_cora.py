@@ -73,6 +73,14 @@ def test_a_file_need_not_have_a_split(tmp_path: Path) -> None:
         ({"x_row": np.array([0, 1, 2, 3, 9])}, "is no graph"),
         ({"x_row": np.array([0, 1])}, "is no graph"),
         ({"x_shape": np.array([6, 3, 1])}, "is no graph"),
+        ({"edge_index": np.array([[0, 1], [1, 2], [2, 3]])}, "expected .2, edges."),
+        ({"edge_index": np.array([0, 1])}, "expected .2, edges."),
+        ({"edge_index": np.array([[0.5], [1.5]])}, "edge_index is float64: expected whole"),
+        ({"y": np.array([[0, 0, 1, 1, 0, 1]]).T}, "is no graph"),
+        ({"x_shape": np.array(6)}, "is no graph"),
+        ({"x_shape": np.array([6, 0])}, "is no graph"),
+        ({"test_mask": np.eye(6, dtype=bool)[0]}, "to have no node in common"),
+        ({"test_mask": np.array(["True"] * 6)}, "to mark some of as many nodes"),
         ({"train_mask": np.zeros(6, bool)}, "to mark some of as many nodes"),
         ({"test_mask": np.ones(7, bool)}, "to mark some of as many nodes"),
     ],
@@ -88,6 +96,9 @@ def test_a_file_whose_parts_do_not_fit_is_refused(
 def test_another_file_or_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no graph: "):
         read_graph(tmp_path / "gone.npz")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    with pytest.raises(InputError, match="is no graph: "):
+        read_graph(tmp_path / "empty.npz")
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(InputError, match="is no graph: "):
         read_graph(tmp_path / "text.npz")
@@ -104,6 +115,7 @@ def test_another_file_or_none_is_refused(tmp_path: Path) -> None:
         ({"split": "random"}, "unknown --split random: expected public, or random:N"),
         ({"split": "random:0"}, "unknown --split random:0"),
         ({"split": "random:ten"}, "unknown --split random:ten"),
+        ({"split": "random:" + "9" * 5000}, "unknown --split random:9"),
         ({"test_splits": 1}, "--test-splits 1: expected 2 or more"),
     ],
 )

@@ -22,6 +22,7 @@ from trainables.dqn import (
     Replay,
     Transition,
     Transitions,
+    learning_rate,
     share_of_random_actions,
     solved_since,
     targets,
@@ -301,6 +302,29 @@ def test_the_greedy_network_is_the_average_of_the_trained_one(
     one = learner(averaging=averaging, updates_per_step=1.0)
     one.advance(1)
     assert torch.equal(one.average.weights, one.weights.vector) == is_copy
+
+
+def test_the_learning_rate_falls_to_zero_and_stays_there() -> None:
+    config = DQNConfig(learning_rate=1e-2, schedule="linear", decay_steps=1000)
+    rates = [learning_rate(config, step) for step in (1, 501, 1000, 1001, 5000)]
+    assert rates == pytest.approx([1e-2, 5e-3, 1e-5, 0.0, 0.0])
+    assert learning_rate(replace(config, schedule="constant"), 5000) == 1e-2
+
+
+def test_without_a_learning_rate_the_online_network_stays_and_the_average_approaches_it() -> None:
+    one = learner(schedule="linear", decay_steps=900, averaging=200, updates_per_step=1.0)
+    one.advance(1)
+    online = one.weights.vector.detach().clone()
+    before = float((one.average.weights - online).abs().max())
+    assert "train/loss" not in one.advance(2)
+    assert torch.equal(one.weights.vector, online)
+    assert float((one.average.weights - online).abs().max()) < before / 2
+
+
+def test_nothing_is_learned_before_there_is_something_to_learn_from() -> None:
+    """The first transition over 8 steps is there after 8 steps."""
+    losses = learner(learning_starts=0, n_step=8, updates_per_step=1.0)
+    assert losses.advance(1)["train/loss"] > 0
 
 
 # --- Epochs --------------------------------------------------------------------------------------

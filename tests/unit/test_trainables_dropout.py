@@ -19,6 +19,11 @@ def test_elements_are_left_out_with_the_given_probability(
     assert x.unique().tolist() == pytest.approx([0.0, 1 / (1 - share)])
 
 
+def test_a_share_near_one_leaves_out_nearly_all() -> None:
+    torch.manual_seed(0)
+    assert float((dropped(torch.ones(400_000), 0.999999) > 0).double().mean()) < 1e-3
+
+
 def test_neighbours_are_left_out_independently() -> None:
     torch.manual_seed(0)
     kept = (dropped(torch.ones(400_000), 0.5) > 0).double()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch_geometric.nn import APPNP, GATConv, GCN2Conv, GCNConv, SGConv
 
+from datasets.errors import InputError
 from trainables.models.node_classifier import DeviceGraph, NodeClassifier, NodeConfig
 from trainables.sparse_matrix import SparseMatrix
 
@@ -184,6 +185,18 @@ def test_gcn2s_convolutions_have_a_penalty_of_their_own() -> None:
     with_all = network(replace(config, l2=1e-3, penalised="all"))
     rest = sum(w.square().sum() for w in with_all.parameters()) - expected
     torch.testing.assert_close(with_all.penalty(), expected + 5e-4 * rest)
+
+
+@pytest.mark.parametrize("field", ["input_dropout", "dropout", "edge_dropout"])
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_share_that_leaves_nothing_or_is_none_is_refused(field: str, share: float) -> None:
+    with pytest.raises(InputError, match=f"{field} is {share}: expected 0 to below 1"):
+        NodeConfig(**cast("dict[str, Any]", {field: share}))
+
+
+def test_a_node_keeps_at_most_all_of_its_own_value() -> None:
+    with pytest.raises(InputError, match=r"alpha is 1.5: expected 0 to 1"):
+        NodeConfig(alpha=1.5)
 
 
 def test_a_sparse_product_has_the_gradient_of_a_dense_one() -> None:
