@@ -159,9 +159,6 @@ def _check_recorded(trial: Trial, found: float, ceiling: float) -> None:
         )
 
 
-# --- Learning curves -----------------------------------------------------------------------------
-
-
 def _curves(study: RecordedStudy) -> "Card":
     import pandas as pd
 
@@ -224,9 +221,6 @@ def _paint(axis: "Axes", study: RecordedStudy, number: int, finals: Sequence[Tri
     axis.set_ylim(0, 1.05 * highest_return(study))
 
 
-# --- Animation -----------------------------------------------------------------------------------
-
-
 def _animation(champion: Trial, outcomes: Outcomes) -> "Card":
     import pandas as pd
 
@@ -275,9 +269,6 @@ def _frame(position: float, angle: float) -> np.ndarray:
     top = (middle + PIXELS * 2 * np.sin(angle), ground - PIXELS * 2 * np.cos(angle))
     draw.line((middle, ground, *top), fill="#D55E00", width=5)
     return np.asarray(picture).transpose(2, 0, 1)
-
-
-# --- The study -----------------------------------------------------------------------------------
 
 
 def open_problem(options: CartPoleOptions, seed: int, tools: Tools) -> CartPoleProblem:

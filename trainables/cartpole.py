@@ -194,9 +194,6 @@ class CartPoleProblem(Problem[DQNConfig]):
         return made.eval()
 
 
-# --- Named configurations ------------------------------------------------------------------------
-
-
 def zoo(algorithm: str) -> dict[str, Any]:
     """Returns the hyperparameters that rl-baselines3-zoo gives DQN on CartPole-v1.
 

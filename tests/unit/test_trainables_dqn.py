@@ -18,10 +18,6 @@ from trainables.dqn import (
     LEAST_TRAINING_SEED,
     DQNConfig,
     DQNLearner,
-    NStepReturns,
-    Replay,
-    Transition,
-    Transitions,
     learning_rate,
     share_of_random_actions,
     solved_since,
@@ -30,6 +26,7 @@ from trainables.dqn import (
     updates_due,
 )
 from trainables.learner import Diverged
+from trainables.replay import NStepReturns, Replay, Transition, Transitions
 
 CPU = torch.device("cpu")
 
