@@ -1,6 +1,7 @@
 """Shows scores unit by unit: of the finalists and of the methods that are no trials.
 
-Suits a study with few test units, such as splits of one graph, that differ in how hard they are.
+Suits a study with few test units, such as splits of one graph, that differ in how hard they are,
+and with one reference for all of them: only then the mean over the units is the score.
 """
 
 from collections.abc import Mapping
