@@ -1,7 +1,6 @@
 """When events are written: at once, with others, or after a while."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -119,22 +118,18 @@ def test_the_order_is_kept(clock: Clock) -> None:
     assert list(log.read()) == story()
 
 
-def test_a_log_of_many_trials_is_cheap_to_write_and_read(tmp_path: Path, monkeypatch) -> None:
-    """A tenth of 10,000 trials of 50 epochs, at 20 epochs a second: of a core at most 1 % to
-    append, and 2 s to read; each a few times what it takes."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+def test_a_log_of_many_trials_is_written_a_few_times_a_trial(tmp_path: Path, monkeypatch) -> None:
+    """A tenth of 10,000 trials of 50 epochs, at 20 epochs a second: epochs wait for each other."""
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
     now, trials, epochs = 0.0, 1_000, 50
-    groups = list(long_study(trials, epochs))
     log = FileLog(tmp_path / "log.jsonl")
     appender = Appender(log, clock=lambda: now)
-    begun = time.process_time()
-    for group in groups:
+    for group in long_study(trials, epochs):
         now += 1 / 20
         appender.append(*group)
-    appending = time.process_time() - begun
-    assert appending < 0.01 * now
-    begun = time.process_time()
+    assert len(flushed) < 2 * trials
+    assert log.path.stat().st_size < 500 * trials * epochs
     state = fold(FileLog(log.path).read())
-    assert time.process_time() - begun < 2.0
     assert state.count("finished") == trials
     assert sum(len(trial.reports) for trial in state.trials()) == trials * epochs
