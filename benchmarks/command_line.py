@@ -93,15 +93,26 @@ def not_negative(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """A number of seconds of at least 0, from the command line."""
+    if not 0 <= (typed := _number(text)) < math.inf:
+        raise ArgumentTypeError(f"expected a number of seconds of at least 0, got {text!r}")
+    return typed
+
+
 def positive_seconds(text: str) -> float:
     """A number of seconds above 0, from the command line."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
+    if not 0 < (typed := _number(text)) < math.inf:
         raise ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
-    return seconds
+    return typed
+
+
+def _number(text: str) -> float:
+    """A number; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def device(text: str) -> torch.device:

@@ -52,6 +52,11 @@ class Curve:
     objective: list[float]
     seconds: list[float]
 
+    @property
+    def is_whole(self) -> bool:
+        """True if the training came to its end."""
+        return len(self.objective) == self.config["epochs"]
+
     def line(self) -> str:
         """Returns the curve as one line of JSON."""
         return json.dumps(asdict(self))

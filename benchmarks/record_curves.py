@@ -3,8 +3,9 @@
     python benchmarks/record_curves.py
 
 The configurations are those that `studies/gnn_sweep.py --sampler random` would try: the default of
-each family, then random ones. Each is trained to its end with one seed, on the study's default
-molecules, and the first ones with a second seed too, on one core each. A training that is complete
+each family, then random ones; and at last the defaults with a constant learning rate. Each is
+trained to its end with one seed, on the study's default molecules, and the first ones with a
+second seed too, on one core each. A training that is complete
 is kept beside the file (FILE.parts.jsonl), so that the same command goes on after an
 interruption; once all are complete, they become the Parquet file. 400 trainings take about four
 core hours.
@@ -98,7 +99,9 @@ def _asked(typed: Namespace) -> list[Asked]:
     fixed = {} if typed.epochs is None else {"epochs": typed.epochs}
     first = [replace(config, seed=SEED, **fixed) for config in drawn(typed.configurations)]
     again = [replace(config, seed=SEED + 1) for config in first[: typed.twice]]
-    return [*enumerate(first), *enumerate(again)]
+    defaults = first[: len(space().first())]
+    constant = [replace(config, schedule="constant") for config in defaults]
+    return [*enumerate(first), *enumerate(again), *enumerate(constant, start=len(first))]
 
 
 def _recorded(asked: Sequence[Asked], typed: Namespace) -> Iterator[Curve]:
