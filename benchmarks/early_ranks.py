@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from analysis.markdown import table
 from benchmarks.learning_curves import Curve
@@ -57,7 +57,7 @@ def _agreement(early: np.ndarray, late: np.ndarray) -> list[str]:
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> float:
-    return float(spearmanr(one, other).statistic) if len(one) > 2 else float("nan")
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 def _recall(early: np.ndarray, late: np.ndarray) -> float:

@@ -119,7 +119,7 @@ def _recorded(asked: Sequence[Asked], typed: Namespace) -> Iterator[Curve]:
 def _open(molecules: int | None, data_dir: Path) -> None:
     """Opens the molecules in a process of the pool."""
     global problem
-    options = STUDY.data_options(**({} if molecules is None else {"molecules": molecules}))
+    options = replace(STUDY.data_options(), molecules=molecules)
     problem = STUDY.open(options, SEED, Tools(Cache(data_dir), notify=lambda _: None))
     pick_device(gpus=0, cpus=1)
 

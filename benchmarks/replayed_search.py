@@ -130,7 +130,8 @@ class ReplayedSearch:
         start: float,
         seed: int,
     ) -> None:
-        self.table, self.sampler, self.seed = table, sampler, seed
+        self.table, self.seed = table, seed
+        self.sampler: SamplerName = sampler
         self.workers, self.start = workers, start
         self.trials = min(plan.trials, len(table.curves))
         self.state = StudyState()
@@ -205,10 +206,11 @@ class ReplayedSearch:
         return number
 
     def _chosen(self) -> int:
-        if self.sampler == "random" or self.state.next_index < len(self.table.first):
+        sampler = self.sampler
+        if sampler == "random" or self.state.next_index < len(self.table.first):
             return self.left[0]
         memory = SearchMemory(
-            self.table.space, self.sampler, self.seed, OBJECTIVE, trials=self.state.search()
+            self.table.space, sampler, self.seed, OBJECTIVE, trials=self.state.search()
         )
         return self.table.nearest(plain(memory.ask().drawn), self.left)
 

@@ -28,11 +28,12 @@ from benchmarks.search_tables import Kind, Searched, budget_table, whole_table
 from benchmarks.stopping_rules import RULES, Plan
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
+from engine.search_memory import SamplerName
 from engine.space import Space
 from studies.gnn_sweep import STUDY
 from trainables.models.gnn import GNNConfig
 
-SAMPLERS = ("random", "tpe")
+SAMPLERS: Sequence[SamplerName] = ("random", "tpe")
 
 SCHEDULES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "searched": {},
