@@ -6,6 +6,7 @@ the number of slots, the parts add up to the wall time.
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,23 @@ class StudyRun:
     def epochs(self) -> int:
         """Epochs trained by all trials together."""
         return sum(len(trial.r2) for trial in self.trials)
+
+    @property
+    def whole(self) -> list[TrialRun]:
+        """The trials that were trained to their end, in the order of their ends."""
+        budget = max(len(trial.r2) for trial in self.trials)
+        return sorted((t for t in self.trials if len(t.r2) == budget), key=lambda t: t.ended)
+
+    @property
+    def best(self) -> float:
+        """The best R² of a trial that was trained to its end."""
+        return max(trial.r2[-1] for trial in self.whole)
+
+    def seconds_to(self, r2: float) -> float:
+        """Returns the seconds from launch until a trial had ended with an R²; infinite if none
+        has."""
+        moments = [trial.ended for trial in self.whole if trial.r2[-1] >= r2]
+        return min(moments, default=math.inf) - self.launched
 
     def parts(self) -> dict[str, float]:
         """Seconds of wall time in each of `PARTS`."""

@@ -17,6 +17,8 @@ LOOKS = (
     (style.VERMILLION, "-", "^"),
     (style.ORANGE, "--", "v"),
     (style.BLUE, ":", "x"),
+    (style.VERMILLION, ":", "+"),
+    (style.ORANGE, "-.", "*"),
 )
 """Colour, dashes and mark of the rules, in their order."""
 

@@ -24,7 +24,7 @@ from benchmarks.breakdown import (
 from benchmarks.plain_notes import ASKED, Notes
 from benchmarks.plain_study import Plan, _parsed, check_same
 from benchmarks.rounds import Disagreement
-from benchmarks.study_tables import apart, outlook
+from benchmarks.study_tables import apart, best_table, outlook
 from record.events import Reported
 from trainables.models.gnn import GNNConfig
 
@@ -114,6 +114,24 @@ def test_r2_is_compared_between_trials_of_one_configuration() -> None:
     ours = run(trial(7, r2=0.5, width=1), trial(8, r2=0.9, width=2))
     plain = run(trial(7, r2=0.3, width=2), trial(8, r2=0.4, width=1))
     assert sorted(apart(ours, plain)) == pytest.approx([0.1, 0.6])
+
+
+def test_the_time_to_the_best_of_the_plain_way_counts_from_the_launch() -> None:
+    ours = run(trial(7, r2=0.4), trial(8, r2=0.6), trial(20, r2=0.9))
+    plain = run(trial(7, r2=0.5), trial(21, r2=0.6))
+    assert plain.seconds_to(plain.best) == 30
+    assert ours.seconds_to(plain.best) == 17
+    row = best_table([ours], [plain]).splitlines()[2]
+    assert [cell.strip() for cell in row.split("|")[2:5]] == ["17", "30", "1.76"]
+    never = best_table([run(trial(7, r2=0.5))], [plain]).splitlines()[2]
+    assert [cell.strip() for cell in never.split("|")[2:5]] == ["inf", "30", "0"]
+
+
+def test_a_trial_that_was_stopped_early_is_no_best_one() -> None:
+    early = TrialRun({}, 7, 8, training=1, r2=[0.99])
+    whole = TrialRun({}, 7, 20, training=2, r2=[0.5, 0.6])
+    assert run(early, whole).best == 0.6
+    assert run(early, whole).seconds_to(0.6) == 20
 
 
 def test_sides_that_ran_other_configurations_are_refused() -> None:

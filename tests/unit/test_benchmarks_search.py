@@ -78,7 +78,7 @@ def test_after_one_epoch_the_best_quarter_goes_on() -> None:
 
 
 def test_promotion_leaves_the_worse_ones_at_a_rung() -> None:
-    replay, result = replayed("halving, promotion", made())
+    replay, result = replayed("halving from epoch 3 on, promotion", made())
     reached = epochs(replay.state.search()[5:])
     assert set(reached) <= {3, 6, 12, EPOCHS}
     assert EPOCHS in reached
@@ -90,7 +90,7 @@ def test_promotion_leaves_the_worse_ones_at_a_rung() -> None:
 
 
 def test_stopping_is_the_engines() -> None:
-    replay, _ = replayed("halving, stopping", made())
+    replay, _ = replayed("halving from epoch 3 on, stopping", made())
     statuses = [trial.status for trial in replay.state.search()[5:]]
     assert {"pruned", "finished"} == set(statuses)
     pruned = [trial for trial in replay.state.search() if trial.status == "pruned"]
@@ -121,7 +121,8 @@ def test_a_sampler_that_learns_takes_each_configuration_once_and_of_the_family_i
 
 
 def test_equal_seeds_give_equal_searches() -> None:
-    results = [replayed("halving, promotion", made(noise=0.01), sampler="tpe")[1] for _ in "ab"]
+    rule, curves = "halving from epoch 3 on, promotion", made(noise=0.01)
+    results = [replayed(rule, curves, sampler="tpe")[1] for _ in "ab"]
     assert results[0] == results[1]
 
 
