@@ -3,9 +3,9 @@
     python benchmarks/record_curves.py
 
 The configurations are those that `studies/gnn_sweep.py --sampler random` would try: the default of
-each family, then random ones; and at last the defaults with a constant learning rate. Each is
-trained to its end with one seed, on the study's default molecules, and the first ones with a
-second seed too, on one core each. A training that is complete
+each family, then random ones; besides, the defaults with a constant learning rate. Each is trained
+to its end with one seed, on the study's default molecules, and the first ones with a second seed
+too, on one core each. A training that is complete
 is kept beside the file (FILE.parts.jsonl), so that the same command goes on after an
 interruption; once all are complete, they become the Parquet file. 400 trainings take about four
 core hours.
@@ -101,7 +101,7 @@ def _asked(typed: Namespace) -> list[Asked]:
     again = [replace(config, seed=SEED + 1) for config in first[: typed.twice]]
     defaults = first[: len(space().first())]
     constant = [replace(config, schedule="constant") for config in defaults]
-    return [*enumerate(first), *enumerate(again), *enumerate(constant, start=len(first))]
+    return [*enumerate(constant, start=len(first)), *enumerate(first), *enumerate(again)]
 
 
 def _recorded(asked: Sequence[Asked], typed: Namespace) -> Iterator[Curve]:

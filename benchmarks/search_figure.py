@@ -12,12 +12,11 @@ from benchmarks.search_tables import UNIT, Searched
 
 LOOKS = (
     (style.GREY, "-", "o"),
+    (style.GREY, ":", "x"),
     (style.BLUE, "-", "s"),
     (style.SKY, "--", "D"),
     (style.VERMILLION, "-", "^"),
     (style.ORANGE, "--", "v"),
-    (style.BLUE, ":", "x"),
-    (style.VERMILLION, ":", "+"),
     (style.ORANGE, "-.", "*"),
 )
 """Colour, dashes and mark of the rules, in their order."""

@@ -77,20 +77,13 @@ class Stopping:
         state: State of the study.
         plan: Size of the search.
         share: Share of the epochs at the first rung; at least 1 epoch.
-        reduction: Reduction factor.
     """
 
-    def __init__(
-        self,
-        state: StudyState,
-        plan: Plan,
-        share: float = FIRST_RUNG,
-        reduction: int = REDUCTION,
-    ) -> None:
-        self.halving = Halving(state, rungs(plan.epochs, share, reduction), reduction)
+    def __init__(self, state: StudyState, plan: Plan, share: float = FIRST_RUNG) -> None:
+        self.halving = Halving(state, rungs(plan.epochs, share))
 
     def verdict(self, trial: Trial) -> Verdict:
-        """Stops a trial that is behind most of those that reached a rung before it."""
+        """Stops a trial that is behind the median of those that reached a rung before it."""
         return Verdict.STOP if self.halving.is_behind(trial) else Verdict.GO_ON
 
     def promoted(self, proposed: int, under_way: Sequence[Trial]) -> None:
@@ -174,12 +167,11 @@ class BestAfter:
 
 RULES: Mapping[str, Callable[[StudyState, Plan], Rule]] = {
     "none": Whole,
-    "halving from epoch 3 on, stopping": Stopping,
     "halving from epoch 3 on, promotion": Promotion,
+    "halving from epoch 3 on, stopping": Stopping,
+    "halving from epoch 2 on, stopping": partial(Stopping, share=2 / 15),
     "halving from epoch 1 on, stopping": partial(Stopping, share=0),
-    "quartering from epoch 1 on, stopping": partial(Stopping, share=0, reduction=4),
     "1 epoch, then the best quarter": partial(BestAfter, share=0, part=4),
-    "1 epoch, then the best eighth": partial(BestAfter, share=0, part=8),
     "3 epochs, then the best eighth": partial(BestAfter, share=FIRST_RUNG, part=8),
 }
 """Name of a rule, for trials of 15 epochs -> makes it of the study's state and the plan of the

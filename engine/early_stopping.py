@@ -2,8 +2,8 @@
 
 At certain epochs, the rungs, a trial is compared with all other search trials that reached the
 rung before it, in this session or an earlier one, however they ended. A trial whose value is below
-the quantile 1 - 1 / reduction of theirs, the median for a reduction factor of 2, is stopped early.
-Baselines take part in the comparison but are never stopped.
+the quantile 1 - 1 / REDUCTION of theirs, which is the median, is stopped early. Baselines take
+part in the comparison but are never stopped.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,10 @@ class Halving:
     Args:
         state: State of the study.
         rungs: Epochs after which trials are compared.
-        reduction: Reduction factor: about the best 1 / reduction of the trials at a rung go on.
     """
 
-    def __init__(
-        self, state: StudyState, rungs: Sequence[int], reduction: int = REDUCTION
-    ) -> None:
+    def __init__(self, state: StudyState, rungs: Sequence[int]) -> None:
         self.state = state
-        self.quantile = 100 * (1 - 1 / reduction)
         self.reached: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
         for trial in state.search():
             self.is_behind(trial)
@@ -54,4 +50,4 @@ class Halving:
         others = list(self.reached[rung].values())
         value = self.state.merit(trial.reports[rung - 1])
         self.reached[rung][trial.number] = value
-        return bool(others) and value < float(np.percentile(others, self.quantile))
+        return bool(others) and value < float(np.percentile(others, 100 * (1 - 1 / REDUCTION)))

@@ -21,22 +21,19 @@ def first_rung(epochs: int, share: float = FIRST_RUNG) -> int:
     return max(1, round(epochs * share))
 
 
-def rungs(epochs: int, share: float = FIRST_RUNG, reduction: int = REDUCTION) -> list[int]:
+def rungs(epochs: int, share: float = FIRST_RUNG) -> list[int]:
     """Returns the epochs of all rungs, which lie before the last epoch.
 
     >>> rungs(15)
     [3, 6, 12]
-    >>> rungs(15, 1 / 15, reduction=4)
-    [1, 4]
 
     Args:
         epochs: Epochs of a trial.
         share: Fraction of them at the first rung.
-        reduction: Reduction factor, by which the epochs of the next rung are a multiple.
     """
     found = []
     rung = first_rung(epochs, share)
     while rung < epochs:
         found.append(rung)
-        rung *= reduction
+        rung *= REDUCTION
     return found
