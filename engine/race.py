@@ -7,9 +7,9 @@ worse is dropped: it is trained no more.
 The degrees of freedom are those of Welch (1947, https://doi.org/10.1093/biomet/34.1-2.28), so that
 spreads may differ. After two seeds a spread may be small by mere chance, which is what a false
 alarm is made of; therefore none counts for less than the mean spread of all, which only makes
-dropping rarer. The level is spent over the rounds: half of it after two seeds, a quarter after
-three, and so on, however many rounds may follow. `benchmarks/finals_race.py` simulates how rarely
-this drops the best finalist and how many trainings it saves.
+dropping rarer. The level is spent over the rounds, however many may follow: a quarter of it after
+two seeds and after three, and less later. `benchmarks/finals_race.py` simulates how rarely this
+drops the best finalist and how many trainings it saves.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -53,7 +53,7 @@ class Loss:
 
 def level_after(seeds: int) -> float:
     """Returns the level of the test after a number of seeds; all of them add up to `LEVEL`."""
-    return LEVEL / 2 ** (seeds - FIRST + 1)
+    return LEVEL * (seeds - 1) / 2**seeds
 
 
 def losses(

@@ -171,6 +171,6 @@ class Replicates:
         return (
             f"after {loss.seeds} seeds its mean {self.state.session.objective} is "
             f"{sign * loss.mean:.4f}, that of trial {loss.leader} is {sign * loss.best:.4f}: "
-            f"worse with p = {loss.p:.2g}, below {loss.level:.2g}, this round's share of "
+            f"worse with p = {loss.p:.2g}, below {loss.level:.3g}, this round's share of "
             f"{LEVEL:.0%}"
         )

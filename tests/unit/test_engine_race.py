@@ -43,7 +43,7 @@ def test_the_p_value_is_welchs_where_the_spreads_are_equal() -> None:
     loss = losses({4: better, 7: worse}, {7})[7]
     expected = stats.ttest_ind(better, worse, equal_var=False, alternative="greater").pvalue
     assert loss == Loss(leader=4, seeds=4, mean=-2.0, best=3.0, p=pytest.approx(expected))
-    assert loss.level == LEVEL / 8
+    assert loss.level == level_after(4)
 
 
 def test_a_spread_that_is_small_by_chance_counts_as_the_mean_one() -> None:
@@ -54,7 +54,7 @@ def test_a_spread_that_is_small_by_chance_counts_as_the_mean_one() -> None:
 
 
 def test_the_levels_add_up_to_that_of_the_comparisons() -> None:
-    assert level_after(2) == LEVEL / 2
+    assert level_after(2) == level_after(3) == LEVEL / 4 > level_after(4)
     assert sum(level_after(seeds) for seeds in range(2, 60)) == pytest.approx(LEVEL)
 
 

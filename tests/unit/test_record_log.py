@@ -79,12 +79,12 @@ def test_a_line_that_is_there_twice_or_was_taken_out_is_named(file: Path, change
 def test_another_version_is_refused_in_one_line_that_names_it(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "VERSION", lines.VERSION + 1)
+    monkeypatch.setattr(lines, "VERSION", lines.VERSION - 1)
     with pytest.raises(InputError) as refusal:
         list(FileLog(file).read())
     said = str(refusal.value)
-    assert f"has version {lines.VERSION - 1} of the log's format" in said
-    assert f"this code reads version {lines.VERSION}" in said
+    assert f"has version {lines.VERSION + 1} of the log's format" in said
+    assert f"this code reads versions {lines.OLDEST} to {lines.VERSION}" in said
     assert "\n" not in said
 
 
