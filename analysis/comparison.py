@@ -10,17 +10,19 @@ is estimated from the spread over the seeds. The variance from sampling the test
 by a bootstrap over them, in which all configurations see the same resamples (paired), so that a
 difference between two depends on the units only as far as the two disagree on them. Both variances
 add up; since they come from few values, the intervals are Student's, with degrees of freedom after
-Welch (1947) and Satterthwaite (1946). A configuration with fewer seeds than another was dropped
-early, which happens most easily where its scores lie close together by chance, and two of them
-tell little of their spread. Therefore its variance of training is at least the mean over all
-configurations, and is believed as that mean is; only where its own is far greater, that counts
-alone. This keeps false alarms rare and finds true differences as if none had been dropped
-(simulated in tests/unit/test_analysis_comparison.py). As every pair is compared, Holm's method (1979) bounds the
+Welch (1947) and Satterthwaite (1946). As every pair is compared, Holm's method (1979) bounds the
 probability that any two equal configurations are called different.
+
+A configuration with fewer seeds than another was dropped early. That happens most easily where its
+scores lie close together by chance, and two of them tell little of their spread. Therefore its
+variance of training is at least the mean over all configurations, with the degrees of freedom of
+that mean; and as it was compared before, its p-values are doubled. True differences are then found
+as often as if none had been dropped, and false alarms are as rare as stated: simulated in
+tests/unit/test_analysis_comparison.py.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -31,10 +33,6 @@ from analysis.scores import COVERAGE, RESAMPLES, SEED, Score, drawn
 LEVEL = 1 - COVERAGE
 """Family-wise error rate: the highest probability of calling any two configurations different when
 all are equal."""
-
-FAR_GREATER = 3.0
-"""Ratio to the mean variance over seeds above which a variance is no accident; that of two scores
-is greater by chance in 8 % of the cases."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,9 @@ class Finalists:
     def _difference(self, better: str, worse: str) -> "_Student":
         value = float(self.scores[better].mean(axis=0) - self.scores[worse].mean(axis=0))
         resampled = self.resampled[better] - self.resampled[worse]
-        return self._student(value, resampled, (better, worse))
+        found = self._student(value, resampled, (better, worse))
+        looks = 1 + (self._is_short(better) or self._is_short(worse))
+        return replace(found, p=min(1.0, looks * found.p))
 
     def _student(self, value: float, resampled: np.ndarray, names: tuple[str, ...]) -> "_Student":
         """Returns interval and p-value of a mean score, or of a difference of two.
@@ -137,17 +137,22 @@ class Finalists:
         )
 
     def _of_training(self, name: str) -> tuple[float, float]:
-        """Returns the variance of a configuration's scores over seeds, and its degrees of freedom."""
+        """Returns the variance of a configuration's scores over seeds, with its degrees of
+        freedom."""
         every = {
             name: (float(scores.var(axis=0, ddof=1)), len(scores) - 1)
             for name, scores in self.scores.items()
         }
         own, freedom = every[name]
         total = sum(variance for variance, _ in every.values())
-        mean = total / len(every)
-        if freedom == self.most - 1 or own > FAR_GREATER * mean or not total:
+        if not self._is_short(name) or not total:
             return own, freedom
-        return max(own, mean), total**2 / sum(part**2 / of for part, of in every.values())
+        freedom = total**2 / sum(part**2 / of for part, of in every.values())
+        return max(own, total / len(every)), freedom
+
+    def _is_short(self, name: str) -> bool:
+        """Returns whether a configuration has fewer seeds than another."""
+        return len(self.scores[name]) < self.most
 
 
 @dataclass(frozen=True)

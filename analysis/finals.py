@@ -371,8 +371,8 @@ def _caption(found: Outcome, study: RecordedStudy) -> str:
     return (
         f"{escaped(study.name)}: the finalists, each trained again with "
         f"{' or '.join(map(str, seeds))} fresh seeds; in bold the champion, which has the highest "
-        f"mean of {study.objective} over them{_of_those_left(found)}. Selection gap: what the search promised, less that "
-        "mean. "
+        f"mean of {study.objective} over them{_of_those_left(found)}. Selection gap: what the "
+        "search promised, less that mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {scorecard.unit}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "

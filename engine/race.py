@@ -1,6 +1,6 @@
 """The race of the finals: which finalists can no longer become the champion, seed by seed.
 
-After each round, in which every finalist was trained with one more fresh seed, each one is compared
+After each round, in which every finalist was trained with one more fresh seed, each is compared
 with the one then leading by a one-sided t-test of their means. A finalist that is significantly
 worse is dropped: it is trained no more.
 

@@ -88,7 +88,7 @@ class Replicates:
         """Number of finals in all.
 
         If the search was continued after its finals, this includes finals that were begun for
-        configurations that are no longer finalists. Finals that a drop makes needless do not count.
+        configurations that are no longer finalists. Finals that a drop spares do not count.
         """
         return len(self._begun()) + len(self._left())
 

@@ -13,7 +13,7 @@ import engine.search_memory
 from engine.checkpoints import Checkpoints
 from engine.driver import Driver, Nothing
 from record.events import Dropped, Ended, Proposed
-from record.log import Log, MemoryLog
+from record.log import Log
 from record.state import StudyState
 from record.tracker import MemoryTracker
 from record.trial import Replicate, Trial
@@ -47,10 +47,9 @@ def study_in(folder: Path, log: Log | None = None) -> Study:
 def outcome(state: StudyState) -> Outcome:
     """All that a study came to, but where and when."""
     return [
-        (t.number, t.role, t.config, t.drawn, t.inactive, t.status, t.reason, t.dropped)
-        + (tuple(t.reports),)
+        (*(t.number, t.role, t.config, t.drawn, t.inactive), t.status, t.reason, t.dropped)
         for t in state.trials()
-    ]
+    ] + [tuple(t.reports) for t in state.trials()]
 
 
 def go_on(study: Study) -> Session:

@@ -114,8 +114,8 @@ KINDS = {
     [*((kind, 0) for kind in KINDS), *((kind, s) for kind in ("equal", "two") for s in (-1, 1))],
 )
 def test_the_best_is_rarely_dropped(kind: str, skew: int) -> None:
-    """It is better by nothing, which is the hardest case. Where spreads differ by ten times and are
-    skewed too, no test of means keeps its level with so few seeds; Welch's does not either."""
+    """It is better by nothing, which is the hardest case. Where spreads differ ten times and are
+    skewed too, no test of means keeps its level with so few seeds."""
     spreads, studies = np.array(KINDS[kind])[:, None], 300
     generator = np.random.default_rng(0)
     gone = 0

@@ -88,6 +88,19 @@ def test_another_version_is_refused_in_one_line_that_names_it(
     assert "\n" not in said
 
 
+def test_a_log_of_the_version_before_is_read_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = FileLog(tmp_path / "old.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(lines, "VERSION", lines.OLDEST)
+        old.append(story()[:1])
+    old.close()
+    log = FileLog(tmp_path / "old.jsonl")
+    log.append(story()[1:])
+    assert list(log.read()) == story()
+
+
 @pytest.mark.parametrize("content", [b"no log", b"no log\n", b"{}\n{}\n"])
 def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "log.jsonl"

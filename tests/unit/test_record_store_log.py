@@ -211,7 +211,7 @@ def test_another_version_is_refused_in_one_line_that_names_it(
     monkeypatch.setattr(lines, "VERSION", lines.VERSION + 1)
     with pytest.raises(
         InputError,
-        match=rf"has version {lines.VERSION - 1} .*, and this code reads versions {lines.OLDEST} to",
+        match=rf"has version {lines.VERSION - 1} .*this code reads versions {lines.OLDEST} to",
     ):
         list(StoreLog(tmp_path).read())
 
