@@ -62,7 +62,8 @@ class Replicates:
         space: Its search space.
         count: Number of finalists, see `finalists`.
         seeds: Number of trainings of each finalist; their seeds follow the seed of its trial.
-        race: Whether finalists that are clearly behind are dropped.
+        race: Whether finalists that are clearly behind are dropped; if not, those that were
+            dropped before are trained with all seeds too, though none becomes the champion.
     """
 
     called = "finals"
@@ -130,17 +131,18 @@ class Replicates:
         """Yields the drops of the finalists that can no longer win and would be trained again."""
         if self.race:
             droppable = {role.of for role in self._left()}
-            dropped = {trial.number for trial in self.finalists if self._is_dropped(trial.number)}
-            for number, loss in losses(self._results(), droppable, dropped).items():
+            found = losses(self._results(), droppable, self._dropped())
+            for number, loss in found.items():
                 yield Dropped(number, self._reason(loss), at)
 
     def _left(self) -> list[Replicate]:
         """Returns the finals that are still to be proposed, in order."""
-        begun = self._begun()
-        return [e for e in self.wanted if e not in begun and not self._is_dropped(e.of)]
+        out, begun = self._dropped() if self.race else (), self._begun()
+        return [role for role in self.wanted if role not in begun and role.of not in out]
 
-    def _is_dropped(self, number: int) -> bool:
-        return bool(self.state.trial(number).dropped)
+    def _dropped(self) -> set[int]:
+        numbers = [trial.number for trial in self.finalists]
+        return {number for number in numbers if self.state.trial(number).dropped}
 
     def _begun(self) -> dict[Replicate, Trial]:
         return {trial.role: trial for trial in self.trials() if isinstance(trial.role, Replicate)}

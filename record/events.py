@@ -107,7 +107,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Event: a finalist cannot become the champion any more, so that no other final of it begins.
+    """Event: a finalist was dropped from the race of the finals, and does not become the champion.
 
     Attributes:
         number: Number of the finalist, a trial of the search.

@@ -172,5 +172,8 @@ def test_who_is_clearly_behind_is_dropped_and_everything_says_so(
     assert ask(*raced) == 0
     assert {number: len(found) for number, found in finals_in_mlflow(tmp_path).items()} == seeds
     assert ask(*raced, "--finals", "all") == 0
-    assert finals_in_mlflow(tmp_path) == {n: list(range(1, s + 1)) for n, s in seeds.items()}
+    assert finals_in_mlflow(tmp_path) == dict.fromkeys(seeds, [1, 2, 3, 4])
+    again = known(tmp_path / "runs", "s")
+    assert {trial.number for trial in again.trials if trial.dropped} == set(dropped)
+    assert again.champion == study.champion
     assert agree(tmp_path)
