@@ -4,7 +4,8 @@
 
 writes runs/NAME/report/finals.md and .csv, finals.png and .pdf. The finalists are the best
 configurations of the search and its default one, each trained again on fresh seeds. The champion
-is the finalist with the highest mean of the objective on the validation split over these seeds.
+is the finalist with the highest mean of the objective on the validation split over these seeds;
+finalists that were clearly behind it after some seeds were dropped and trained no more.
 The selection gap is the search's validation score minus that mean. The test split is used only
 after the champion is chosen, and neither the search nor that choice saw it: the study's own
 command scores every final on it, once, at its end.
@@ -41,6 +42,13 @@ NONE = "no finals: --finalists says of how many configurations there are some"
 ROW = 0.42
 """Height of a finalist's row in the figure, in inches."""
 
+_DROPPED = (
+    " Dropped: after two fresh seeds, and each further one, a finalist whose mean on the "
+    "validation split was significantly below the highest was trained no more; all these looks "
+    f"together drop the truly best one with at most {LEVEL:.0%} probability."
+)
+"""The rule of the race of the finals, for captions."""
+
 DIGITS = 4
 """Decimals of a score whose highest value is 1."""
 
@@ -76,6 +84,11 @@ class Finalist:
         return f"{self.trial.title} (trial {self.trial.number}{role})"
 
     @property
+    def is_dropped(self) -> bool:
+        """Whether it was trained no more since it was clearly behind."""
+        return bool(self.trial.dropped)
+
+    @property
     def gap(self) -> float:
         """The selection gap: the search's objective minus the mean over the fresh seeds, both on
         the validation split."""
@@ -87,7 +100,8 @@ class Outcome:
     """The result of a study's finals.
 
     Attributes:
-        finalists: The champion first, then by descending mean on the validation split.
+        finalists: The champion first, then by descending mean on the validation split, those that
+            were dropped last.
         comparisons: The comparison of every pair on the test split, named by trial numbers.
         reference: (units,) float64, the error of the reference on each test unit.
         baselines: Name -> test score of a method that is no trial, with its 95 % interval for the
@@ -106,7 +120,7 @@ class Outcome:
 
     @property
     def champion(self) -> Finalist:
-        """The finalist with the highest mean on the validation split."""
+        """The finalist with the highest mean on the validation split of those not dropped."""
         return self.finalists[0]
 
     def pair(self, one: Finalist, other: Finalist) -> Comparison:
@@ -166,7 +180,12 @@ def outcome(study: RecordedStudy) -> Outcome | None:
     ]
     champion = study.champion
     finalists.sort(
-        key=lambda each: (each.trial == champion, each.validation.mean(axis=0)), reverse=True
+        key=lambda each: (
+            each.trial == champion,
+            not each.is_dropped,
+            each.validation.mean(axis=0),
+        ),
+        reverse=True,
     )
     return Outcome(
         tuple(finalists),
@@ -227,6 +246,7 @@ def card_of(found: Outcome | None, study: RecordedStudy) -> Card:
         captions={
             "finals": "Each finalist: what the search promised on the validation split, what each "
             "fresh seed gave there, and on the test split."
+            f"{_race(found)}"
         },
     )
 
@@ -266,8 +286,10 @@ def of_validation(study: RecordedStudy) -> str:
         mean = np.mean([study.value(final) for final in finals])
         is_champion = trial == study.champion
         title = f"**{title}**" if is_champion else title
-        rows.append([title, f"{study.value(trial):.4f}", f"{mean:.4f}", str(len(finals))])
-    return markdown_table(header, rows)
+        seeds = f"{len(finals)}, dropped" if trial.dropped else str(len(finals))
+        rows.append([title, f"{study.value(trial):.4f}", f"{mean:.4f}", seeds])
+    is_raced = any(numbered[number].dropped for number in study.finalists)
+    return markdown_table(header, rows) + (f"\n\n{_DROPPED.strip()}" if is_raced else "")
 
 
 def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
@@ -278,6 +300,7 @@ def frame(found: Outcome, study: RecordedStudy) -> pd.DataFrame:
             {
                 "trial": finalist.trial.number,
                 "champion": finalist is found.champion,
+                "dropped": finalist.is_dropped,
                 "seed": final.config["seed"],
                 "run_id": study.artifacts.run_id(final),
                 study.objective: validation,
@@ -332,9 +355,10 @@ def _interval(study: RecordedStudy, score: Score) -> str:
 
 def _over_seeds(found: Outcome, finalist: Finalist) -> str:
     """Returns the mean on the validation split as text, with the number of seeds if it differs
-    between finalists."""
-    counts = {len(other.finals) for other in found.finalists}
-    of = f" ({len(finalist.finals)} seeds)" if len(counts) > 1 else ""
+    between finalists or one was dropped."""
+    counts = {(len(other.finals), other.is_dropped) for other in found.finalists}
+    dropped = ", dropped" if finalist.is_dropped else ""
+    of = f" ({len(finalist.finals)} seeds{dropped})" if len(counts) > 1 else ""
     return f"{finalist.validation.mean(axis=0):.4f}{of}"
 
 
@@ -347,13 +371,23 @@ def _caption(found: Outcome, study: RecordedStudy) -> str:
     return (
         f"{escaped(study.name)}: the finalists, each trained again with "
         f"{' or '.join(map(str, seeds))} fresh seeds; in bold the champion, which has the highest "
-        f"mean of {study.objective} over them. Selection gap: what the search promised, less that "
-        "mean. "
+        f"mean of {study.objective} over them{_of_those_left(found)}. Selection gap: what the "
+        "search promised, less that mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {scorecard.unit}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
-        f"pair{'s' * (pairs != 1)} (Holm).{_beyond(found)}{_lost(found, study)}{remark}"
+        f"pair{'s' * (pairs != 1)} (Holm).{_race(found)}{_beyond(found)}{_lost(found, study)}"
+        f"{remark}"
     )
+
+
+def _of_those_left(found: Outcome) -> str:
+    return " of those not dropped" if _race(found) else ""
+
+
+def _race(found: Outcome) -> str:
+    """Returns the rule of the race if a finalist was dropped; else empty."""
+    return _DROPPED if any(each.is_dropped for each in found.finalists) else ""
 
 
 def _beyond(found: Outcome) -> str:
@@ -397,7 +431,7 @@ def draw(found: Outcome, study: RecordedStudy) -> Figure:
         axis = figure.subplots()
         for place, finalist in enumerate(found.finalists):
             _paint(axis, place, finalist)
-        names = [style.plain(finalist.title) for finalist in found.finalists]
+        names = [_label(finalist) for finalist in found.finalists]
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)  # names take half of the width
@@ -407,6 +441,14 @@ def draw(found: Outcome, study: RecordedStudy) -> Figure:
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
         return figure
+
+
+def _label(finalist: Finalist) -> str:
+    """Returns the name of a finalist's row in the figure."""
+    title = style.plain(finalist.title)
+    if not finalist.is_dropped:
+        return title
+    return f"{title}\ndropped, {len(finalist.finals)} seeds"
 
 
 def quantities(study: RecordedStudy) -> str:

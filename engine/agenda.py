@@ -18,7 +18,6 @@ class Agenda:
         limits: Budgets that end the session.
 
     Attributes:
-        total: Number of trials planned in all, earlier sessions included.
         queue: Numbers of the trials to run before a new one is proposed.
         oom_retries: Numbers of the trials that ran out of memory while others ran beside them.
         alone: True if each trial has a whole machine, or a whole GPU, to itself.
@@ -28,7 +27,7 @@ class Agenda:
     def __init__(self, state: StudyState, proposer: Proposer, limits: Limits) -> None:
         self.state = state
         self.proposer = proposer
-        self.total = limits.trials
+        self.limit = limits.trials
         self.budgets = Budgets(limits, state.session.objective)
         self.oom_retries: list[int] = []
         self.alone = False
@@ -39,6 +38,12 @@ class Agenda:
                 self._count(mine[number], is_of_this_session=False)
         left = [number for number, trial in mine.items() if trial.is_open]
         self.queue = left[: max(0, self.total - self.ended)]
+
+    @property
+    def total(self) -> int:
+        """Number of trials planned in all, earlier sessions included."""
+        most = self.proposer.total
+        return self.limit if most is None else min(self.limit, most)
 
     @property
     def ended(self) -> int:

@@ -71,14 +71,19 @@ class Display:
         self.table.stop()
 
     def changed(self, trial: Trial) -> None:
-        """Updates the live table, and prints a line if the trial has ended."""
+        """Updates the live table, and prints a line if the trial has ended or was dropped."""
         self.began.setdefault(trial.number, time.monotonic())
-        if trial.status in ENDED:
+        if trial.dropped:
+            self._print(f"         trial {trial.number:<4} dropped   {escape(trial.dropped)}")
+        elif trial.status in ENDED:
             self._count(trial)
-            self.console.print(self._line(trial), highlight=False, soft_wrap=True)
+            self._print(self._line(trial))
         if self.table.is_started and time.monotonic() - self.drawn > REFRESH:
             self.drawn = time.monotonic()
             self.table.update(self._drawing(), refresh=True)
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def _count(self, trial: Trial) -> None:
         self.counts[trial.status] += 1

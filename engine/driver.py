@@ -21,7 +21,7 @@ from engine.early_stopping import Halving
 from engine.history import CutShort, History
 from engine.provenance import Code
 from engine.results import placement_of, report_of
-from record.events import Ended, Event, Paused, Placed, Proposed, Reported
+from record.events import Dropped, Ended, Event, Paused, Placed, Proposed, Reported
 from record.trial import Report, Status, Trial
 from record.values import plain
 from trainables import checkpoint
@@ -84,6 +84,7 @@ class Driver:
         live: Trial number -> the attempt, for trials that run or wait for a slot.
         attempts: Trial number -> how often this session restarted the trial.
         worker_failures: Trial number -> how often its process crashed in this session.
+        dropped: Numbers of the finalists whose drop the observers are not yet notified of.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Driver:
         self.live: dict[int, Attempt] = {}
         self.attempts: Counter[int] = Counter()
         self.worker_failures: Counter[int] = Counter()
+        self.dropped: list[int] = []
 
     # Starting trials
 
@@ -423,19 +425,27 @@ class Driver:
 
     def _propose(self) -> None:
         """Proposes a trial and queues it, if the agenda wants another one."""
-        if self.agenda.wants_another():
-            self._add(then=self._proposal)
+        if self.agenda.wants_another() and self._add(then=self._next_events):
+            self._notify_of_dropped()
 
     def _following(self, number: int) -> Iterator[Event]:
-        """Tells the agenda that a trial ended, and yields the next proposal if one is wanted."""
+        """Tells the agenda that a trial ended, and yields what follows from that."""
         self.agenda.ended_now(self.state.trial(number))
-        if self.agenda.wants_another():
-            yield from self._proposal()
+        yield from self._next_events()
 
-    def _proposal(self) -> Iterator[Proposed]:
+    def _next_events(self) -> Iterator[Event]:
+        """Yields what is due by the results so far, and the next proposal if one is wanted."""
+        for event in self.agenda.proposer.due(self.history.now()):
+            if isinstance(event, Dropped):
+                self.dropped.append(event.number)
+            yield event
+        if self.agenda.wants_another():
+            yield self._proposal()
+
+    def _proposal(self) -> Proposed:
         proposed = self.agenda.proposer.propose(self.history.now())
         self.agenda.queue.append(proposed.number)
-        yield proposed
+        return proposed
 
     def _add(self, *events: Event, **more: Any) -> bool:
         """Writes events and returns True; if that fails, ends the session and returns False."""
@@ -454,6 +464,15 @@ class Driver:
             self.agenda.abort(error)
 
     def _changed(self, number: int) -> None:
+        """Notifies the observers of a trial's state, and of what its end led to."""
+        self._notify_of(number)
+        self._notify_of_dropped()
+
+    def _notify_of_dropped(self) -> None:
+        while self.dropped:
+            self._notify_of(self.dropped.pop(0))
+
+    def _notify_of(self, number: int) -> None:
         """Notifies the observers of a trial's state, unless the log does not have that state."""
         trial = self.history.trial(number)
         if trial is None or self.history.is_superseded:

@@ -1,10 +1,11 @@
 """Proposes configurations from a list, from a grid or a file, instead of sampling them."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 
 from engine.space import Space
-from record.events import Proposed
+from record.events import Event, Proposed
 from record.state import StudyState
 from record.trial import Baseline, Searched, Trial
 from record.values import plain
@@ -26,6 +27,7 @@ class Listed:
         self.state = state
         self.space = space
         self.configs = space.listed
+        self.total = len(self.configs)
 
     def trials(self) -> tuple[Trial, ...]:
         """Returns the trials of the search so far, by number."""
@@ -46,3 +48,8 @@ class Listed:
 
     def tell(self, trial: Trial) -> None:
         """Does nothing: the list does not depend on results."""
+
+    def due(self, at: datetime) -> Iterable[Event]:
+        """Returns nothing: the list does not depend on results."""
+        del at
+        return ()

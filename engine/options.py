@@ -67,6 +67,10 @@ class Options:
     """Number of times that each finalist is trained, each time with a different seed; by default
     as often as the study says."""
 
+    finals: Literal["race", "all"] = "race"
+    """Which finals are trained: race: a finalist that is clearly behind after some seeds is
+    dropped; all: every finalist is trained with every seed."""
+
     keep: int = 5
     """Number of best finished trials whose checkpoint is kept, besides those of the baselines, of
     the best trial of each compared value and of the finals, which the analyses need."""

@@ -1,12 +1,13 @@
 """Proposers: the sources of a session's trials; the finals' one is in engine/replicates.py."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Protocol
 
 from engine.search_memory import SearchMemory
 from engine.space import Space
-from record.events import Proposed
+from record.events import Event, Proposed
 from record.state import StudyState
 from record.trial import Trial
 from record.values import plain
@@ -25,6 +26,11 @@ class Proposer(Protocol):
     stops_early: bool
     space: Space
 
+    @property
+    def total(self) -> int | None:
+        """Number of its trials in all, earlier sessions included; None if it has no end."""
+        ...
+
     def trials(self) -> tuple[Trial, ...]:
         """Returns the trials proposed so far, in this session or an earlier one, by number."""
         ...
@@ -41,6 +47,14 @@ class Proposer(Protocol):
         """Learns from a trial of this proposer that has ended."""
         ...
 
+    def due(self, at: datetime) -> Iterable[Event]:
+        """Yields the events that follow from the results so far and are not in the log yet.
+
+        Args:
+            at: Time of the events, in UTC.
+        """
+        ...
+
 
 class Search:
     """A proposer that draws configurations from a sampler.
@@ -52,6 +66,7 @@ class Search:
 
     called = "trials"
     stops_early = True
+    total = None
 
     def __init__(self, state: StudyState, memory: SearchMemory) -> None:
         self.state = state
@@ -78,3 +93,8 @@ class Search:
     def tell(self, trial: Trial) -> None:
         """Reports the result of a trial to the sampler."""
         self.memory.tell(trial)
+
+    def due(self, at: datetime) -> Iterable[Event]:
+        """Returns nothing: all that follows from results is what is proposed."""
+        del at
+        return ()

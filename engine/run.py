@@ -71,7 +71,13 @@ def run(prepared: Prepared) -> Outcome:
     _say_best(prepared, searched, best)
     if searched.undelivered or not options.best_count:
         return searched
-    finals = Replicates(state, prepared.space, options.best_count, prepared.command.final_seeds)
+    finals = Replicates(
+        state,
+        prepared.space,
+        options.best_count,
+        prepared.command.final_seeds,
+        race=options.finals == "race",
+    )
     prepared.command.notify(finals.text())
     _name_finalists(prepared, finals)
     limits = Limits(finals.total, options.time_budget, begun=prepared.begun)

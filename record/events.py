@@ -106,6 +106,21 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """Event: a finalist was dropped from the race of the finals, and does not become the champion.
+
+    Attributes:
+        number: Number of the finalist, a trial of the search.
+        reason: Why it was dropped, for the user.
+        at: Time of the event, in UTC.
+    """
+
+    number: int
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Scored:
     """Event: a finished trial was scored on the test split, which is done once.
 
@@ -155,12 +170,13 @@ Event = (
     | Reported
     | Paused
     | Ended
+    | Dropped
     | Scored
     | Discarded
     | SessionEnded
 )
 
-DURABLE = (SessionBegan, Proposed, Paused, Ended, Scored, Discarded, SessionEnded)
+DURABLE = (SessionBegan, Proposed, Paused, Ended, Dropped, Scored, Discarded, SessionEnded)
 """Kinds of events that must be in the log before anything follows from them."""
 
 KINDS: Mapping[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}

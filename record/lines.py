@@ -17,7 +17,9 @@ from record import events
 from record.events import Event
 
 FORMAT = "orrery.log"
-VERSION = 2
+VERSION = 3
+OLDEST = 2
+"""Versions that are written, and the oldest that is read; version 2 has no finalist dropped."""
 
 COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -71,10 +73,10 @@ def facts(text: bytes, where: str) -> dict[str, Any]:
     found = _value(text, 0, where)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise Damaged(f"{where} is no log of a study")
-    if found["version"] != VERSION:
+    if not OLDEST <= found["version"] <= VERSION:
         raise InputError(
             f"{where} has version {found['version']} of the log's format, and this code reads "
-            f"version {VERSION}: check out the version of the code that wrote it"
+            f"versions {OLDEST} to {VERSION}: check out the version of the code that wrote it"
         )
     return found
 

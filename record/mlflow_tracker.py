@@ -274,6 +274,8 @@ class MLflowTracker:
         told[names.STATE] = trial.status
         if trial.reason or names.REASON in run.tags:
             told[names.REASON] = trial.reason
+        if trial.dropped or names.DROPPED in run.tags:
+            told[names.DROPPED] = trial.dropped
         if trial.output:
             told[names.NOTE] = _note(trial)
         return {key: text for key, text in _taken(told).items() if run.tags.get(key) != text}

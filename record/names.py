@@ -9,6 +9,9 @@ NUMBER = "orrery.trial"
 REPLICATE_OF = "orrery.replicate_of"
 """Tag of a final with the number of the trial whose configuration it trains again."""
 
+DROPPED = "orrery.dropped"
+"""Tag of a finalist that was dropped from the finals, with the reason."""
+
 STATE = "orrery.state"
 BASELINE = "orrery.baseline"
 REASON = "orrery.reason"

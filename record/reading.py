@@ -168,6 +168,7 @@ def _trial(run: Run, fetch: Fetch) -> Trial:
         placements=where,
         started=_time(run.info.start_time) if where else None,
         ended=None if status in OPEN else _time(run.info.end_time),
+        dropped=run.data.tags.get(names.DROPPED, ""),
         **_read(run, names.PROPOSED, proposal.read),
     )
 

@@ -238,13 +238,15 @@ class RecordedStudy:
         """Number of a finalist -> its finished finals; finalists without any are left out.
 
         If the finals were cut short, some finalists were trained with more seeds than others. Only
-        seeds with which the finals of all finalists ended count, whether they finished or failed.
-        Finalists that were deleted in MLflow are left out too.
+        seeds with which the finals of all finalists ended count, whether they finished or failed;
+        those that were dropped, and therefore have fewer, do not limit the others. Finalists that
+        were deleted in MLflow are left out too.
         """
         there = {trial.number for trial in self.trials}
         over = [final for final in self.finals if _is_over(final)]
         numbers = [n for n in dict.fromkeys(map(_replicated, over)) if n in there]
-        had = [{_seed(final) for final in over if _replicated(final) == n} for n in numbers]
+        limiting = [n for n in numbers if not self.trial(n).dropped] or numbers
+        had = [{_seed(final) for final in over if _replicated(final) == n} for n in limiting]
         common = set.intersection(*had) if had else set()
         counted = [final for final in over if final.status == "finished"]
         counted = [final for final in counted if _seed(final) in common]
@@ -268,15 +270,17 @@ class RecordedStudy:
     def champion(self) -> Trial | None:
         """The finalist with the highest mean objective over its fresh seeds; None without finals.
 
-        A finalist with a failed final wins only if all finalists have one, and a finalist with a
-        single finished final only if no other one has more.
+        A dropped finalist wins only if all were dropped; of the others one with a failed final
+        only if all have one, and one with a single finished final only if no finalist has more.
         """
         most = max((len(finals) for finals in self.finalists.values()), default=0)
 
-        def standing(number: int) -> tuple[bool, bool, float]:
+        def standing(number: int) -> tuple[bool, bool, bool, float]:
             finals = self.finalists[number]
+            counts = len(finals) >= min(2, most)
             mean = fmean(map(self.value, finals))
-            return len(finals) >= min(2, most), not self.failed_finals(number), mean
+            is_in = not self.trial(number).dropped
+            return is_in, counts, not self.failed_finals(number), mean
 
         number = max(self.finalists, key=standing, default=None)
         return None if number is None else self.trial(number)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from record.events import (
     Discarded,
+    Dropped,
     Ended,
     Event,
     Paused,
@@ -233,6 +234,14 @@ class StudyState:
             if best is None or self.standing(trial) > self.standing(best):
                 self._best = trial.number
 
+    def _dropped(self, event: Dropped) -> None:
+        trial = self._standing(event, ("finished",))
+        if isinstance(trial.role, Replicate):
+            _refuse(f"trial {event.number}, which was dropped, is no finalist but a final of one")
+        if trial.dropped:
+            _refuse(f"trial {event.number} is dropped already")
+        self._trials[event.number] = replace(trial, dropped=event.reason)
+
     def _scored(self, event: Scored) -> None:
         self._standing(event, ("finished",))
         if event.number in self.scores:
@@ -252,7 +261,7 @@ class StudyState:
 
     def _standing(
         self,
-        event: Placed | Reported | Paused | Ended | Scored,
+        event: Placed | Reported | Paused | Ended | Dropped | Scored,
         statuses: Sequence[Status],
     ) -> Trial:
         """Returns the trial of an event.
@@ -309,6 +318,7 @@ APPLY: Mapping[type[Event], Callable[[StudyState, Any], None]] = {
     Reported: StudyState._reported,
     Paused: StudyState._paused,
     Ended: StudyState._ended,
+    Dropped: StudyState._dropped,
     Scored: StudyState._scored,
     Discarded: StudyState._discarded,
 }

@@ -129,6 +129,7 @@ class Trial:
             uses these values while the trial is running.
         output: Last output lines of a failed trial's process.
         title: Short description of its configuration.
+        dropped: For a finalist that was dropped from the finals, the reason; else empty.
     """
 
     number: int
@@ -144,6 +145,7 @@ class Trial:
     inactive: Mapping[str, Any] = field(default_factory=dict)
     output: str = ""
     title: str = ""
+    dropped: str = ""
 
     def with_reports(self, reports: Sequence[Report]) -> "Trial":
         """Returns a copy with these epochs; several times as fast as `dataclasses.replace`."""
@@ -161,6 +163,7 @@ class Trial:
             self.inactive,
             self.output,
             self.title,
+            self.dropped,
         )
 
     @property

@@ -136,7 +136,7 @@ def stopped_early(tmp_path_factory: pytest.TempPathFactory, one_ray: None) -> Pa
     del one_ray
     folder = tmp_path_factory.mktemp("early")
     drawn = ("--ending", "good", "bad", "--sampler", "random", "--trials", "12", "--epochs", "10")
-    finals = ("--finalists", "2", "--seeds", "3")
+    finals = ("--finalists", "2", "--seeds", "3", "--finals", "all")
     assert ask_in(folder, "--max-concurrent", "1", *drawn, *finals) == 0
     return folder
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from record.events import (
+    Dropped,
     Ended,
     Event,
     Paused,
@@ -135,6 +136,7 @@ def story() -> list[Event]:
         placed(3),
         reported(3, 1, 2),
         ended(3, r2=0.5),
+        Dropped(0, "it was far behind", at(104)),
         ended_session(2),
     ]
 

@@ -34,7 +34,7 @@ ASKED: dict[str, tuple[Study[Any], tuple[str, ...]]] = {
         gnn_sweep.STUDY,
         (
             *(*LITTLE, "--family", "gcn", "sage", "--sampler", "random", "--trials", "4"),
-            *("--finalists", "2", "--seeds", "3"),
+            *("--finalists", "2", "--seeds", "3", "--finals", "all"),
         ),
     ),
     DRIVES: (

@@ -257,3 +257,43 @@ def test_finals_on_other_test_units_are_not_compared(studied: RecordedStudy) -> 
     studied.artifacts.known[final.number] = fewer
     with pytest.raises(InputError, match="the finals of molecules cannot be compared"):
         finals.outcome(studied)
+
+
+def test_who_was_dropped_after_how_many_seeds_is_in_table_figure_and_caption(
+    studied: RecordedStudy, tmp_path: Path
+) -> None:
+    champion = studied.champion
+    assert champion is not None
+    loser = min(set(studied.finalists) - {champion.number})
+    trials = tuple(
+        replace(trial, dropped="it was far behind") if trial.number == loser else trial
+        for trial in studied.trials
+    )
+    gone = studied.finals_of(loser)[-1]
+    raced = replace(
+        studied, trials=trials, finals=tuple(each for each in studied.finals if each != gone)
+    )
+    found = finals.outcome(raced)
+    assert found is not None
+    assert [len(each.finals) for each in found.finalists] == [3] * (len(found.finalists) - 1) + [2]
+    assert (found.finalists[-1].trial.number, found.finalists[-1].is_dropped) == (loser, True)
+    said = finals.markdown(found, raced)
+    row = next(line for line in said.splitlines() if f"(trial {loser}" in line)
+    assert "(2 seeds, dropped)" in row
+    assert "(3 seeds)" in said
+    assert "highest mean of validation/r2 over them of those not dropped" in said
+    assert "drop the truly best one with at most 5% probability" in said
+    assert "over 3 fresh seeds" in answer(raced, found)
+    table = finals.frame(found, raced)
+    assert set(table[table["dropped"]]["trial"]) == {loser}
+    figure = finals.draw(found, raced)
+    figure.savefig(tmp_path / "finals.png", dpi=150)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert [label.endswith("\ndropped, 2 seeds") for label in labels][-1:] == [True]
+    assert sum("dropped" in label for label in labels) == 1
+    assert "dropped" in finals.card_of(found, raced).captions["finals"].lower()
+    listed = finals.of_validation(raced)
+    assert "| 2, dropped |" in listed
+    whole = finals.outcome(studied)
+    assert whole is not None
+    assert "dropped" not in finals.markdown(whole, studied).lower()

@@ -18,9 +18,11 @@ from asked import (
 from trained_studies import known
 
 from engine.agenda import Agenda
+from record.reading import from_mlflow
 from studies import doctor
 
-COMMON = ("--local", "--ending", "good", "bad", "--epochs", "2", "--seeds", "3")
+FAKE = ("--local", "--ending", "good", "bad", "--epochs", "2")
+COMMON = (*FAKE, "--seeds", "3", "--finals", "all")
 
 
 def finals_in_mlflow(folder: Path) -> dict[int, list[int]]:
@@ -141,3 +143,37 @@ def test_no_final_is_stopped_early(stopped_early: Path) -> None:
     assert len(finals) >= 2 * 3
     assert {run.data.metrics["epoch"] for run in finals} == {10}
     assert agree(stopped_early)
+
+
+def test_who_is_clearly_behind_is_dropped_and_everything_says_so(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raced = (*FAKE, "--trials", "3", "--finalists", "2", "--seeds", "4")
+    assert ask(*raced) == 0
+    study = known(tmp_path / "runs", "s")
+    dropped = {trial.number: trial.dropped for trial in study.trials if trial.dropped}
+    assert study.champion is not None
+    seeds = {number: len(found) for number, found in finals_in_mlflow(tmp_path).items()}
+    assert seeds == {study.champion.number: 4, **dict.fromkeys(dropped, 2)}
+    assert len(dropped) >= 1
+    said = capsys.readouterr().out
+    total = 4 + 2 * len(dropped)
+    assert f"{total}/{total}" in said
+    for number, reason in dropped.items():
+        assert f"trial {number:<4} dropped   {reason}" in said
+        assert f"that of trial {study.champion.number} is" in reason
+        assert runs_in_mlflow(tmp_path)[number].data.tags["orrery.dropped"] == reason
+    assert "2, dropped |" in said
+    uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+    alone = from_mlflow("s", uri)
+    assert alone.champion == study.champion
+    assert alone.trials == study.trials
+    assert agree(tmp_path)
+    assert ask(*raced) == 0
+    assert {number: len(found) for number, found in finals_in_mlflow(tmp_path).items()} == seeds
+    assert ask(*raced, "--finals", "all") == 0
+    assert finals_in_mlflow(tmp_path) == dict.fromkeys(seeds, [1, 2, 3, 4])
+    again = known(tmp_path / "runs", "s")
+    assert {trial.number for trial in again.trials if trial.dropped} == set(dropped)
+    assert again.champion == study.champion
+    assert agree(tmp_path)

@@ -172,7 +172,7 @@ def test_the_same_command_scores_nothing_again(asked: Path, again: Path) -> None
 
 
 def test_more_trials_are_scored_beside_those_that_were(asked: Path, again: Path) -> None:
-    assert ask(again, Weighing(), "--seeds", "3") == 0
+    assert ask(again, Weighing(), "--seeds", "3", "--finals", "all") == 0
     finals = {trial.number for trial in study_in(again).finals}
     assert set(scored) == finals - set(first_scored(asked))
     assert len(scored) == 2

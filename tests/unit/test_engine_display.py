@@ -16,7 +16,7 @@ from engine.budgets import Limits
 from engine.display import Display, with_progress
 from engine.proposers import Search
 from engine.search_memory import SearchMemory
-from record.events import Ended, Event, Placed
+from record.events import Dropped, Ended, Event, Placed
 from record.state import StudyState, fold
 from record.trial import Status
 
@@ -121,3 +121,11 @@ def test_progress_hands_on_every_result_in_order() -> None:
     assert isinstance(results, Iterator), "it must not run before it is asked"
     assert list(results) == [0, 2, 4, 6, 8]
     assert text.getvalue().startswith("double it: 0.")
+
+
+def test_that_a_finalist_was_dropped_takes_a_line_and_counts_for_no_ending() -> None:
+    now: list[Sequence[Event]] = [[Dropped(0, "it was far [behind]", at(50))], NOW[0]]
+    lines = shown(terminal=False, now=now).splitlines()
+    assert lines[0].split(maxsplit=3) == ["trial", "0", "dropped", "it was far [behind]"]
+    assert lines[1].split()[:4] == ["3/16", "trial", "2", "finished"]
+    assert len(lines) == 2

@@ -1,6 +1,7 @@
 """What becomes of the trials of a session, and what is written of it when."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from engine.checkpoints import Checkpoints
 from engine.driver import Driver, Nothing, Verdict
 from record.events import Ended, Event, Paused, Placed, Proposed, Reported, SessionBegan
 from record.log import MemoryLog, Superseded
-from record.trial import Baseline, Placement, Searched
+from record.trial import Baseline, Placement, Replicate, Searched
 from trainables.message import Message
 from trainables.trial_spec import trial_folder
 
@@ -624,6 +625,93 @@ def test_reports_are_written_though_nothing_else_happens(one: OneTrial) -> None:
     one.study.clock.seconds = 6.0
     one.driver.idle()
     assert one.study.folded().trial(0).epoch == 1
+
+
+# The race of the finals
+
+
+def raced(study: Study, seeds: int = 5) -> tuple[Session, Driver]:
+    """The finals of a search of four trials: trial 3 leads, 0 and 1 are clearly behind."""
+    session = study.session()
+    session.play_all(session.search(4))
+    return session, session.finals(2, seeds)
+
+
+def test_who_is_clearly_behind_is_dropped_together_with_the_end_that_shows_it(
+    tmp_path: Path,
+) -> None:
+    study = Study(tmp_path)
+    session, finals = raced(study)
+    assert finals.agenda.total == 15
+    session.play_all(finals)
+    roles = [t.role for t in study.folded().with_role(Replicate)]
+    round_by_round = [Replicate(of, seed) for seed in (1, 2, 3) for of in (3, 1, 0)]
+    assert roles == [*round_by_round, Replicate(3, 4), Replicate(3, 5)]
+    assert (finals.agenda.total, finals.agenda.ended, finals.agenda.is_done()) == (11, 11, True)
+    (together,) = [group for group in grouped(study) if "Dropped" in group]
+    assert together[-4:] == ["Ended", "Dropped", "Dropped", "Proposed"]
+    reasons = {trial.number: trial.dropped for trial in study.folded().search() if trial.dropped}
+    assert reasons[1] == (
+        "after 3 seeds its mean validation/r2 is 0.7379, that of trial 3 is 0.8176: worse with "
+        "p = 0.0094, below 0.0125, this round's share of 5%"
+    )
+    assert set(reasons) == {0, 1}
+    told = [trial.number for trial in session.seen.trials if trial.dropped]
+    assert sorted(told) == [0, 1], "observers hear of each once"
+    session.end()
+    assert study.tracker.trials[1].dropped == reasons[1]
+
+
+def test_what_is_under_way_of_the_dropped_finishes_and_nothing_of_them_is_begun(
+    tmp_path: Path,
+) -> None:
+    study = Study(tmp_path)
+    session, finals = raced(study)
+    begun: list[Fit] = []
+    while not isinstance(trial := finals.next(), Nothing):
+        begun.append(Fit(session, finals, finals.begin(trial)))
+        if len(begun) == 4:  # as many run at once
+            begun.pop(0).run()
+    for fit in begun:
+        fit.run()
+    counts = Counter(t.replicate_of for t in study.folded().with_role(Replicate))
+    assert counts == {3: 5, 1: 4, 0: 4}
+    assert {t.status for t in study.folded().with_role(Replicate)} == {"finished"}
+    assert {t.number for t in study.folded().search() if t.dropped} == {0, 1}
+
+
+def test_a_drop_that_the_log_has_not_is_made_up_for_before_anything_is_begun(
+    tmp_path: Path,
+) -> None:
+    """Whoever lost it, such as a version that did not race: the endings are there, the drops are
+    not."""
+    study = Study(tmp_path)
+    session, finals = raced(study)
+    finals.agenda.proposer.race = False  # pyright: ignore[reportAttributeAccessIssue]
+    session.play(finals, 10)
+    finals.finish()
+    session.end()
+    study.log.lines.pop()  # pyright: ignore[reportAttributeAccessIssue]
+    events = study.events()
+    while not isinstance(events[-1], Ended):
+        events.pop()
+    study.log = MemoryLog()
+    study.log.append(events)
+    assert not any(trial.dropped for trial in study.folded().trials())
+    later = study.session()
+    trial = later.finals(2, 5).next()
+    assert not isinstance(trial, Nothing)
+    assert trial.role == Replicate(3, 5)
+    assert {t.number for t in later.seen.trials if t.dropped} == {0, 1}
+    assert grouped(study)[-1] == ["Dropped", "Dropped", "Proposed"]
+
+
+def test_two_seeds_leave_nothing_to_race_for(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    session, finals = raced(study, seeds=2)
+    session.play_all(finals)
+    assert finals.agenda.ended == 6
+    assert not any(trial.dropped for trial in study.folded().trials())
 
 
 # Observers

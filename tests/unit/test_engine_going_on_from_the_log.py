@@ -12,7 +12,7 @@ from played import EPOCHS, Death, Fate, Fit, Killed, Moment, MortalLog, Session,
 import engine.search_memory
 from engine.checkpoints import Checkpoints
 from engine.driver import Driver, Nothing
-from record.events import Ended, Proposed
+from record.events import Dropped, Ended, Proposed
 from record.log import Log
 from record.state import StudyState
 from record.tracker import MemoryTracker
@@ -47,9 +47,9 @@ def study_in(folder: Path, log: Log | None = None) -> Study:
 def outcome(state: StudyState) -> Outcome:
     """All that a study came to, but where and when."""
     return [
-        (t.number, t.role, t.config, t.drawn, t.inactive, t.status, t.reason, tuple(t.reports))
+        (*(t.number, t.role, t.config, t.drawn, t.inactive), t.status, t.reason, t.dropped)
         for t in state.trials()
-    ]
+    ] + [tuple(t.reports) for t in state.trials()]
 
 
 def go_on(study: Study) -> Session:
@@ -199,6 +199,72 @@ def test_what_is_proposed_depends_on_what_happened(whole: Study, tmp_path: Path)
     configs = [[t.config for t in each.folded().search()] for each in (study, whole)]
     assert configs[0][:3] == configs[1][:3]
     assert configs[0][-1] != configs[1][-1]
+
+
+# The race of the finals
+
+DROPPED = [2, 0]
+RACED = 18
+"""How often the log is appended to in a race that nothing cuts off."""
+
+
+def race_on(study: Study) -> None:
+    """One process plays a search and a race of three finalists, or what is left of them."""
+    session = study.session()
+    try:
+        session.retention.sweep()
+        session.play_all(session.search(4))
+        session.play_all(session.finals(3, 5))
+    except Killed:
+        session.projection.finish(patience=0.0)
+        raise
+    session.end()
+
+
+@pytest.fixture(scope="module")
+def race(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The race that nothing cuts off."""
+    study = Study(tmp_path_factory.mktemp("race"), MortalLog(), every=3)
+    race_on(study)
+    return study
+
+
+def drops(study: Study) -> list[tuple[int, str]]:
+    return [(e.number, e.reason) for e in study.events() if isinstance(e, Dropped)]
+
+
+def test_the_race_has_drops(race: Study) -> None:
+    """Or the others would show little."""
+    assert [number for number, _ in drops(race)] == DROPPED
+    assert len(race.log.lines) == RACED  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("is_written", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("place", range(RACED))
+def test_a_race_that_is_cut_off_at_an_append_comes_to_the_same_drops(
+    race: Study, tmp_path: Path, place: int, is_written: bool
+) -> None:
+    log = MortalLog()
+    log.appends_left, log.is_written_first = place, is_written
+    study = Study(tmp_path, log, every=3)
+    with pytest.raises(Killed):
+        race_on(study)
+    log.appends_left = None
+    race_on(study)
+    agree(study, race)
+    assert drops(study) == drops(race)
+
+
+def test_the_events_of_a_race_may_end_anywhere(race: Study, tmp_path: Path) -> None:
+    """Also between an ending and the drop that follows from it, which are written together."""
+    events = race.events()
+    first = next(place for place, each in enumerate(events) if isinstance(each, Dropped))
+    for cut in range(first - 1, len(events)):
+        study = Study(tmp_path / str(cut), every=3)
+        study.log.append(events[:cut])
+        race_on(study)
+        assert sorted(drops(study)) == sorted(drops(race))
+        assert outcome(study.folded()) == outcome(race.folded())
 
 
 # Sessions that end well before the study does

@@ -10,7 +10,7 @@ from old_proposals import RECORDINGS, recorded
 from recorded_space import RecordedConfig, recorded_space
 
 from engine.replicates import Replicates, finalists
-from record.events import Ended, Proposed
+from record.events import Discarded, Ended, Proposed
 from record.state import StudyState
 from record.trial import Baseline, Replicate, Report, Searched
 
@@ -82,6 +82,8 @@ def test_the_best_and_the_default_are_trained_seed_by_seed() -> None:
     assert proposer.text() == (
         "finals: the configurations of trials 2, 5, 0, each trained again with 2 fresh seeds"
     )
+    more = Replicates(state, recorded_space(False), count=2, seeds=3).text()
+    assert more.endswith("each trained again with up to 3 fresh seeds")
     roles = []
     while len(proposer.trials()) < proposer.total:
         state.apply(proposer.propose(at(100)))
@@ -138,3 +140,97 @@ def test_finals_go_on_with_what_was_begun_and_count_what_is_none_any_more() -> N
 def test_without_finished_trials_there_are_no_finals() -> None:
     proposer = Replicates(search(None, None), recorded_space(False), count=2, seeds=3)
     assert (proposer.total, proposer.best()) == (0, None)
+
+
+# The race
+
+
+def raced(state: StudyState, results: Mapping[int, list[float | None]]) -> None:
+    """Trains the finalists seed by seed to these results, whatever the race says."""
+    for seed in range(1, max(map(len, results.values())) + 1):
+        for of, values in results.items():
+            if len(values) >= seed:
+                number = propose(state, Replicate(of, seed), {})
+                end(state, number, values[seed - 1])
+
+
+def drops(state: StudyState, count: int = 2, seeds: int = 5, **more: Any) -> dict[int, str]:
+    """Number of each finalist that is dropped now -> the reason; the state knows afterwards."""
+    proposer = Replicates(state, recorded_space(False), count, seeds, **more)
+    found = list(proposer.due(at(200)))
+    for event in found:
+        state.apply(event)
+    assert list(proposer.due(at(201))) == [], "once"
+    return {event.number: event.reason for event in found}
+
+
+CLOSE: list[float | None] = [0.80, 0.82]
+FAR: list[float | None] = [0.20, 0.21]
+
+
+def test_of_a_dropped_finalist_no_final_is_begun() -> None:
+    state = search(0.1, 0.2, 0.9)
+    raced(state, {2: CLOSE, 1: [0.79, 0.81], 0: FAR})
+    (number, reason), *others = drops(state).items()
+    assert (number, others) == (0, [])
+    assert reason.startswith("after 2 seeds its mean validation/r2 is 0.2050, that of trial 2 is")
+    assert reason.endswith(", below 0.0125, this round's share of 5%")
+    proposer = Replicates(state, recorded_space(False), count=2, seeds=5)
+    assert proposer.total == 2 * 5 + 2
+    roles = []
+    while len(proposer.trials()) < proposer.total:
+        state.apply(proposer.propose(at(300)))
+        roles.append(state.trials()[-1].role)
+    assert roles == [Replicate(of, seed) for seed in (3, 4, 5) for of in (2, 1)]
+
+
+def test_without_the_race_nobody_is_dropped() -> None:
+    state = search(0.1, 0.2, 0.9)
+    raced(state, {2: CLOSE, 1: CLOSE, 0: FAR})
+    assert drops(state, race=False) == {}
+
+
+def test_where_less_is_better_the_greater_is_dropped() -> None:
+    state = search(0.1, 0.2, 0.9, direction="minimize")
+    raced(state, {0: CLOSE, 1: FAR})
+    found = drops(state)
+    assert set(found) == {0}
+    assert "its mean validation/r2 is 0.8100, that of trial 1 is 0.2050" in found[0]
+
+
+def test_who_has_nothing_left_to_train_is_not_dropped_unless_seeds_are_added() -> None:
+    state = search(0.1, 0.2, 0.9)
+    raced(state, {2: CLOSE, 1: CLOSE, 0: FAR})
+    assert drops(state, seeds=2) == {}
+    assert set(drops(state, seeds=3)) == {0}
+
+
+def test_one_of_which_a_final_failed_or_was_deleted_does_not_lead() -> None:
+    for deleted in ((), (2,), (3,)):
+        state = search(0.1, 0.2, 0.9)
+        raced(state, {2: [0.99, 1.01 if deleted else None], 1: CLOSE, 0: [0.79, 0.82]})
+        for number in deleted:
+            state.apply(Discarded(number, at(150)))
+        assert drops(state) == {}
+    state = search(0.1, 0.2, 0.9)
+    raced(state, {2: [0.99, 1.01], 1: CLOSE, 0: [0.79, 0.82]})
+    assert set(drops(state)) == {0, 1}
+
+
+def test_a_drop_stands_where_the_search_went_on_and_newcomers_race_the_others() -> None:
+    state = search(0.1, 0.2, 0.9)
+    raced(state, {2: CLOSE, 1: [0.79, 0.81], 0: FAR})
+    assert set(drops(state)) == {0}
+    for seed, values in ((3, (0.81, 0.80)), (4, (0.80, 0.79)), (5, (0.82, 0.81))):
+        for of, value in zip((2, 1), values, strict=True):
+            end(state, propose(state, Replicate(of, seed), {}), value)
+    end(state, propose(state, Searched(3), {"width": 99}), 0.95)
+    newcomer = state.search()[-1].number
+    proposer = Replicates(state, recorded_space(False), count=2, seeds=5)
+    assert [trial.number for trial in proposer.finalists] == [newcomer, 2, 0]
+    first = proposer.propose(at(300))
+    assert first.role == Replicate(newcomer, 1), "the dropped one is not taken up again"
+    for seed, value in ((1, 0.1), (2, 0.11)):
+        end(state, propose(state, Replicate(newcomer, seed), {}), value)
+    assert set(drops(state)) == {newcomer}
+    assert proposer.total == len(proposer.trials()) == 5 + 5 + 2 + 2

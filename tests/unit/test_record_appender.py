@@ -17,7 +17,7 @@ from happened import (
 )
 
 from record.appender import PATIENCE, Appender
-from record.events import DURABLE, Discarded, Paused, Scored
+from record.events import DURABLE, Discarded, Dropped, Paused, Scored
 from record.log import FileLog, MemoryLog
 from record.state import fold
 
@@ -42,6 +42,7 @@ def clock() -> Clock:
         proposed(0),
         Paused(0, "", at(1)),
         ended(0, "failed"),
+        Dropped(0, "", at(1)),
         Scored(0, {}, "", at(1)),
         Discarded(0, at(1)),
         ended_session(),

@@ -79,13 +79,26 @@ def test_a_line_that_is_there_twice_or_was_taken_out_is_named(file: Path, change
 def test_another_version_is_refused_in_one_line_that_names_it(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "VERSION", lines.VERSION + 1)
+    monkeypatch.setattr(lines, "VERSION", lines.VERSION - 1)
     with pytest.raises(InputError) as refusal:
         list(FileLog(file).read())
     said = str(refusal.value)
-    assert f"has version {lines.VERSION - 1} of the log's format" in said
-    assert f"this code reads version {lines.VERSION}" in said
+    assert f"has version {lines.VERSION + 1} of the log's format" in said
+    assert f"this code reads versions {lines.OLDEST} to {lines.VERSION}" in said
     assert "\n" not in said
+
+
+def test_a_log_of_the_version_before_is_read_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = FileLog(tmp_path / "old.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(lines, "VERSION", lines.OLDEST)
+        old.append(story()[:1])
+    old.close()
+    log = FileLog(tmp_path / "old.jsonl")
+    log.append(story()[1:])
+    assert list(log.read()) == story()
 
 
 @pytest.mark.parametrize("content", [b"no log", b"no log\n", b"{}\n{}\n"])

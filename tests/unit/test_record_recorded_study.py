@@ -74,6 +74,21 @@ def test_one_of_which_a_training_failed_wins_only_where_that_is_true_of_all() ->
     assert one_failed.champion == SEARCHED[2]
 
 
+def test_a_dropped_finalist_keeps_its_seeds_limits_nobody_and_is_no_champion() -> None:
+    behind = replace(SEARCHED[2], dropped="it was far behind")
+    finals = [
+        *(final(3 + seed, 1, seed, value) for seed, value in ((1, 0.9), (2, 0.3), (3, 0.3))),
+        *(final(7 + seed, 2, seed, 0.7) for seed in (1, 2)),
+    ]
+    study = studied(*finals, trials=(*SEARCHED[:2], behind))
+    assert numbers(study) == {1: [4, 5, 6], 2: [8, 9]}
+    assert study.champion == SEARCHED[1], "though the mean of the other is higher"
+    assert studied(*finals).champion == SEARCHED[2]
+    failed = studied(*finals, final(10, 1, 4, 0.1, "failed"), trials=(*SEARCHED[:2], behind))
+    assert failed.champion == SEARCHED[1]
+    assert study.without({1}).champion == behind, "nobody else is left"
+
+
 def test_finalists_of_which_no_final_counts_are_named() -> None:
     study = studied(
         final(3, 1, 1, 0.9), final(4, 2, 1, 0.7, "failed"), final(5, 0, 1, 0.1, "stopped")

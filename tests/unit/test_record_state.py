@@ -16,7 +16,7 @@ from happened import (
     story,
 )
 
-from record.events import Discarded, Ended, Event, Paused, Reported, Scored
+from record.events import Discarded, Dropped, Ended, Event, Paused, Reported, Scored
 from record.state import IllegalEvent, StudyState, fold
 from record.trial import Baseline, Replicate, Report, Searched, Trial
 
@@ -134,7 +134,16 @@ def test_a_trial_whose_run_was_deleted_is_remembered() -> None:
         state.apply(Discarded(1, at(200)))
 
 
+def test_a_finalist_that_was_dropped_says_why_and_stays_what_it_was() -> None:
+    state = fold([*FINISHED, proposed(1), placed(1), reported(1, 1, 2), ended(1, r2=0.4)])
+    state.apply(Dropped(0, "it was far behind", at(200)))
+    assert state.trial(0) == replace(fold(FINISHED).trial(0), dropped="it was far behind")
+    assert [trial.number for trial in state.with_status("finished")] == [0, 1]
+    assert state.best() == state.trial(0)
+
+
 SCORED = Scored(0, {"test/r2": 0.4}, "", at(300))
+DROPPED = Dropped(0, "it was far behind", at(300))
 
 ILLEGAL = {
     "Proposed outside of a session": [proposed(0)],
@@ -158,6 +167,13 @@ ILLEGAL = {
     "Placed of trial 0, which is finished": [*FINISHED, placed(0)],
     "Scored of trial 0, which is running": [*RUNNING, SCORED],
     "trial 0 is scored already": [*FINISHED, SCORED, SCORED],
+    "Dropped of trial 0, which is running": [*RUNNING, DROPPED],
+    "Dropped outside of a session": [*FINISHED, ended_session(), DROPPED],
+    "trial 0 is dropped already": [*FINISHED, DROPPED, DROPPED],
+    "trial 3, which was dropped, is no finalist but a final of one": [
+        *story()[:-2],
+        replace(DROPPED, number=3),
+    ],
     "trial 0 is discarded already": [*FINISHED, Discarded(0, at(1)), Discarded(0, at(2))],
     "cannot end as paused": [*RUNNING, ended(0, "paused")],
     "trial 0 is finished without validation/r2": [*RUNNING, ended(0)],

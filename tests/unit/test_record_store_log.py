@@ -207,10 +207,11 @@ def test_another_version_is_refused_in_one_line_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three_pieces(tmp_path)
+    monkeypatch.setattr(lines, "OLDEST", lines.VERSION + 1)
     monkeypatch.setattr(lines, "VERSION", lines.VERSION + 1)
     with pytest.raises(
         InputError,
-        match=rf"has version {lines.VERSION - 1} .*, and this code reads version {lines.VERSION}",
+        match=rf"has version {lines.VERSION - 1} .*this code reads versions {lines.OLDEST} to",
     ):
         list(StoreLog(tmp_path).read())
 
