@@ -14,6 +14,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from datasets.graphs import KeptPairs
+
 
 class Adjacency(Protocol):
     """Neighbours of each node and nodes of each graph in a batch, with the sums over them."""
@@ -21,6 +23,11 @@ class Adjacency(Protocol):
     @property
     def there(self) -> Tensor | None:
         """Mask of the rows that are nodes rather than padding, (N,) bool; None: all rows are."""
+        ...
+
+    @property
+    def kept(self) -> KeptPairs | None:
+        """What depends on the geometry alone, computed earlier; None: it is to be computed."""
         ...
 
     @property

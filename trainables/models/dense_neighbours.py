@@ -34,6 +34,8 @@ class DenseNeighbours:
     degree: Tensor
     atoms: Tensor
 
+    kept = None
+
     @classmethod
     def of(cls, batch: DenseBatch) -> "DenseNeighbours":
         """Makes the adjacency of a batch by counting its neighbours and nodes."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import leaky_relu, normalize
 
-from datasets.graphs import GraphBatch
+from datasets.graphs import GraphBatch, KeptPairs
 from trainables.models import kernels
 from trainables.models.groups import Groups, taken
 
@@ -45,8 +45,13 @@ class Neighbours:
     @classmethod
     def of(cls, batch: GraphBatch) -> "Neighbours":
         """Groups the edges of a batch by source node and its nodes by graph."""
-        edges = Groups.of(batch.edge_index[0], len(batch.positions))
+        source, kept = batch.edge_index[0], batch.kept
+        edges = Groups(source, kept.offsets) if kept else Groups.of(source, len(batch.positions))
         return cls(batch, edges, Groups.of(batch.graph, batch.size))
+
+    @property
+    def kept(self) -> KeptPairs | None:
+        return self.batch.kept
 
     @property
     def positions(self) -> Tensor:
@@ -94,6 +99,8 @@ class Neighbours:
     @cached_property
     def pair(self) -> Tensor:
         """Index of the pair that each edge belongs to, (E,) int64."""
+        if self.kept is not None:
+            return self.kept.pair
         one_way = self.source < self.target
         number = one_way.cumsum(dim=0) - 1
         return torch.where(one_way, number, number[self.reverse])
@@ -178,6 +185,8 @@ class Neighbours:
         return self.edges.sums(weights * messages) / total
 
     def moments(self, weights: Tensor | None) -> Tensor:
+        if self.kept is not None and weights is self.kept.vectors:
+            return self.kept.moments
         if weights is None:
             unit = normalize(self._vectors(self.batch.edge_index), dim=1)
             return self.edges.sums(unit)[:, :, None]
