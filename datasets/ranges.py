@@ -71,10 +71,12 @@ class Ranges:
 @compiled()
 def copy_rows(values, first, starts, taken):
     """Copies the rows of each graph: ``taken[starts[g] + k] = values[first[g] + k]``."""
+    width = values.shape[1]
+    flat, flat_taken = values.reshape(-1), taken.reshape(-1)
     for g in range(len(first)):
-        for k in range(starts[g + 1] - starts[g]):
-            for column in range(values.shape[1]):
-                taken[starts[g] + k, column] = values[first[g] + k, column]
+        source, place = width * first[g], width * starts[g]
+        for k in range(width * (starts[g + 1] - starts[g])):
+            flat_taken[place + k] = flat[source + k]
 
 
 @compiled()
@@ -82,5 +84,6 @@ def copy_numbers(values, first, starts, moved, taken):
     """Copies numbers and moves them:
     ``taken[starts[g] + k] = values[first[g] + k] + moved[g]``."""
     for g in range(len(first)):
-        for k in range(starts[g + 1] - starts[g]):
-            taken[starts[g] + k] = values[first[g] + k] + moved[g]
+        source, place, move = first[g], starts[g], moved[g]
+        for k in range(starts[g + 1] - place):
+            taken[place + k] = values[source + k] + move
