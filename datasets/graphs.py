@@ -88,6 +88,29 @@ class Graphs:
 
 
 @dataclass(frozen=True)
+class KeptPairs:
+    """What depends on the geometry of a batch alone, copied from an earlier computation.
+
+    Attributes:
+        cutoff: Largest distance of a pair, exclusive, in Angstrom.
+        offsets: (nodes + 1,) int64; node n is the source of the edges offsets[n] up to, exclusive,
+            offsets[n + 1].
+        pair: (edges,) int64, the pair that each edge belongs to; pairs are numbered by their edges
+            from the lower to the higher node.
+        vectors: (pairs, features) float32, the vectors of the pairs at this cutoff, see
+            `trainables.models.pair_features`.
+        moments: (nodes, 3, features) float32, the sums over the neighbours of a node of the outer
+            products of unit vector and vector of the pair.
+    """
+
+    cutoff: float
+    offsets: Tensor
+    pair: Tensor
+    vectors: Tensor
+    moments: Tensor
+
+
+@dataclass(frozen=True)
 class GraphBatch:
     """A batch of graphs as one disconnected graph, in the form that PyG's layers expect.
 
@@ -100,6 +123,7 @@ class GraphBatch:
         edge_types: (edges,) int64, see `BOND_TYPES`.
         targets: (graphs,) float32, in the unit of the target.
         reverse: (edges,) int64, the index of each edge's reverse edge; None if not computed.
+        kept: What depends on the geometry alone; None: to be computed if needed.
     """
 
     node_features: Tensor
@@ -109,6 +133,7 @@ class GraphBatch:
     edge_types: Tensor
     targets: Tensor
     reverse: Tensor | None = None
+    kept: KeptPairs | None = None
 
     @property
     def size(self) -> int:

@@ -63,6 +63,31 @@ def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_square
 
 
 @compiled()
+def count_pairs(positions, starts, cutoff_squared):
+    """Counts the unordered pairs of atoms within a cutoff, half of those that `find_pairs` lists.
+
+    Args:
+        positions: (nodes, 3) float32, Angstrom.
+        starts: (graphs + 1,) int64; graph g has the nodes starts[g] up to, exclusive,
+            starts[g + 1].
+        cutoff_squared: float32, square of the cutoff, in square Angstrom.
+
+    Returns:
+        (graphs,) int64.
+    """
+    counts = np.zeros(len(starts) - 1, np.int64)
+    for g in range(len(starts) - 1):
+        for i in range(starts[g], starts[g + 1]):
+            for j in range(starts[g], i):
+                x = positions[i, 0] - positions[j, 0]
+                y = positions[i, 1] - positions[j, 1]
+                z = positions[i, 2] - positions[j, 2]
+                if x * x + y * y + z * z < cutoff_squared:
+                    counts[g] += 1
+    return counts
+
+
+@compiled()
 def find_collisions(positions, starts, nearest_squared):
     """Finds the graphs in which two nodes are closer than a minimum distance.
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.graphs import Selection
+from datasets.graphs import Graphs, Selection
 from datasets.molecules import UNKNOWN
 from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
@@ -16,6 +16,7 @@ from record.trial import Role
 from trainables.fit import SupervisedLearner
 from trainables.metrics import mae, mse, r2
 from trainables.models.gnn import GNN, GNNConfig
+from trainables.models.kept_pairs import keeping_store
 from trainables.problem import Context
 
 EVALUATION_BATCH = 256
@@ -30,11 +31,19 @@ class MoleculeProblem:
 
     Args:
         molecules: The molecules, their split, and the unit of the target.
+
+    Attributes:
+        last: The store of the last trial on a CPU, for the next one in this process if it has the
+            same edges; it is left out of a pickle.
     """
 
     def __init__(self, molecules: MoleculeSet) -> None:
         self.molecules = molecules
         self.digest = molecules.digest
+        self.last: Store | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "last": None}
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -71,8 +80,26 @@ class MoleculeProblem:
     def learner(self, config: GNNConfig, role: Role, context: Context) -> SupervisedLearner[Batch]:
         """Makes the learner of one trial; trials of every role train on the same split."""
         del role
-        task = MoleculeTask(self.molecules, config, context.device)
+        store = self._store(context.device, config.pair_cutoff)
+        task = MoleculeTask(self.molecules, config, context.device, store)
         return SupervisedLearner(task, config, context.device)
+
+    def _store(self, device: torch.device, cutoff: float | None) -> Store:
+        """Opens the store of a trial, or on a CPU returns the last one if its edges are the same."""
+        if device.type != "cpu":
+            return trial_store(self.molecules.graphs, device, cutoff)
+        if self.last is None or self.last.cutoff != cutoff:
+            self.last = None  # before the next store takes memory
+            self.last = trial_store(self.molecules.graphs, device, cutoff)
+        return self.last
+
+
+def trial_store(graphs: Graphs, device: torch.device, cutoff: float | None) -> Store:
+    """Opens the store from which a trial cuts its batches; on a CPU, it keeps pairs within the
+    cutoff (`trainables.models.kept_pairs`)."""
+    if device.type == "cpu" and cutoff is not None:
+        return keeping_store(graphs, cutoff)
+    return store_of(graphs, device, cutoff)
 
 
 class MoleculeTask:
@@ -84,11 +111,23 @@ class MoleculeTask:
     No training step synchronises with a GPU: the order of an epoch is copied to it once, and
     predictions are copied back once in an evaluation. The memory of a fit is forecast with
     `heaviest_batch`.
+
+    Args:
+        data: The molecules, their split, and the unit of the target.
+        config: Hyperparameters.
+        device: Device of the batches.
+        store: Store of the molecules for this configuration; None: it is opened.
     """
 
-    def __init__(self, data: MoleculeSet, config: GNNConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        data: MoleculeSet,
+        config: GNNConfig,
+        device: torch.device,
+        store: Store | None = None,
+    ) -> None:
         self.config = config
-        self.store = store_of(data.graphs, device, config.pair_cutoff)
+        self.store = store or trial_store(data.graphs, device, config.pair_cutoff)
         self.train = torch.from_numpy(data.split.train)
         self.validation = Selection.of(torch.from_numpy(data.split.validation), device)
         self.targets = torch.from_numpy(data.graphs.targets[data.split.validation])

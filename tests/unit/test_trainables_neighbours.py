@@ -96,9 +96,9 @@ def test_attention_is_a_softmax_over_a_node_and_its_neighbours_by_hand():
     near = path(3, [(0, 1), (1, 0), (1, 2), (2, 1)])
     x = torch.tensor([[1.0], [10.0], [100.0]])[:, :, None]
     filters = torch.tensor([[2.0], [3.0]])
-    to_own = torch.tensor([[0.0], [math.log(2)], [0.0]])
+    own, neighbour = torch.tensor([[math.log(2) / 10]]), torch.zeros(1, 1)
     to_pair = torch.tensor([[0.0], [math.log(2)]])
-    found = near.attention_aggregate(x, filters, to_own, torch.zeros(3, 1), to_pair)
+    found = near.attention_aggregate(x, filters, own, neighbour, to_pair)
     assert found[1].item() == pytest.approx(10 / 4 + 2 * 1 / 4 + 3 * 100 / 2)
 
 
@@ -121,16 +121,16 @@ SUMS: dict[str, tuple[Callable[..., Tensor], list[Any]]] = {
     "filtered": (lambda near, x, f: near.filtered_sum(x, f), ["N", "P"]),
     "filtered with itself": (lambda near, x, f: near.filtered_sum(x, f, own=True), ["N", "P"]),
     "attended": (
-        lambda near, x, f, *to: near.attention_aggregate(x, f, *to),
-        [("N", 3, WIDTH), "P", ("N", 3), ("N", 3), ("P", 3)],
+        lambda near, x, f, *scored: near.attention_aggregate(x, f, *scored),
+        [("N", 3, WIDTH), "P", (3, WIDTH), (3, WIDTH), ("P", 3)],
     ),
     "attended by one head": (
-        lambda near, x, f, *to: near.attention_aggregate(x, f, *to),
-        [("N", 1, WIDTH), "P", ("N", 1), ("N", 1), ("P", 1)],
+        lambda near, x, f, *scored: near.attention_aggregate(x, f, *scored),
+        [("N", 1, WIDTH), "P", (1, WIDTH), (1, WIDTH), ("P", 1)],
     ),
     "attended without pairs": (
         lambda near, x, own, other: near.attention_aggregate(x, None, own, other, None),
-        [("N", 3, WIDTH), ("N", 3), ("N", 3)],
+        [("N", 3, WIDTH), (3, WIDTH), (3, WIDTH)],
     ),
     "softened": (lambda near, x, e, t: near.softmax_aggregate(x, e, t), ["N", "P", (1,)]),
     "softened without pairs": (lambda near, x, t: near.softmax_aggregate(x, None, t), ["N", (1,)]),
@@ -194,8 +194,8 @@ def test_counts_and_distances_are_the_same_by_lists_and_by_matrices(near):
 def test_scores_too_large_for_an_exponential_are_no_matter():
     near = path(2, [(0, 1), (1, 0)])
     x, filters = torch.ones(2, 1, 1), torch.ones(1, 1)
-    scores = torch.full((2, 1), 1e4)
-    found = near.attention_aggregate(x, filters, scores, scores, torch.ones(1, 1))
+    large = torch.full((1, 1), 1e4)
+    found = near.attention_aggregate(x, filters, large, large, torch.ones(1, 1))
     assert found.flatten().tolist() == pytest.approx([1.0, 1.0])
 
 
@@ -225,7 +225,7 @@ def test_nodes_without_any_edge_sum_up_to_nothing():
     assert torch.equal(near.sum(x), nothing)
     assert torch.equal(near.filtered_sum(x, numbers(0, WIDTH)), nothing)
     attended = near.attention_aggregate(
-        x[:, None], numbers(0, WIDTH), numbers(3, 1), numbers(3, 1), numbers(0, 1)
+        x[:, None], numbers(0, WIDTH), numbers(1, WIDTH), numbers(1, WIDTH), numbers(0, 1)
     )
     assert torch.equal(attended[:, 0], x)
     assert torch.equal(near.softmax_aggregate(x, numbers(0, WIDTH), numbers(1)), nothing)

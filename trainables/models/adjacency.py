@@ -14,6 +14,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from datasets.graphs import KeptPairs
+
 
 class Adjacency(Protocol):
     """Neighbours of each node and nodes of each graph in a batch, with the sums over them."""
@@ -21,6 +23,11 @@ class Adjacency(Protocol):
     @property
     def there(self) -> Tensor | None:
         """Mask of the rows that are nodes rather than padding, (N,) bool; None: all rows are."""
+        ...
+
+    @property
+    def kept(self) -> KeptPairs | None:
+        """What depends on the geometry alone, computed earlier; None: it is to be computed."""
         ...
 
     @property
@@ -77,21 +84,21 @@ class Adjacency(Protocol):
         self,
         x: Tensor,
         filters: Tensor | None,
-        to_own: Tensor,
-        to_neighbour: Tensor,
+        own: Tensor,
+        neighbour: Tensor,
         to_pair: Tensor | None,
     ) -> Tensor:
         """Aggregates by attention: ``a_ii x_i + sum_j a_ij x_j * f_ij``.
 
         The attention a is the softmax of scores over i and its neighbours j. The score of j is
-        ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i itself
-        ``leaky_relu(to_own_i + to_neighbour_i)``; the slope is 0.2.
+        ``leaky_relu(own . x_i + neighbour . x_j + to_pair_ij)``, that of i itself
+        ``leaky_relu(own . x_i + neighbour . x_i)``; the slope is 0.2.
 
         Args:
             x: Node features, (N, H, W).
             filters: f, (P, W), shared by the heads; None: 1.
-            to_own: Contribution of node i to its scores, (N, H).
-            to_neighbour: Contribution of node j to the scores of its neighbours, (N, H).
+            own: Weights of a node's own features in its scores, (H, W).
+            neighbour: Weights of a neighbour's features in the scores of a node, (H, W).
             to_pair: Contribution of the pair to its scores, (P, H); None: 0.
 
         Returns:

@@ -34,6 +34,8 @@ class DenseNeighbours:
     degree: Tensor
     atoms: Tensor
 
+    kept = None
+
     @classmethod
     def of(cls, batch: DenseBatch) -> "DenseNeighbours":
         """Makes the adjacency of a batch by counting its neighbours and nodes."""
@@ -94,10 +96,11 @@ class DenseNeighbours:
         self,
         x: Tensor,
         filters: Tensor | None,
-        to_own: Tensor,
-        to_neighbour: Tensor,
+        own: Tensor,
+        neighbour: Tensor,
         to_pair: Tensor | None,
     ) -> Tensor:
+        to_own, to_neighbour = ((x * weights).sum(dim=2) for weights in (own, neighbour))
         scores = self._of_graphs(to_own)[:, :, None] + self._of_graphs(to_neighbour)[:, None]
         if to_pair is not None:
             scores = scores + self._between(to_pair).masked_fill(self._itself, 0)

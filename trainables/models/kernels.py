@@ -229,49 +229,94 @@ def moments(directions, weights, offsets, target, pair, out):
 
 
 @kernel
-def attended(
-    x, filters, to_own, to_neighbour, to_pair, offsets, target, pair, own, attention, out
+def attention_exponents(
+    x,
+    own,
+    neighbour,
+    to_pair,
+    offsets,
+    target,
+    pair,
+    to_own,
+    to_neighbour,
+    of_itself,
+    of_neighbours,
 ):
-    """Aggregates by attention: ``out_i = a_ii x_i + sum_j a_ij x_j * f_ij``.
+    """Computes the exponents of the softmax in `attended`: scores minus the largest of a node.
 
-    The attention a is the softmax of scores over i and its neighbours j. The score of j is
-    ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i itself
-    ``leaky_relu(to_own_i + to_neighbour_i)``.
+    The score of neighbour j is ``leaky_relu(to_own_i + to_neighbour_j + to_pair_ij)``, that of i
+    itself ``leaky_relu(to_own_i + to_neighbour_i)``. exp itself is left to PyTorch, which
+    vectorises it.
 
     Args:
         x: Node features, (N, H, W).
-        filters: f, (P, W), shared by the heads.
-        to_own: Contribution of node i to its scores, (N, H).
-        to_neighbour: Contribution of node j to the scores of its neighbours, (N, H).
+        own: Weights of a node's own features in its scores, (H, W).
+        neighbour: Weights of a neighbour's features, (H, W).
         to_pair: Contribution of the pair, (P, H).
         offsets: Index of each node's first edge, (N + 1,).
         target: Target node of each edge, (E,).
         pair: Pair of each edge, (E,).
-        own: Written: a_ii, (N, H).
-        attention: Written: a_ij, (E, H).
-        out: Written, (N, H, W).
+        to_own: Written: contribution of node i to its scores, ``own . x_i``, (N, H).
+        to_neighbour: Written: that of node j to its neighbours' scores, ``neighbour . x_j``, (N, H).
+        of_itself: Written, (N, H).
+        of_neighbours: Written, (E, H).
     """
     nodes, heads, width = x.shape
+    most = np.empty(heads, x.dtype)
+    for i in range(nodes):
+        for h in range(heads):
+            here = there = x.dtype.type(0)
+            for w in range(width):
+                here += own[h, w] * x[i, h, w]
+                there += neighbour[h, w] * x[i, h, w]
+            to_own[i, h], to_neighbour[i, h] = here, there
     for i in range(nodes):
         edges = range(offsets[i], offsets[i + 1])
         for h in range(heads):
-            own[i, h] = _leaky(to_own[i, h] + to_neighbour[i, h])
-            most = own[i, h]
+            most[h] = of_itself[i, h] = _leaky(to_own[i, h] + to_neighbour[i, h])
+        for e in edges:
+            j, p = target[e], pair[e]
+            for h in range(heads):
+                score = _leaky(to_own[i, h] + to_neighbour[j, h] + to_pair[p, h])
+                of_neighbours[e, h] = score
+                most[h] = max(most[h], score)
+        for h in range(heads):
+            of_itself[i, h] -= most[h]
             for e in edges:
-                score = _leaky(to_own[i, h] + to_neighbour[target[e], h] + to_pair[pair[e], h])
-                attention[e, h] = score
-                most = max(most, score)
-            own[i, h] = np.exp(own[i, h] - most)
-            total = own[i, h]
-            for e in edges:
-                attention[e, h] = np.exp(attention[e, h] - most)
-                total += attention[e, h]
-            own[i, h] /= total
+                of_neighbours[e, h] -= most[h]
+
+
+@kernel
+def attended(x, filters, offsets, target, pair, itself, attention, out):
+    """Aggregates by attention: ``out_i = a_ii x_i + sum_j a_ij x_j * f_ij``.
+
+    Args:
+        x: Node features, (N, H, W).
+        filters: f, (P, W), shared by the heads.
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        itself: exp of `of_itself` in `attention_exponents`; overwritten by the softmax a_ii, (N, H).
+        attention: exp of `of_neighbours` there; overwritten by the softmax a_ij, (E, H).
+        out: Written, (N, H, W).
+    """
+    nodes, heads, width = x.shape
+    total = np.empty(heads, x.dtype)
+    for i in range(nodes):
+        edges = range(offsets[i], offsets[i + 1])
+        total[:] = itself[i]
+        for e in edges:
+            for h in range(heads):
+                total[h] += attention[e, h]
+        for h in range(heads):
+            itself[i, h] /= total[h]
             for w in range(width):
-                out[i, h, w] = own[i, h] * x[i, h, w]
-            for e in edges:
-                attention[e, h] /= total
-                weight, j, p = attention[e, h], target[e], pair[e]
+                out[i, h, w] = itself[i, h] * x[i, h, w]
+        for e in edges:
+            j, p = target[e], pair[e]
+            for h in range(heads):
+                weight = attention[e, h] / total[h]
+                attention[e, h] = weight
                 for w in range(width):
                     out[i, h, w] += weight * filters[p, w] * x[j, h, w]
 
@@ -281,56 +326,47 @@ def attended_gradients(
     gradient,
     x,
     filters,
-    to_own,
-    to_neighbour,
-    to_pair,
     offsets,
     target,
     pair,
     reverse,
-    own,
+    itself,
     attention,
+    of_itself,
     of_attention,
     of_x,
     of_filters,
-    of_own,
-    of_neighbour,
-    of_pair,
 ):
-    """Computes the gradients of `attended` with respect to its first five arguments.
+    """Computes the gradients of `attended` with respect to x, f and the attention.
 
     Args:
         gradient: Gradient with respect to the sum, (N, H, W).
         x: Node features, (N, H, W).
         filters: f, (P, W).
-        to_own: Contribution of node i to its scores, (N, H).
-        to_neighbour: Contribution of node j to the scores of its neighbours, (N, H).
-        to_pair: Contribution of the pair, (P, H).
         offsets: Index of each node's first edge, (N + 1,).
         target: Target node of each edge, (E,).
         pair: Pair of each edge, (E,).
         reverse: Opposite edge of each edge, (E,).
-        own: a_ii from `attended`, (N, H).
+        itself: a_ii from `attended`, (N, H).
         attention: a_ij from `attended`, (E, H).
-        of_attention: Work space, overwritten, (E, H).
-        of_x: Written, (N, H, W).
+        of_itself: Written, the gradient with respect to a_ii, (N, H).
+        of_attention: Written, the gradient with respect to a_ij, (E, H).
+        of_x: Written, (N, H, W), without the part that goes through the attention.
         of_filters: Written, (P, W).
-        of_own: Written, (N, H).
-        of_neighbour: Written, (N, H).
-        of_pair: Written, (P, H).
     """
     nodes, heads, width = x.shape
-    of_filters[:] = 0
-    of_neighbour[:] = 0
-    of_pair[:] = 0
     for i in range(nodes):
         for h in range(heads):
+            product = attention.dtype.type(0)
             for w in range(width):
-                of_x[i, h, w] = own[i, h] * gradient[i, h, w]
+                product += gradient[i, h, w] * x[i, h, w]
+                of_x[i, h, w] = itself[i, h] * gradient[i, h, w]
+            of_itself[i, h] = product
     for i in range(nodes):
         for e in range(offsets[i], offsets[i + 1]):
             j, p, back = target[e], pair[e], reverse[e]
             if i < j:
+                of_filters[p] = 0
                 for h in range(heads):
                     there, here = attention[e, h], attention[back, h]
                     of_there = of_here = attention.dtype.type(0)
@@ -344,33 +380,85 @@ def attended_gradients(
                         of_x[j, h, w] += there * f * gradient[i, h, w]
                         of_x[i, h, w] += here * f * gradient[j, h, w]
                     of_attention[e, h], of_attention[back, h] = of_there, of_here
+
+
+@kernel
+def score_gradients(
+    x,
+    own,
+    neighbour,
+    to_pair,
+    offsets,
+    target,
+    pair,
+    to_own,
+    to_neighbour,
+    itself,
+    attention,
+    of_itself,
+    of_attention,
+    of_x,
+    of_own,
+    of_neighbour,
+    of_pair,
+):
+    """Computes the gradients that go through the scores of `attention_exponents`.
+
+    Args:
+        x: Node features, (N, H, W).
+        own: Weights of a node's own features in its scores, (H, W).
+        neighbour: Weights of a neighbour's features, (H, W).
+        to_pair: Contribution of the pair, (P, H).
+        offsets: Index of each node's first edge, (N + 1,).
+        target: Target node of each edge, (E,).
+        pair: Pair of each edge, (E,).
+        to_own: From `attention_exponents`, (N, H).
+        to_neighbour: From `attention_exponents`, (N, H).
+        itself: a_ii from `attended`, (N, H).
+        attention: a_ij from `attended`, (E, H).
+        of_itself: Gradient with respect to a_ii, (N, H).
+        of_attention: Gradient with respect to a_ij, (E, H).
+        of_x: Added to, (N, H, W).
+        of_own: Written, (H, W).
+        of_neighbour: Written, (H, W).
+        of_pair: Written, (P, H).
+    """
+    nodes, heads, width = x.shape
+    mean = np.empty(heads, x.dtype)
+    of_to_own, of_to_neighbour = np.zeros_like(to_own), np.zeros_like(to_own)
+    of_own[:], of_neighbour[:], of_pair[:] = 0, 0, 0
     for i in range(nodes):
         edges = range(offsets[i], offsets[i + 1])
         for h in range(heads):
-            of_itself = attention.dtype.type(0)
-            for w in range(width):
-                of_itself += gradient[i, h, w] * x[i, h, w]
-            mean = own[i, h] * of_itself
+            mean[h] = itself[i, h] * of_itself[i, h]
             for e in edges:
-                mean += attention[e, h] * of_attention[e, h]
-            score = to_own[i, h] + to_neighbour[i, h]
-            of_score = own[i, h] * (of_itself - mean) * _slope(score)
-            of_neighbour[i, h] += of_score
-            of_own[i, h] = of_score
-            for e in edges:
-                j, p = target[e], pair[e]
-                score = to_own[i, h] + to_neighbour[j, h] + to_pair[p, h]
-                of_score = attention[e, h] * (of_attention[e, h] - mean) * _slope(score)
-                of_own[i, h] += of_score
-                of_neighbour[j, h] += of_score
+                mean[h] += attention[e, h] * of_attention[e, h]
+            slope = _slope(to_own[i, h] + to_neighbour[i, h])
+            of_score = itself[i, h] * (of_itself[i, h] - mean[h]) * slope
+            of_to_own[i, h] += of_score
+            of_to_neighbour[i, h] += of_score
+        for e in edges:
+            j, p = target[e], pair[e]
+            for h in range(heads):
+                slope = _slope(to_own[i, h] + to_neighbour[j, h] + to_pair[p, h])
+                of_score = attention[e, h] * (of_attention[e, h] - mean[h]) * slope
+                of_to_own[i, h] += of_score
+                of_to_neighbour[j, h] += of_score
                 of_pair[p, h] += of_score
+    for i in range(nodes):
+        for h in range(heads):
+            here, there = of_to_own[i, h], of_to_neighbour[i, h]
+            for w in range(width):
+                of_x[i, h, w] += here * own[h, w] + there * neighbour[h, w]
+                of_own[h, w] += here * x[i, h, w]
+                of_neighbour[h, w] += there * x[i, h, w]
 
 
 @kernel
 def _leaky(score):
-    return score if score > 0 else SLOPE * score
+    return max(score, type(score)(SLOPE) * score)
 
 
 @kernel
 def _slope(score):
-    return 1.0 if score > 0 else SLOPE
+    return type(score)(1) if score > 0 else type(score)(SLOPE)

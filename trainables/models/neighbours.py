@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import leaky_relu, normalize
 
-from datasets.graphs import GraphBatch
+from datasets.graphs import GraphBatch, KeptPairs
 from trainables.models import kernels
 from trainables.models.groups import Groups, taken
 
@@ -45,8 +45,13 @@ class Neighbours:
     @classmethod
     def of(cls, batch: GraphBatch) -> "Neighbours":
         """Groups the edges of a batch by source node and its nodes by graph."""
-        edges = Groups.of(batch.edge_index[0], len(batch.positions))
+        source, kept = batch.edge_index[0], batch.kept
+        edges = Groups(source, kept.offsets) if kept else Groups.of(source, len(batch.positions))
         return cls(batch, edges, Groups.of(batch.graph, batch.size))
+
+    @property
+    def kept(self) -> KeptPairs | None:
+        return self.batch.kept
 
     @property
     def positions(self) -> Tensor:
@@ -94,6 +99,8 @@ class Neighbours:
     @cached_property
     def pair(self) -> Tensor:
         """Index of the pair that each edge belongs to, (E,) int64."""
+        if self.kept is not None:
+            return self.kept.pair
         one_way = self.source < self.target
         number = one_way.cumsum(dim=0) - 1
         return torch.where(one_way, number, number[self.reverse])
@@ -146,23 +153,24 @@ class Neighbours:
         self,
         x: Tensor,
         filters: Tensor | None,
-        to_own: Tensor,
-        to_neighbour: Tensor,
+        own: Tensor,
+        neighbour: Tensor,
         to_pair: Tensor | None,
     ) -> Tensor:
-        if _is_for_loops(x, filters, to_own, to_neighbour, to_pair):
-            return _AttendedSum.apply(x, filters, to_own, to_neighbour, to_pair, self)  # pyright: ignore[reportReturnType]
+        if _is_for_loops(x, filters, own, neighbour, to_pair):
+            return _AttendedSum.apply(x, filters, own, neighbour, to_pair, self)  # pyright: ignore[reportReturnType]
+        to_own, to_neighbour = ((x * weights).sum(dim=2) for weights in (own, neighbour))
         scores = self.edges.to_rows(to_own) + self.of_target(to_neighbour)
         if to_pair is not None:
             scores = scores + self.both_ways(to_pair)
-        scores, own = (leaky_relu(s, kernels.SLOPE) for s in (scores, to_own + to_neighbour))
-        most = torch.maximum(self.edges.largest(scores), own.detach())
-        weights, own = (scores - self.edges.to_rows(most)).exp(), (own - most).exp()
+        scores, itself = (leaky_relu(s, kernels.SLOPE) for s in (scores, to_own + to_neighbour))
+        most = torch.maximum(self.edges.largest(scores), itself.detach())
+        weights, itself = (scores - self.edges.to_rows(most)).exp(), (itself - most).exp()
         heard = weights[:, :, None] * self.of_target(x)
         if filters is not None:
             heard = heard * self.both_ways(filters)[:, None]
-        total = self.edges.sums(weights) + own
-        return (self.edges.sums(heard) + own[:, :, None] * x) / total[:, :, None]
+        total = self.edges.sums(weights) + itself
+        return (self.edges.sums(heard) + itself[:, :, None] * x) / total[:, :, None]
 
     def softmax_aggregate(self, x: Tensor, of_pairs: Tensor | None, temperature: Tensor) -> Tensor:
         if _is_for_loops(x, of_pairs, temperature):
@@ -178,6 +186,8 @@ class Neighbours:
         return self.edges.sums(weights * messages) / total
 
     def moments(self, weights: Tensor | None) -> Tensor:
+        if self.kept is not None and weights is self.kept.vectors:
+            return self.kept.moments
         if weights is None:
             unit = normalize(self._vectors(self.batch.edge_index), dim=1)
             return self.edges.sums(unit)[:, :, None]
@@ -261,31 +271,43 @@ class _AttendedSum(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         filters: Tensor,
-        to_own: Tensor,
-        to_neighbour: Tensor,
+        own: Tensor,
+        neighbour: Tensor,
         to_pair: Tensor,
         near: Neighbours,
     ) -> Tensor:
-        own = _room(to_own)
-        attention = x.new_empty(len(near.target), x.shape[1])
-        total = _room(x)
-        given = x, filters, to_own, to_neighbour, to_pair
+        nodes, heads, _ = x.shape
+        to_own, to_neighbour = x.new_empty(2, nodes, heads)
+        attention = x.new_empty(nodes + len(near.target), heads)
+        parts = attention[:nodes], attention[nodes:]
         edges = near.offsets, near.target, near.pair
-        kernels.attended(*_arrays(*given, *edges, own, attention, total))
-        ctx.save_for_backward(*given, own, attention)
+        scored = x, own, neighbour, to_pair, *edges, to_own, to_neighbour
+        kernels.attention_exponents(*_arrays(*scored, *parts))
+        attention.exp_()
+        total = _room(x)
+        kernels.attended(*_arrays(x, filters, *edges, *parts, total))
+        ctx.save_for_backward(x, filters, own, neighbour, to_pair, to_own, to_neighbour, attention)
         ctx.near = near
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        *given, own, attention = ctx.saved_tensors
+        x, filters, own, neighbour, to_pair, to_own, to_neighbour, attention = ctx.saved_tensors
         near = ctx.near
-        edges = near.offsets, near.target, near.pair, near.reverse
-        found = [_room(one) for one in given]
-        work = _room(attention)
+        edges = near.offsets, near.target, near.pair
+        parts = attention[: len(x)], attention[len(x) :]
+        of_attention = _room(attention)
+        of_parts = of_attention[: len(x)], of_attention[len(x) :]
+        found = [_room(one) for one in (x, filters, own, neighbour, to_pair)]
+        of_x, of_filters, *of_scored = found
         kernels.attended_gradients(
-            *_arrays(gradient, *given, *edges, own, attention, work, *found)
+            *_arrays(gradient, x, filters, *edges, near.reverse, *parts),
+            *_arrays(*of_parts, of_x, of_filters),
+        )
+        kernels.score_gradients(
+            *_arrays(x, own, neighbour, to_pair, *edges, to_own, to_neighbour, *parts),
+            *_arrays(*of_parts, of_x, *of_scored),
         )
         return *found, None
 

@@ -34,7 +34,10 @@ class PairFeatures(nn.Module):
         self.register_buffer("kinds", torch.eye(NO_BOND + 1, NO_BOND), persistent=False)
 
     def forward(self, near: Adjacency) -> Tensor:
-        """Returns the vectors of all pairs, (P, 24), in the order of the adjacency's pairs."""
+        """Returns the vectors of all pairs, (P, 24), in the order of the adjacency's pairs: those
+        that were kept if they are of this cutoff."""
+        if near.kept is not None and near.kept.cutoff == self.cutoff:
+            return near.kept.vectors
         distance = near.distances
         fade = 0.5 * (torch.cos(torch.pi * distance.clamp(max=self.cutoff) / self.cutoff) + 1)
         gaussians = torch.exp(-0.5 * ((distance[:, None] - self.centres) / self.spacing).square())

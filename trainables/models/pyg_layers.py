@@ -33,8 +33,8 @@ class BondAttention(GATConv):
             return super().forward(x, near.batch.edge_index)
         assert self.lin is not None and self.bias is not None
         x = self.lin(x).unflatten(1, (self.heads, -1))
-        to_own, to_neighbour = ((x * to).sum(dim=2) for to in (self.att_dst, self.att_src))
-        heard = near.attention_aggregate(x, None, to_own, to_neighbour, None)
+        own, neighbour = self.att_dst[0], self.att_src[0]
+        heard = near.attention_aggregate(x, None, own, neighbour, None)
         return heard.flatten(start_dim=1) + self.bias
 
 

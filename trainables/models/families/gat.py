@@ -56,15 +56,11 @@ class AttentionConvolution(nn.Module):
         Returns:
             Outputs of all heads, concatenated, (N, H * W).
         """
-        # t . (W x_i) = (t W) . x_i saves a product for each node and each of its features.
-        weight = self.lin.weight.unflatten(0, (self.heads, -1))  # (H, W, W_in)
-        own = torch.einsum("hw,hwi->hi", self.score_own, weight)
-        neighbour = torch.einsum("hw,hwi->hi", self.score_neighbour, weight)
         heard = near.attention_aggregate(
             self.lin(x).unflatten(1, (self.heads, -1)),
             self.filter(pairs),
-            nn.functional.linear(x, own),
-            nn.functional.linear(x, neighbour),
+            self.score_own,
+            self.score_neighbour,
             self.score_edge(pairs),
         )
         return heard.flatten(start_dim=1) + self.bias
