@@ -22,6 +22,7 @@ from engine.proposers import Search
 from engine.search_memory import SearchMemory
 from engine.space import Space
 from record.log import FileLog
+from trainables.config import TrialConfig
 from trainables.parameter import Parameter
 
 
@@ -103,10 +104,10 @@ def in_the_middle_of_the_proposal(index: int) -> None:
     """Makes the process kill itself when two parameters of the trial `index` are drawn."""
     real = Space.suggest
 
-    def suggest(self: Any, trial: Any) -> Any:
-        if trial.number == index:
+    def suggest(self: Space, trial: Any, place: int) -> TrialConfig:
+        if place == index:
             after(Parameter, "suggest", 2)
-        return real(self, trial)
+        return real(self, trial, place)
 
     Space.suggest = suggest
 
