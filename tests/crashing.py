@@ -100,14 +100,14 @@ def half_a_line_in_the_log(call: int) -> None:
     FileLog._write = write
 
 
-def in_the_middle_of_the_proposal(index: int) -> None:
-    """Makes the process kill itself when two parameters of the trial `index` are drawn."""
+def in_the_middle_of_the_proposal(which: int) -> None:
+    """Makes the process kill itself when two parameters of the trial `which` are drawn."""
     real = Space.suggest
 
-    def suggest(self: Space, trial: Any, place: int) -> TrialConfig:
-        if place == index:
+    def suggest(self: Space, trial: Any, index: int) -> TrialConfig:
+        if index == which:
             after(Parameter, "suggest", 2)
-        return real(self, trial, place)
+        return real(self, trial, index)
 
     Space.suggest = suggest
 
