@@ -9,6 +9,7 @@ from fake_study import FAKE
 from trained_studies import known
 
 from engine.main import main
+from record import lines
 from record.folder import StudyFolder
 from record.known_log import known_state
 from record.state import StudyState
@@ -148,6 +149,23 @@ def test_what_cannot_be_started_from_is_one_line(
     assert "--from first: " in said("--from", "first")
     log.write_text("no log\n")
     assert "--from first: " in said("--from", "first")
+
+
+def test_a_study_in_a_storage_starts_from_one_that_is_there(ask: Ask, tmp_path: Path) -> None:
+    there = (*SHORT, "--storage", str(tmp_path / "shared"))
+    assert ran(tmp_path, "first", *there, "--trials", "4") == 0
+    assert ask(*there, "--from", "first", "--trials", "1") == 0
+    assert ask(*SHORT, "--runs-dir", str(tmp_path / "other"), "--from", "first") == 2
+
+
+def test_a_study_that_was_cut_off_before_its_first_line_starts_from_it_all_the_same(
+    ask: Ask, tmp_path: Path
+) -> None:
+    assert ran(tmp_path, "first", *SHORT, "--trials", "2") == 0
+    log_file(tmp_path).parent.mkdir()
+    log_file(tmp_path).write_bytes(lines.header())
+    assert ask(*SHORT, "--from", "first", "--trials", "1") == 0
+    assert known(tmp_path / "runs", "s").params["from"] == "first"
 
 
 def test_another_earlier_study_is_another_question(
