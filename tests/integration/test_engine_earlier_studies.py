@@ -71,9 +71,12 @@ def test_interrupted_it_proposes_what_it_would_have_proposed_at_once(tmp_path: P
     assert ran(tmp_path, "first", *SHORT, "--trials", "14") == 0, "it grows meanwhile"
     for trials in ("5", "6", "9", "12"):
         assert ran(tmp_path, "broken", *command, trials) == 0
-    whole, broken = (state_of(tmp_path, name).search() for name in ("whole", "broken"))
+    assert ran(tmp_path, "other", *command, "6", "--dataset", "other") == 0
+    studies = (state_of(tmp_path, name).search() for name in ("whole", "broken", "other"))
+    whole, broken, other = studies
     assert [trial.drawn for trial in broken] == [trial.drawn for trial in whole]
     assert [trial.role for trial in broken] == [trial.role for trial in whole]
+    assert whole[5].drawn != other[5].drawn, "the trials of the earlier study guide the search"
 
 
 def test_nothing_of_an_earlier_study_is_shown_as_a_result(
