@@ -86,7 +86,7 @@ def define_by_run(space: Space, notes: Notes, trial: optuna.Trial) -> dict[str, 
     """Asks Optuna for a point of the study's own space; returns all fields of it."""
     notes.asked()
     baseline = trial.number < len(space.compared)
-    return {**asdict(space.suggest(trial)), "baseline": baseline}
+    return {**asdict(space.suggest(trial, trial.number)), "baseline": baseline}
 
 
 class SparesBaselines(ASHAScheduler):

@@ -17,7 +17,7 @@ from datasets.addresses import shown
 from datasets.errors import InputError
 from engine.command_line import CommandLine, parse
 from engine.configurations import listed_space, read_configurations
-from engine.options import LONGEST_NAME, Options, part_of_a_name
+from engine.options import LONGEST_NAME, Options, part_of_a_name, variable
 from engine.space import Space
 from engine.study import Study
 from record.folder import StudyFolder
@@ -78,6 +78,11 @@ class Command:
         after = "".join(f"-{part}" for part in parts if part)
         title = self.data_title(LONGEST_NAME - len(f"{self.study.key}-{after}"))
         return f"{self.study.key}{f'-{title}' if title else ''}{after}"
+
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        """Names of the earlier studies to start from, each once."""
+        return tuple(dict.fromkeys(self.options.from_))
 
     def data_title(self, longest: int = LONGEST_NAME) -> str:
         """Returns the name of the data as part of a study's name, without passwords.
@@ -146,7 +151,7 @@ class Command:
         """
         options = (*fields(self.options), *fields(self.data_options))
         taken = [each.name for each in options if not isinstance(each.default, bool)]
-        names = sorted(f"ORRERY_{name.upper()}" for name in taken)
+        names = sorted(map(variable, taken))
         there = {name: os.environ.get(name) for name in names}
         return shlex.join(f"{name}={shown(value)}" for name, value in there.items() if value)
 

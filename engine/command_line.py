@@ -22,8 +22,8 @@ from docstring_parser import parse_from_object
 
 from datasets.errors import InputError
 from datasets.typed_paths import typed_address, typed_path
-from engine.options import Options
-from engine.space import parameters_of
+from engine.options import Options, variable
+from engine.space import SINGLE, parameters_of
 from trainables.config import TrialConfig
 
 DataOptions = TypeVar("DataOptions")
@@ -42,10 +42,6 @@ class CommandLine:
     options: Options
     data: Any
     given: Mapping[str, Sequence[Any]]
-
-
-SINGLE = ("epochs", "seed")
-"""Config fields for which only one value can be given."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -97,7 +93,8 @@ def parse(
 
 
 def _build(kind: type[DataOptions], typed: Mapping[str, Any]) -> DataOptions:
-    return kind(**{field.name: typed[field.name] for field in fields(kind)})  # pyright: ignore[reportArgumentType]
+    values = {field.name: typed[field.name] for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def _check_are_texts(argv: Sequence[str]) -> None:
@@ -117,6 +114,9 @@ def _add_option(
         group.add_argument(_flag(field.name), action="store_true", help=text, default=False)
         return
     default = _default(field, choices)
+    if get_origin(hint) is tuple:
+        _add_names(group, field, text, default)
+        return
     text += "" if default is None else " (default: %(default)s)"
     group.add_argument(
         _flag(field.name),
@@ -125,6 +125,16 @@ def _add_option(
         default=default,
         metavar=None if choices else _metavar(hint),
         help=text,
+    )
+
+
+def _add_names(
+    group: argparse._ArgumentGroup, field: Field[Any], text: str, default: str | tuple[str, ...]
+) -> None:
+    """Adds an option that takes several names; a variable separates them by spaces."""
+    names = tuple(default.split()) if isinstance(default, str) else default
+    group.add_argument(
+        _flag(field.name), dest=field.name, nargs="+", default=names, metavar="NAME", help=text
     )
 
 
@@ -154,7 +164,7 @@ def _default(field: Field[Any], choices: Sequence[Any] | None) -> Any:
 
     The choices are checked here because argparse does not check defaults.
     """
-    name = f"ORRERY_{field.name.upper()}"
+    name = variable(field.name)
     said = os.environ.get(name)
     if not said:
         return field.default
@@ -197,7 +207,7 @@ def _truth(text: str) -> bool:
 
 
 def _flag(field: str) -> str:
-    return "--" + field.replace("_", "-")
+    return "--" + field.rstrip("_").replace("_", "-")
 
 
 def _metavar(hint: type) -> str:

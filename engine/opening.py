@@ -136,7 +136,7 @@ def open_study(
     session = begin(state)
     _check_same(folder, uri, tracker, state)
     if state.sessions:
-        refuse_another(folder.name, state.session, session)
+        refuse_another(folder.name, state.sessions[0], session)
         if changed := changed_file(state.session, session):
             notify(
                 f"{changed} is not what it was in the session before: the trials so far were "

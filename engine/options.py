@@ -30,6 +30,12 @@ The name is used for a folder, as an argument of other commands, and for an expe
 in MLflow, whose registry allows neither ``/`` nor ``:``.
 """
 
+NAME_FORM = (
+    f"letters, digits, '-', '_' and '.', at most {LONGEST_NAME} and the first a letter or digit, "
+    "as it names a folder and a model"
+)
+"""Describes the form of a valid study name."""
+
 SchedulerName = Literal["asha", "none"]
 
 Share = float | Literal["auto"]
@@ -44,9 +50,14 @@ class Options:
     """Name of the study; the same name continues it. By default composed of the study, its data
     and the preset."""
 
+    from_: tuple[str, ...] = ()
+    """Names of earlier studies in the same runs folder, or storage, to start from: their three
+    best configurations are tried first, and their trials in the space of this one guide the
+    search if they learned from the same data for as many epochs."""
+
     trials: int | None = None
-    """Trials in all, including those of earlier sessions of the same study; by default 16, or
-    as many as a grid, a preset or a file of configurations has."""
+    """Trials in all, including those of earlier sessions of the same study, also of a wider
+    space; by default 16, or as many as a grid, a preset or a file of configurations has."""
 
     time_budget: float | None = None
     """Minutes of training after which this session stops, once the current epochs are done;
@@ -166,11 +177,15 @@ class Options:
         if self.configurations is not None and (self.preset or self.sampler == "grid"):
             other = f"--preset {self.preset}" if self.preset else "--sampler grid"
             raise InputError(f"--configurations and {other}: expected one of them")
-        if self.name is not None and not NAME.fullmatch(self.name):
+        if self.from_ and (self.configurations or self.preset or self.sampler == "grid"):
             raise InputError(
-                f"--name {self.name!r}: expected letters, digits, '-', '_' and '.', at most "
-                f"{LONGEST_NAME} and the first a letter or digit, as it names a folder and a model"
+                f"--from {self.from_[0]} and listed configurations: expected no --preset, "
+                "--sampler grid or --configurations, which leave nothing to search"
             )
+        for flag, names in (("--name", (self.name,)), ("--from", self.from_)):
+            for name in names:
+                if name is not None and not NAME.fullmatch(name):
+                    raise InputError(f"{flag} {name!r}: expected {NAME_FORM}")
 
     def total(self, listed: int | None) -> int:
         """Returns the total number of trials of the search.
@@ -196,6 +211,11 @@ class Options:
     def tracking_uri(self) -> str:
         """MLflow's tracking URI, see `analysis.command_line.tracking_uri`."""
         return tracking_uri(self.runs_dir)
+
+
+def variable(field: str) -> str:
+    """Returns the environment variable that sets the default of an option, by its field."""
+    return f"ORRERY_{field.rstrip('_').upper()}"
 
 
 def part_of_a_name(text: str, longest: int) -> str:

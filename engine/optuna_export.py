@@ -15,7 +15,8 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from engine.search_memory import MEMORY, contains
+from engine.search_memory import MEMORY
+from engine.space import contains
 from record.state import StudyState
 from record.trial import WITH_RESULT, Replicate, Status, Trial
 from record.values import to_json

@@ -1,7 +1,7 @@
 """Prepares a study from its command: data, search space, forecast, locks, log and MLflow."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +17,15 @@ from engine import forecast
 from engine.backend import Backend
 from engine.checkpoints import Checkpoints, as_upath
 from engine.command import Command
+from engine.earlier import earlier_states, from_earlier, with_carried
 from engine.gpu_share import needed_gib
 from engine.lease import check_free, lease
 from engine.opening import OpenStudy, check_place, log_of, open_study
 from engine.provenance import Code, of_this_code
 from engine.resources import Resources, resources_of
-from engine.session import measured_before, session_of
+from engine.session import measured_before, narrowed, session_of
 from engine.space import Space
+from record import names
 from record.events import SessionBegan
 from record.state import StudyState
 from record.tracker import NotRecorded
@@ -72,10 +74,14 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             check_place(command.folder)
             if command.folder.store is not None:
                 check_free(command.folder, command.notify)
+        starts_from = bool(command.earlier) and not log_of(command.folder).is_there()
+        if starts_from:
+            earlier_states(command)
         problem = _problem(command, resources)
         space = command.space(problem.decided)
         for config in space.listed or [space.extreme(value, max) for value in space.compared]:
             problem.check(config)
+        earlier = from_earlier(command, problem, space) if starts_from else {}
         backend = resources.backend(problem)
         needed = _profile(command, space, resources, backend) if _is_new(command) else None
         if command.options.dry_run:
@@ -85,9 +91,12 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
         with _locked(command):
             checkpoints = Checkpoints(as_upath(str(command.folder.sessions)))
             code = of_this_code(command.study.file)
-            begin = partial(_begin, command, problem, space, code, needed, checkpoints)
+            begin = partial(_begin, command, problem, space, code, needed, checkpoints, earlier)
             study = _opened(command, begin)
             try:
+                space = with_carried(space, study.state.search(), study.state.sessions[0].spec)
+                if text := narrowed(study.state, space):
+                    command.notify(text)
                 yield Prepared(
                     command,
                     problem,
@@ -185,6 +194,7 @@ def _begin(
     code: Code,
     needed: float | None,
     checkpoints: Checkpoints,
+    earlier: Mapping[str, Any],
     state: StudyState,
 ) -> SessionBegan:
     if checkpoints.sessions and not state.sessions:
@@ -192,7 +202,15 @@ def _begin(
             f"{checkpoints.root} has checkpoints of a study whose log is gone: bring the log "
             "back, move the checkpoints away, or choose another --name"
         )
-    return session_of(command, problem, space, code, needed or measured_before(state), state)
+    if state.sessions:
+        spec = state.sessions[0].spec
+        asked = ", ".join(command.earlier) or spec.get(names.FROM)
+        earlier = {names.FROM: asked} if asked else {}
+    else:
+        spec = earlier = earlier or from_earlier(command, problem, space)
+    space = with_carried(space, state.search(), spec)
+    needed = needed or measured_before(state)
+    return session_of(command, problem, space, code, needed, state, earlier)
 
 
 def _opened(command: Command, begin: partial[SessionBegan]) -> OpenStudy:

@@ -9,6 +9,7 @@ from engine.agenda import Agenda
 from engine.budgets import Limits, Stop
 from engine.display import Display
 from engine.driver import Driver
+from engine.earlier import prior
 from engine.early_stopping import Halving
 from engine.interrupts import interruptible
 from engine.listed import Listed
@@ -95,6 +96,7 @@ def _search(prepared: Prepared) -> Search | Listed:
         command.seed,
         command.study.objective,
         trials=state.search(),
+        prior=prior(state),
     )
     return Search(state, memory)
 

@@ -11,7 +11,7 @@ import heapq
 import json
 import warnings
 import zlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
@@ -21,10 +21,9 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from engine.space import Space
+from engine.space import Space, contains
 from record.events import Direction
 from record.trial import WITH_RESULT, Baseline, Searched, Trial
-from record.values import plain
 from trainables.config import TrialConfig
 
 SamplerName = Literal["tpe", "random", "gp"]
@@ -82,6 +81,7 @@ class SearchMemory:
         direction: ``maximize`` or ``minimize``.
         trials: Trials proposed so far, in the order of their proposal; trials outside of the
             search are ignored.
+        prior: Ended trials of earlier studies, from which the sampler learns as well.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class SearchMemory:
         objective: str,
         direction: Direction = "maximize",
         trials: Iterable[Trial] = (),
+        prior: Sequence[Trial] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space = space
@@ -99,24 +100,27 @@ class SearchMemory:
         self.seed = seed
         self.objective = objective
         self.study = optuna.create_study(direction=direction)
-        self.first = _without_repetitions(space.first())
+        self.first = dict(zip(space.opening, space.first(), strict=True))
         self.distributions = {each.key: each.distribution for each in space.parameters}
+        self.offset = len(prior)
+        for trial in prior:
+            self.study.add_trial(self._frozen(trial))
         self.begun = 0
         for trial in trials:
             if isinstance(trial.role, Searched | Baseline):
                 self._add(trial)
 
     def ask(self) -> Draw:
-        """Proposes a new configuration; baselines and defaults come first."""
+        """Proposes a new configuration; what `Space.opening` has comes first."""
         index = self.begun
         # Each trial has its own sampler, so that a proposal depends on the seed and on the known
         # trials, not on how often the study was stopped and continued.
         self.study.sampler = _Sampler(self.sampler, (self.seed + 7919 * index) % 2**32)
-        if index < len(self.first):
+        if index in self.first:
             self.study.enqueue_trial(self.first[index])
-        config = self.space.suggest(self.study.ask())
+        config = self.space.suggest(self.study.ask(), index)
         self.begun += 1
-        known = self.study.get_trials(deepcopy=False)[index]
+        known = self._known(index)
         role = Baseline(index) if self.space.is_baseline(index) else Searched(index)
         return Draw(config, role, dict(known.params), _inactive(known))
 
@@ -127,16 +131,20 @@ class SearchMemory:
         """
         if trial.is_open or not isinstance(trial.role, Searched | Baseline):
             return
-        index = trial.role.index
-        if self.study.get_trials(deepcopy=False)[index].state.is_finished():
+        known = self._known(trial.role.index)
+        if known.state.is_finished():
             return
         state, value = _state(trial), trial.value(self.objective)
-        told = optuna.trial.Trial(self.study, index)
+        told = optuna.trial.Trial(self.study, known.number)
         if trial.status == "pruned" and value is not None:
             told.report(value, trial.epoch)
         if trial.status == "infeasible":
             told.set_constraint(MEMORY, 1.0)
-        self.study.tell(index, value if state is TrialState.COMPLETE else None, state)
+        self.study.tell(known.number, value if state is TrialState.COMPLETE else None, state)
+
+    def _known(self, index: int) -> optuna.trial.FrozenTrial:
+        """Returns a trial in Optuna, by its index in the search."""
+        return self.study.get_trials(deepcopy=False)[self.offset + index]
 
     def _add(self, trial: Trial) -> None:
         """Adds a trial that was proposed earlier."""
@@ -144,10 +152,10 @@ class SearchMemory:
         self.begun += 1
 
     def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
-        if not self._is_inside(trial):
+        if not self.space.includes(trial.config):  # nothing is learned from it
             return optuna.trial.create_trial(state=TrialState.FAIL)
+        params = self.space.drawn_of(trial.config)
         state, value = _state(trial), trial.value(self.objective)
-        params = {key: trial.drawn[key] for key in trial.drawn if key in self.distributions}
         return optuna.trial.create_trial(
             state=state,
             value=value if trial.status in WITH_RESULT else None,
@@ -158,18 +166,6 @@ class SearchMemory:
             system_attrs=self._drawn_together(trial),
         )
 
-    def _is_inside(self, trial: Trial) -> bool:
-        """Returns True if a trial lies in the space, which may have been narrowed since.
-
-        The sampler does not learn from trials outside.
-        """
-        fixed = plain(dict(self.space.fixed))
-        return all(trial.config.get(name) == value for name, value in fixed.items()) and all(
-            contains(self.distributions[key], value)
-            for key, value in trial.drawn.items()
-            if key in self.distributions
-        )
-
     def _drawn_together(self, trial: Trial) -> dict[str, Any]:
         """Returns the attribute with the inactive parameters of a trial's joint draw, for TPE."""
         inactive = {
@@ -178,18 +174,6 @@ class SearchMemory:
             if key in self.distributions and contains(self.distributions[key], value)
         }
         return {f"{DRAWN_TOGETHER}0": json.dumps(inactive)} if inactive else {}
-
-
-def _without_repetitions(first: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Removes duplicates from the parameters of the first trials.
-
-    They occur because a baseline may differ from the default only in fields that are not searched.
-    """
-    found: list[dict[str, Any]] = []
-    for parameters in first:
-        if parameters not in found:
-            found.append(parameters)
-    return found
 
 
 def _inactive(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
@@ -214,14 +198,6 @@ def _state(trial: Trial) -> TrialState:
 def _intermediate(trial: Trial, value: float | None) -> dict[int, float]:
     """Returns the value of a pruned trial by its last epoch; empty for any other trial."""
     return {trial.epoch: value} if trial.status == "pruned" and value is not None else {}
-
-
-def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Returns True if a value lies in the distribution of a parameter."""
-    try:
-        return distribution._contains(distribution.to_internal_repr(value))
-    except ValueError:
-        return False
 
 
 class _Sampler(optuna.samplers.BaseSampler):

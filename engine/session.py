@@ -1,6 +1,7 @@
 """Builds the event that begins a session, and refuses to continue a study as a different one.
 
 The definition of a study never changes: continuing it with another one would mix two questions.
+Only the part of its space that a session searches may: see `engine.narrowing`.
 """
 
 import platform
@@ -14,13 +15,14 @@ from datasets.addresses import shown
 from datasets.errors import InputError
 from engine.command import Command
 from engine.history import utc_now
+from engine.narrowing import widenings
 from engine.provenance import Code
 from engine.rungs import rungs
 from engine.space import Space
 from record import names
 from record.definition import place_of
 from record.events import SessionBegan
-from record.facts import BASELINES, DEFAULTS, FIXED, LISTED
+from record.facts import BASELINES, DEFAULTS, EARLIER, FIXED, LISTED
 from record.state import StudyState
 from record.values import plain
 from trainables.problem import Problem
@@ -33,6 +35,7 @@ def session_of(
     code: Code,
     needed_gib: float | None,
     state: StudyState,
+    earlier: Mapping[str, Any],
 ) -> SessionBegan:
     """Returns the event that begins a session.
 
@@ -43,25 +46,37 @@ def session_of(
         code: Version of the code that trains the trials.
         needed_gib: Maximum GPU memory of a trial, in GiB; None if it was not measured.
         state: State of the study so far.
+        earlier: What the study started from, see `engine.earlier.from_earlier`.
     """
     return SessionBegan(
         session=f"session-{len(state.sessions) + 1:04d}",
         identity=state.session.identity if state.sessions else uuid.uuid4().hex,
         objective=command.study.objective,
         direction="maximize",
-        spec=_spec(command, problem, space),
+        spec=_spec(command, problem, space, earlier),
         space=plain(space.searched()),
-        settings=_settings(command, space, code, needed_gib),
+        settings=_settings(command, space, code, needed_gib, state),
         at=utc_now(),
     )
 
 
-def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str, Any]:
-    """Returns the part of a study's definition that never changes, see `record.facts`."""
+def protocol(command: Command, problem: Problem[Any]) -> dict[str, Any]:
+    """Returns what the trials of a study learn from, as its definition has it."""
     options = {
         name: shown(value) if isinstance(value, str) else value
         for name, value in asdict(command.data_options).items()
     }
+    return {
+        **{names.OPTIONS + name: value for name, value in options.items()},
+        names.DIGEST: problem.digest,
+        **{names.FACTS + name: value for name, value in problem.facts.items()},
+    }
+
+
+def _spec(
+    command: Command, problem: Problem[Any], space: Space, earlier: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Returns the definition of a study with the space of a session, see `record.facts`."""
     spec = {
         names.STUDY: command.study.key,
         names.OBJECTIVE: command.study.objective,
@@ -70,9 +85,8 @@ def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str,
         names.PRESET: command.options.preset or "none",
         names.SAMPLER: "listed" if command.options.configurations else command.options.sampler,
         "version": version("orrery"),
-        **{names.OPTIONS + name: value for name, value in options.items()},
-        names.DIGEST: problem.digest,
-        **{names.FACTS + name: value for name, value in problem.facts.items()},
+        **protocol(command, problem),
+        **earlier,
         FIXED: dict(space.fixed),
         DEFAULTS: {str(value): asdict(space.default(value)) for value in space.compared},
         **({} if space.listed is None else {LISTED: [asdict(config) for config in space.listed]}),
@@ -85,7 +99,7 @@ def _spec(command: Command, problem: Problem[Any], space: Space) -> Mapping[str,
 
 
 def _settings(
-    command: Command, space: Space, code: Code, needed_gib: float | None
+    command: Command, space: Space, code: Code, needed_gib: float | None, state: StudyState
 ) -> dict[str, str]:
     """Returns what may change between sessions, as tags of the study's MLflow run."""
     options, folder = command.options, command.folder
@@ -97,7 +111,7 @@ def _settings(
         names.KEEP: str(options.keep),
         names.STORAGE: str(folder.sessions) if folder.storage is not None else "",
         names.SCHEDULER: "none" if options.local else options.scheduler,
-        names.DEFAULTS: ", ".join(map(str, space.defaults_at())),
+        names.DEFAULTS: ", ".join(str(state.number(index)) for index in space.defaults_at()),
         names.ENVIRONMENT: command.environment(),
         names.RUNGS: ", ".join(map(str, rungs(space.epochs, command.study.first_rung))),
         names.SOURCE: command.script,
@@ -123,21 +137,37 @@ def refuse_another(name: str, known: SessionBegan, given: SessionBegan) -> None:
 
     Args:
         name: Name of the study.
-        known: Its latest session.
+        known: The session that began it.
         given: The session to begin.
 
     Raises:
-        InputError: If the definitions differ; the message names each difference.
+        InputError: If the definitions differ, or the space is not a part of the one that it was
+            begun with; the message names each difference.
     """
-    differences = [
+    others = [
         *_differences(_question(known), _question(given)),
         *_differences_of_lists(known.spec.get(LISTED, ()), given.spec.get(LISTED, ())),
     ]
+    differences = [*others, *widenings(known, given)]
     if differences:
+        start = "" if others else f" and start it --from {name}"
         raise InputError(
             f"the study {name} was begun with another question: {'; '.join(differences)}; "
-            "give this one a --name of its own, or repeat the command it was begun with"
+            f"give this one a --name of its own{start}, or repeat the command it was begun with"
         )
+
+
+def narrowed(state: StudyState, space: Space) -> str:
+    """Tells the user how much of a study lies in the space of its session, if that is a part of
+    the space that the study was begun with; empty if it is the whole."""
+    first, trials = state.sessions[0], state.search()
+    if (first.space, first.spec.get(FIXED)) == (state.session.space, state.session.spec[FIXED]):
+        return ""
+    inside = sum(space.includes(trial.config) for trial in trials)
+    return (
+        f"a part of the study's space is searched: {inside} of its {len(trials)} trials lie in it "
+        "and guide the search; all of them stay in the study"
+    )
 
 
 def changed_file(known: SessionBegan, given: SessionBegan) -> str:
@@ -148,8 +178,9 @@ def changed_file(known: SessionBegan, given: SessionBegan) -> str:
 
 
 def _question(session: SessionBegan) -> dict[str, Any]:
-    spec = {name: value for name, value in session.spec.items() if name != LISTED}
-    return {**spec, "searched": {each["key"]: each for each in session.space}}
+    """Returns the definition of a study without its space."""
+    others = (FIXED, DEFAULTS, BASELINES, LISTED, EARLIER)
+    return {name: value for name, value in session.spec.items() if name not in others}
 
 
 def _differences(known: Any, given: Any, place: str = "") -> Iterator[str]:

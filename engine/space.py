@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import islice, pairwise
+from functools import cached_property
+from itertools import count, islice, pairwise
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import optuna
@@ -15,6 +16,7 @@ from optuna.distributions import (
 )
 
 from datasets.errors import InputError
+from record.values import plain
 from trainables.config import TrialConfig, When
 from trainables.parameter import Parameter
 
@@ -23,6 +25,9 @@ Fields = Callable[[Any], Mapping[str, Any]]
 
 End = Callable[..., Any]
 """Of a range: `max` or `min`."""
+
+SINGLE = ("epochs", "seed")
+"""Config fields that all trials of a study have in common: only one value can be given."""
 
 MANY = 10_000
 """Configurations of a grid, at most: each is in the log whenever a session begins."""
@@ -66,6 +71,9 @@ class Space:
             are not the defaults; None: the default configuration is the baseline.
         listed: The configurations that are tried, one after the other, those of `first` before
             the others; None: any may be.
+        carried: Configurations of earlier studies, which are tried before the baselines.
+        places: Index of each trial that is tried first, in the order of `first`; empty: they are
+            the first trials. See `going_on`.
     """
 
     config: type[TrialConfig]
@@ -75,6 +83,8 @@ class Space:
     preset: Fields | None = None
     reference: Fields | None = None
     listed: tuple[TrialConfig, ...] | None = None
+    carried: tuple[TrialConfig, ...] = ()
+    places: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -161,13 +171,15 @@ class Space:
         """What every trial's budget is; it is never searched."""
         return self.default(self.compared[0]).epochs
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> TrialConfig:
+    def suggest(self, trial: optuna.trial.BaseTrial, index: int) -> TrialConfig:
         """Draws a configuration, asking Optuna only for the parameters that apply.
 
-        The first trials are the baselines, which may set fields that are not searched.
+        Args:
+            trial: The trial in Optuna.
+            index: Its index in the search: a baseline may set fields that are not searched.
         """
-        value = self.compared[trial.number] if self.is_baseline(trial.number) else None
-        values = self._defaults() if value is None else asdict(self.baseline(value))
+        is_baseline = self.is_baseline(index)
+        values = asdict(self.opening[index]) if is_baseline else self._defaults()
         for parameter in self.parameters:
             if parameter.applies(values):
                 values[parameter.field] = parameter.suggest(trial)
@@ -220,9 +232,9 @@ class Space:
                 values[parameter.field] = _extreme(parameter, values[parameter.field], end)
         return self.config(**values)
 
-    def is_baseline(self, number: int) -> bool:
-        """Whether the trial of this number is one: they are the first."""
-        return number < len(self.compared)
+    def is_baseline(self, index: int) -> bool:
+        """Whether the search trial of this index is one."""
+        return index in self.opening and self.opening[index] in self._baselines
 
     def _base(self, value: Any) -> dict[str, Any]:
         """All fields for a value of `group_by`, as if nothing were searched."""
@@ -230,14 +242,86 @@ class Space:
         return {**self._defaults(), **named, self.group_by: value, **self.fixed}
 
     def first(self) -> list[dict[str, Any]]:
-        """Returns the parameters of what is tried first: for each value of `group_by` the
-        baseline, then its default configuration, if that is another one."""
-        return [self.drawn(config) for config in self._first()]
+        """Returns the parameters of what is tried first, each once: what was carried over from
+        earlier studies, for each value of `group_by` the baseline, then its default configuration,
+        if that is another one."""
+        return [self.drawn(config) for config in self.opening.values()]
+
+    @cached_property
+    def opening(self) -> dict[int, TrialConfig]:
+        """Index of a trial of the search -> its configuration, for all that are tried first.
+
+        A baseline may differ from another one of them only in fields that are not searched: the
+        baseline is then tried in its place.
+        """
+        own = self._distinct(self._first())
+        known = [self.drawn(config) for config in own]
+        carried = [each for each in self._distinct(self.carried) if self.drawn(each) not in known]
+        first = [*carried, *own]
+        return dict(zip(self.places or range(len(first)), first, strict=True))
+
+    def _distinct(self, configs: Iterable[TrialConfig]) -> list[TrialConfig]:
+        """The first configuration of each choice of the searched parameters."""
+        found: list[tuple[dict[str, Any], TrialConfig]] = []
+        for config in configs:
+            if all(self.drawn(config) != drawn for drawn, _ in found):
+                found.append((self.drawn(config), config))
+        return [config for _, config in found]
+
+    @cached_property
+    def _baselines(self) -> list[TrialConfig]:
+        return [self.baseline(value) for value in self.compared]
 
     def _first(self) -> list[TrialConfig]:
-        baselines = [self.baseline(value) for value in self.compared]
         defaults = [self.default(value) for value in self.compared]
-        return [*baselines, *(config for config in defaults if config not in baselines)]
+        others = (config for config in defaults if config not in self._baselines)
+        return [*self._baselines, *others]
+
+    def going_on(
+        self, tried: Sequence[Mapping[str, Any]], carried: Iterable[TrialConfig] = ()
+    ) -> "Space":
+        """The same space in a study that has trials already, maybe of a wider space: what is tried
+        first and was not comes next.
+
+        Args:
+            tried: Configurations of the trials of the search so far, in the order of their index.
+            carried: See `Space`.
+        """
+        space, known = replace(self, carried=tuple(carried), places=()), list(map(dict, tried))
+        first = [plain(asdict(config)) for config in space.opening.values()]
+        following = count(len(known))
+        places = (known.index(each) if each in known else next(following) for each in first)
+        return replace(space, places=tuple(places))
+
+    def includes(self, config: Mapping[str, Any]) -> bool:
+        """Whether a recorded configuration of the study lies in the space, which may be narrower
+        than the one that it was drawn from; a baseline may have set other fields as it likes."""
+        fixed = plain({k: value for k, value in self.fixed.items() if k not in SINGLE})
+        return all(config.get(name) == value for name, value in fixed.items()) and all(
+            contains(parameter.distribution, config.get(parameter.field))
+            for parameter in self.parameters
+            if parameter.applies(config)
+        )
+
+    def misfit(self, config: Mapping[str, Any]) -> str:
+        """Returns why the search cannot draw a configuration, such as ``width is 96, searched is
+        16 to 64``; empty if it can, whatever its epochs and its seed."""
+        expected = self._defaults()
+        for parameter in self.parameters:
+            if parameter.applies(config):
+                value = config.get(parameter.field)
+                if not contains(parameter.distribution, value):
+                    searched = shown(parameter.distribution)
+                    return f"{parameter.field} is {value}, searched is {searched}"
+                expected[parameter.field] = value
+        for field, value in expected.items():
+            if field not in SINGLE and config.get(field) != value:
+                return f"{field} is {config.get(field)}, here it is {value}"
+        try:
+            self.config(**expected)
+        except InputError as error:  # it does not go with the epochs of this study
+            return str(error)
+        return ""
 
     def listing(self, configs: Iterable[TrialConfig]) -> "Space":
         """The same space, of which only these configurations are tried, after the first ones."""
@@ -262,19 +346,23 @@ class Space:
         return self.listing(configs)
 
     def defaults_at(self) -> list[int]:
-        """Numbers of the trials of the default configurations, by value of `group_by`."""
+        """Indices of the trials of the default configurations, by value of `group_by`."""
         if self.listed is not None:
             return [self.listed.index(self.default(value)) for value in self.compared]
-        first = self.first()
-        return [first.index(self.drawn(self.default(value))) for value in self.compared]
+        first, places = self.first(), [*self.opening]
+        drawn = [self.drawn(self.default(value)) for value in self.compared]
+        return [places[first.index(each)] for each in drawn]
 
     def drawn(self, config: TrialConfig) -> dict[str, Any]:
         """What would have to be drawn for a configuration: the parameters that apply."""
-        values = asdict(config)
+        return self.drawn_of(asdict(config))
+
+    def drawn_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What would have to be drawn for a recorded configuration, in or out of the space."""
         return {
-            parameter.key: values[parameter.field]
+            parameter.key: config.get(parameter.field)
             for parameter in self.parameters
-            if parameter.applies(values)
+            if parameter.applies(config)
         }
 
     def _defaults(self) -> dict[str, Any]:
@@ -288,6 +376,24 @@ class Space:
 def distinct(given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
     """The values that were given for each field, each once."""
     return {field: tuple(dict.fromkeys(values)) for field, values in given.items()}
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Returns True if a value lies in the distribution of a parameter."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def shown(distribution: BaseDistribution) -> str:
+    """Describes a distribution for the user, such as ``16 to 64`` or ``gcn, gin``."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return ", ".join(map(str, choices))
+        case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
+            return f"{low:g} to {high:g}"
+    return str(distribution)
 
 
 def _combinations(
@@ -313,7 +419,7 @@ def _combinations(
 
 def _size(config: TrialConfig) -> int:
     """Product of a configuration's whole numbers: what it takes grows with each of them."""
-    numbers = (value for name, value in asdict(config).items() if name not in ("epochs", "seed"))
+    numbers = (value for name, value in asdict(config).items() if name not in SINGLE)
     return math.prod(max(1, value) for value in numbers if type(value) is int)
 
 

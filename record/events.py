@@ -22,8 +22,9 @@ class SessionBegan:
         identity: Unique id of the study, which distinguishes studies of the same name.
         objective: Name of the metric to optimise.
         direction: ``maximize`` or ``minimize``.
-        spec: Definition of the study, which never changes.
-        space: Searched parameters; a later session may narrow them.
+        spec: Definition of the study, which never changes but for the fields that a narrower space
+            fixes, and what is tried first in it.
+        space: Parameters that the session searches, all those of the first session or some.
         settings: What may change between sessions, such as the command.
         at: Time of the event, in UTC.
     """

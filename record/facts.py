@@ -16,6 +16,10 @@ FIXED, DEFAULTS, BASELINES, LISTED = "fixed", "defaults", "baselines", "listed"
 """Keys of a spec that are not shown in MLflow: the fields set by the user, the default and
 baseline configurations, and the listed configurations if there are any."""
 
+EARLIER = "earlier"
+"""Key of a first session's spec that is not shown in MLflow: what the study took from earlier
+studies, see `engine.earlier`."""
+
 
 def facts_of(session: SessionBegan) -> StudyFacts:
     """Returns what a tracker shows of a study, from the start of its latest session."""
@@ -39,5 +43,5 @@ def facts_of(session: SessionBegan) -> StudyFacts:
 
 def shown_spec(session: SessionBegan) -> dict[str, Any]:
     """Returns the part of a study's spec that is shown as params of its run."""
-    hidden = (FIXED, DEFAULTS, BASELINES, LISTED)
+    hidden = (FIXED, DEFAULTS, BASELINES, LISTED, EARLIER)
     return {name: value for name, value in session.spec.items() if name not in hidden}

@@ -75,7 +75,7 @@ def from_log(study: str, state: StudyState, uri: str) -> RecordedStudy:
         tags={name: shown(text) for name, text in facts.tags.items()},
         trials=begun,
         artifacts=Artifacts(uri, study, session.identity),
-        read_space=lambda: session.space,
+        read_space=lambda: state.sessions[0].space,
     )
     return made.without(state.discarded)
 

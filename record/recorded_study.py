@@ -101,7 +101,8 @@ class RecordedStudy:
 
     @cached_property
     def space(self) -> Space | None:
-        """The searched parameters; None if they are unknown."""
+        """The parameters that the study was begun with, of which a later session may have searched
+        some only; None if they are unknown."""
         return self.read_space()
 
     def fact(self, name: str, otherwise: Any = None) -> Any:

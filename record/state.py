@@ -82,6 +82,12 @@ class StudyState:
         """Index, among the search trials, of the next search trial to be proposed."""
         return len(self._search)
 
+    def number(self, index: int) -> int:
+        """Returns the number of a search trial, by its index among them; of one to come, the
+        number that it has if no other trials come between."""
+        known = self.next_index
+        return self._search[index] if index < known else self.next_number + index - known
+
     def trial(self, number: int) -> Trial:
         """Returns a trial in its current state.
 

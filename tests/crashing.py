@@ -22,6 +22,7 @@ from engine.proposers import Search
 from engine.search_memory import SearchMemory
 from engine.space import Space
 from record.log import FileLog
+from trainables.config import TrialConfig
 from trainables.parameter import Parameter
 
 
@@ -99,14 +100,14 @@ def half_a_line_in_the_log(call: int) -> None:
     FileLog._write = write
 
 
-def in_the_middle_of_the_proposal(index: int) -> None:
-    """Makes the process kill itself when two parameters of the trial `index` are drawn."""
+def in_the_middle_of_the_proposal(which: int) -> None:
+    """Makes the process kill itself when two parameters of the trial `which` are drawn."""
     real = Space.suggest
 
-    def suggest(self: Any, trial: Any) -> Any:
-        if trial.number == index:
+    def suggest(self: Space, trial: Any, index: int) -> TrialConfig:
+        if index == which:
             after(Parameter, "suggest", 2)
-        return real(self, trial)
+        return real(self, trial, index)
 
     Space.suggest = suggest
 

@@ -72,6 +72,8 @@ class Studies:
         return found
 
     def _executed(self, command: str) -> str:
+        if earlier := re.search(r"--from (\S+)", command):
+            self.run(NAMED[earlier[1]])
         more = [] if "--name" in command else ["--name", name_of(command)]
         if command in DEFAULT_NAMES:
             more += ["--finalists", "1"]

@@ -53,7 +53,7 @@ def test_another_grid_under_the_same_name_is_refused_with_the_difference_named(
     known = log_file(tmp_path).read_bytes()
     assert ask(*GRID, *VALUES[:2], "0.3", *VALUES[3:]) == 2
     said = capsys.readouterr().err
-    assert "searched.level.distribution.attributes.choices was (0.2, 0.4), now (0.2, 0.3)" in said
+    assert "--level was 0.2, 0.4, now 0.2, 0.3" in said
     assert "of the listed configurations 2 are new, such as gradient_clip 0.5, level 0.3" in said
     assert ask("--local", "--ending", "good", "--epochs", "2", *VALUES) == 2
     said = capsys.readouterr().err

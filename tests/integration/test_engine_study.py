@@ -186,11 +186,14 @@ def test_another_seed_proposes_something_else(ask: Ask, tmp_path: Path) -> None:
     [
         (["--dataset", "something"], "data.dataset was nothing, now something"),
         (["--dropout", "1"], "unrecognized arguments"),
-        (["--level", "0.1"], "fixed.level is new"),
-        (["--ending", "good", "bad"], "searched.ending"),
+        (["--level", "1.5"], "--level was 0 to 1, now 1.5"),
+        (["--gradient-clip", "0.5"], "--gradient-clip was not searched, now 0.5"),
         (["--seed", "3"], "seed was 0, now 3"),
         (["--sampler", "random"], "sampler was tpe, now random"),
-        (["--epochs", "5"], "fixed.epochs was 2, now 5"),
+        (
+            ["--epochs", "5"],
+            "--epochs was 2, now 5; give this one a --name of its own and start it --from s",
+        ),
     ],
 )
 def test_a_changed_question_under_the_same_name_is_refused(

@@ -29,7 +29,7 @@ def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(capsys.readouterr().out.split())
     for kind in (Options, MoleculeOptions, GNNConfig):
         for field in fields(kind):
-            assert f"--{field.name.replace('_', '-')} " in text
+            assert f"--{field.name.rstrip('_').replace('_', '-')} " in text
     assert "Longest distance edge, in Angstrom. (searched)" in text
     assert "Trials in all" in text
     assert "half a cosine down to 0" in text, "the help of an inherited field"
@@ -80,6 +80,15 @@ def test_several_numbers_and_truth_values_are_taken_of_one_epochs_and_seed() -> 
     for single in ("--epochs", "--seed"):
         with pytest.raises(InputError, match="unrecognized arguments: 3"):
             typed(single, "2", "3")
+
+
+def test_names_of_earlier_studies_are_one_or_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert typed("--from", "one", "two", "--local").options == Options(
+        from_=("one", "two"), local=True
+    )
+    monkeypatch.setenv("ORRERY_FROM", "three four")
+    assert typed().options.from_ == ("three", "four")
+    assert typed("--from", "one").options.from_ == ("one",)
 
 
 def test_a_file_of_configurations_is_a_path(home: Path) -> None:

@@ -38,6 +38,20 @@ def test_any_other_name_is_refused_in_one_line(name: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["..", "a/b", ""])
+def test_a_name_of_an_earlier_study_is_one_too(name: str) -> None:
+    with pytest.raises(InputError, match=r"--from .*: expected letters, digits"):
+        Options(from_=("s", name))
+
+
+@pytest.mark.parametrize(
+    "listed", [{"preset": "x"}, {"sampler": "grid"}, {"configurations": Path("x.json")}]
+)
+def test_listed_configurations_start_from_no_earlier_study(listed: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="--from s and listed configurations: expected no"):
+        Options(from_=("s",), **listed)
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [

@@ -34,7 +34,7 @@ def suggest(space: Space, **values: object) -> GNNConfig:
 
 def numbered(space: Space, number: int, values: dict[str, object]) -> TrialConfig:
     """What a trial of this number would be."""
-    return space.suggest(optuna.trial.FixedTrial(values, number))  # pyright: ignore[reportArgumentType]
+    return space.suggest(optuna.trial.FixedTrial(values, number), number)  # pyright: ignore[reportArgumentType]
 
 
 EVERYTHING = {

@@ -27,7 +27,7 @@ SCRIPT = re.compile(r"\b((?:benchmarks|studies)/\w+\.py)\b(.*)")
 
 
 def flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 # Commands
