@@ -253,7 +253,7 @@ def test_a_race_rarely_drops_the_best(kind: str) -> None:
 @pytest.mark.usefixtures("few_resamples")
 @pytest.mark.parametrize("factor", [1.2, 1.4, 2.0, 4.0])
 def test_after_a_race_true_differences_are_found_as_often(factor: float) -> None:
-    """From the champion to a loser that is two, four and more of its spreads away. Luck is relative,
+    """From the champion to a loser, 2 to 30 of the champion's spreads away. Luck is relative,
     so that the loser is as many times as noisy: of one four times as noisy two seeds tell so
     little that one difference in thirteen is missed, which all five would show."""
     factors = (1.0, 1.0, 1.0, 1.0, factor, factor)
