@@ -44,8 +44,8 @@ ROW = 0.42
 
 _DROPPED = (
     " Dropped: after two fresh seeds, and each further one, a finalist whose mean on the "
-    "validation split was significantly below the highest was trained no more; all these looks "
-    f"together drop the truly best one with at most {LEVEL:.0%} probability."
+    "validation split was significantly below the highest, by a one-sided t-test, was trained no "
+    f"more; all these tests together drop the truly best one with at most {LEVEL:.0%} probability."
 )
 """The rule of the race of the finals, for captions."""
 
