@@ -122,7 +122,9 @@ class Finalists:
             names: The one or two configurations that it comes from.
         """
         # A resample of few units varies less than a new sample of as many would.
-        spread = [(float(resampled.var(axis=0)) * self.units / (self.units - 1), self.units - 1)]
+        spread: list[tuple[float, float]] = [
+            (float(resampled.var(axis=0)) * self.units / (self.units - 1), self.units - 1)
+        ]
         for name in names:
             seeds = len(self.scores[name])
             if seeds > 1:

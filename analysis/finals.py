@@ -44,8 +44,8 @@ ROW = 0.42
 
 _DROPPED = (
     " Dropped: after two fresh seeds, and each further one, a finalist whose mean on the "
-    "validation split was significantly below the highest was trained no more; all these looks "
-    f"together drop the truly best one with at most {LEVEL:.0%} probability."
+    "validation split was significantly below the highest, by a one-sided t-test, was trained no "
+    f"more; all these tests together drop the truly best one with at most {LEVEL:.0%} probability."
 )
 """The rule of the race of the finals, for captions."""
 
@@ -368,21 +368,20 @@ def _caption(found: Outcome, study: RecordedStudy) -> str:
     scorecard = study.scorecard
     remark = f" {scorecard.remark}" if scorecard.remark else ""
     luck = "the training and " if seeds[-1] > 1 else ""
+    left = twice = ""
+    if _race(found):
+        left, twice = " of those not dropped", ", those with a dropped one counted twice"
     return (
         f"{escaped(study.name)}: the finalists, each trained again with "
-        f"{' or '.join(map(str, seeds))} fresh seeds; in bold the champion, which has the highest "
-        f"mean of {study.objective} over them{_of_those_left(found)}. Selection gap: what the "
-        "search promised, less that mean. "
+        f"{' or '.join(map(str, seeds))} fresh seeds; in bold the champion, which{left} has the "
+        f"highest mean of {study.objective} over them. Selection gap: what the search promised, "
+        "less that mean. "
         f"In brackets: 95 % interval of the mean, for the luck of {luck}the draw of the "
         f"{found.units:,} test {scorecard.unit}. Two are told apart where their difference "
         f"would come by chance with less than {LEVEL:.0%} probability, corrected for {pairs} "
-        f"pair{'s' * (pairs != 1)} (Holm).{_race(found)}{_beyond(found)}{_lost(found, study)}"
-        f"{remark}"
+        f"pair{'s' * (pairs != 1)} (Holm{twice}).{_race(found)}{_beyond(found)}"
+        f"{_lost(found, study)}{remark}"
     )
-
-
-def _of_those_left(found: Outcome) -> str:
-    return " of those not dropped" if _race(found) else ""
 
 
 def _race(found: Outcome) -> str:

@@ -9,7 +9,9 @@ spreads may differ. After two seeds a spread may be small by mere chance, which 
 alarm is made of; therefore none counts for less than the mean spread of all, which only makes
 dropping rarer. The level is spent over the rounds, however many may follow: a quarter of it after
 two seeds and after three, and less later. `benchmarks/finals_race.py` simulates how rarely this
-drops the best finalist and how many trainings it saves.
+drops the best finalist and how many trainings it saves. A t-test of so few values keeps its level
+where spreads differ, or where luck is skewed, but not both: with one finalist ten times as noisy
+and as skewed as an exponential distribution, up to one study of five drops the best one.
 """
 
 from collections.abc import Collection, Mapping, Sequence

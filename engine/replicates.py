@@ -5,7 +5,7 @@ that had no part in choosing a configuration give an unbiased estimate of its sc
 can no longer become the champion are dropped on the way, see engine/race.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from analysis.comparison import LEVEL
@@ -147,7 +147,7 @@ class Replicates:
     def _begun(self) -> dict[Replicate, Trial]:
         return {trial.role: trial for trial in self.trials() if isinstance(trial.role, Replicate)}
 
-    def _results(self) -> dict[int, Results]:
+    def _results(self) -> Mapping[int, Results]:
         """Returns number of a finalist -> its results, by seed, up to the first open final."""
         begun = self._begun()
         found: dict[int, list[float | None]] = {trial.number: [] for trial in self.finalists}

@@ -281,7 +281,8 @@ def test_who_was_dropped_after_how_many_seeds_is_in_table_figure_and_caption(
     row = next(line for line in said.splitlines() if f"(trial {loser}" in line)
     assert "(2 seeds, dropped)" in row
     assert "(3 seeds)" in said
-    assert "highest mean of validation/r2 over them of those not dropped" in said
+    assert "the champion, which of those not dropped has the highest mean" in said
+    assert "(Holm, those with a dropped one counted twice)" in said
     assert "drop the truly best one with at most 5% probability" in said
     assert "over 3 fresh seeds" in answer(raced, found)
     table = finals.frame(found, raced)

@@ -172,7 +172,7 @@ def test_who_is_clearly_behind_is_dropped_and_everything_says_so(
     assert ask(*raced) == 0
     assert {number: len(found) for number, found in finals_in_mlflow(tmp_path).items()} == seeds
     assert ask(*raced, "--finals", "all") == 0
-    assert finals_in_mlflow(tmp_path) == dict.fromkeys(seeds, [1, 2, 3, 4])
+    assert finals_in_mlflow(tmp_path) == {number: [1, 2, 3, 4] for number in seeds}
     again = known(tmp_path / "runs", "s")
     assert {trial.number for trial in again.trials if trial.dropped} == set(dropped)
     assert again.champion == study.champion
