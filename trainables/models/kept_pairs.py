@@ -25,7 +25,8 @@ NODE_BYTES = 4 * 3 * PAIR_FEATURES + 8
 """Memory of a node: its moments, and the number of its first edge."""
 
 TOGETHER = 64
-"""Number of molecules whose pairs are computed at a time: what is in between fits in the caches."""
+"""Number of molecules whose pairs are computed at a time; intermediate results fit in the
+caches."""
 
 
 def keeping_store(graphs: Graphs, cutoff: float) -> GraphStore:
