@@ -122,8 +122,7 @@ def sides(inputs: Inputs, config: GNNConfig, device: torch.device) -> tuple[Mole
     same_weights(task, stock)
     # Without dropout, of which the two draw their own; and in 64 bits from the positions on, since
     # rounding that puts an edge on the other side of a ReLU changes a gradient in its third digit.
-    anew = store_of(inputs.graphs, device, config.pair_cutoff)  # what is kept is in 32 bits
-    still = MoleculeTask(molecules, replace(config, dropout=0.0), device, anew)
+    still = MoleculeTask(molecules, replace(config, dropout=0.0), device)
     few = as_data(inputs.graphs, inputs.split.train[:CHECKED].tolist())
     few = prepared([molecule.apply(_double) for molecule in few], config)
     check(still, Stock(stock_model(still).double(), few, still.scale.std))
