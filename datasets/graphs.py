@@ -177,7 +177,8 @@ class GraphStore:
         device: Device of the tensors and batches.
         cutoff: In Angstrom, on the CPU only: the edges of a batch are all ordered pairs of atoms
             closer than this; a bonded pair has its bond type, others `NO_BOND`. The pairs are
-            found anew for each batch, so that they take no memory in the store.
+            found anew for each batch, so that they take no memory in the store;
+            `trainables.models.kept_pairs` keeps them.
     """
 
     def __init__(self, graphs: Graphs, device: torch.device, cutoff: float | None = None) -> None:

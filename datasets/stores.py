@@ -1,6 +1,7 @@
 """Chooses the store from which a fit cuts its batches.
 
-On the CPU, edges are listed and pairs are found anew in each batch. On a GPU, no step may wait for
+On the CPU, edges are listed and pairs are found anew in each batch, unless
+`trainables.models.kept_pairs` keeps them. On a GPU, no step may wait for
 a number from the device: small graphs are padded to the largest one; for larger ones, which would
 be mostly padding, the pairs are found before the fit begins.
 """

@@ -85,7 +85,7 @@ class MoleculeProblem:
         return SupervisedLearner(task, config, context.device)
 
     def _store(self, device: torch.device, cutoff: float | None) -> Store:
-        """Opens the store of a trial, or on a CPU returns the last one if its edges are the same."""
+        """Opens the store of a trial; on a CPU, returns the last one if its edges are the same."""
         if device.type != "cpu":
             return trial_store(self.molecules.graphs, device, cutoff)
         if self.last is None or self.last.cutoff != cutoff:

@@ -41,7 +41,7 @@ def has_a_ratio_and_errors(printed: str) -> None:
 
 def has_a_row_for_each_configuration(printed: str) -> None:
     for name in ("gin", "best"):
-        row = rf"^\| {name} +\|.+\| \d+ +\| 1 +\|( [\d.,]+ +\|){{3}}$"
+        row = rf"^\| {name} +\|.+\| \d+ +\| 1 +\|( [\d.,]+ +\|){{4}}$"
         assert re.search(row, printed, re.MULTILINE)
         assert f"{name}, 1 thread(s): ratio " in printed
 

@@ -1,6 +1,6 @@
 """Pairs kept from one batch to the next are those that are found anew in each."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -59,6 +59,15 @@ def test_what_is_kept_is_used_by_a_model_of_the_same_cutoff_only(graphs):
     others = PairFeatures(3.5)(near)
     assert not torch.equal(others, vectors)
     assert not torch.equal(near.moments(others), kept.moments)
+
+
+def test_a_batch_in_64_bits_uses_nothing_that_was_kept_in_32(graphs):
+    batch = keeping_store(graphs, 3.0).select(CHOSEN)
+    near = Neighbours.of(replace(batch, positions=batch.positions.double()))
+    assert near.kept is None
+    vectors = PairFeatures(3.0).double()(near)
+    assert vectors.dtype == near.moments(vectors).dtype == torch.float64
+    torch.testing.assert_close(vectors.float(), kept_of(batch).vectors)
 
 
 def test_pairs_that_take_too_much_memory_are_not_kept(graphs, monkeypatch):

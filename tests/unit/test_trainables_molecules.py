@@ -1,6 +1,7 @@
 """The task of the GNN study: which molecules, in which unit, scored how."""
 
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,15 @@ from datasets.errors import InputError
 from datasets.graphs import GraphBatch, GraphStore
 from datasets.sources import MoleculeSet
 from datasets.splits import Split
-from datasets.stores import Batch
+from datasets.stores import Batch, Store
+from record.trial import Searched
 from trainables import molecules as module
 from trainables.fit import fit
 from trainables.metrics import mae, r2
 from trainables.models.gnn import GNN, GNNConfig
-from trainables.molecules import MoleculeTask, predict
+from trainables.models.kept_pairs import KeptStore
+from trainables.molecules import MoleculeProblem, MoleculeTask, predict
+from trainables.problem import Context
 
 CPU = torch.device("cpu")
 SMALL = GNNConfig(family="gcn", width=8, depth=2, batch_size=32, epochs=2)
@@ -202,3 +206,41 @@ def test_a_task_of_part_of_the_molecules_needs_no_other(molecules):
     task = MoleculeTask(replace(molecules, split=split), replace(SMALL, batch_size=3), CPU)
     seen = order(task, torch.Generator().manual_seed(0))
     assert sorted(seen) == sorted(targets(molecules, split.train))
+
+
+def test_trials_of_one_cutoff_share_the_store_of_a_process(molecules):
+    problem, context = MoleculeProblem(molecules), Context(CPU, 1)
+
+    def store(**changes) -> Store:
+        task = problem.learner(replace(SMALL, **changes), Searched(0), context).task
+        assert isinstance(task, MoleculeTask)
+        return task.store
+
+    first = store()
+    assert isinstance(first, KeptStore)
+    assert store(width=16) is first
+    other = store(cutoff=3.0)
+    assert other is not first and other.cutoff == 3.0
+    assert not isinstance(store(edges="bonds"), KeptStore)
+
+
+def test_a_pickled_problem_leaves_the_store_behind(molecules):
+    problem = MoleculeProblem(molecules)
+    size = len(pickle.dumps(problem))
+    problem.learner(SMALL, Searched(0), Context(CPU, 1))
+    assert problem.last is not None
+    assert len(pickle.dumps(problem)) == size
+    assert pickle.loads(pickle.dumps(problem)).last is None
+
+
+def test_a_fit_is_the_same_whether_pairs_are_kept_or_found_anew(molecules):
+    """To the bit: what is kept is what would be computed."""
+    anew = GraphStore(molecules.graphs, CPU, SMALL.pair_cutoff)
+    kept, other = (
+        [epoch.metrics["train/loss"] for epoch in fit(task, SMALL, CPU)]
+        for task in (
+            MoleculeTask(molecules, SMALL, CPU),
+            MoleculeTask(molecules, SMALL, CPU, anew),
+        )
+    )
+    assert kept == other

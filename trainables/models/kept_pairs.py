@@ -25,7 +25,8 @@ NODE_BYTES = 4 * 3 * PAIR_FEATURES + 8
 """Memory of a node: its moments, and the number of its first edge."""
 
 TOGETHER = 64
-"""Number of molecules whose pairs are computed at a time: what is in between fits in the caches."""
+"""Number of molecules whose pairs are computed at a time; intermediate results fit in the
+caches."""
 
 
 def keeping_store(graphs: Graphs, cutoff: float) -> GraphStore:
@@ -59,6 +60,7 @@ class KeptStore(GraphStore):
     def __init__(self, graphs: Graphs, cutoff: float, counts: np.ndarray) -> None:
         super().__init__(graphs, torch.device("cpu"), cutoff)
         self.graphs = graphs
+        self.features = PairFeatures(cutoff)
         self.pair_offsets = np.append(0, counts.cumsum())
         nodes, pairs = len(graphs.positions), self.pair_offsets[-1]
         self.first_edge = np.empty(nodes, np.int64)
@@ -66,25 +68,24 @@ class KeptStore(GraphStore):
         self.vectors = np.empty((pairs, PAIR_FEATURES), np.float32)
         self.source, self.target, self.reverse, self.pair = np.empty((4, 2 * pairs), np.int32)
         self.types = np.empty(2 * pairs, np.int8)
-        features = PairFeatures(cutoff)
         for part in torch.arange(len(graphs)).split(TOGETHER):
-            self._keep(part, features)
+            self._keep(part)
 
-    def _keep(self, part: Tensor, features: PairFeatures) -> None:
+    def _keep(self, part: Tensor) -> None:
         """Computes the pairs of consecutive graphs."""
         near = Neighbours.of(super().batch(Selection(part, part)))
-        vectors = features(near)
-        ends = part[0], part[-1] + 1
-        nodes = slice(*self.graphs.node_offsets[[*ends]])
-        pairs = slice(*self.pair_offsets[[*ends]])
+        vectors = self.features(near)
+        ends = [int(part[0]), int(part[-1]) + 1]
+        nodes = slice(*self.graphs.node_offsets[ends])
+        pairs = slice(*self.pair_offsets[ends])
         edges = slice(2 * pairs.start, 2 * pairs.stop)
-        self.first_edge[nodes] = near.offsets[:-1] + edges.start
-        self.moments[nodes] = near.moments(vectors).flatten(1)
-        self.vectors[pairs] = vectors
-        self.source[edges], self.target[edges] = near.batch.edge_index + nodes.start
-        self.reverse[edges] = near.reverse + edges.start
-        self.pair[edges] = near.pair + pairs.start
-        self.types[edges] = near.batch.edge_types
+        self.first_edge[nodes] = near.offsets[:-1].numpy() + edges.start
+        self.moments[nodes] = near.moments(vectors).flatten(start_dim=1).numpy()
+        self.vectors[pairs] = vectors.numpy()
+        self.source[edges], self.target[edges] = near.batch.edge_index.numpy() + nodes.start
+        self.reverse[edges] = near.reverse.numpy() + edges.start
+        self.pair[edges] = near.pair.numpy() + pairs.start
+        self.types[edges] = near.batch.edge_types.numpy()
 
     def batch(self, chosen: Selection) -> GraphBatch:
         """Cuts the batch of the selected graphs, in the order of the selection."""
@@ -94,7 +95,7 @@ class KeptStore(GraphStore):
         edges = pairs.times(2)
         first_edge = nodes.numbers(self.first_edge, edges.moved)
         kept = KeptPairs(
-            cutoff=self.cutoff,
+            cutoff=self.features.cutoff,
             offsets=torch.cat([first_edge, first_edge.new_tensor([edges.size])]),
             pair=edges.numbers(self.pair, pairs.moved),
             vectors=pairs.rows(self.vectors),

@@ -257,7 +257,8 @@ def attention_exponents(
         target: Target node of each edge, (E,).
         pair: Pair of each edge, (E,).
         to_own: Written: contribution of node i to its scores, ``own . x_i``, (N, H).
-        to_neighbour: Written: that of node j to its neighbours' scores, ``neighbour . x_j``, (N, H).
+        to_neighbour: Written: contribution of node j to the scores of its neighbours,
+            ``neighbour . x_j``, (N, H).
         of_itself: Written, (N, H).
         of_neighbours: Written, (E, H).
     """
@@ -296,7 +297,8 @@ def attended(x, filters, offsets, target, pair, itself, attention, out):
         offsets: Index of each node's first edge, (N + 1,).
         target: Target node of each edge, (E,).
         pair: Pair of each edge, (E,).
-        itself: exp of `of_itself` in `attention_exponents`; overwritten by the softmax a_ii, (N, H).
+        itself: exp of `of_itself` in `attention_exponents`; overwritten by the softmax a_ii,
+            (N, H).
         attention: exp of `of_neighbours` there; overwritten by the softmax a_ij, (E, H).
         out: Written, (N, H, W).
     """

@@ -51,7 +51,8 @@ class Neighbours:
 
     @property
     def kept(self) -> KeptPairs | None:
-        return self.batch.kept
+        kept = self.batch.kept  # not if the batch has been converted to 64 bits since
+        return kept if kept and kept.vectors.dtype == self.positions.dtype else None
 
     @property
     def positions(self) -> Tensor:
