@@ -79,6 +79,11 @@ class Command:
         title = self.data_title(LONGEST_NAME - len(f"{self.study.key}-{after}"))
         return f"{self.study.key}{f'-{title}' if title else ''}{after}"
 
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        """Names of the earlier studies to start from, each once."""
+        return tuple(dict.fromkeys(self.options.from_))
+
     def data_title(self, longest: int = LONGEST_NAME) -> str:
         """Returns the name of the data as part of a study's name, without passwords.
 

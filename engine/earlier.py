@@ -62,7 +62,7 @@ def earlier_states(command: Command) -> dict[str, StudyState]:
         InputError: If there is no such study, its log cannot be read, it has no finished trial, or
             it is a study of something else.
     """
-    return {name: _state(command, name) for name in command.options.from_}
+    return {name: _state(command, name) for name in command.earlier}
 
 
 def _state(command: Command, name: str) -> StudyState:
@@ -88,7 +88,7 @@ def from_earlier(command: Command, problem: Problem[Any], space: Space) -> dict[
     Raises:
         InputError: See `earlier_states`; or if no finished trial of one of them lies in the space.
     """
-    given = plain({**protocol(command, problem), names.EPOCHS: space.epochs})
+    given = plain({**protocol(command, problem), "epochs": space.epochs})
     found = [taken(name, state, space, given) for name, state in earlier_states(command).items()]
     for each in found:
         command.notify(each.text)
@@ -128,7 +128,7 @@ def _difference(state: StudyState, given: Mapping[str, Any]) -> str:
     """Names the first difference in what the trials of two studies learned from, and how long."""
     parts = (names.OPTIONS, names.FACTS)
     spec = {name: v for name, v in state.session.spec.items() if name.startswith(parts)}
-    known = {**spec, names.EPOCHS: state.search()[0].config[names.EPOCHS]}
+    known = {**spec, "epochs": state.search()[0].config["epochs"]}
     for name in {**known, **given}:
         if known.get(name) != given.get(name):
             return f"its {name} is {known.get(name)}, here it is {given.get(name)}"

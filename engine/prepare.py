@@ -74,14 +74,14 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             check_place(command.folder)
             if command.folder.store is not None:
                 check_free(command.folder, command.notify)
-        is_begun = log_of(command.folder).is_there()
-        if not is_begun:
+        starts_from = bool(command.earlier) and not log_of(command.folder).is_there()
+        if starts_from:
             earlier_states(command)
         problem = _problem(command, resources)
         space = command.space(problem.decided)
         for config in space.listed or [space.extreme(value, max) for value in space.compared]:
             problem.check(config)
-        earlier = {} if is_begun else from_earlier(command, problem, space)
+        earlier = from_earlier(command, problem, space) if starts_from else {}
         backend = resources.backend(problem)
         needed = _profile(command, space, resources, backend) if _is_new(command) else None
         if command.options.dry_run:
@@ -93,8 +93,8 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
             code = of_this_code(command.study.file)
             begin = partial(_begin, command, problem, space, code, needed, checkpoints, earlier)
             study = _opened(command, begin)
-            space = with_carried(space, study.state.search(), study.state.sessions[0].spec)
             try:
+                space = with_carried(space, study.state.search(), study.state.sessions[0].spec)
                 if text := narrowed(study.state, space):
                     command.notify(text)
                 yield Prepared(
@@ -204,7 +204,7 @@ def _begin(
         )
     if state.sessions:
         spec = state.sessions[0].spec
-        asked = ", ".join(command.options.from_) or spec.get(names.FROM)
+        asked = ", ".join(command.earlier) or spec.get(names.FROM)
         earlier = {names.FROM: asked} if asked else {}
     else:
         spec = earlier = earlier or from_earlier(command, problem, space)

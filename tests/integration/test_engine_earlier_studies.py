@@ -9,6 +9,7 @@ from fake_study import FAKE
 from trained_studies import known
 
 from engine.main import main
+from record import lines
 from record.folder import StudyFolder
 from record.known_log import known_state
 from record.state import StudyState
@@ -70,9 +71,12 @@ def test_interrupted_it_proposes_what_it_would_have_proposed_at_once(tmp_path: P
     assert ran(tmp_path, "first", *SHORT, "--trials", "14") == 0, "it grows meanwhile"
     for trials in ("5", "6", "9", "12"):
         assert ran(tmp_path, "broken", *command, trials) == 0
-    whole, broken = (state_of(tmp_path, name).search() for name in ("whole", "broken"))
+    assert ran(tmp_path, "other", *command, "6", "--dataset", "other") == 0
+    studies = (state_of(tmp_path, name).search() for name in ("whole", "broken", "other"))
+    whole, broken, other = studies
     assert [trial.drawn for trial in broken] == [trial.drawn for trial in whole]
     assert [trial.role for trial in broken] == [trial.role for trial in whole]
+    assert whole[5].drawn != other[5].drawn, "the trials of the earlier study guide the search"
 
 
 def test_nothing_of_an_earlier_study_is_shown_as_a_result(
@@ -148,6 +152,23 @@ def test_what_cannot_be_started_from_is_one_line(
     assert "--from first: " in said("--from", "first")
     log.write_text("no log\n")
     assert "--from first: " in said("--from", "first")
+
+
+def test_a_study_in_a_storage_starts_from_one_that_is_there(ask: Ask, tmp_path: Path) -> None:
+    there = (*SHORT, "--storage", str(tmp_path / "shared"))
+    assert ran(tmp_path, "first", *there, "--trials", "4") == 0
+    assert ask(*there, "--from", "first", "--trials", "1") == 0
+    assert ask(*SHORT, "--runs-dir", str(tmp_path / "other"), "--from", "first") == 2
+
+
+def test_a_study_that_was_cut_off_before_its_first_line_starts_from_it_all_the_same(
+    ask: Ask, tmp_path: Path
+) -> None:
+    assert ran(tmp_path, "first", *SHORT, "--trials", "2") == 0
+    log_file(tmp_path).parent.mkdir()
+    log_file(tmp_path).write_bytes(lines.header())
+    assert ask(*SHORT, "--from", "first", "--trials", "1") == 0
+    assert known(tmp_path / "runs", "s").params["from"] == "first"
 
 
 def test_another_earlier_study_is_another_question(
