@@ -206,25 +206,12 @@ def test_a_running_study_may_go_on_in_a_part_of_its_space(
     assert trials[:8] == before
     assert {trial.config["ending"] for trial in trials[8:]} == {"good"}
     assert not any(trial.is_baseline for trial in trials[8:]), "its default was tried before"
-    assert (
-        ask(
-            "--local",
-            "--epochs",
-            "1",
-            "--ending",
-            "good",
-            "--level",
-            "0.25",
-            "0.75",
-            "--trials",
-            "18",
-        )
-        == 0
-    )
+    narrower = ("--local", "--epochs", "1", "--ending", "good", "--level", "0.25", "0.75")
+    assert ask(*narrower, "--trials", "18") == 0
     assert set(levels(searched_in_log(tmp_path)[14:])) <= {0.25, 0.75}
-    assert ask(*whole, "--trials", "24") == 0, "the whole space again"
     recorded = known(tmp_path / "runs", "s")
     assert {each["key"] for each in recorded.space or ()} >= {"ending", "level", "slope"}
+    assert ask(*whole, "--trials", "24") == 0, "the whole space again"
     assert doctor.main(["s", "--runs-dir", str(tmp_path / "runs")]) == 0
 
 
