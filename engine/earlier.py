@@ -26,7 +26,7 @@ from record.values import plain
 from trainables.problem import Problem
 
 CARRIED = 3
-"""Number of best configurations of each earlier study that are tried first."""
+"""Number of configurations of each earlier study that are tried first, at most."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Earlier:
 
     Attributes:
         name: Name of the earlier study.
-        best: Its best finished trials in the space of the new one, with distinct configurations,
-            best first.
+        best: Its best finished trials in the space of the new one that are no defaults, with
+            distinct configurations: that of each compared value, best first, and then the next
+            best, at most `CARRIED`.
         inside: All its trials in that space that have a result.
         difference: Why values of the two studies cannot be compared; empty if they can.
     """
@@ -49,7 +50,7 @@ class Earlier:
     @property
     def text(self) -> str:
         """Line for the user."""
-        first = f"from {self.name}: its {len(self.best)} best configurations are tried first"
+        first = f"from {self.name}: {len(self.best)} of its best configurations are tried first"
         if self.difference:
             return f"{first}; its trials do not guide the search, as {self.difference}"
         return f"{first}, and its {len(self.inside)} trials in this space guide the search"
@@ -118,10 +119,25 @@ def taken(name: str, state: StudyState, space: Space, given: Mapping[str, Any]) 
             f"its best, {space.misfit(best.config)}; search a space that has some of them, or "
             "leave --from out"
         )
-    ranked = sorted(finished, key=state.standing)  # of equal configurations the best one stays
-    distinct = {repr(space.drawn_of(trial.config)): trial for trial in ranked}
-    best = sorted(distinct.values(), key=state.standing, reverse=True)[:CARRIED]
-    return Earlier(name, best, inside, _difference(state, given))
+    ranked = sorted(finished, key=state.standing, reverse=True)
+    return Earlier(name, _best(ranked, space), inside, _difference(state, given))
+
+
+def _best(ranked: Sequence[Trial], space: Space) -> list[Trial]:
+    """Returns the best trial of each compared value, best first, and then the next best.
+
+    Defaults and baselines are left out, as they are tried anyway. The best of all values alone
+    would often be nearly equal configurations of one value.
+    """
+    tried, others, heads = space.first(), [], {}
+    for trial in ranked:
+        drawn = space.drawn_of(trial.config)
+        if drawn not in tried:
+            tried.append(drawn)
+            value = trial.config[space.group_by]
+            others += [trial] if value in heads else []
+            heads.setdefault(value, trial)
+    return [*heads.values(), *others][:CARRIED]
 
 
 def _difference(state: StudyState, given: Mapping[str, Any]) -> str:

@@ -51,9 +51,10 @@ class Options:
     and the preset."""
 
     from_: tuple[str, ...] = ()
-    """Names of earlier studies in the same runs folder, or storage, to start from: their three
-    best configurations are tried first, and their trials in the space of this one guide the
-    search if they learned from the same data for as many epochs."""
+    """Names of earlier studies in the same runs folder, or storage, to start from: three
+    configurations of each are tried first, the best ones of different families (or of what else is
+    compared), and their trials in the space of this one guide the search if they learned from the
+    same data for as many epochs."""
 
     trials: int | None = None
     """Trials in all, including those of earlier sessions of the same study, also of a wider

@@ -48,8 +48,8 @@ def test_a_study_starts_from_what_an_earlier_one_found(
     assert ask(*command, "--from", "first") == 0
     said = capsys.readouterr().out
     assert (
-        "from first: its 3 best configurations are tried first, and its 12 trials in this space "
-        "guide the search"
+        "from first: 3 of its best configurations are tried first, and its 12 trials in this "
+        "space guide the search"
     ) in said
     trials = searched_in_log(tmp_path)
     assert trials[0].config["level"] == best_level(first)

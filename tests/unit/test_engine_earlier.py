@@ -86,6 +86,16 @@ def best_of(study: Study, space: Space) -> list[Mapping[str, Any]]:
     return [trial.config for trial in sorted(inside, key=study.state.standing, reverse=True)]
 
 
+def carried_from(study: Study, space: Space) -> list[Mapping[str, Any]]:
+    """What is tried first of a study: the best of each family, and then the next best, without
+    the defaults."""
+    defaults = [asdict(space.default(family)) for family in space.compared]
+    best = [config for config in best_of(study, space) if config not in defaults]
+    families = [config["family"] for config in best]
+    heads = [c for place, c in enumerate(best) if c["family"] not in families[:place]]
+    return [*heads, *(config for config in best if config not in heads)][:CARRIED]
+
+
 def learnt(memory: SearchMemory) -> list[Any]:
     """What the sampler knows."""
     trials = memory.study.get_trials(deepcopy=False)
@@ -97,13 +107,23 @@ EARLIER = Study().go_on(space_of(), 24)
 
 def test_the_best_configurations_come_first_and_then_the_baselines() -> None:
     study = started(space_of(), EARLIER).go_on(space_of(), 7)
-    assert study.configs()[:CARRIED] == best_of(EARLIER, space_of())[:CARRIED]
+    assert study.configs()[:CARRIED] == carried_from(EARLIER, space_of())
+    assert len({config["family"] for config in study.configs()[:CARRIED]}) > 1
     roles = [trial.role for trial in study.state.search()]
     assert roles == [Searched(0), Searched(1), Searched(2), *map(Baseline, (3, 4, 5)), Searched(6)]
     space = with_carried(space_of(), [], study.state.session.spec)
     assert [study.configs()[index] for index in space.defaults_at()] == [
         asdict(RecordedConfig(family=family)) for family in FAMILIES
     ]
+
+
+def test_of_one_family_the_best_three_come_first() -> None:
+    space = space_of(family=["gin"])
+    source = Study().go_on(space, 12)
+    default = asdict(RecordedConfig(family="gin"))
+    best = [config for config in best_of(source, space) if config != default]
+    study = started(space, source).go_on(space, 4)
+    assert study.configs() == [*best[:CARRIED], default]
 
 
 def test_a_configuration_that_is_a_default_is_tried_once_and_as_the_baseline() -> None:
@@ -123,12 +143,9 @@ def test_they_have_the_seed_and_the_epochs_of_the_new_study() -> None:
 def test_the_best_of_several_studies_are_tried_in_turn() -> None:
     other = Study(sampler="random").go_on(space_of(), 24)
     study = started(space_of(), EARLIER, other).go_on(space_of(), 2 * CARRIED)
-    one, two = best_of(EARLIER, space_of()), best_of(other, space_of())
-    turns = [c for pair in zip(one, two, strict=False) for c in pair][: 2 * CARRIED]
-    defaults = [asdict(RecordedConfig(family=family)) for family in FAMILIES]
-    expected = [config for config in turns if config not in defaults]
-    assert len(expected) > CARRIED
-    assert study.configs() == [*expected, *defaults][: 2 * CARRIED]
+    one, two = carried_from(EARLIER, space_of()), carried_from(other, space_of())
+    turns = [config for pair in zip(one, two, strict=True) for config in pair]
+    assert study.configs() == turns
 
 
 @pytest.mark.parametrize("given", [{}, {"width": [32, 64, 128]}, {"edges": ["distances"]}])
@@ -219,7 +236,7 @@ def test_a_space_without_any_of_its_trials_is_refused_with_the_difference_named(
 def test_the_best_that_fit_are_taken_where_the_best_of_all_does_not() -> None:
     best = best_of(EARLIER, space_of())[0]
     space = space_of(batch_size=[size for size in (32, 64, 128) if size != best["batch_size"]])
-    carried = best_of(EARLIER, space)[:CARRIED]
+    carried = carried_from(EARLIER, space)
     assert best not in carried
     found = taken("s", EARLIER.state, space, GIVEN)
     assert [trial.config for trial in found.best] == carried
