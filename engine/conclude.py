@@ -23,7 +23,7 @@ from record.own_commands import own_command
 from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
-from record.tracking import is_server, local_database
+from record.tracking_uri import is_server, local_database
 
 ROOT = Path(__file__).resolve().parent.parent
 

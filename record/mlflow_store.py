@@ -17,7 +17,8 @@ from sqlalchemy import Engine, event
 from datasets.errors import InputError
 from datasets.files import put_in_place
 from record.mlflow_tracker import MLflowTracker, not_recorded
-from record.tracking import check_artifacts, connect, experiment_named, local_database
+from record.tracking import check_artifacts, connect, experiment_named
+from record.tracking_uri import local_database
 
 ANSWER = 15
 """Timeout in seconds of one request to the tracking server."""
