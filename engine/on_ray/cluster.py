@@ -52,6 +52,10 @@ SOCKET = "ray/session_2000-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 """Longest path of a socket that Ray creates in the temporary folder."""
 
 
+_STARTING = threading.RLock()
+"""Held by the thread that starts or stops Ray."""
+
+
 class RayDied(InputError):
     """Ray's own processes or nodes were lost, or did not start."""
 
@@ -82,8 +86,12 @@ def start(address: str | None = None) -> None:
         RayDied: If Ray does not start.
         InputError: If there is no such cluster, or it runs another version.
     """
-    if ray.is_initialized():
-        return
+    with _STARTING:
+        if not ray.is_initialized():
+            _start(address)
+
+
+def _start(address: str | None) -> None:
     terminated = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
@@ -91,14 +99,65 @@ def start(address: str | None = None) -> None:
         else:
             _join(address)
     finally:
-        signal.signal(signal.SIGTERM, terminated)  # Ray replaced it
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)  # Ray replaced it
     # Ray would print a paragraph for each process that crashes; the study reports it in one line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
 
 
 def stop() -> None:
     """Disconnects from Ray, and stops it if `start` started it on this machine."""
-    ray.shutdown()
+    with _STARTING:
+        ray.shutdown()
+
+
+@contextmanager
+def own_ray(*, early: bool) -> Iterator[Callable[[], None]]:
+    """Stops Ray at the end of the context, unless it was running before.
+
+    Args:
+        early: Start Ray on this machine at once, in the background. `start` waits for that, and
+            tries again if it failed.
+
+    Yields:
+        A function that stops Ray before the end of the context, in the background.
+    """
+    if ray.is_initialized():
+        yield lambda: None
+        return
+    if early:
+        _import_ahead()
+    over = threading.Event()
+    thread = threading.Thread(target=_serve, args=(early, over), name="Ray", daemon=True)
+    thread.start()
+    try:
+        yield over.set
+    finally:
+        over.set()
+        thread.join()
+
+
+def _import_ahead() -> None:
+    """Imports what Ray's start imports.
+
+    Two threads that import the same packages at the same time may meet half-initialised modules.
+    """
+    import ray._common.usage.usage_lib  # noqa: F401
+    import ray.dashboard.optional_deps  # noqa: F401
+
+
+def _serve(early: bool, over: threading.Event) -> None:
+    """Starts Ray if wanted, and stops it when told to.
+
+    Linux ends Ray's processes with the thread that started them, so that this one has to stay.
+    """
+    if early and not over.is_set():
+        try:
+            start()
+        except RayDied:
+            stop()
+    over.wait()
+    stop()
 
 
 def _start_here() -> None:

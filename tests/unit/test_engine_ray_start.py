@@ -1,5 +1,7 @@
 """What Ray is told when it is started on this machine, and what is known before."""
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ import ray
 
 from datasets.errors import InputError
 from engine.on_ray import cluster
-from engine.on_ray.cluster import check_sockets
+from engine.on_ray.cluster import RayDied, check_sockets, own_ray
 
 LONG = "/tmp/" + "a-folder-of-a-batch-system/" * 3
 
@@ -52,3 +54,110 @@ def test_ray_has_as_many_cores_as_this_process_may_use(monkeypatch: pytest.Monke
     monkeypatch.setenv("RAY_AUTH_TOKEN", "known")
     cluster._start_here()
     assert told["num_cpus"] == 3
+
+
+class PretendedRay:
+    """Stands for Ray: it starts when it is allowed to, and notes what happens to it.
+
+    Attributes:
+        happened: What happened, in order.
+        may_start: Start waits for it.
+        failures: Errors of the next starts.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.happened: list[str] = []
+        self.may_start = threading.Event()
+        self.failures: list[RayDied] = []
+        self.runs = False
+        monkeypatch.setattr(cluster, "_start", self.start)
+        monkeypatch.setattr(ray, "is_initialized", lambda: self.runs)
+        monkeypatch.setattr(ray, "shutdown", self.stop)
+
+    def start(self, address: str | None) -> None:
+        assert self.may_start.wait(10)
+        self.happened.append(f"start {address} in {threading.current_thread().name}")
+        if self.failures:
+            raise self.failures.pop()
+        self.runs = True
+
+    def stop(self) -> None:
+        self.happened.append("stop")
+        self.runs = False
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> PretendedRay:
+    return PretendedRay(monkeypatch)
+
+
+def test_ray_starts_beside_other_work_and_whoever_needs_it_waits(pretended: PretendedRay) -> None:
+    with own_ray(early=True):
+        assert pretended.happened == []
+        pretended.may_start.set()
+        cluster.start()
+        assert len(pretended.happened) == 1
+        cluster.start()
+    assert [words.split()[0] for words in pretended.happened] == ["start", "stop"]
+
+
+def test_the_thread_that_started_ray_stays_until_ray_is_stopped(pretended: PretendedRay) -> None:
+    """Linux would end Ray's processes with it."""
+    pretended.may_start.set()
+    with own_ray(early=True):
+        until = time.monotonic() + 10
+        while not pretended.runs and time.monotonic() < until:
+            time.sleep(0.01)
+        assert pretended.happened == ["start None in Ray"]
+        assert "Ray" in {thread.name for thread in threading.enumerate()}
+    assert "Ray" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_failure_in_the_background_is_met_by_whoever_needs_ray(pretended: PretendedRay) -> None:
+    pretended.may_start.set()
+    pretended.failures = [RayDied("no room"), RayDied("no room")]
+    with own_ray(early=True):
+        until = time.monotonic() + 10
+        while "stop" not in pretended.happened and time.monotonic() < until:
+            time.sleep(0.01)
+        with pytest.raises(RayDied, match="no room"):
+            cluster.start()
+        cluster.start()
+    assert [words.split()[0] for words in pretended.happened] == [
+        *("start", "stop", "start", "start", "stop")
+    ]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_command_that_is_refused_leaves_no_ray(pretended: PretendedRay, early: bool) -> None:
+    pretended.may_start.set()
+    with pytest.raises(InputError), own_ray(early=early):
+        raise InputError("no such data")
+    assert pretended.happened[-1] == "stop"
+    assert not pretended.runs
+
+
+def test_ray_is_left_before_the_end_and_without_waiting(
+    pretended: PretendedRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended.may_start.set()
+    left = threading.Event()
+
+    def stop() -> None:
+        assert left.wait(10)
+        pretended.stop()
+
+    monkeypatch.setattr(ray, "shutdown", stop)
+    with own_ray(early=False) as leave:
+        cluster.start()
+        leave()
+        assert pretended.runs
+        left.set()
+    assert pretended.happened[1:] == ["stop"]
+
+
+def test_a_ray_that_was_there_before_stays(pretended: PretendedRay) -> None:
+    pretended.runs = True
+    with own_ray(early=True) as leave:
+        leave()
+    assert pretended.happened == []
