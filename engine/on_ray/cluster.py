@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import ray
@@ -120,21 +120,58 @@ def own_ray(*, early: bool) -> Iterator[Callable[[], None]]:
             tries again if it failed.
 
     Yields:
-        A function that stops Ray before the end of the context, in the background.
+        A function that disconnects from Ray and stops it in the background. Call it in the main
+        thread.
     """
     if ray.is_initialized():
         yield lambda: None
         return
     if early:
         _import_ahead()
-    over = threading.Event()
-    thread = threading.Thread(target=_serve, args=(early, over), name="Ray", daemon=True)
-    thread.start()
+    serving = _Serving(early)
+    serving.start()
     try:
-        yield over.set
+        yield serving.leave
     finally:
-        over.set()
-        thread.join()
+        serving.leave()
+        serving.join()
+
+
+class _Serving(threading.Thread):
+    """Starts Ray if wanted, and stops its processes after `leave`.
+
+    Linux ends Ray's processes with the thread that started them, so this one stays until then.
+    """
+
+    def __init__(self, early: bool) -> None:
+        super().__init__(name="Ray", daemon=True)
+        self.early = early
+        self.left = threading.Event()
+        self.node: Any = None
+
+    def run(self) -> None:
+        with _STARTING:
+            if self.early and not self.left.is_set():
+                try:
+                    start()
+                except RayDied:
+                    stop()
+        self.left.wait()
+        if self.node is not None:
+            self.node.kill_all_processes(check_alive=False, allow_graceful=True)
+
+    def leave(self) -> None:
+        """Disconnects this process from Ray, and leaves it to the thread to stop Ray's processes.
+
+        `ray.shutdown` does both, and would wait a second for the processes. In another thread it
+        would end this process if an object is dropped meanwhile.
+        """
+        with _STARTING:
+            if not self.left.is_set():
+                worker: Any = ray._private.worker  # pyright: ignore
+                self.node, worker._global_node = worker._global_node, None
+                ray.shutdown()
+                self.left.set()
 
 
 def _import_ahead() -> None:
@@ -144,20 +181,6 @@ def _import_ahead() -> None:
     """
     import ray._common.usage.usage_lib  # noqa: F401
     import ray.dashboard.optional_deps  # noqa: F401
-
-
-def _serve(early: bool, over: threading.Event) -> None:
-    """Starts Ray if wanted, and stops it when told to.
-
-    Linux ends Ray's processes with the thread that started them, so that this one has to stay.
-    """
-    if early and not over.is_set():
-        try:
-            start()
-        except RayDied:
-            stop()
-    over.wait()
-    stop()
 
 
 def _start_here() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from happened import began, ended, placed, proposed
+from happened import began, ended, placed, proposed, reported
 
 from engine.agenda import Agenda
 from engine.early_scoring import EarlyScoring
@@ -51,7 +51,8 @@ class Played:
 
     def trial(self, role: Role | None) -> None:
         number = self.state.next_number
-        for event in (proposed(number, role, family="gcn"), placed(number), ended(number)):
+        known = proposed(number, role, family="gcn"), placed(number), reported(number, 1, 2)
+        for event in (*known, ended(number, r2=0.5)):
             self.state.apply(event)
             self.observer.changed(self.state.trial(number))
 

@@ -62,17 +62,20 @@ class PretendedRay:
     Attributes:
         happened: What happened, in order.
         may_start: Start waits for it.
+        may_stop: The end of the processes waits for it.
         failures: Errors of the next starts.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.happened: list[str] = []
-        self.may_start = threading.Event()
+        self.may_start, self.may_stop = threading.Event(), threading.Event()
+        self.may_stop.set()
         self.failures: list[RayDied] = []
         self.runs = False
         monkeypatch.setattr(cluster, "_start", self.start)
         monkeypatch.setattr(ray, "is_initialized", lambda: self.runs)
-        monkeypatch.setattr(ray, "shutdown", self.stop)
+        monkeypatch.setattr(ray, "shutdown", self.disconnect)
+        monkeypatch.setattr(ray._private.worker, "_global_node", None)  # pyright: ignore
 
     def start(self, address: str | None) -> None:
         assert self.may_start.wait(10)
@@ -80,10 +83,15 @@ class PretendedRay:
         if self.failures:
             raise self.failures.pop()
         self.runs = True
+        ray._private.worker._global_node = self  # pyright: ignore
 
-    def stop(self) -> None:
-        self.happened.append("stop")
+    def disconnect(self) -> None:
+        self.happened.append(f"disconnect in {threading.current_thread().name}")
         self.runs = False
+
+    def kill_all_processes(self, check_alive: bool, allow_graceful: bool) -> None:
+        assert self.may_stop.wait(10)
+        self.happened.append(f"kill in {threading.current_thread().name}")
 
 
 @pytest.fixture
@@ -98,7 +106,7 @@ def test_ray_starts_beside_other_work_and_whoever_needs_it_waits(pretended: Pret
         cluster.start()
         assert len(pretended.happened) == 1
         cluster.start()
-    assert [words.split()[0] for words in pretended.happened] == ["start", "stop"]
+    assert pretended.happened[1:] == ["disconnect in MainThread", "kill in Ray"]
 
 
 def test_the_thread_that_started_ray_stays_until_ray_is_stopped(pretended: PretendedRay) -> None:
@@ -118,13 +126,13 @@ def test_a_failure_in_the_background_is_met_by_whoever_needs_ray(pretended: Pret
     pretended.failures = [RayDied("no room"), RayDied("no room")]
     with own_ray(early=True):
         until = time.monotonic() + 10
-        while "stop" not in pretended.happened and time.monotonic() < until:
+        while len(pretended.happened) < 2 and time.monotonic() < until:
             time.sleep(0.01)
         with pytest.raises(RayDied, match="no room"):
             cluster.start()
         cluster.start()
     assert [words.split()[0] for words in pretended.happened] == [
-        *("start", "stop", "start", "start", "stop")
+        *("start", "disconnect", "start", "start", "disconnect", "kill")
     ]
 
 
@@ -133,27 +141,19 @@ def test_a_command_that_is_refused_leaves_no_ray(pretended: PretendedRay, early:
     pretended.may_start.set()
     with pytest.raises(InputError), own_ray(early=early):
         raise InputError("no such data")
-    assert pretended.happened[-1] == "stop"
     assert not pretended.runs
+    assert ("kill in Ray" in pretended.happened) == (len(pretended.happened) > 1)
 
 
-def test_ray_is_left_before_the_end_and_without_waiting(
-    pretended: PretendedRay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ray_is_left_before_the_end_and_without_waiting(pretended: PretendedRay) -> None:
     pretended.may_start.set()
-    left = threading.Event()
-
-    def stop() -> None:
-        assert left.wait(10)
-        pretended.stop()
-
-    monkeypatch.setattr(ray, "shutdown", stop)
+    pretended.may_stop.clear()
     with own_ray(early=False) as leave:
         cluster.start()
         leave()
-        assert pretended.runs
-        left.set()
-    assert pretended.happened[1:] == ["stop"]
+        assert pretended.happened[1:] == ["disconnect in MainThread"]
+        pretended.may_stop.set()
+    assert pretended.happened[2:] == ["kill in Ray"]
 
 
 def test_a_ray_that_was_there_before_stays(pretended: PretendedRay) -> None:
