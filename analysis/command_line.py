@@ -19,6 +19,7 @@ from record.definition import defined_in
 from record.folder import StudyFolder
 from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
+from record.tracking_uri import tracking_uri
 
 
 class Parser(argparse.ArgumentParser):
@@ -175,13 +176,6 @@ def exit_code(act: Callable[[], int]) -> int:
             f"error: the tracking store went away or refused: {described(error)}", file=sys.stderr
         )
         return 2
-
-
-def tracking_uri(runs: Path) -> str:
-    """Returns MLflow's tracking URI: ``MLFLOW_TRACKING_URI``, else an SQLite database in the runs
-    folder."""
-    local = f"sqlite:///{runs.resolve() / 'mlflow.db'}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or local
 
 
 def folder_of(typed: argparse.Namespace) -> StudyFolder:

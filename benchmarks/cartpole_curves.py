@@ -17,7 +17,7 @@ import torch
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.command_line import add_runs_dir, tracking_uri
+from analysis.command_line import add_runs_dir
 from analysis.markdown import table
 from benchmarks.cartpole_play import FRESH, Run, median_steps, paint, steps_text, trained
 from benchmarks.command_line import Parser, exit_code, positive
@@ -26,6 +26,7 @@ from datasets.errors import InputError
 from datasets.typed_paths import typed_path
 from record.folder import StudyFolder
 from record.reading import recorded_study
+from record.tracking_uri import tracking_uri
 from record.values import made_of
 from trainables.cartpole import LONGEST, zoo
 from trainables.dqn import DQNConfig

@@ -29,6 +29,7 @@ from engine.conclude import conclude
 from engine.driver import Driver, Nothing
 from engine.local_backend import LocalBackend
 from engine.prepare import prepare
+from engine.resources import Resources
 from engine.run import run
 from studies.gnn_sweep import STUDY
 from trainables import checkpoint
@@ -81,7 +82,7 @@ def typed_words(folder: Path, trials: int) -> list[str]:
 def record(folder: Path, trials: int) -> int:
     """Records a study of so many trials; returns the exit code of its command."""
     command = command_of(replace(STUDY, scorecard=None), typed_words(folder, trials))
-    with redirect_stdout(StringIO()), prepare(command) as prepared:
+    with redirect_stdout(StringIO()), prepare(command, Resources(command, 0)) as prepared:
         assert prepared is not None
         prepared.backend = Untrained(prepared.problem, command.options, 0)
         return conclude(prepared, run(prepared))

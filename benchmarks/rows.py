@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.command_line import add_runs_dir, tracking_uri
+from analysis.command_line import add_runs_dir
 from benchmarks import driving_results, gnn_results
 from benchmarks.command_line import Parser, exit_code
 from benchmarks.result_table import ResultTable
@@ -23,6 +23,7 @@ from datasets.errors import InputError
 from datasets.typed_paths import typed_path
 from record.folder import StudyFolder
 from record.reading import recorded_study
+from record.tracking_uri import tracking_uri
 
 TABLES: dict[str, ResultTable[Any]] = {"gnn": gnn_results.TABLE, "driving": driving_results.TABLE}
 

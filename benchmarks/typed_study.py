@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from engine.checkpoints import as_upath
-from engine.opening import log_of
+from engine.place import log_of
 from engine.search_memory import STARTUP
 from record.events import Event
 from record.folder import StudyFolder

@@ -42,6 +42,10 @@ class Backend(Protocol):
         """Returns the memory available to each concurrent trial, in GiB."""
         ...
 
+    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard) -> None:
+        """Begins to score trials on the test split, if slots idle, ahead of `score_all`."""
+        ...
+
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
         """Scores trials on the test split; see `engine.scoring.scored`."""
         ...

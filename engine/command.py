@@ -21,7 +21,7 @@ from engine.options import LONGEST_NAME, Options, part_of_a_name, variable
 from engine.space import Space
 from engine.study import Study
 from record.folder import StudyFolder
-from record.tracking import check_answers
+from record.tracking_uri import local_database
 
 RESERVED = ("artifacts", "mlflow.db", "mlflow.db.lock", "mlflow.db.partial", "default")
 """Names that a study cannot have: files in the runs folder and experiments that MLflow uses."""
@@ -171,7 +171,7 @@ def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
     command.space({})
     _check_writable(typed.options.runs_dir)
     _check_writable(typed.options.data_dir)
-    check_answers(typed.options.tracking_uri)
+    _check_tracking(typed.options.tracking_uri)
     if command.name.lower() in RESERVED:
         raise InputError(f"--name {command.name} is taken by MLflow's own files: choose another")
     return command
@@ -190,6 +190,13 @@ def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
         seeds=min(2, typed.options.seeds or study.seeds),
     )
     return CommandLine(options, replace(typed.data, **study.smoke), given)
+
+
+def _check_tracking(uri: str) -> None:
+    if local_database(uri) is None:
+        from record.tracking import check_answers  # imports MLflow, which takes a second
+
+        check_answers(uri)
 
 
 def _check_writable(folder: Path) -> None:

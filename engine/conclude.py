@@ -23,7 +23,7 @@ from record.own_commands import own_command
 from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
-from record.tracking import is_server, local_database
+from record.tracking_uri import is_server, local_database
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,6 +64,7 @@ class _Conclusion:
             return self._without_result(outcome.undelivered)
         if not self._tell(lambda: keep(self.prepared, self.study), outcome.undelivered):
             return 1
+        self.prepared.resources.leave()
         self.open.end("FINISHED", "it has its answer")
         told = self._tell(lambda: self._close("FINISHED")) and self._tell(self._analyse)
         return 0 if told else 1
@@ -101,6 +102,7 @@ class _Conclusion:
 
     def _end(self, status: EndStatus) -> None:
         """Closes the study in MLflow without an analysis, and describes its state there."""
+        self.prepared.resources.leave()
         self._close(status)
         self._describe()
 

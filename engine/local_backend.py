@@ -51,6 +51,9 @@ class LocalBackend:
     def share_gpus(self, needed_gib: float | None) -> None:
         """Does nothing: one trial at a time has the whole GPU."""
 
+    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard) -> None:
+        """Does nothing: no slot idles while a trial runs."""
+
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
         """Scores trials on the test split; see `engine.scoring.scored`."""
         return [scored(each, scorecard, self.problem, self.cpus) for each in asked]

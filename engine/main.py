@@ -2,12 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets.addresses import shown
 from datasets.errors import InputError, described
 from datasets.terminal import replace_what_cannot_be_shown
 from engine.study import Study
+
+if TYPE_CHECKING:
+    from engine.command import Command
+    from engine.resources import Resources
 
 
 def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
@@ -35,15 +39,24 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
 
 def _asked(study: Study[Any], arguments: Sequence[str]) -> int:
     from engine.command import command_of
-    from engine.conclude import conclude
     from engine.definition_check import check_definition
     from engine.last_words import last_words
-    from engine.prepare import prepare
-    from engine.run import run
+    from engine.place import check_ready
+    from engine.resources import resources_of
 
     check_definition(study)
     command = command_of(study, arguments)
-    with last_words(), prepare(command) as prepared:
+    check_ready(command)
+    with last_words(), resources_of(command) as resources:
+        return _run(command, resources)
+
+
+def _run(command: "Command", resources: "Resources") -> int:
+    from engine.conclude import conclude  # these imports take seconds, in which Ray starts
+    from engine.prepare import prepare
+    from engine.run import run
+
+    with prepare(command, resources) as prepared:
         return 0 if prepared is None else conclude(prepared, run(prepared))
 
 

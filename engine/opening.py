@@ -5,12 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from upath import UPath
-
 from datasets.addresses import shown
 from datasets.errors import InputError
-from datasets.files import away_is_an_oserror
 from engine.history import History
+from engine.place import check_place, log_of
 from engine.projection import catch_up
 from engine.session import changed_file, refuse_another
 from record import names
@@ -18,16 +16,11 @@ from record.appender import Appender
 from record.events import EndStatus, SessionBegan, SessionEnded
 from record.facts import facts_of
 from record.folder import StudyFolder
-from record.known_log import OLDEST, check_not_old
 from record.log import FileLog, Log
 from record.mlflow_store import open_tracker
 from record.mlflow_tracker import MLflowTracker
 from record.state import IllegalEvent, StudyState, fold
-from record.store_log import StoreLog
 from record.tracker import NotRecorded
-
-OLD_PIECES = "optuna"
-"""Folder in shared storage of a study recorded by an old version, which kept no log."""
 
 
 @dataclass
@@ -73,38 +66,6 @@ class OpenStudy:
                 self.tracker.close("KILLED", {})
 
 
-def log_of(folder: StudyFolder) -> FileLog | StoreLog:
-    """Returns a study's log, which lies in its shared storage if it has one.
-
-    The log need not exist yet.
-    """
-    return FileLog(folder.log) if folder.store_log is None else StoreLog(folder.store_log)
-
-
-def check_place(folder: StudyFolder) -> None:
-    """Checks that a study is continued in the place where it was begun.
-
-    Raises:
-        InputError: If the study was recorded by an old version without a log, or was begun without
-            the shared storage.
-        OSError: If the storage cannot be read.
-    """
-    check_not_old(folder)
-    if folder.store is None or log_of(folder).is_there():
-        return
-    if folder.log.is_file():
-        raise InputError(
-            f"the study {folder.name} was begun without --storage, and its log is {folder.log}: "
-            "leave --storage out, or give a study with one another --name"
-        )
-    if _has_files(UPath(folder.store / OLD_PIECES)):
-        raise InputError(
-            f"the study {folder.name} in {folder.storage} was recorded by version {OLDEST}, which "
-            "kept no log: look at it and go on with it by that version, or give a new study "
-            "another --name"
-        )
-
-
 def open_study(
     folder: StudyFolder,
     uri: str,
@@ -148,11 +109,6 @@ def open_study(
     tracker.begin(facts_of(session))
     catch_up(tracker, history)
     return OpenStudy(folder, history, tracker, time.monotonic() - begun)
-
-
-def _has_files(folder: UPath) -> bool:
-    with away_is_an_oserror(folder):
-        return bool(folder.fs.find(folder.path))
 
 
 def _folded(folder: StudyFolder, log: Log) -> StudyState:

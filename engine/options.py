@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from analysis.command_line import tracking_uri
 from datasets.errors import InputError
+from record.tracking_uri import tracking_uri
 from trainables.config import at_least
 
 FINALISTS = 5
@@ -210,7 +210,7 @@ class Options:
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's tracking URI, see `analysis.command_line.tracking_uri`."""
+        """MLflow's tracking URI, see `record.tracking_uri`."""
         return tracking_uri(self.runs_dir)
 
 

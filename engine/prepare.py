@@ -19,10 +19,11 @@ from engine.checkpoints import Checkpoints, as_upath
 from engine.command import Command
 from engine.earlier import earlier_states, from_earlier, with_carried
 from engine.gpu_share import needed_gib
-from engine.lease import check_free, lease
-from engine.opening import OpenStudy, check_place, log_of, open_study
+from engine.lease import lease
+from engine.opening import OpenStudy, open_study
+from engine.place import is_new
 from engine.provenance import Code, of_this_code
-from engine.resources import Resources, resources_of
+from engine.resources import Resources
 from engine.session import measured_before, narrowed, session_of
 from engine.space import Space
 from record import names
@@ -60,7 +61,7 @@ class Prepared:
 
 
 @contextmanager
-def prepare(command: Command) -> Iterator[Prepared | None]:
+def prepare(command: Command, resources: Resources) -> Iterator[Prepared | None]:
     """Opens a study for the duration of the context; yields None for ``--dry-run``.
 
     If the context ends with an exception, the session is logged as killed.
@@ -69,48 +70,35 @@ def prepare(command: Command) -> Iterator[Prepared | None]:
         InputError: If the study cannot be run; no session is logged then.
         OSError: If its log cannot be read or written.
     """
-    with resources_of(command) as resources:
-        if not command.options.dry_run:  # fail before the steps that take minutes
-            check_place(command.folder)
-            if command.folder.store is not None:
-                check_free(command.folder, command.notify)
-        starts_from = bool(command.earlier) and not log_of(command.folder).is_there()
-        if starts_from:
-            earlier_states(command)
-        problem = _problem(command, resources)
-        space = command.space(problem.decided)
-        for config in space.listed or [space.extreme(value, max) for value in space.compared]:
-            problem.check(config)
-        earlier = from_earlier(command, problem, space) if starts_from else {}
-        backend = resources.backend(problem)
-        needed = _profile(command, space, resources, backend) if _is_new(command) else None
-        if command.options.dry_run:
-            yield None
-            return
-        begun = time.monotonic()
-        with _locked(command):
-            checkpoints = Checkpoints(as_upath(str(command.folder.sessions)))
-            code = of_this_code(command.study.file)
-            begin = partial(_begin, command, problem, space, code, needed, checkpoints, earlier)
-            study = _opened(command, begin)
-            try:
-                space = with_carried(space, study.state.search(), study.state.sessions[0].spec)
-                if text := narrowed(study.state, space):
-                    command.notify(text)
-                yield Prepared(
-                    command,
-                    problem,
-                    space,
-                    resources,
-                    backend,
-                    study,
-                    checkpoints,
-                    code,
-                    begun,
-                )
-            except BaseException:
-                study.cut_off()
-                raise
+    starts_from = bool(command.earlier) and is_new(command)
+    if starts_from:
+        earlier_states(command)
+    problem = _problem(command, resources)
+    space = command.space(problem.decided)
+    for config in space.listed or [space.extreme(value, max) for value in space.compared]:
+        problem.check(config)
+    earlier = from_earlier(command, problem, space) if starts_from else {}
+    backend = resources.backend(problem)
+    needed = _profile(command, space, resources, backend) if _has_preflight(command) else None
+    if command.options.dry_run:
+        yield None
+        return
+    begun = time.monotonic()
+    with _locked(command):
+        checkpoints = Checkpoints(as_upath(str(command.folder.sessions)))
+        code = of_this_code(command.study.file)
+        begin = partial(_begin, command, problem, space, code, needed, checkpoints, earlier)
+        study = _opened(command, begin)
+        try:
+            space = with_carried(space, study.state.search(), study.state.sessions[0].spec)
+            if text := narrowed(study.state, space):
+                command.notify(text)
+            yield Prepared(
+                command, problem, space, resources, backend, study, checkpoints, code, begun
+            )
+        except BaseException:
+            study.cut_off()
+            raise
 
 
 def _problem(command: Command, resources: Resources) -> Problem[Any]:
@@ -121,13 +109,13 @@ def _problem(command: Command, resources: Resources) -> Problem[Any]:
     return problem
 
 
-def _is_new(command: Command) -> bool:
+def _has_preflight(command: Command) -> bool:
     """Returns True if the pre-flight should run: for a new study, and always for ``--dry-run``.
 
     ``--local`` and ``--smoke`` skip it, the latter because the study takes no longer itself.
     """
     quick = command.options.local or command.options.smoke
-    return command.options.dry_run or not (quick or log_of(command.folder).is_there())
+    return command.options.dry_run or (not quick and is_new(command))
 
 
 def _profile(

@@ -1,6 +1,6 @@
 """Selects what a study's trials run on: this process, Ray on this machine, or a Ray cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from engine.backend import Backend
 from engine.command import Command
 from engine.display import with_progress
 from engine.gpu_share import first_share, trials_a_gpu, usable_gpus
+from engine.place import is_new
 from trainables.problem import Problem
 
 NO_USE = "--mps is of no use here: no two trials share a GPU"
@@ -23,14 +24,18 @@ class Resources:
     Args:
         command: The study and its command line.
         gpus: GPUs of each trial, before the pre-flight has decided how many trials share one.
+        leave: Stops Ray, if it runs for this study alone, without waiting for that.
 
     Attributes:
         is_open: True while it is still to be decided how many trials share a GPU.
     """
 
-    def __init__(self, command: Command, gpus: float) -> None:
+    def __init__(
+        self, command: Command, gpus: float, leave: Callable[[], None] = lambda: None
+    ) -> None:
         self.command = command
         self.gpus = gpus
+        self.leave = leave
         self.is_open = command.options.gpus_per_trial == "auto" and gpus > 0
 
     @cached_property
@@ -76,14 +81,15 @@ class Resources:
 def resources_of(command: Command) -> Iterator[Resources]:
     """Yields the resources of a study's trials, after checking that at least one trial fits.
 
-    Runs NVIDIA's MPS for the duration of the context if ``--mps`` was given.
+    Runs NVIDIA's MPS for the duration of the context if ``--mps`` was given, and Ray on this
+    machine, which a new study needs soon and finds started.
 
     Raises:
         InputError: If no trial fits, or the cluster cannot be used.
     """
     gpus = _on_a_cluster(command) if command.is_on_cluster else _on_this_machine(command)
-    with _mps_of(command, gpus):
-        yield Resources(command, gpus)
+    with _mps_of(command, gpus), _ray_of(command) as leave:
+        yield Resources(command, gpus, leave)
 
 
 def _on_this_machine(command: Command) -> float:
@@ -136,3 +142,12 @@ def _mps_of(command: Command, gpus: float) -> AbstractContextManager[None]:
     from engine.on_ray.cluster import stop
 
     return mps(command.notify, stop)
+
+
+def _ray_of(command: Command) -> AbstractContextManager[Callable[[], None]]:
+    """Returns a context that ends Ray on this machine, and for a new study begins it at once."""
+    if command.options.local or command.is_on_cluster:
+        return nullcontext(lambda: None)
+    from engine.on_ray.cluster import own_ray
+
+    return own_ray(early=is_new(command))

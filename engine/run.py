@@ -10,6 +10,7 @@ from engine.budgets import Limits, Stop
 from engine.display import Display
 from engine.driver import Driver
 from engine.earlier import prior
+from engine.early_scoring import EarlyScoring
 from engine.early_stopping import Halving
 from engine.interrupts import interruptible
 from engine.listed import Listed
@@ -125,7 +126,7 @@ def _part(prepared: Prepared, proposer: Proposer, limits: Limits) -> Outcome:
         agenda,
         prepared.checkpoints,
         prepared.code,
-        observers=(retention, display, projection),
+        observers=(retention, display, projection, EarlyScoring(prepared, agenda)),
         halving=_halving(prepared, proposer),
         max_failures=command.options.max_failures,
         notify=command.notify,

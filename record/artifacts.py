@@ -7,14 +7,17 @@ import tempfile
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datasets.addresses import shown
 from datasets.errors import InputError
 from record import names
 from record.outcomes import FILE, Outcomes, read_outcomes
 from record.own_commands import own_command
-from record.tracking_store import StudyRuns, TrackingStore
 from record.trial import Trial
+
+if TYPE_CHECKING:
+    from record.tracking_store import StudyRuns, TrackingStore
 
 
 class Artifacts:
@@ -33,16 +36,18 @@ class Artifacts:
         self.known: dict[int, Outcomes | None] = {}
 
     @cached_property
-    def store(self) -> TrackingStore:
+    def store(self) -> "TrackingStore":
         """MLflow's tracking store.
 
         Raises:
             InputError: If the store cannot be read.
         """
+        from record.tracking_store import TrackingStore  # imports MLflow, which takes a second
+
         return TrackingStore(self.uri)
 
     @cached_property
-    def runs(self) -> StudyRuns:
+    def runs(self) -> "StudyRuns":
         """MLflow runs of the study and its trials.
 
         Raises:

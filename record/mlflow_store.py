@@ -1,7 +1,10 @@
 """Opens or creates the MLflow experiment of a study."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import filelock
 from mlflow import MlflowClient
@@ -9,10 +12,13 @@ from mlflow.environment_variables import (
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
 )
+from sqlalchemy import Engine, event
 
 from datasets.errors import InputError
+from datasets.files import put_in_place
 from record.mlflow_tracker import MLflowTracker, not_recorded
-from record.tracking import check_artifacts, connect, experiment_named, local_database
+from record.tracking import check_artifacts, connect, experiment_named
+from record.tracking_uri import local_database
 
 ANSWER = 15
 """Timeout in seconds of one request to the tracking server."""
@@ -63,7 +69,8 @@ def _experiment(client: MlflowClient, study: str, location: str | None) -> str:
 def make_database(file: Path) -> None:
     """Creates MLflow's local database atomically, unless the file exists.
 
-    MLflow itself cannot continue from a partially created database.
+    MLflow runs the migrations of all its versions, and cannot continue from a partially created
+    database. So the database is made beside its place, and flushed to the disk once, at the end.
     """
     with filelock.FileLock(f"{file}.lock"):
         if file.is_file():
@@ -72,7 +79,22 @@ def make_database(file: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            connect(f"sqlite:///{partial / file.name}")
-            (partial / file.name).rename(file)
+            with _unflushed():
+                connect(f"sqlite:///{partial / file.name}")
+            put_in_place(partial / file.name, file)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _unflushed() -> Iterator[None]:
+    """Makes SQLite leave writes to the operating system, on connections made in the context."""
+
+    def relax(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", relax)

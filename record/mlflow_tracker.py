@@ -25,7 +25,8 @@ from datasets.errors import InputError, described
 from record import names, placements, proposal
 from record.mlflow_runs import found, is_replaced, last_epoch, number_of
 from record.tracker import NotRecorded, RunDeleted, Shown, StudyFacts, StudyStatus
-from record.tracking import SERVES, check_artifacts_of, innermost, is_server, package_of
+from record.tracking import SERVES, check_artifacts_of, innermost, package_of
+from record.tracking_uri import is_server
 from record.trial import Report, Status, Trial
 
 BATCH = 500

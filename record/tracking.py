@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from datasets.addresses import shown
 from datasets.errors import InputError, described
+from record.tracking_uri import is_server, local_database
 
 PATIENCE = 10.0
 """Timeout in seconds of the first request to a tracking server."""
@@ -68,30 +69,6 @@ def check_answers(uri: str) -> None:
         local_database(uri)
     else:
         connect(uri)
-
-
-def is_server(uri: str) -> bool:
-    """Returns True if a tracking URI is that of an MLflow server."""
-    return uri.lower().startswith(("http:", "https:"))
-
-
-def local_database(uri: str) -> Path | None:
-    """Returns the file of a local SQLite database; None for any other tracking store.
-
-    Raises:
-        InputError: If MLflow and SQLAlchemy would read different folders from the URI.
-    """
-    if not uri.startswith("sqlite:///"):
-        return None
-    written = Path(uri.removeprefix("sqlite:///"))
-    meant = Path(sqlalchemy.make_url(uri).database or "")
-    # MLflow creates the folder from the URI as written, SQLAlchemy the file from the parsed URI.
-    if written.parent != meant.parent:
-        raise InputError(
-            f"{written.parent}: MLflow's database cannot lie in a folder with a '?', or a '%' "
-            "before two digits, in its name: choose another --runs-dir"
-        )
-    return meant
 
 
 def connect(uri: str) -> mlflow.MlflowClient:

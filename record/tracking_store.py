@@ -17,8 +17,8 @@ from record.tracking import (
     check_artifacts_of,
     connect,
     experiment_named,
-    local_database,
 )
+from record.tracking_uri import local_database
 
 NO_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's error codes for a run id that does not exist."""

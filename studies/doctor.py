@@ -32,7 +32,8 @@ from record.known_log import check_there, known_state
 from record.mlflow_tracker import MLflowTracker, not_recorded
 from record.state import StudyState
 from record.tracker import NotRecorded
-from record.tracking import check_answers, connect, experiment_named, local_database
+from record.tracking import check_answers, connect, experiment_named
+from record.tracking_uri import local_database
 from studies.retention_check import check, trim
 
 Opener = Callable[[], MLflowTracker]

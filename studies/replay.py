@@ -44,6 +44,7 @@ from record.reading import recorded_study
 from record.recorded_study import RecordedStudy
 from record.tracker import NotRecorded
 from record.tracking_store import TrackingStore
+from record.tracking_uri import tracking_uri
 from record.trial import Trial
 from trainables.config import TrialConfig
 from trainables.device import circumstances, pick_device
@@ -121,7 +122,7 @@ def _found(
     Raises:
         InputError: If the trial cannot be found, or has no recorded epoch.
     """
-    uri = command_line.tracking_uri(runs_dir)
+    uri = tracking_uri(runs_dir)
     try:
         with not_recorded(network=False):
             name, number = _resolved(named, uri)

@@ -24,6 +24,7 @@ from places import SHARED_DATA, TESTS
 
 from datasets.molecules import read_table
 from datasets.sources import MoleculeOptions, MoleculeSet, open_molecules
+from engine import resources
 from engine.on_ray import cluster
 from record import mlflow_store
 
@@ -121,6 +122,12 @@ def one_ray(run_folder: Path) -> Iterator[None]:
 def _ray_where_it_is_marked(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("ray"):
         request.getfixturevalue("one_ray")
+
+
+@pytest.fixture(autouse=True)
+def _ray_is_not_started_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Ray start when it is needed: each command that is refused would start and stop one."""
+    monkeypatch.setattr(resources, "is_new", lambda command: False)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from 0 to 1.
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 CONTEXT = 10
 """Number of context frames, K, of the rollouts that models are evaluated by."""
@@ -103,8 +102,10 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
     The window is a Gaussian of standard deviation 1.5, as in the paper. Shapes: (..., 3, S, S) for
     each argument, (...) for the result.
     """
+    from torchmetrics.functional import image  # takes a second, of every process of every study
+
     shape = prediction.shape[:-3]
-    found = structural_similarity_index_measure(
+    found = image.structural_similarity_index_measure(
         prediction.flatten(0, -4), truth.flatten(0, -4), data_range=1.0, reduction="none"
     )
     assert isinstance(found, Tensor)

@@ -44,6 +44,11 @@ MANY = 10_000
 """Tune's limit on concurrent trials; never reached, as `Proposals` limits them to the slots."""
 
 
+def _connection() -> str:
+    """Returns the id of the connection to Ray, outside of which its objects are unknown."""
+    return ray.get_runtime_context().get_worker_id()
+
+
 class RayBackend:
     """Runs a study's trials on Ray; implements `engine.backend.Backend`.
 
@@ -67,6 +72,7 @@ class RayBackend:
         self.options = options
         self.gpus = gpus
         self.shared: tuple[str, ray.ObjectRef] | None = None
+        self.scoring: dict[tuple[str, int], ray.ObjectRef] = {}
         self.card_gib = 0.0
 
     def _data(self) -> ray.ObjectRef:
@@ -74,9 +80,8 @@ class RayBackend:
 
         Each node that runs trials holds one copy. After a restart of Ray it is put there again.
         """
-        driver = ray.get_runtime_context().get_worker_id()
-        if self.shared is None or self.shared[0] != driver:
-            self.shared = (driver, ray.put(self.problem))
+        if self.shared is None or self.shared[0] != _connection():
+            self.shared = (_connection(), ray.put(self.problem))
         return self.shared[1]
 
     def profile_all(
@@ -136,18 +141,28 @@ class RayBackend:
         together = max(1, min(most, self.concurrent_trials()))
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
+    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard) -> None:
+        """Submits the scoring of trials, each with the CPU cores of one trial, which it waits for.
+
+        A trial whose scoring is under way is not submitted again.
+        """
+        problem, cpus, here = self._data(), self.options.cpus_per_trial, _connection()
+        task = ray.remote(num_cpus=cpus)(scored)
+        for each in asked:
+            if (here, each.trial.number) not in self.scoring:
+                under_way = task.remote(each, scorecard, problem, cpus)
+                self.scoring[here, each.trial.number] = under_way
+
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
-        """Scores trials on the test split in parallel, each with the CPU cores of one trial.
+        """Scores trials on the test split in parallel, or awaits those that `begin_scoring` began.
 
         Raises:
             RayDied: If Ray crashed more than `max_failures` times.
         """
-        cpus = self.options.cpus_per_trial
 
         def all_of_them() -> list[Outcomes | str]:
-            problem = self._data()
-            task = ray.remote(num_cpus=cpus)(scored)
-            under_way = [task.remote(each, scorecard, problem, cpus) for each in asked]
+            self.begin_scoring(asked, scorecard)
+            under_way = [self.scoring.pop((_connection(), each.trial.number)) for each in asked]
             return [answers.outcomes(each) for each in under_way]
 
         return surviving(all_of_them, self.options.cluster, self.options.max_failures, print)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import ray
@@ -52,6 +52,10 @@ SOCKET = "ray/session_2000-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 """Longest path of a socket that Ray creates in the temporary folder."""
 
 
+_STARTING = threading.RLock()
+"""Held by the thread that starts or stops Ray."""
+
+
 class RayDied(InputError):
     """Ray's own processes or nodes were lost, or did not start."""
 
@@ -82,8 +86,12 @@ def start(address: str | None = None) -> None:
         RayDied: If Ray does not start.
         InputError: If there is no such cluster, or it runs another version.
     """
-    if ray.is_initialized():
-        return
+    with _STARTING:
+        if not ray.is_initialized():
+            _start(address)
+
+
+def _start(address: str | None) -> None:
     terminated = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
@@ -91,14 +99,88 @@ def start(address: str | None = None) -> None:
         else:
             _join(address)
     finally:
-        signal.signal(signal.SIGTERM, terminated)  # Ray replaced it
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)  # Ray replaced it
     # Ray would print a paragraph for each process that crashes; the study reports it in one line.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # pyright: ignore
 
 
 def stop() -> None:
     """Disconnects from Ray, and stops it if `start` started it on this machine."""
-    ray.shutdown()
+    with _STARTING:
+        ray.shutdown()
+
+
+@contextmanager
+def own_ray(*, early: bool) -> Iterator[Callable[[], None]]:
+    """Stops Ray at the end of the context, unless it was running before.
+
+    Args:
+        early: Start Ray on this machine at once, in the background. `start` waits for that, and
+            tries again if it failed.
+
+    Yields:
+        A function that disconnects from Ray and stops it in the background. Call it in the main
+        thread.
+    """
+    if ray.is_initialized():
+        yield lambda: None
+        return
+    if early:
+        _import_ahead()
+    serving = _Serving(early)
+    serving.start()
+    try:
+        yield serving.leave
+    finally:
+        serving.leave()
+        serving.join()
+
+
+class _Serving(threading.Thread):
+    """Starts Ray if wanted, and stops its processes after `leave`.
+
+    Linux ends Ray's processes with the thread that started them, so this one stays until then.
+    """
+
+    def __init__(self, early: bool) -> None:
+        super().__init__(name="Ray", daemon=True)
+        self.early = early
+        self.left = threading.Event()
+        self.node: Any = None
+
+    def run(self) -> None:
+        with _STARTING:
+            if self.early and not self.left.is_set():
+                try:
+                    start()
+                except RayDied:
+                    stop()
+        self.left.wait()
+        if self.node is not None:
+            self.node.kill_all_processes(check_alive=False, allow_graceful=True)
+
+    def leave(self) -> None:
+        """Disconnects this process from Ray, and leaves it to the thread to stop Ray's processes.
+
+        `ray.shutdown` does both, and would wait a second for the processes. In another thread it
+        would end this process if an object is dropped meanwhile.
+        """
+        with _STARTING:
+            if not self.left.is_set():
+                worker: Any = ray._private.worker  # pyright: ignore
+                self.node, worker._global_node = worker._global_node, None
+                ray.shutdown()
+                self.left.set()
+
+
+def _import_ahead() -> None:
+    """Imports what Ray's start imports.
+
+    Two threads that import the same packages at the same time may meet half-initialised modules.
+    """
+    import ray._common.usage.usage_lib  # noqa: F401
+    import ray.dashboard.optional_deps  # noqa: F401
 
 
 def _start_here() -> None:

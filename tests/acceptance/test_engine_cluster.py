@@ -11,11 +11,11 @@ from places import TESTS
 from ray.cluster_utils import Cluster
 from spread_study import SPREAD
 
-from analysis.command_line import tracking_uri
 from engine.display import Display
 from engine.main import main
 from engine.on_ray import backend, shared_storage
 from record.reading import from_mlflow
+from record.tracking_uri import tracking_uri
 from record.trial import Trial
 from studies import doctor
 from trainables.versions import versions
