@@ -8,9 +8,10 @@ One side is ``studies/gnn_sweep.py``, the other `benchmarks/plain_way.py`: funct
 `DataLoader`, `OptunaSearch`, `MLflowLoggerCallback`. Each runs in a process of its own, one after
 the other, from launch to exit; trials an hour are those over that wall time. Alike on both sides:
 molecules, split, space, seed, epochs, networks (shown to predict the same before anything runs),
-optimiser and schedule, trials at once, one core a trial, a checkpoint after every epoch, the rungs
-of successive halving, which spare the default of each family. The molecules have been made and
-prepared before; ours also scores the test split and draws the figures at the end.
+optimiser and schedule, trials at once, one core a trial, a checkpoint after every epoch,
+successive halving, which spares the default of each family; the study looks for the first time
+after one epoch, the plain way after a fifth of them. The molecules have been made and prepared
+before; ours also scores the test split and draws the figures at the end.
 
 Where the time of ours goes is read off the study's own log, which nothing is added to; the plain
 way notes its own.

@@ -101,7 +101,7 @@ class SparesBaselines(ASHAScheduler):
 
 
 def scheduler(name: str, epochs: int) -> TrialScheduler:
-    """The study's rungs, or none."""
+    """Successive halving from a fifth of the epochs on, or none."""
     if name == "none":
         return FIFOScheduler()
     return SparesBaselines(

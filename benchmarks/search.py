@@ -1,6 +1,7 @@
 """What does a search find in a given time: by sampler, by rule of early stopping, by schedule?
 
     python benchmarks/search.py
+    python benchmarks/search.py --samplers tpe --trials 16 32 --orders 20    # some minutes
 
 replays searches on recorded learning curves (benchmarks/record_curves.py) instead of training, in
 many random orders, and prints three tables: the time and the regret of whole searches; the regret
@@ -33,7 +34,7 @@ from engine.space import Space
 from studies.gnn_sweep import STUDY
 from trainables.models.gnn import GNNConfig
 
-SAMPLERS: Sequence[SamplerName] = ("random", "tpe")
+SAMPLERS: Sequence[SamplerName] = ("random", "tpe", "gp")
 
 SCHEDULES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "searched": {},
@@ -69,6 +70,8 @@ def _parsed(argv: Sequence[str]) -> Namespace:
     line = Parser(__doc__)
     what = "recorded curves (default: those in docs/results)"
     line.add_argument("--curves", type=typed_path, default=learning_curves.FILE, help=what)
+    what = "how configurations are chosen (default: random)"
+    line.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["random"], help=what)
     line.add_numbers("--trials", (16, 32, 64, 128), "trials of a search")
     line.add_defaulting("--orders", positive, 100, "searches of each kind")
     line.add_defaulting("--workers", positive, 2, "trials that run at the same time")
@@ -91,7 +94,7 @@ def _table(curves: Sequence[Curve], given: Mapping[str, Sequence[str]]) -> Table
 def _searched(tables: Mapping[str, Table], typed: Namespace) -> Iterator[Searched]:
     """Yields the searches of each kind, one kind after the other."""
     for schedule, table in tables.items():
-        for sampler in SAMPLERS:
+        for sampler in typed.samplers:
             for rule, make in RULES.items():
                 for trials in typed.trials:
                     plan = Plan(trials, table.epochs)

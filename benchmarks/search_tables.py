@@ -82,7 +82,7 @@ def _whole(searched: Searched, best: float) -> tuple[str, str]:
 def budget_table(found: Sequence[Searched], best: float, trials: int) -> str:
     """Tabulates the regret after shares of a budget, of searches of some number of trials."""
     chosen = [each for each in found if each.kind.trials == trials]
-    budget = next(e for e in chosen if e.kind.named == ("random", "none", "searched")).minutes
+    budget = next(e for e in chosen if e.kind.rule == "none").minutes
     rows = [
         [*each.kind.named, *(_shown(each.regrets(best, 60 * budget * part)) for part in SHARES)]
         for each in chosen
@@ -90,8 +90,8 @@ def budget_table(found: Sequence[Searched], best: float, trials: int) -> str:
     heads = [f"{part:g} of the budget" for part in SHARES]
     caption = (
         f"Searches of {trials} trials: mean regret in thousandths of the objective ± its standard "
-        f"error after shares of {budget:.0f} minutes, which a random search without early "
-        "stopping takes. A search that is over by then has no more to find."
+        f"error after shares of {budget:.0f} minutes, which a search without early stopping "
+        "takes. A search that is over by then has no more to find."
     )
     return f"{table([*HEADER, *heads], rows)}\n\n{caption}"
 
