@@ -10,7 +10,7 @@ the other, from launch to exit; trials an hour are those over that wall time. Al
 molecules, split, space, seed, epochs, networks (shown to predict the same before anything runs),
 optimiser and schedule, trials at once, one core a trial, a checkpoint after every epoch,
 successive halving, which spares the default of each family; the study looks for the first time
-after one epoch, the plain way after a fifth of them. The molecules have been made and prepared
+after two epochs of 15, the plain way after three. The molecules have been made and prepared
 before; ours also scores the test split and draws the figures at the end.
 
 Where the time of ours goes is read off the study's own log, which nothing is added to; the plain

@@ -26,7 +26,7 @@ def draw(found: Sequence[Searched], best: float, path: Path) -> Path:
     """Draws a panel for each sampler and schedule; returns the file."""
     panels = list(dict.fromkeys((e.kind.sampler, e.kind.schedule) for e in found))
     with matplotlib.rc_context(style.LOOK):
-        figure = Figure((3.2 * len(panels), 3.4), layout="constrained")
+        figure = Figure((3.6 * len(panels), 3.9), layout="constrained")
         axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):
             chosen = [e for e in found if (e.kind.sampler, e.kind.schedule) == panel]
@@ -35,7 +35,7 @@ def draw(found: Sequence[Searched], best: float, path: Path) -> Path:
             axis.set_xlabel("time of the search (minutes)")
         axes[0].set_ylabel("mean regret (R² / 1,000)")
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3)
+        figure.legend(handles, names, loc="outside lower center", ncols=2)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=style.RESOLUTION, metadata={"Software": None})
     return path

@@ -93,6 +93,8 @@ ROWS = "needs those studies; integration/test_benchmarks_rows.py makes rows of s
 POLE = (
     "trains for minutes, or needs Stable-Baselines3; unit/test_benchmarks_cartpole.py is of both"
 )
+CURVES = "trains for hours; integration/test_benchmarks_record_curves.py records small ones"
+REPLAYED = "takes minutes; unit/test_benchmarks_search.py replays searches on a small table"
 DRAWN = "writes docs/; the unit tests of benchmarks draw each figure and fill each table"
 
 NOT_EXECUTED: Mapping[str, str] = {
@@ -116,6 +118,8 @@ NOT_EXECUTED: Mapping[str, str] = {
     "python benchmarks/cartpole_reference.py": POLE,
     "python benchmarks/rows.py": ROWS,
     "python benchmarks/figures.py": DRAWN,
+    "python benchmarks/record_curves.py": CURVES,
+    "python benchmarks/search.py": REPLAYED,
 }
 """Reasons why no test executes a command, by the beginning of the command."""
 
