@@ -16,9 +16,10 @@ probability that any two equal configurations are called different.
 A configuration with fewer seeds than another was dropped early. That happens most easily where its
 scores lie close together by chance, and two of them tell little of their spread. Therefore its
 variance of training is at least the mean over all configurations, with the degrees of freedom of
-that mean; and as it was compared before, its p-values are doubled. True differences are then found
-as often as if none had been dropped, and false alarms are as rare as stated: simulated in
-tests/unit/test_analysis_comparison.py.
+that mean; and as it was compared before, its p-values are doubled. False alarms are then as rare
+as stated. True differences are found as often as if none had been dropped where spreads are alike,
+and a little less often where the worse configuration is several times as noisy as the others:
+simulated in tests/unit/test_analysis_comparison.py.
 """
 
 from collections.abc import Mapping
