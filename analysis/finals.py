@@ -45,7 +45,8 @@ ROW = 0.42
 _DROPPED = (
     " Dropped: after two fresh seeds, and each further one, a finalist whose mean on the "
     "validation split was significantly below the highest, by a one-sided t-test, was trained no "
-    f"more; all these tests together drop the truly best one with at most {LEVEL:.0%} probability."
+    f"more; all these tests together drop the truly best one with at most {LEVEL:.0%} probability"
+    ", unless one finalist is far noisier than the others and its results are skewed."
 )
 """The rule of the race of the finals, for captions."""
 

@@ -10,6 +10,15 @@ from datasets.compiled import compiled
 
 
 @compiled()
+def _squared_distance(positions, i, j):
+    """Returns the square of the distance of two atoms, in square Angstrom."""
+    x = positions[i, 0] - positions[j, 0]
+    y = positions[i, 1] - positions[j, 1]
+    z = positions[i, 2] - positions[j, 2]
+    return x * x + y * y + z * z
+
+
+@compiled()
 def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_squared):
     """Finds all ordered pairs of atoms of a graph within a cutoff, sorted by source and target.
 
@@ -49,10 +58,7 @@ def find_pairs(positions, starts, edge_index, edge_types, no_bond, cutoff_square
         begun = found
         for i in range(first, last):
             for j in range(first, last):
-                x = positions[i, 0] - positions[j, 0]
-                y = positions[i, 1] - positions[j, 1]
-                z = positions[i, 2] - positions[j, 2]
-                if i != j and x * x + y * y + z * z < cutoff_squared:
+                if i != j and _squared_distance(positions, i, j) < cutoff_squared:
                     ends[0, found], ends[1, found] = i, j
                     types[found] = kinds[i - first, j - first]
                     numbers[i - first, j - first] = found
@@ -79,10 +85,7 @@ def count_pairs(positions, starts, cutoff_squared):
     for g in range(len(starts) - 1):
         for i in range(starts[g], starts[g + 1]):
             for j in range(starts[g], i):
-                x = positions[i, 0] - positions[j, 0]
-                y = positions[i, 1] - positions[j, 1]
-                z = positions[i, 2] - positions[j, 2]
-                if x * x + y * y + z * z < cutoff_squared:
+                if _squared_distance(positions, i, j) < cutoff_squared:
                     counts[g] += 1
     return counts
 
@@ -104,10 +107,7 @@ def find_collisions(positions, starts, nearest_squared):
     for g in range(len(starts) - 1):
         for i in range(starts[g], starts[g + 1]):
             for j in range(starts[g], i):
-                x = positions[i, 0] - positions[j, 0]
-                y = positions[i, 1] - positions[j, 1]
-                z = positions[i, 2] - positions[j, 2]
-                if x * x + y * y + z * z < nearest_squared:
+                if _squared_distance(positions, i, j) < nearest_squared:
                     found[g] = True
                     break
             if found[g]:
