@@ -76,10 +76,11 @@ class Table:
         self.epochs = max(curve.config["epochs"] for curve in curves)
 
     def nearest(self, drawn: Mapping[str, Any], left: Sequence[int]) -> int:
-        """Returns the configuration nearest to a draw: one of the same family if there is any,
-        with the least Euclidean distance of the parameters, each scaled to its range."""
-        wanted = self._scaled(drawn)
-        return min(left, key=lambda number: _distance(wanted, self.scaled[number]))
+        """Returns the configuration nearest to a draw: one of the same group if there is any, with
+        the least Euclidean distance of the parameters, each scaled to its range."""
+        wanted, group = self._scaled(drawn), self.space.group_by
+        own = [number for number in left if self.scaled[number][group] == wanted[group]]
+        return min(own or left, key=lambda number: _distance(wanted, self.scaled[number]))
 
     def _scaled(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         ranges = {parameter.key: parameter.distribution for parameter in self.space.parameters}
@@ -96,8 +97,6 @@ def _share(distribution: Any, value: Any) -> Any:
 
 
 def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    if one["family"] != other["family"]:
-        return 1_000.0
     return sum(_apart(one[key], other[key]) ** 2 for key in one if key in other)
 
 

@@ -43,7 +43,7 @@ def draw(found: Sequence[Searched], best: float, path: Path) -> Path:
 
 def _paint(axis: Axes, found: Sequence[Searched], best: float) -> None:
     rules = dict.fromkeys(each.kind.rule for each in found)
-    for rule, (color, dashes, mark) in zip(rules, LOOKS, strict=False):
+    for rule, (color, dashes, mark) in zip(rules, LOOKS, strict=True):
         mine = sorted((e for e in found if e.kind.rule == rule), key=lambda e: e.kind.trials)
         minutes = [each.minutes for each in mine]
         regret = [UNIT * each.regrets(best).mean() for each in mine]
