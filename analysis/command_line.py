@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from datasets.addresses import shown
 from datasets.errors import InputError, described
+from datasets.leaving import leave_quickly
 from datasets.terminal import replace_what_cannot_be_shown
 from datasets.typed_paths import typed_address, typed_path
 from record.definition import defined_in
@@ -151,6 +152,7 @@ def answered(
         The exit code: 0, or 2 for bad input, a full disk or an unreachable storage.
     """
     replace_what_cannot_be_shown()
+    leave_quickly()
     typed = line.parse_args(argv)
 
     def show() -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from datasets.files import write_whole
 from trainables.models import families
@@ -140,8 +141,15 @@ def picture(figure: Figure, path: Path) -> Path:
 
 
 def copied(figure: Figure) -> Figure:
-    """Returns a copy of a figure for saving: saving changes a figure's layout, depending on the
-    resolution, so that the next file saved from the same figure would differ."""
+    """Returns a copy of a figure for saving.
+
+    The figure is laid out by the first call only, at the resolution of PNGs: a layout takes half of
+    the time of saving, and would depend on the resolution of each file, and on the one before.
+    """
+    if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.set_dpi(RESOLUTION)
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     return pickle.loads(pickle.dumps(figure))
 
 

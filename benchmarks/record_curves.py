@@ -3,8 +3,8 @@
     python benchmarks/record_curves.py
 
 The configurations are those that `studies/gnn_sweep.py --sampler random` would try: the default of
-each family, then random ones; besides, the defaults with a constant learning rate. Each is trained
-to its end with one seed, on the study's default molecules, and the first ones with a second seed
+each family, then random ones; besides, the defaults with a cosine schedule. Each is trained to its
+end with one seed, on the study's default molecules, and the first ones with a second seed
 too, on one core each. What the file has already is not trained again. A training that is complete
 is kept beside the file (FILE.parts.jsonl) until all are, and then becomes part of it; so the same
 command goes on after an interruption. 405 trainings take about two core hours.
@@ -44,8 +44,8 @@ from trainables.problem import Context, Problem
 SEED = 0
 """Seed of the drawn configurations and of the split; that of the first training of each."""
 
-CONSTANT = 10_000
-"""Number of the first default with a constant learning rate."""
+COSINE = 10_000
+"""Number of the first default with a cosine schedule instead of the constant learning rate."""
 
 problem: Problem[Any]
 """The molecules, in each process of the pool."""
@@ -105,8 +105,8 @@ def _asked(typed: Namespace) -> list[Asked]:
     first = [replace(config, seed=SEED, **fixed) for config in drawn(typed.configurations)]
     again = [replace(config, seed=SEED + 1) for config in first[: typed.twice]]
     defaults = first[: len(space().first())]
-    constant = [replace(config, schedule="constant") for config in defaults]
-    return [*enumerate(constant, start=CONSTANT), *enumerate(first), *enumerate(again)]
+    cosine = [replace(config, schedule="cosine") for config in defaults]
+    return [*enumerate(cosine, start=COSINE), *enumerate(first), *enumerate(again)]
 
 
 def _recorded(asked: Sequence[Asked], typed: Namespace) -> Iterator[Curve]:

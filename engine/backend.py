@@ -42,8 +42,14 @@ class Backend(Protocol):
         """Returns the memory available to each concurrent trial, in GiB."""
         ...
 
-    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard) -> None:
-        """Begins to score trials on the test split, if slots idle, ahead of `score_all`."""
+    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard, idle: int) -> None:
+        """Begins to score trials on the test split, ahead of `score_all`.
+
+        Args:
+            asked: Trials to score, some of which may have been asked for before.
+            scorecard: The study's scorecard.
+            idle: Number of slots that stay idle until the last trial has ended.
+        """
         ...
 
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:

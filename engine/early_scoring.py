@@ -1,17 +1,18 @@
-"""Begins to score trials on the test split while the last finals run."""
+"""Begins to score trials on the test split while the last trials of a search or the finals run."""
 
 from engine.agenda import Agenda
 from engine.prepare import Prepared
 from engine.retention import retained
 from engine.scoring import ToScore
-from record.trial import Trial
+from record.trial import Searched, Trial
 
 
 class EarlyScoring:
     """Scores finished trials while slots idle; an observer of `engine.driver.Driver`.
 
-    The last finals leave slots idle, and which trials will be scored is settled by then, apart
-    from those finals. Nothing is recorded before the finals have ended: `engine.keep` does that.
+    The last trials leave slots idle, and which trials will be scored is settled by then, apart
+    from those that run and the best of their groups. Nothing is recorded before the last trial has
+    ended: `engine.keep` does that.
 
     Args:
         prepared: The study, in a session.
@@ -26,17 +27,27 @@ class EarlyScoring:
         self.agenda = agenda
 
     def changed(self, trial: Trial) -> None:
-        """Begins to score what can be scored, if a final has ended and its slot stays idle.
+        """Begins to score what can be scored, if a trial has ended and its slot stays idle.
 
         Raises:
             OSError: If the checkpoints cannot be read.
         """
-        if self.study.scorecard is None or trial.is_open or trial.replicate_of is None:
+        if self.study.scorecard is None or trial.is_open:
             return
-        if 0 < self.agenda.total - self.agenda.ended < self.backend.concurrent_trials():
-            self.backend.begin_scoring(self._scorable(), self.study.scorecard)
+        left = self.agenda.total - self.agenda.ended
+        if left and (idle := self.backend.concurrent_trials() - left) > 0:
+            self.backend.begin_scoring(self._scorable(), self.study.scorecard, idle)
 
     def _scorable(self) -> list[ToScore]:
-        settled = retained(self.state, self.study.group_by, count=0) - self.state.discarded
-        found = {n: self.checkpoints.latest(n) for n in settled - self.state.scores.keys()}
+        asked = retained(self.state, self.study.group_by, count=0) - self.state.discarded
+        settled = {n for n in asked - self.state.scores.keys() if self._is_settled(n)}
+        found = {n: self.checkpoints.latest(n) for n in settled}
         return [ToScore(self.state.trial(n), str(found[n])) for n in sorted(found) if found[n]]
+
+    def _is_settled(self, number: int) -> bool:
+        """Returns False for the best of a group in which a trial of the search still runs."""
+        trial, group_by = self.state.trial(number), self.study.group_by
+        if not isinstance(trial.role, Searched):
+            return True
+        group = trial.config[group_by]
+        return all(t.config[group_by] != group for t in self.state.search() if t.is_open)

@@ -51,7 +51,7 @@ class LocalBackend:
     def share_gpus(self, needed_gib: float | None) -> None:
         """Does nothing: one trial at a time has the whole GPU."""
 
-    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard) -> None:
+    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard, idle: int) -> None:
         """Does nothing: no slot idles while a trial runs."""
 
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasets.addresses import shown
 from datasets.errors import InputError, described
+from datasets.leaving import leave_quickly
 from datasets.terminal import replace_what_cannot_be_shown
 from engine.study import Study
 
@@ -26,6 +27,7 @@ def main(study: Study[Any], argv: Sequence[str] | None = None) -> int:
         for bad input or a system error; 130 after Ctrl-C.
     """
     replace_what_cannot_be_shown()
+    leave_quickly()
     try:
         return _asked(study, sys.argv[1:] if argv is None else list(argv))
     except InputError as error:

@@ -50,7 +50,8 @@ class FakeConfig(FitConfig):
     marker: str = ""
     """File that stands for the state of the machine. A trial with the ending ``crowded`` creates
     it and runs out of memory if it does not exist; one with ``system_error`` raises an OSError
-    with the error number in the file for as long as it exists."""
+    with the error number in the file for as long as it exists; a good one with seed 3 waits for it,
+    which `fake_scorecard` creates when it scores a trial."""
 
     @property
     def title(self) -> str:
@@ -104,6 +105,8 @@ class FakeTask:
                 raise torch.OutOfMemoryError("CUDA out of memory: planted")
             case "stuck":
                 time.sleep(3600)
+            case "good" if self.config.marker and self.config.seed == 3:
+                _await(marker)
             case "system_error" if marker.exists():
                 code = int(marker.read_text())
                 raise OSError(code, os.strerror(code), str(marker))
@@ -112,3 +115,16 @@ class FakeTask:
         weight = float(next(model.parameters()).detach().abs().sum()) % 1e-4
         good = self.config.level + 1e-3 * self.epoch + weight
         return {"validation/score": good if self.config.ending != "bad" else good - 100}
+
+
+def _await(marker: Path) -> None:
+    """Waits for a file, for at most a minute.
+
+    Raises:
+        TimeoutError: If it does not come.
+    """
+    end = time.monotonic() + 60
+    while not marker.exists():
+        if time.monotonic() > end:
+            raise TimeoutError(f"planted: {marker} did not come")
+        time.sleep(0.02)

@@ -49,6 +49,13 @@ def _connection() -> str:
     return ray.get_runtime_context().get_worker_id()
 
 
+class _Scorer:
+    """Ray actor that scores trials."""
+
+    def scored(self, *asked: Any) -> Outcomes | str:
+        return scored(*asked)
+
+
 class RayBackend:
     """Runs a study's trials on Ray; implements `engine.backend.Backend`.
 
@@ -73,6 +80,7 @@ class RayBackend:
         self.gpus = gpus
         self.shared: tuple[str, ray.ObjectRef] | None = None
         self.scoring: dict[tuple[str, int], ray.ObjectRef] = {}
+        self.scorer: tuple[str, Any] | None = None
         self.card_gib = 0.0
 
     def _data(self) -> ray.ObjectRef:
@@ -141,17 +149,27 @@ class RayBackend:
         together = max(1, min(most, self.concurrent_trials()))
         return ray.get(ray.remote(num_cpus=cpus)(room_gib).remote(0, together))
 
-    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard) -> None:
+    def begin_scoring(self, asked: Sequence[ToScore], scorecard: Scorecard, idle: int) -> None:
         """Submits the scoring of trials, each with the CPU cores of one trial, which it waits for.
+
+        Tune keeps the process of one idle slot, and with it the slot's cores. If that is the only
+        one, trials are therefore scored one after the other by a process that asks for no cores.
 
         A trial whose scoring is under way is not submitted again.
         """
         problem, cpus, here = self._data(), self.options.cpus_per_trial, _connection()
-        task = ray.remote(num_cpus=cpus)(scored)
+        is_kept = idle == 1 and self.options.cluster is None
+        task = self._scorer().scored if is_kept else ray.remote(num_cpus=cpus)(scored)
         for each in asked:
             if (here, each.trial.number) not in self.scoring:
                 under_way = task.remote(each, scorecard, problem, cpus)
                 self.scoring[here, each.trial.number] = under_way
+
+    def _scorer(self) -> Any:
+        """Returns the actor that scores trials beside running ones; it ends with the backend."""
+        if self.scorer is None or self.scorer[0] != _connection():
+            self.scorer = (_connection(), ray.remote(num_cpus=0)(_Scorer).remote())
+        return self.scorer[1]
 
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
         """Scores trials on the test split in parallel, or awaits those that `begin_scoring` began.
@@ -161,7 +179,7 @@ class RayBackend:
         """
 
         def all_of_them() -> list[Outcomes | str]:
-            self.begin_scoring(asked, scorecard)
+            self.begin_scoring(asked, scorecard, self.concurrent_trials())
             under_way = [self.scoring.pop((_connection(), each.trial.number)) for each in asked]
             return [answers.outcomes(each) for each in under_way]
 

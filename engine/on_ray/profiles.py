@@ -19,8 +19,10 @@ def side_by_side(
 ) -> list[ProfileResult]:
     """Profiles configurations on the CPU in parallel, each in a Ray task of its own.
 
+    The last ones begin first: the largest take the longest, and no core is to wait for them.
+
     Args:
-        configs: Configurations to profile.
+        configs: Configurations to profile, smallest first.
         problem: Reference to the problem in Ray's object store.
         cpus: CPU cores of a trial.
 
@@ -28,8 +30,8 @@ def side_by_side(
         RayDied: If Ray or a node was lost.
     """
     task = ray.remote(num_cpus=cpus, max_retries=0)(profile)
-    under_way = [task.remote(config, problem, cpus, 0) for config in configs]
-    return [_profiled(each) for each in under_way]
+    under_way = [task.remote(config, problem, cpus, 0) for config in reversed(configs)]
+    return [_profiled(each) for each in reversed(under_way)]
 
 
 def one_by_one(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import learning_curves, record_curves
 from benchmarks.learning_curves import Curve
-from benchmarks.record_curves import CONSTANT
+from benchmarks.record_curves import COSINE
 
 EPOCHS = 2
 
@@ -20,13 +20,13 @@ def record(file: Path, cache: Path, configurations: int) -> dict[tuple[int, int]
 def test_curves_are_recorded_in_parts_and_none_twice(tmp_path: Path, cache: Path) -> None:
     file, parts = tmp_path / "curves.parquet", tmp_path / "curves.parts.jsonl"
     first = record(file, cache, 5)
-    constant = {(CONSTANT + n, 0) for n in range(5)}
-    assert set(first) == {(n, 0) for n in range(5)} | constant | {(0, 1)}
+    cosine = {(COSINE + n, 0) for n in range(5)}
+    assert set(first) == {(n, 0) for n in range(5)} | cosine | {(0, 1)}
     assert not parts.exists()
     curve = first[3, 0]
     assert len(curve.objective) == len(curve.seconds) == EPOCHS
     assert (curve.config["family"], curve.config["epochs"]) == ("gin", EPOCHS)
-    assert first[CONSTANT + 3, 0].config == {**curve.config, "schedule": "constant"}
+    assert first[COSINE + 3, 0].config == {**curve.config, "schedule": "cosine"}
     assert first[0, 1].objective != first[0, 0].objective
 
     # A sixth configuration was trained before an interruption.

@@ -3,10 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from asked import state_in_log
@@ -14,9 +12,8 @@ from fake_scorecard import FakeScorecard
 from fake_study import FAKE
 from places import ROOT, TESTS
 
-from engine import conclude
 from engine.main import main
-from engine.on_ray.backend import RayBackend
+from record.trial import Replicate
 
 COMMAND = """
 import sys
@@ -76,28 +73,14 @@ def test_a_ray_that_cannot_start_is_one_line(
 
 
 @pytest.mark.ray
-def test_trials_are_scored_while_the_last_finals_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[tuple[bool, list[int]]] = []
-    real, scored = RayBackend.begin_scoring, False
-
-    def begin(self: Any, asked: Sequence[Any], scorecard: Any) -> None:
-        begun.append((scored, [each.trial.number for each in asked]))
-        real(self, asked, scorecard)
-
-    def show(*_: Any) -> None:
-        nonlocal scored
-        scored = True
-
-    monkeypatch.setattr(RayBackend, "begin_scoring", begin)
-    monkeypatch.setattr(conclude._Conclusion, "_show", show)
+@pytest.mark.parametrize("slots", [2, 3])
+def test_trials_are_scored_while_the_last_final_runs(tmp_path: Path, slots: int) -> None:
     study = replace(FAKE, scorecard=FakeScorecard())
     where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
-    asked = ["--ending", "good", "--trials", "2", "--epochs", "2", "--max-concurrent", "2"]
-    finals = ["--finalists", "1", "--seeds", "2"]
+    asked = ["--ending", "good", "--trials", "2", "--epochs", "2", "--max-concurrent", str(slots)]
+    finals = ["--finalists", "1", "--seeds", "3", "--marker", str(tmp_path / "scored")]
     assert main(study, [*where, "--name", "s", *asked, *finals]) == 0
-    early, last = begun
-    assert not early[0]
-    assert set(early[1]) < set(last[1])
-    assert set(state_in_log(tmp_path).scores) == set(last[1])
+    state = state_in_log(tmp_path)
+    waited = [trial for trial in state.with_role(Replicate) if trial.config["seed"] == 3]
+    assert [trial.status for trial in waited] == ["finished"]
+    assert state.scores.keys() >= {trial.number for trial in state.with_role(Replicate)}

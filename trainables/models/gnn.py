@@ -19,7 +19,7 @@ from datasets.dense_graphs import DenseBatch
 from datasets.graphs import NODE_FEATURES
 from datasets.standardize import Standardizer
 from datasets.stores import Batch
-from trainables.config import When, at_least, one_of
+from trainables.config import Schedule, When, at_least, one_of
 from trainables.models import families
 from trainables.models.adjacency import Adjacency
 from trainables.models.dense_neighbours import DenseNeighbours
@@ -38,6 +38,11 @@ HYBRIDIZATION = slice(6, 10)
 @dataclass(frozen=True)
 class GNNConfig(BodyConfig, families=families.FAMILIES):
     """Hyperparameters of a graph neural network regressor."""
+
+    schedule: Annotated[Schedule, CategoricalDistribution(get_args(Schedule))] = "constant"
+    """Learning-rate schedule after the warm-up: constant, or half a cosine down to 0. As the
+    scored weights are an average over the last steps, a constant rate gives the better results
+    in each family (docs/search.md)."""
 
     edges: Annotated[Edges, CategoricalDistribution(("bonds", "distances"))] = "distances"
     """Edges of the graph: bonds, without features, or all pairs of atoms within the cutoff, with
