@@ -143,8 +143,8 @@ def picture(figure: Figure, path: Path) -> Path:
 def copied(figure: Figure) -> Figure:
     """Returns a copy of a figure for saving.
 
-    The figure is laid out by the first call only, at the resolution of PNGs: a layout takes half of
-    the time of saving, and would depend on the resolution of each file, and on the one before.
+    The figure is laid out by the first call only, at the resolution of PNGs: a layout takes half
+    of the time of saving, and would depend on the resolution of each file, and on the one before.
     """
     if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.set_dpi(RESOLUTION)

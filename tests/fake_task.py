@@ -50,8 +50,8 @@ class FakeConfig(FitConfig):
     marker: str = ""
     """File that stands for the state of the machine. A trial with the ending ``crowded`` creates
     it and runs out of memory if it does not exist; one with ``system_error`` raises an OSError
-    with the error number in the file for as long as it exists; a good one with seed 3 waits for it,
-    which `fake_scorecard` creates when it scores a trial."""
+    with the error number in the file for as long as it exists; a good one with seed 3 waits for
+    it: `fake_scorecard` creates it when it scores a trial."""
 
     @property
     def title(self) -> str:
