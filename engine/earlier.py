@@ -191,11 +191,13 @@ def with_carried(space: Space, tried: Sequence[Trial], spec: Mapping[str, Any]) 
     return space.going_on([trial.config for trial in tried], carried)
 
 
-def prior(state: StudyState) -> list[Trial]:
-    """Returns the trials of earlier studies that guide the sampler of a study."""
-    session = state.sessions[0]
-    known = session.spec.get(EARLIER, {}).get("trials", ())
-    return [_trial(place, each, session.objective, session.at) for place, each in enumerate(known)]
+def prior(state: StudyState) -> list[list[Trial]]:
+    """Returns the trials of each earlier study that guide the sampler of a study."""
+    session, studies = state.sessions[0], {}
+    for place, each in enumerate(session.spec.get(EARLIER, {}).get("trials", ())):
+        trial = _trial(place, each, session.objective, session.at)
+        studies.setdefault(each["study"], []).append(trial)
+    return list(studies.values())
 
 
 def _trial(place: int, known: Mapping[str, Any], objective: str, at: datetime) -> Trial:

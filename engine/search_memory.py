@@ -12,8 +12,10 @@ import json
 import warnings
 import zlib
 from collections.abc import Container, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from operator import attrgetter
+from statistics import median
 from typing import Any, Literal
 
 import optuna
@@ -81,7 +83,7 @@ class SearchMemory:
         direction: ``maximize`` or ``minimize``.
         trials: Trials proposed so far, in the order of their proposal; trials outside of the
             search are ignored.
-        prior: Ended trials of earlier studies, from which the sampler learns as well.
+        prior: Ended trials of each earlier study, from which the sampler learns as well.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class SearchMemory:
         objective: str,
         direction: Direction = "maximize",
         trials: Iterable[Trial] = (),
-        prior: Sequence[Trial] = (),
+        prior: Iterable[Sequence[Trial]] = (),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space = space
@@ -102,9 +104,10 @@ class SearchMemory:
         self.study = optuna.create_study(direction=direction)
         self.first = dict(zip(space.opening, space.first(), strict=True))
         self.distributions = {each.key: each.distribution for each in space.parameters}
-        self.offset = len(prior)
-        for trial in prior:
-            self.study.add_trial(self._frozen(trial))
+        self.earlier: list[range] = []
+        self.offset = 0
+        for trials_of_a_study in prior:
+            self._learn_from(trials_of_a_study)
         self.begun = 0
         for trial in trials:
             if isinstance(trial.role, Searched | Baseline):
@@ -115,7 +118,8 @@ class SearchMemory:
         index = self.begun
         # Each trial has its own sampler, so that a proposal depends on the seed and on the known
         # trials, not on how often the study was stopped and continued.
-        self.study.sampler = _Sampler(self.sampler, (self.seed + 7919 * index) % 2**32)
+        seed = (self.seed + 7919 * index) % 2**32
+        self.study.sampler = _Sampler(self.sampler, seed, self._shifts())
         if index in self.first:
             self.study.enqueue_trial(self.first[index])
         config = self.space.suggest(self.study.ask(), index)
@@ -146,6 +150,30 @@ class SearchMemory:
         """Returns a trial in Optuna, by its index in the search."""
         return self.study.get_trials(deepcopy=False)[self.offset + index]
 
+    def _learn_from(self, trials: Sequence[Trial]) -> None:
+        """Adds the trials of an earlier study; none of this one may have been added before."""
+        self.earlier.append(range(self.offset, self.offset + len(trials)))
+        self.offset += len(trials)
+        for trial in trials:
+            self.study.add_trial(self._frozen(trial))
+
+    def _shifts(self) -> dict[int, float]:
+        """Returns what to add to the value of each trial of earlier studies, by Optuna's number.
+
+        Other molecules or episodes to validate on make all values higher or lower, and an earlier
+        study whose values are higher would outweigh whatever this one finds. The values of a study
+        are therefore shifted by the median difference of the configurations that finished in both,
+        such as the defaults; by nothing as long as there is none.
+        """
+        trials = self.study.get_trials(deepcopy=False) if self.earlier else []
+        here = _finished(trials[self.offset :])
+        shifts: dict[int, float] = {}
+        for numbers in self.earlier:
+            there = _finished(trials[numbers.start : numbers.stop])
+            differences = [here[key] - there[key] for key in here.keys() & there.keys()]
+            shifts |= dict.fromkeys(numbers, median(differences) if differences else 0.0)
+        return shifts
+
     def _add(self, trial: Trial) -> None:
         """Adds a trial that was proposed earlier."""
         self.study.add_trial(self._frozen(trial))
@@ -174,6 +202,15 @@ class SearchMemory:
             if key in self.distributions and contains(self.distributions[key], value)
         }
         return {f"{DRAWN_TOGETHER}0": json.dumps(inactive)} if inactive else {}
+
+
+def _finished(trials: Iterable[optuna.trial.FrozenTrial]) -> dict[str, float]:
+    """Returns parameters, as JSON -> value, of the trials that finished."""
+    return {
+        json.dumps(trial.params, sort_keys=True): trial.values[0]
+        for trial in trials
+        if trial.state is TrialState.COMPLETE
+    }
 
 
 def _inactive(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
@@ -208,17 +245,19 @@ class _Sampler(optuna.samplers.BaseSampler):
     Args:
         name: Name of the underlying sampler.
         seed: Seed of the trial's sampler.
+        shifts: Number of a trial of an earlier study -> what to add to its value.
     """
 
-    def __init__(self, name: SamplerName, seed: int) -> None:
+    def __init__(self, name: SamplerName, seed: int, shifts: Mapping[int, float]) -> None:
         self.name: SamplerName = name
         self.seed = seed
+        self.shifts = shifts
         self.whole = _sampler(name, seed)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self.whole.infer_relative_search_space(_Learnt(study), trial)
+        return self.whole.infer_relative_search_space(_Learnt(study, self.shifts), trial)
 
     def sample_relative(
         self,
@@ -226,7 +265,7 @@ class _Sampler(optuna.samplers.BaseSampler):
         trial: optuna.trial.FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        return self.whole.sample_relative(_Learnt(study), trial, search_space)
+        return self.whole.sample_relative(_Learnt(study, self.shifts), trial, search_space)
 
     def sample_independent(
         self,
@@ -236,7 +275,9 @@ class _Sampler(optuna.samplers.BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         own = _sampler(self.name, zlib.crc32(f"{self.seed} {param_name}".encode()))
-        return own.sample_independent(_Learnt(study), trial, param_name, param_distribution)
+        return own.sample_independent(
+            _Learnt(study, self.shifts), trial, param_name, param_distribution
+        )
 
 
 class _Learnt(optuna.Study):
@@ -244,10 +285,14 @@ class _Learnt(optuna.Study):
 
     Optuna's samplers read all trials for each proposal. TPE gives old bad trials low weights (its
     ``default_weights``), so that leaving them out changes its proposals little.
+
+    Args:
+        study: The study, whose trials stay as they are.
+        shifts: Number of a trial -> what to add to its value.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
-        self.__dict__ = study.__dict__
+    def __init__(self, study: optuna.Study, shifts: Mapping[int, float]) -> None:
+        self.__dict__ = {**study.__dict__, "shifts": shifts}
 
     def _get_trials(
         self,
@@ -256,11 +301,21 @@ class _Learnt(optuna.Study):
         use_cache: bool = False,
     ) -> list[optuna.trial.FrozenTrial]:
         trials = super()._get_trials(deepcopy, states, use_cache)
+        trials = [_shifted(trial, self.shifts.get(trial.number, 0.0)) for trial in trials]
         older = [t for t in trials[:-LEARNT] if t.state is TrialState.COMPLETE]
         is_maximized = self.direction is StudyDirection.MAXIMIZE
         select = heapq.nlargest if is_maximized else heapq.nsmallest
         best = select(BEST, older, key=attrgetter("value"))
         return sorted(best, key=attrgetter("number")) + trials[-LEARNT:]
+
+
+def _shifted(trial: optuna.trial.FrozenTrial, shift: float) -> optuna.trial.FrozenTrial:
+    """Returns a trial whose value, if it finished, is shifted; the trial itself stays as it is."""
+    if not shift or trial.state is not TrialState.COMPLETE:
+        return trial
+    shifted = copy(trial)
+    shifted.values = [trial.values[0] + shift]
+    return shifted
 
 
 def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:

@@ -298,7 +298,29 @@ def test_the_number_of_a_trial_to_come_is_the_next_one() -> None:
     assert [study.state.number(index) for index in (0, 1, 2, 4)] == [0, 1, 2, 4]
 
 
+def test_values_that_are_all_higher_in_an_earlier_study_guide_as_if_they_were_not() -> None:
+    space = space_of()
+    study = started(space, EARLIER).go_on(space, 10)
+    (known,) = prior(study.state)
+    higher = [raised(trial, 1.0) for trial in known]
+
+    def proposed(*earlier: list[Trial]) -> list[Any]:
+        memory = SearchMemory(
+            space, "tpe", 0, OBJECTIVE, trials=study.state.search(), prior=earlier
+        )
+        return [memory.ask().config for _ in range(4)]
+
+    assert proposed(higher) == proposed(known) != proposed()
+    assert proposed(higher[:8], known[8:]) == proposed(known), "each study by itself"
+
+
+def raised(trial: Trial, by: float) -> Trial:
+    (report,) = trial.reports
+    metrics = {OBJECTIVE: report.metrics[OBJECTIVE] + by}
+    return replace(trial, reports=(replace(report, metrics=metrics),))
+
+
 def test_a_prior_is_of_trials() -> None:
-    first, *_ = prior(started(space_of(), EARLIER).state)
+    ((first, *_),) = prior(started(space_of(), EARLIER).state)
     assert isinstance(first, Trial)
     assert first.value(OBJECTIVE) == score(RecordedConfig())
