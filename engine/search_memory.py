@@ -291,6 +291,8 @@ class _Learnt(optuna.Study):
         shifts: Number of a trial -> what to add to its value.
     """
 
+    shifts: Mapping[int, float]
+
     def __init__(self, study: optuna.Study, shifts: Mapping[int, float]) -> None:
         self.__dict__ = {**study.__dict__, "shifts": shifts}
 
