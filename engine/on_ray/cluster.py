@@ -32,10 +32,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CODE = ("analysis", "datasets", "engine", "orrery.py", "record", "studies", "trainables")
 """Top-level modules of this project that are shipped to the nodes of a cluster."""
 
-PRELOADED = ("trainables.trainable", "torch._dynamo")
-"""What the processes of trials import before they are given any work; an optimiser's first step
-imports the latter, which takes a second."""
-
 LONGEST_START = 180.0
 """Timeout in seconds for Ray's start here; it takes about 3 s, and 30 s under heavy load."""
 
@@ -193,7 +189,6 @@ def _start_here() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     # Without the variable, Ray would write a token into the home folder.
     os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
-    os.environ.setdefault("RAY_preload_python_modules", ",".join(PRELOADED))
     try:
         with _given_up_after(LONGEST_START):
             ray.init(
