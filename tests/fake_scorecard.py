@@ -1,5 +1,6 @@
 """A scorecard of the fake study, for tests of the end of a study."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +31,22 @@ class FakeScorecard(Scorecard):
 
     Attributes:
         show: Function that makes the cards of a study.
+        is_fragile: The first call ends its process.
     """
 
     show: Callable[[RecordedStudy], Iterable[Card]] = a_card
+    is_fragile: bool = False
 
     unit = "tosses"
     heading = "The tosses"
 
     def outcomes(self, problem: Any, trial: Trial, model: Mapping[str, Any]) -> Outcomes:
         del problem, model
-        if trial.config["marker"]:
-            Path(trial.config["marker"]).touch()
+        if marker := trial.config["marker"]:
+            is_first = not Path(marker).exists()
+            Path(marker).touch()
+            if self.is_fragile and is_first:
+                os._exit(1)
         luck = np.random.default_rng(trial.number).random(TOSSES)
         return Outcomes((1 - trial.config["level"]) * luck, np.ones(TOSSES))
 

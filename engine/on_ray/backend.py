@@ -49,6 +49,10 @@ def _connection() -> str:
     return ray.get_runtime_context().get_worker_id()
 
 
+def _numbers(asked: Sequence[ToScore]) -> list[int]:
+    return [each.trial.number for each in asked]
+
+
 class _Scorer:
     """Ray actor that scores trials."""
 
@@ -154,16 +158,20 @@ class RayBackend:
 
         Tune keeps the process of one idle slot, and with it the slot's cores. If that is the only
         one, trials are therefore scored one after the other by a process that asks for no cores.
-
-        A trial whose scoring is under way is not submitted again.
         """
-        problem, cpus, here = self._data(), self.options.cpus_per_trial, _connection()
         is_kept = idle == 1 and self.options.cluster is None
-        task = self._scorer().scored if is_kept else ray.remote(num_cpus=cpus)(scored)
+        self._submit(asked, scorecard, self._scorer().scored if is_kept else self._scoring_task())
+
+    def _submit(self, asked: Sequence[ToScore], scorecard: Scorecard, task: Any) -> None:
+        """Submits the scoring of those trials whose scoring is not under way."""
+        problem, cpus, here = self._data(), self.options.cpus_per_trial, _connection()
         for each in asked:
             if (here, each.trial.number) not in self.scoring:
                 under_way = task.remote(each, scorecard, problem, cpus)
                 self.scoring[here, each.trial.number] = under_way
+
+    def _scoring_task(self) -> Any:
+        return ray.remote(num_cpus=self.options.cpus_per_trial)(scored)
 
     def _scorer(self) -> Any:
         """Returns the actor that scores trials beside running ones; it ends with the backend."""
@@ -174,16 +182,27 @@ class RayBackend:
     def score_all(self, asked: Sequence[ToScore], scorecard: Scorecard) -> list[Outcomes | str]:
         """Scores trials on the test split in parallel, or awaits those that `begin_scoring` began.
 
+        What failed beside running trials, for want of memory for example, is tried once more.
+
         Raises:
             RayDied: If Ray crashed more than `max_failures` times.
         """
 
         def all_of_them() -> list[Outcomes | str]:
-            self.begin_scoring(asked, scorecard, self.concurrent_trials())
-            under_way = [self.scoring.pop((_connection(), each.trial.number)) for each in asked]
-            return [answers.outcomes(each) for each in under_way]
+            early = {number for connection, number in self.scoring if connection == _connection()}
+            found = self._scored(asked, scorecard)
+            failed = [n for n, outcomes in found.items() if isinstance(outcomes, str)]
+            again = [each for each in asked if each.trial.number in early.intersection(failed)]
+            found |= self._scored(again, scorecard)
+            return [found[each.trial.number] for each in asked]
 
         return surviving(all_of_them, self.options.cluster, self.options.max_failures, print)
+
+    def _scored(self, asked: Sequence[ToScore], scorecard: Scorecard) -> dict[int, Outcomes | str]:
+        """Scores trials in parallel, or awaits their scoring: number -> outcomes or a message."""
+        self._submit(asked, scorecard, self._scoring_task())
+        under_way = {n: self.scoring.pop((_connection(), n)) for n in _numbers(asked)}
+        return {number: answers.outcomes(each) for number, each in under_way.items()}
 
     def run(self, driver: Driver) -> None:
         """Runs trials until none is left or the session is to end."""

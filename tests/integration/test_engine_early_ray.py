@@ -84,3 +84,16 @@ def test_trials_are_scored_while_the_last_final_runs(tmp_path: Path, slots: int)
     waited = [trial for trial in state.with_role(Replicate) if trial.config["seed"] == 3]
     assert [trial.status for trial in waited] == ["finished"]
     assert state.scores.keys() >= {trial.number for trial in state.with_role(Replicate)}
+
+
+@pytest.mark.ray
+def test_scoring_that_crashes_beside_a_running_trial_is_done_again(tmp_path: Path) -> None:
+    study = replace(FAKE, scorecard=FakeScorecard(is_fragile=True))
+    where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    asked = ["--ending", "good", "--trials", "2", "--epochs", "2", "--max-concurrent", "2"]
+    finals = ["--finalists", "1", "--seeds", "3", "--marker", str(tmp_path / "scored")]
+    assert main(study, [*where, "--name", "s", *asked, *finals]) == 0
+    state = state_in_log(tmp_path)
+    finals_ended = {trial.number for trial in state.with_role(Replicate)}
+    assert len(finals_ended) == 3
+    assert finals_ended < state.scores.keys()
