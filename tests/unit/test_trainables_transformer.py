@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
-from trainables.models.transformer import HEADS, Block, Transformer, band
+from trainables.models.transformer import HEADS, Block, Transformer, band, fading
 
 INPUT, HIDDEN, SEQUENCES, STEPS = 7, 12, 3, 11
 
@@ -25,7 +25,7 @@ SIZES = [(1, 4), (2, 4), (3, 2), (1, 1), (2, 30)]
 def made(
     layers: int = 1, window: int = 4, hidden: int = HIDDEN, dtype: torch.dtype = torch.float64
 ) -> Transformer:
-    """A transformer whose every number matters, unlike a fresh one's distances."""
+    """A transformer whose every number matters; a fresh one's far distances hardly do."""
     torch.manual_seed(0)
     model = Transformer(INPUT, hidden, layers, window).to(dtype)
     for name, parameter in model.named_parameters():
@@ -142,6 +142,12 @@ def test_the_band_holds_the_number_of_each_distance() -> None:
             [off, off, 2.0, 1.0, 0.0],
         ]
     ]
+
+
+def test_fresh_heads_attend_from_the_present_alone_to_all_of_the_window() -> None:
+    shares = fading(16).softmax(dim=1)  # of steps that look alike
+    within = [int((each.cumsum(dim=0) < 0.9).sum()) + 1 for each in shares]
+    assert within == [1, 3, 9, 14]
 
 
 @pytest.mark.parametrize("lengths", [(6, 5, 3, 1), (3, 6, 2, 6), (4, 4, 4, 4)])

@@ -186,6 +186,7 @@ def test_the_homework_with_a_transformer_sees_a_training_window_and_pixels_alone
     same = homework("transformer").items() - homework("builtin").items()
     assert same == {("core", "transformer"), ("window", 10)}
     model = WorldModel(config, 32)
-    block = 128 * (4 * 128 + 2 * 4 * 128) + 128 * 4 + 128 * 5 + 4 * 10 + 2 * 2 * 128
-    ends = (3072 + 3 + 1) * 128 + 2 * 128 + 3072 * 129
-    assert sum(p.numel() for p in model.parameters()) == block + ends
+    attention = 4 * 128 * (128 + 1) + 4 * 10
+    network = (128 + 1) * 256 + (256 + 1) * 128
+    ends, norms = (3072 + 3 + 1) * 128 + 3072 * 129, 3 * 2 * 128
+    assert sum(p.numel() for p in model.parameters()) == attention + network + norms + ends

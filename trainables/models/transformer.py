@@ -8,8 +8,9 @@ and values are zeros. With L blocks an output depends on the last L (K - 1) + 1 
 
 Each head learns one number for each distance of 0 to K - 1 steps, which is added to the score of
 a step at that distance (the relative position bias of Raffel et al. 2020, without buckets). In so
-short a window, each distance can have its own, and stored keys remain valid as the window slides
-on; rotated ones (Su et al. 2021) would need angles relative to a moving present.
+short a window, each distance can have its own, and stored keys need no position, so that they
+remain valid as the window slides on. Fresh numbers fall with the distance, faster in some heads
+than in others (Press et al. 2022).
 
 Shapes in this module: steps T, sequences B, input I, hidden H, window K, blocks L, heads N,
 features of a head D.
@@ -25,8 +26,12 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 HEADS = 4
 """Number of attention heads of each block, N."""
 
-EXPANSION = 4
+EXPANSION = 2
 """Width of the feed-forward network's inner layer, in units of H."""
+
+SCALE = 0.3
+"""Scale of a fresh transformer's outputs; about that of a fresh LSTM's, whose decoders and learning
+rate are the same."""
 
 State = tuple[Tensor, Tensor]
 """Keys and values of the last K - 1 steps in all blocks, each (L, B, N, K - 1, D)."""
@@ -50,6 +55,7 @@ class Transformer(nn.Module):
         self.encode = nn.Linear(input_size, hidden_size)
         self.blocks = nn.ModuleList(Block(hidden_size, window) for _ in range(num_layers))
         self.norm = nn.LayerNorm(hidden_size)
+        nn.init.constant_(self.norm.weight, SCALE)
         self.past = (HEADS, window - 1, head_features(hidden_size))
 
     def forward(
@@ -116,7 +122,7 @@ class Block(nn.Module):
         self.norm_attention = nn.LayerNorm(width)
         self.enter = nn.Linear(width, 3 * inner)  # queries, keys, values
         self.leave = nn.Linear(inner, width)
-        self.distance = nn.Parameter(torch.zeros(HEADS, window))
+        self.distance = nn.Parameter(fading(window))
         self.norm_network = nn.LayerNorm(width)
         self.network = nn.Sequential(
             nn.Linear(width, EXPANSION * width), nn.GELU(), nn.Linear(EXPANSION * width, width)
@@ -141,6 +147,13 @@ class Block(nn.Module):
         )
         x = x + self.leave(found.transpose(1, 2).flatten(2))
         return x + self.network(self.norm_network(x)), keys, values
+
+
+def fading(window: int) -> Tensor:
+    """Returns fresh numbers for each distance, (N, K): -4, -1, -1/4 and -1/16 for each step back,
+    by which one head at first attends to the present and another to all of the window."""
+    slopes = -(4.0 ** (1 - torch.arange(HEADS)))
+    return torch.outer(slopes, torch.arange(window, dtype=slopes.dtype))
 
 
 def band(distance: Tensor, steps: int) -> Tensor:
