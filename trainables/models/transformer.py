@@ -30,8 +30,8 @@ EXPANSION = 2
 """Width of the feed-forward network's inner layer, in units of H."""
 
 SCALE = 0.3
-"""Scale of a fresh transformer's outputs; about that of a fresh LSTM's, whose decoders and learning
-rate are the same."""
+"""Scale of a fresh transformer's outputs: about that of an LSTM's, with which it shares decoders
+and learning rates."""
 
 State = tuple[Tensor, Tensor]
 """Keys and values of the last K - 1 steps in all blocks, each (L, B, N, K - 1, D)."""
