@@ -179,14 +179,20 @@ def test_the_homework_is_one_lstm_from_pixels_to_pixels(core: Core) -> None:
     assert sum(p.numel() for p in model.parameters()) == lstm + 3072 * 129
 
 
-def test_the_homework_with_a_transformer_sees_a_training_window_and_pixels_alone() -> None:
-    """It has the protocol of the homework, and differs in what stands where the LSTM was."""
+def test_the_homework_with_a_transformer_is_one_block_from_pixels_to_pixels() -> None:
     config = WorldModelConfig(**homework("transformer"))  # pyright: ignore[reportArgumentType]
-    assert config.window == config.steps == 10
-    same = homework("transformer").items() - homework("builtin").items()
-    assert same == {("core", "transformer"), ("window", 10)}
     model = WorldModel(config, 32)
     attention = 4 * 128 * (128 + 1) + 4 * 10
     network = (128 + 1) * 256 + (256 + 1) * 128
     ends, norms = (3072 + 3 + 1) * 128 + 3072 * 129, 3 * 2 * 128
     assert sum(p.numel() for p in model.parameters()) == attention + network + norms + ends
+
+
+@pytest.mark.parametrize(("window", "steps"), [(4, 4), (7, 7), (16, 7)])
+def test_a_transformer_looks_back_no_farther_than_in_training(window: int, steps: int) -> None:
+    """Beyond, it would meet distances in a dream that it has never learned."""
+    config = WorldModelConfig(
+        core="transformer", window=window, sequence_length=5, context=0, free_steps=2
+    )
+    _, (keys, _) = WorldModel(config, 32)(torch.rand(1, 9, 3, 32, 32), torch.rand(1, 9, 3))
+    assert keys.shape[3] == steps - 1

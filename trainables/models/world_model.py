@@ -78,7 +78,8 @@ class WorldModelConfig(FitConfig):
     """Number of stacked layers of the LSTM, or blocks of the transformer."""
 
     window: Annotated[int, IntDistribution(4, 32, log=True), When("core", ("transformer",))] = 16
-    """Number of last frames that each block of the transformer attends to."""
+    """Number of last frames that each block of the transformer attends to; no more than a training
+    window has steps, since it would not learn what farther ones mean."""
 
     sequence_length: Annotated[int, IntDistribution(8, 32, log=True)] = 12
     """Number of steps of a training window that are fed with true frames (with scheduled sampling,
@@ -173,7 +174,7 @@ def homework(core: Core) -> dict[str, object]:
     liblaf/84100343-Deep-Learning, hw2.
 
     The homework has no transformer; its configuration is the homework's with one block in place of
-    the LSTM, which attends to as many frames as a training window has.
+    the LSTM, which attends to the 10 steps of a training window.
     """
     return {
         "core": core,
@@ -181,7 +182,6 @@ def homework(core: Core) -> dict[str, object]:
         "decoder": "linear",
         "hidden": 128,
         "layers": 1,
-        **({"window": 10} if core == "transformer" else {}),
         "sequence_length": 10,
         "context": 0,
         "free_steps": 0,
@@ -241,7 +241,7 @@ def _core(config: WorldModelConfig, features: int) -> nn.Module:
     last step, from which the next call goes on."""
     sizes = features, config.hidden, config.layers
     if config.core == "transformer":
-        return Transformer(*sizes, config.window)
+        return Transformer(*sizes, min(config.window, config.steps))
     return LSTM(*sizes) if config.core == "scratch" else nn.LSTM(*sizes)
 
 
