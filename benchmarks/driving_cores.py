@@ -1,7 +1,7 @@
 """The cores of a world model beside each other: speed, and error after equal processor time.
 
     python benchmarks/driving_cores.py
-    python benchmarks/driving_cores.py --seconds 30 --seeds 2
+    python benchmarks/driving_cores.py --seconds 20 --seeds 2
 
 The default configuration with each core, on one thread of a CPU, the cores in turn: frames of
 training windows a second in training, and frames a second in a dream, a free-running rollout of
