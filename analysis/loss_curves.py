@@ -1,4 +1,4 @@
-"""Draws the learning curves of the best trial of each family, or recurrent core: train and
+"""Draws the learning curves of the best trial of each family, or core: train and
 validation error over the epochs.
 
     python analysis/loss_curves.py NAME

@@ -180,8 +180,8 @@ def markdown(entries: Sequence[Entry], study: RecordedStudy) -> str:
         "copies the true frame before, freeze keeps the last frame of the context, climatology is "
         "the mean training frame. Below 1 is better than the baseline. SSIM: structural "
         f"similarity, free-running, mean over 1 to {longest}. Best: the trial that finished with "
-        f"the highest {study.objective}; baseline: the homework's configuration, "
-        "but for what the command line fixed."
+        f"the highest {study.objective}; baseline: the homework's configuration "
+        "with the core that is named, but for what the command line fixed."
     )
     return f"{table}\n\n{caption}\n"
 

@@ -49,8 +49,12 @@ LOOK: dict[Any, Any] = {
     "pdf.fonttype": 42,  # text stays text: searchable, editable
 }
 
-CORES = {"builtin": "torch.nn.LSTM", "scratch": "LSTM from scratch"}
-"""Recurrent core of the world models -> its name in figures and tables."""
+CORES = {
+    "builtin": "torch.nn.LSTM",
+    "scratch": "LSTM from scratch",
+    "transformer": "transformer",
+}
+"""Core of the world models -> its name in figures and tables."""
 
 
 def family_titles() -> dict[str, str]:

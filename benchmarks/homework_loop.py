@@ -1,7 +1,7 @@
 """How well does the homework's network dream when it is trained in the homework's own way?
 
 The published homework takes a step of the optimiser after each time step of a window, and cuts the
-gradients there. Its configuration is the only one; all but the recurrent core is decided. The
+gradients there. Its configuration is the only one, with either LSTM; all else is decided. The
 objective and the test scores are those of studies/world_model_sweep.py.
 
     python benchmarks/homework_loop.py --core builtin --epochs 50 --finalists 1 --seeds 2
@@ -24,11 +24,14 @@ from record.trial import Role
 from studies import world_model_sweep
 from trainables.driving import DrivingProblem, DrivingTask
 from trainables.learner import Probe, Snapshot
-from trainables.models.world_model import WorldModelConfig, homework
+from trainables.models.world_model import Core, WorldModelConfig, homework
 from trainables.problem import Context
 
-FREE = ("core", "epochs", "seed")
+FREE = ("epochs", "seed")
 """The fields that the homework leaves open."""
+
+LSTMS: tuple[Core, ...] = ("builtin", "scratch")
+"""The cores that the homework has, which share the rest of its configuration."""
 
 
 class LoopLearner:
@@ -92,8 +95,9 @@ class LoopProblem(DrivingProblem):
 
     def __init__(self, drives: Drives) -> None:
         super().__init__(drives)
-        fields = asdict(WorldModelConfig(**homework("builtin")))  # pyright: ignore[reportArgumentType]
-        self.decided = {name: [value] for name, value in fields.items() if name not in FREE}
+        fields = asdict(WorldModelConfig(**homework(LSTMS[0])))  # pyright: ignore[reportArgumentType]
+        decided = {name: [value] for name, value in fields.items() if name not in FREE}
+        self.decided = {**decided, "core": LSTMS}
 
     def check(self, config: WorldModelConfig) -> None:
         """Checks that a configuration is the homework's, and the drives are long enough for it.
@@ -101,11 +105,11 @@ class LoopProblem(DrivingProblem):
         Raises:
             InputError: If it is another one, or they are not.
         """
-        for name, (value,) in self.decided.items():
-            if (typed := getattr(config, name)) != value:
+        for name, values in self.decided.items():
+            if (typed := getattr(config, name)) not in values:
                 raise InputError(
-                    f"{name} is {typed}: the homework's loop has {value} and no other value, "
-                    f"leave --{name.replace('_', '-')} out"
+                    f"{name} is {typed}: the homework's loop has {' or '.join(map(str, values))} "
+                    f"and no other value, leave --{name.replace('_', '-')} out"
                 )
         super().check(config)
 

@@ -1,10 +1,11 @@
-"""Which recurrent world model dreams a drive best, and what makes it so?
+"""Which world model dreams a drive best, and what makes it so?
 
-LSTM world models on CarRacing, with torch's LSTM and with one written from its equations, searched
-over hidden size, sequence length, scheduled sampling, noise, multi-step loss, encoder and decoder.
-The objective is the skill of the free-running rollout: 1 - its error as a share of freezing the
-last frame seen. The published homework's configuration is the baseline. Needs no download: the
-drives are recorded on the spot.
+World models on CarRacing, with torch's LSTM, with one written from its equations and with a
+transformer, searched over hidden size, sequence length, scheduled sampling, noise, multi-step
+loss, encoder and decoder. The objective is the skill of the free-running rollout: 1 - its error as
+a share of freezing the last frame seen. The published homework's configuration is the baseline; it
+has LSTMs, and a transformer takes their place. Needs no download: the drives are recorded on the
+spot.
 """
 
 import sys

@@ -47,8 +47,8 @@ def beginning(*words: str) -> list[str]:
 BENCHMARKS = [
     command
     for script in (
-        *("batching", "training_step", "driving_step", "plain_study", "recording_cost"),
-        *("large_study", "driver_cost", "gpu", "chaos"),
+        *("batching", "training_step", "driving_step", "driving_cores", "plain_study"),
+        *("recording_cost", "large_study", "driver_cost", "gpu", "chaos"),
     )
     for command in beginning(f"python benchmarks/{script}.py")
 ]

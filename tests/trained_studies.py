@@ -41,7 +41,7 @@ ASKED: dict[str, tuple[Study[Any], tuple[str, ...]]] = {
         world_model_sweep.STUDY,
         (
             *("--epochs", "2", "--hidden", "16", "--sequence-length", "10", "--batch-size", "8"),
-            *("--trials", "4", "--sampler", "random", "--finalists", "1", "--seeds", "2"),
+            *("--trials", "6", "--sampler", "random", "--finalists", "1", "--seeds", "2"),
         ),
     ),
 }

@@ -39,6 +39,13 @@ def has_a_ratio_and_errors(printed: str) -> None:
     assert all(float(cell) > 0 for cell in (*homework[1:], *ours[1:]))
 
 
+def has_two_rows_for_each_core(printed: str) -> None:
+    rows = [cells for line in printed.splitlines() if len(cells := cells_of(line)) == 6]
+    for name in ("torch.nn.LSTM", "LSTM from scratch", "transformer"):
+        speed, errors = (cells[1:] for cells in rows if cells[0] == name)
+        assert all(float(cell.split()[0].replace(",", "")) > 0 for cell in (*speed, *errors))
+
+
 def has_a_row_for_each_configuration(printed: str) -> None:
     for name in ("gin", "best"):
         row = rf"^\| {name} +\|.+\| \d+ +\| 1 +\|( [\d.,]+ +\|){{4}}$"
@@ -120,6 +127,10 @@ SHORT = {
     "driving_step.py": Short(
         ("--episodes", "20", "--steps", "40", "--rounds", "1", "--seconds", "1"),
         has_a_ratio_and_errors,
+    ),
+    "driving_cores.py": Short(
+        ("--episodes", "20", "--steps", "40", "--rounds", "1", "--seconds", "1", "--seeds", "1"),
+        has_two_rows_for_each_core,
     ),
     "large_study.py": Short(("--trials", "12", "--rounds", "1"), begins_and_ends),
     "chaos.py": Short(("--runs", "2", "--seed", "1"), lost_nothing),

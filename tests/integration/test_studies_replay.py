@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import fake_study
 import mlflow
@@ -27,6 +27,7 @@ from engine.study import Study
 from record.events import Ended, Event, Placed, Proposed, Reported
 from record.log import FileLog
 from studies import doctor, gnn_sweep, replay, world_model_sweep
+from trainables.models.world_model import Core
 
 FAMILIES = ("--family", "gcn", "gat", "--width", "8", "--dropout", "0.1", "--epochs", "3")
 GOOD = ("--local", "--ending", "good", "--trials", "1")
@@ -165,13 +166,13 @@ def test_a_trial_that_ray_ran_gives_the_same_without_it(
         assert "bit for bit the same, 6 metrics of" in numbers(again(0, f"s/{number}"))
 
 
-@pytest.mark.parametrize("core", ["builtin", "scratch"])
+@pytest.mark.parametrize("core", get_args(Core))
 def test_a_world_model_gives_its_recorded_epochs_bit_for_bit(
-    again: Replay, tmp_path: Path, core: str
+    again: Replay, tmp_path: Path, core: Core
 ) -> None:
     write_recordings(stripes(20, 50), tmp_path / "drives.arrow")
     drives = ("--recordings", str(tmp_path / "drives.arrow"))
-    chance = ("--noise", "0.05", "--sampling-rate", "0.5", "--free-steps", "2")
+    chance = ("--noise", "0.05", "--sampling-rate", "0.5", "--free-steps", "2", "--core", core)
     little = ("--hidden", "8", "--sequence-length", "8", "--epochs", "2", "--trials", "1")
     run_study(world_model_sweep.STUDY, tmp_path, "--local", *drives, *chance, *little)
     said = again(0, "s/0")

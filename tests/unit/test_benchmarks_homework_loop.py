@@ -52,9 +52,16 @@ def test_only_the_core_is_searched_and_the_rest_is_the_homework_s(problem: LoopP
         problem.check(config)
 
 
-def test_what_the_loop_would_not_heed_is_refused(problem: LoopProblem) -> None:
-    fields = homework("builtin") | {"free_steps": 8}
-    with pytest.raises(
-        InputError, match="free_steps is 8: the homework's loop has 0 and no other"
-    ):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"free_steps": 8}, "free_steps is 8: the homework's loop has 0 and no other"),
+        ({"core": "transformer"}, "core is transformer: .* has builtin or scratch and no other"),
+    ],
+)
+def test_what_the_loop_would_not_heed_is_refused(
+    problem: LoopProblem, changes: dict[str, object], message: str
+) -> None:
+    fields = homework("builtin") | changes
+    with pytest.raises(InputError, match=message):
         problem.check(WorldModelConfig(**fields))  # pyright: ignore[reportArgumentType]

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("on_each_device")
 
 PARAMETERS = parameters_of(WorldModelConfig)
 CORES, DECODERS = get_args(Core), get_args(Decoder)
+LSTMS: tuple[Core, ...] = ("builtin", "scratch")
 SET_ONLY: dict[str, tuple[Any, ...]] = {
     "context": (0, 3),
     "schedule": ("constant", "cosine"),
@@ -49,7 +50,7 @@ SET_ONLY: dict[str, tuple[Any, ...]] = {
 """Fields that are never searched, each with values that must matter."""
 
 EXACT = ("core",)
-"""Both cores compute the same; they may differ by rounding only."""
+"""Both LSTMs compute the same; they may differ by rounding only."""
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,9 @@ def outcome(config: WorldModelConfig, drives: Drives) -> list[dict[str, float]]:
 
 CASES = {p.field: tried(p) for p in PARAMETERS if p.field not in EXACT} | SET_ONLY
 
+APPLYING = {p.field: {p.when.field: p.when.values[0]} for p in PARAMETERS if p.when is not None}
+"""Field with a condition -> the other field's value under which it applies."""
+
 
 def test_every_field_is_held_to_the_contract() -> None:
     assert {*CASES, *EXACT} == {field.name for field in fields(WorldModelConfig)}
@@ -119,18 +123,30 @@ def test_every_field_is_held_to_the_contract() -> None:
 def test_a_field_changes_the_fit(field: str, drives: Drives) -> None:
     # From the second step on: in the first, a fresh drawing and a linear schedule say nothing yet.
     outcomes = {
-        value: outcome(small(**{"epochs": 2, field: value}), drives) for value in CASES[field]
+        value: outcome(small(**APPLYING.get(field, {}), **{"epochs": 2, field: value}), drives)
+        for value in CASES[field]
     }
     assert len(outcomes) > 1
     for one, other in combinations(outcomes, 2):
         assert outcomes[one] != outcomes[other], f"{field}: {one} and {other} learn the same"
 
 
-def test_both_cores_learn_the_same_but_for_rounding(drives: Drives) -> None:
-    one, other = (outcome(small(core=core), drives) for core in CORES)
+def test_both_lstms_learn_the_same_but_for_rounding(drives: Drives) -> None:
+    one, other = (outcome(small(core=core), drives) for core in LSTMS)
     for first, second in zip(one, other, strict=True):
         for name, value in first.items():
             assert second[name] == pytest.approx(value, rel=1e-3), name
+
+
+def test_a_transformer_learns_something_else_than_an_lstm(drives: Drives) -> None:
+    one, *others = (outcome(small(core=core), drives) for core in ("transformer", *LSTMS))
+    assert one not in others
+
+
+@pytest.mark.parametrize("core", LSTMS)
+def test_an_lstm_heeds_no_window(core: Core, drives: Drives) -> None:
+    outcomes = [outcome(small(core=core, window=window), drives) for window in (4, 32)]
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -148,9 +164,11 @@ def test_the_homework_trains_as_long_as_every_other_trial() -> None:
     assert {space.baseline(core).epochs for core in CORES} == {space.epochs}
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_the_same_seed_gives_bit_identical_epochs(decoder: Decoder, drives: Drives) -> None:
-    config = small(decoder=decoder, noise=0.1, epochs=2)
+@pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])
+def test_the_same_seed_gives_bit_identical_epochs(
+    core: Core, decoder: Decoder, drives: Drives
+) -> None:
+    config = small(core=core, decoder=decoder, noise=0.1, epochs=2)
     first, again = ([learned(epoch) for epoch in epochs_of(config, drives)] for _ in range(2))
     assert_same_learned(first, again, decoder)
 
@@ -184,11 +202,11 @@ def test_evaluating_changes_nothing_and_draws_no_random_number(drives: Drives) -
     assert_same_learned(found, undisturbed, config.decoder)
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])
 def test_a_saved_model_gives_equal_predictions(
-    decoder: Decoder, drives: Drives, tmp_path: Any
+    core: Core, decoder: Decoder, drives: Drives, tmp_path: Any
 ) -> None:
-    config = small(decoder=decoder)
+    config = small(core=core, decoder=decoder)
     task = DrivingTask(drives, config, here())
     epoch = next(fit(task, config, here()))
     frames = torch.rand(2, 5, 3, 32, 32, device=here())

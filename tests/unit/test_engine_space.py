@@ -64,7 +64,7 @@ SEARCHED: dict[type[TrialConfig], list[str]] = {
     WorldModelConfig: [
         *("learning_rate", "batch_size", "core", "encoder", "decoder", "hidden", "layers"),
         *("sequence_length", "free_steps", "weighting", "sampling_rate", "sampling_schedule"),
-        "noise",
+        *("noise", "window"),
     ],
 }
 """What is searched, in the order in which Optuna is asked."""
@@ -147,10 +147,10 @@ def test_a_reference_configuration_is_the_baseline_and_the_defaults_come_after_i
         assert space.baseline(core) == expected
         # Fields that are not searched, such as the clipping, are those of the reference too.
         assert numbered(space, number, space.first()[number]) == expected
-    for number, core in enumerate(space.compared, start=2):
+    for number, core in enumerate(space.compared, start=3):
         assert numbered(space, number, space.first()[number]) == WorldModelConfig(core=core)
-    assert len(space.first()) == 4
-    assert [space.is_baseline(number) for number in range(4)] == [True, True, False, False]
+    assert len(space.first()) == 6
+    assert [space.is_baseline(number) for number in range(6)] == [True] * 3 + [False] * 3
 
 
 def test_without_a_reference_the_defaults_are_the_baselines_and_are_tried_once() -> None:
@@ -167,7 +167,7 @@ def test_what_the_user_gave_holds_for_the_reference_too() -> None:
 def test_a_preset_leaves_no_room_for_another_baseline() -> None:
     space = Space.of(WorldModelConfig, "core", {}, lstm_homework, lstm_homework)
     assert space.baseline("builtin") == space.default("builtin")
-    assert len(space.first()) == 2
+    assert len(space.first()) == 3
 
 
 def test_a_fixed_value_that_goes_with_no_default_is_refused_at_once() -> None:

@@ -212,6 +212,7 @@ WORLD_MODEL = WorldModelConfig(
     [
         {},
         {"core": "scratch", "layers": 2},
+        {"core": "transformer", "layers": 2},
         {"encoder": "flatten", "decoder": "linear"},
         {"sampling_rate": 0.5},
         {"sampling_rate": 0.5, "sampling_schedule": "constant", "precision": "bfloat16"},

@@ -1,6 +1,7 @@
 """Models in one tensor: nothing is lost on the way in, and the model says what it said."""
 
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from datasets.sources import MoleculeSet
 from datasets.standardize import Standardizer
 from trainables import packed as packed_module
 from trainables.models.gnn import GNN, Edges, GNNConfig
-from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.models.world_model import Core, WorldModel, WorldModelConfig
 from trainables.packed import PackedGNN, PackedWorldModel, pack, pack_drives, unpacked
 from trainables.rollout import CONTEXT, autoregressive
 
@@ -90,9 +91,11 @@ def test_molecules_of_another_shape_are_refused() -> None:
         packed(torch.zeros(1, 3, 14))
 
 
-def test_a_packed_world_model_dreams_from_the_context_alone() -> None:
+@pytest.mark.parametrize("core", get_args(Core))
+def test_a_packed_world_model_dreams_from_the_context_alone(core: Core) -> None:
     drives = striped_drives().recordings
-    model = WorldModel(WorldModelConfig(hidden=8, decoder="linear"), drives.size).eval()
+    config = WorldModelConfig(core=core, hidden=8, decoder="linear")
+    model = WorldModel(config, drives.size).eval()
     packed = PackedWorldModel(model, drives.size)
     frames = torch.from_numpy(drives.frames.reshape(12, 40, 3, 32, 32)[:2]).float() / 255
     actions = torch.tensor(drives.actions.reshape(12, 40, 3)[:2])

@@ -48,13 +48,16 @@ def test_unpatches_are_the_transposed_convolution_whose_stride_is_its_kernel() -
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("core", get_args(Core))
 @pytest.mark.parametrize("encoder", get_args(Encoder))
 @pytest.mark.parametrize("decoder", get_args(Decoder))
 def test_a_step_at_a_time_is_all_steps_at_once(
-    decoder: Decoder, encoder: Encoder, size: int
+    decoder: Decoder, encoder: Encoder, core: Core, size: int
 ) -> None:
     torch.manual_seed(0)
-    config = WorldModelConfig(encoder=encoder, decoder=decoder, hidden=16, layers=2)
+    config = WorldModelConfig(
+        core=core, encoder=encoder, decoder=decoder, hidden=16, layers=2, window=2
+    )
     model = WorldModel(config, size).double()
     frames = torch.rand(2, 4, 3, size, size, dtype=torch.float64)
     actions = torch.rand(2, 4, 3, dtype=torch.float64)
@@ -66,10 +69,13 @@ def test_a_step_at_a_time_is_all_steps_at_once(
         torch.testing.assert_close(found, whole[:, step : step + 1], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("core", get_args(Core))
 @pytest.mark.parametrize("decoder", get_args(Decoder))
-def test_a_prediction_knows_the_past_and_the_action_but_not_the_future(decoder: Decoder) -> None:
+def test_a_prediction_knows_the_past_and_the_action_but_not_the_future(
+    decoder: Decoder, core: Core
+) -> None:
     torch.manual_seed(0)
-    model = WorldModel(WorldModelConfig(decoder=decoder, hidden=16), 32)
+    model = WorldModel(WorldModelConfig(core=core, decoder=decoder, hidden=16), 32)
     for parameter in model.decoder.parameters():
         nn.init.normal_(parameter, std=0.1)  # a fresh one draws the same whatever it sees
     frames, actions = torch.rand(1, 5, 3, 32, 32), torch.rand(1, 5, 3)
@@ -82,20 +88,20 @@ def test_a_prediction_knows_the_past_and_the_action_but_not_the_future(decoder: 
         assert same == [True, True, False, False, False], name
 
 
-@pytest.mark.parametrize("core", get_args(Core))
-def test_both_cores_begin_with_the_same_weights_and_say_the_same(core: Core) -> None:
+def test_both_lstms_begin_with_the_same_weights_and_say_the_same() -> None:
     torch.manual_seed(0)
     expected = WorldModel(WorldModelConfig(core="builtin"), 32)
     torch.manual_seed(0)
-    model = WorldModel(WorldModelConfig(core=core), 32)
+    model = WorldModel(WorldModelConfig(core="scratch"), 32)
     frames, actions = torch.rand(1, 5, 3, 32, 32), torch.rand(1, 5, 3)
     torch.testing.assert_close(model(frames, actions)[0], expected(frames, actions)[0])
 
 
-def test_a_fresh_warp_is_nearly_the_last_frame() -> None:
+@pytest.mark.parametrize("core", get_args(Core))
+def test_a_fresh_warp_is_nearly_the_last_frame(core: Core) -> None:
     """It starts from copying, which is what it has to beat."""
     torch.manual_seed(0)
-    model = WorldModel(WorldModelConfig(), 32)
+    model = WorldModel(WorldModelConfig(core=core), 32)
     frames = torch.rand(2, 3, 3, 32, 32)
     off = (model(frames, torch.rand(2, 3, 3))[0] - frames).square().mean()
     assert off < 0.02 * frames.var()
@@ -144,7 +150,7 @@ def test_the_warp_sharpens_what_it_moved_by_what_a_local_mean_leaves() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"core": "gru"}, "core is 'gru': expected one of builtin, scratch"),
+        ({"core": "gru"}, "core is 'gru': expected one of builtin, scratch, transformer"),
         ({"encoder": "deep"}, "encoder is 'deep': expected one of flatten, convolutional"),
         ({"decoder": "deep"}, "decoder is 'deep': expected one of linear, convolutional, warp"),
         ({"weighting": "none"}, "weighting is 'none': expected one of equal, freeze"),
@@ -154,6 +160,7 @@ def test_the_warp_sharpens_what_it_moved_by_what_a_local_mean_leaves() -> None:
         ({"noise": -0.1}, "noise is -0.1: expected at least 0"),
         ({"hidden": 0}, "hidden is 0: expected at least 1"),
         ({"layers": 0}, "layers is 0: expected at least 1"),
+        ({"window": 0}, "window is 0: expected at least 1"),
         ({"free_steps": -1}, "free_steps is -1: expected at least 0"),
         ({"sequence_length": 4}, "context is 4: expected less than sequence_length, which is 4"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0: expected above 0"),
@@ -164,9 +171,28 @@ def test_a_configuration_out_of_range_is_refused(fields: dict[str, Any], message
         WorldModelConfig(**fields)
 
 
-@pytest.mark.parametrize("core", get_args(Core))
+@pytest.mark.parametrize("core", ["builtin", "scratch"])
 def test_the_homework_is_one_lstm_from_pixels_to_pixels(core: Core) -> None:
     """3,072 pixels and 3 actions into 128 units, and a linear layer back."""
     model = WorldModel(WorldModelConfig(**homework(core)), 32)  # pyright: ignore[reportArgumentType]
     lstm = 4 * 128 * (3072 + 3 + 128 + 2)
     assert sum(p.numel() for p in model.parameters()) == lstm + 3072 * 129
+
+
+def test_the_homework_with_a_transformer_is_one_block_from_pixels_to_pixels() -> None:
+    config = WorldModelConfig(**homework("transformer"))  # pyright: ignore[reportArgumentType]
+    model = WorldModel(config, 32)
+    attention = 4 * 128 * (128 + 1) + 4 * 10
+    network = (128 + 1) * 256 + (256 + 1) * 128
+    ends, norms = (3072 + 3 + 1) * 128 + 3072 * 129, 3 * 2 * 128
+    assert sum(p.numel() for p in model.parameters()) == attention + network + norms + ends
+
+
+@pytest.mark.parametrize(("window", "steps"), [(4, 4), (7, 7), (16, 7)])
+def test_a_transformer_looks_back_no_farther_than_in_training(window: int, steps: int) -> None:
+    """Beyond, it would meet distances in a dream that it has never learned."""
+    config = WorldModelConfig(
+        core="transformer", window=window, sequence_length=5, context=0, free_steps=2
+    )
+    _, (keys, _) = WorldModel(config, 32)(torch.rand(1, 9, 3, 32, 32), torch.rand(1, 9, 3))
+    assert keys.shape[3] == steps - 1

@@ -1,1 +1,1 @@
-"""The models that trials train: graph neural networks and a recurrent world model."""
+"""The models that trials train: graph neural networks and a world model."""

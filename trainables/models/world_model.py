@@ -1,8 +1,9 @@
-"""A recurrent world model, which predicts the next frame from a frame and an action.
+"""A world model, which predicts the next frame from a frame and an action.
 
-An encoder compresses the frame, an LSTM keeps the memory, and a decoder makes the next frame from
-the LSTM's output. Fed with its own predictions, the model continues a drive by itself. It differs
-from Ha and Schmidhuber 2018 in being one deterministic network, trained end to end on the frames.
+An encoder compresses the frame, a core keeps the memory, and a decoder makes the next frame from
+the core's output. The core is an LSTM, or a transformer that attends to the last frames. Fed with
+its own predictions, the model continues a drive by itself. It differs from Ha and Schmidhuber 2018
+in being one deterministic network, trained end to end on the frames.
 
 Frames are float32 from 0 to 1 in three planes, red, green and blue. Action t leads from frame t to
 frame t + 1. Shapes in this module: sequences B, steps T, frames N = B T, hidden H, pixels on a
@@ -21,15 +22,20 @@ from torch.nn import functional
 
 from datasets.errors import InputError
 from datasets.recordings import ACTIONS, CHANNELS
-from trainables.config import FitConfig, Schedule, at_least, one_of
-from trainables.models.lstm import LSTM, State
+from trainables.config import FitConfig, Schedule, When, at_least, one_of
+from trainables.models.lstm import LSTM
 from trainables.models.patches import ChannelsFirst, ChannelsLast, Patches, Unpatches
+from trainables.models.transformer import Transformer
 from trainables.scheduled_sampling import Rise
 
-Core = Literal["builtin", "scratch"]
+Core = Literal["builtin", "scratch", "transformer"]
 Encoder = Literal["flatten", "convolutional"]
 Decoder = Literal["linear", "convolutional", "warp"]
 Weighting = Literal["equal", "freeze"]
+
+State = tuple[Tensor, Tensor]
+"""What a core remembers: outputs and cells, or keys and values. In both tensors, the first axis is
+that of the core's layers and the second that of the sequences; None stands for zeros."""
 
 FINEST, COARSEST = 4, 4
 """Side of a patch of the frame, in pixels, and side of the coarsest feature map, in patches."""
@@ -38,7 +44,7 @@ MAPS = 32
 """Number of feature maps of the convolutional layers."""
 
 SEEN_MAPS = 16
-"""Number of maps at the coarsest level, the input of the LSTM; more cost time without benefit."""
+"""Number of maps at the coarsest level, the input of the core; more cost time without benefit."""
 
 FARTHEST = 4.0
 """Bound of each number of an affine motion; half of it moves a pixel across the whole frame."""
@@ -52,31 +58,35 @@ MOVED = 2.0
 
 @dataclass(frozen=True)
 class WorldModelConfig(FitConfig):
-    """Hyperparameters of a recurrent world model."""
+    """Hyperparameters of a world model."""
 
     core: Annotated[Core, CategoricalDistribution(get_args(Core))] = "builtin"
-    """Recurrent core: torch.nn.LSTM (builtin), or this project's LSTM, implemented from its
-    equations (scratch)."""
+    """Core, which keeps the memory: torch.nn.LSTM (builtin); this project's LSTM, implemented from
+    its equations (scratch); or causal attention to the last frames (transformer)."""
 
     encoder: Annotated[Encoder, CategoricalDistribution(get_args(Encoder))] = "convolutional"
-    """Input of the LSTM for a frame: the flattened pixels, or convolutional feature maps."""
+    """Input of the core for a frame: the flattened pixels, or convolutional feature maps."""
 
     decoder: Annotated[Decoder, CategoricalDistribution(get_args(Decoder))] = "warp"
     """Decoder of the next frame: a linear layer; transposed convolutions; or a warp, which moves
     the last frame and mixes it with a newly drawn one."""
 
     hidden: Annotated[int, IntDistribution(64, 256, log=True)] = 128
-    """Width of the LSTM."""
+    """Width of the core's output; with a transformer, any width, shared among its 4 heads."""
 
     layers: Annotated[int, IntDistribution(1, 2)] = 1
-    """Number of stacked LSTM layers."""
+    """Number of stacked layers of the LSTM, or blocks of the transformer."""
+
+    window: Annotated[int, IntDistribution(4, 32, log=True), When("core", ("transformer",))] = 16
+    """Number of last frames that each block of the transformer attends to; no more than a training
+    window has steps, since it would not learn what farther ones mean."""
 
     sequence_length: Annotated[int, IntDistribution(8, 32, log=True)] = 12
     """Number of steps of a training window that are fed with true frames (with scheduled sampling,
     only some of them are)."""
 
     context: int = 4
-    """Number of steps at the beginning of a training window that warm up the LSTM's state and are
+    """Number of steps at the beginning of a training window that warm up the core's state and are
     not scored; less than sequence_length, which includes them."""
 
     free_steps: Annotated[int, IntDistribution(0, 32)] = 20
@@ -131,7 +141,7 @@ class WorldModelConfig(FitConfig):
             ("sampling_schedule", get_args(Rise)),
         ):
             one_of(name, getattr(self, name), choices)
-        for name in ("hidden", "layers", "sequence_length"):
+        for name in ("hidden", "layers", "window", "sequence_length"):
             at_least(name, getattr(self, name), 1)
         at_least("free_steps", self.free_steps, 0)
         at_least("noise", self.noise, 0)
@@ -151,7 +161,7 @@ class WorldModelConfig(FitConfig):
 
 
 def homework(core: Core) -> dict[str, object]:
-    """Returns the published homework's configuration with either core, as `WorldModelConfig`
+    """Returns the published homework's configuration with one of the cores, as `WorldModelConfig`
     fields.
 
     The flattened pixels and the action enter an LSTM of width 128, and a linear layer computes the
@@ -162,6 +172,9 @@ def homework(core: Core) -> dict[str, object]:
     `benchmarks/driving_step.py` does). And windows of 10 steps begin anywhere; the homework cuts
     episodes into windows of 10 frames. Source: public solution repository
     liblaf/84100343-Deep-Learning, hw2.
+
+    The homework has no transformer; its configuration is the homework's with one block in place of
+    the LSTM, which attends to the 10 steps of a training window.
     """
     return {
         "core": core,
@@ -186,7 +199,7 @@ def homework(core: Core) -> dict[str, object]:
 
 
 class WorldModel(nn.Module):
-    """A recurrent world model: encoder, LSTM and decoder.
+    """A world model: encoder, core and decoder.
 
     Args:
         config: Architecture.
@@ -196,8 +209,7 @@ class WorldModel(nn.Module):
     def __init__(self, config: WorldModelConfig, size: int) -> None:
         super().__init__()
         self.encoder, seen = _encoder(config.encoder, size)
-        core = LSTM if config.core == "scratch" else nn.LSTM
-        self.core = core(seen + ACTIONS, config.hidden, config.layers)
+        self.core = _core(config, seen + ACTIONS)
         self.decoder = DECODERS[config.decoder](config.hidden, size)
 
     def forward(
@@ -208,20 +220,29 @@ class WorldModel(nn.Module):
         Args:
             frames: Frames, (B, T, 3, S, S).
             actions: Actions, (B, T, 3); action t leads from frame t to frame t + 1.
-            state: State of the LSTM before the first frame; None: zeros.
+            state: State of the core before the first frame; None: zeros.
 
         Returns:
-            Predicted frames, (B, T, 3, S, S), and the LSTM's state after the last frame.
+            Predicted frames, (B, T, 3, S, S), and the core's state after the last frame.
         """
         batch, steps = frames.shape[:2]
         last = frames.transpose(0, 1).flatten(0, 1)  # (T B, 3, S, S)
         seen = self.encoder(last).view(steps, batch, -1)
-        # The LSTM runs in float32: not every processor supports it in bfloat16.
+        # The core runs in float32: not every processor supports an LSTM in bfloat16.
         seen = torch.cat([seen.to(actions.dtype), actions.transpose(0, 1)], dim=2)
         with torch.autocast(frames.device.type, enabled=False):
             outputs, after = self.core(seen, state)
         predicted = self.decoder(outputs.flatten(0, 1), last)
         return predicted.view(steps, batch, *frames.shape[2:]).transpose(0, 1), after
+
+
+def _core(config: WorldModelConfig, features: int) -> nn.Module:
+    """Makes a core: (T, B, features) and a `State` or None -> (T, B, H) and the state after the
+    last step, from which the next call goes on."""
+    sizes = features, config.hidden, config.layers
+    if config.core == "transformer":
+        return Transformer(*sizes, min(config.window, config.steps))
+    return LSTM(*sizes) if config.core == "scratch" else nn.LSTM(*sizes)
 
 
 def _encoder(name: Encoder, size: int) -> tuple[nn.Module, int]:
@@ -253,7 +274,7 @@ class LinearDecoder(nn.Module):
         """Computes the next frames.
 
         Args:
-            hidden: Output of the LSTM, (N, H).
+            hidden: Output of the core, (N, H).
             last: Last frames, (N, 3, S, S), used for their shape only.
 
         Returns:
@@ -270,7 +291,7 @@ class ConvolutionalDecoder(nn.Module):
         self.draw = Drawing(hidden, size, CHANNELS)
 
     def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
-        """Computes the next frames, (N, 3, S, S), from the LSTM's output (N, H); the last frames
+        """Computes the next frames, (N, 3, S, S), from the core's output (N, H); the last frames
         are not used."""
         del last
         return self.draw(hidden).sigmoid()
@@ -310,7 +331,7 @@ class WarpDecoder(nn.Module):
         """Computes the next frames.
 
         Args:
-            hidden: Output of the LSTM, (N, H).
+            hidden: Output of the core, (N, H).
             last: Last frames, (N, 3, S, S).
 
         Returns:

@@ -1,0 +1,48 @@
+"""The cores of the world model are measured one beside the other, on the same drives."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from moving_stripes import striped_drives
+
+from analysis.rollout_scores import dream
+from benchmarks.driving_cores import CPU, dreaming, error_rows, speed_rows, trained, training
+from benchmarks.rounds import take_turns
+from trainables.driving import DrivingTask
+from trainables.fit import fit
+from trainables.models.world_model import Core, WorldModelConfig
+
+CORES = get_args(Core)
+NAMES = ["torch.nn.LSTM", "LSTM from scratch", "transformer"]
+
+
+def test_each_core_trains_and_dreams_so_many_frames_a_second() -> None:
+    drives = striped_drives(length=45)
+    measured = [take_turns(sides, 1) for sides in (training(drives, 1), dreaming(drives))]
+    assert [[*rates] for rates in measured] == [[*CORES]] * 2
+    assert all(rate > 0 for rates in measured for (rate,) in rates.values())
+    rows = speed_rows(drives, measured)
+    assert [row[0] for row in rows] == NAMES
+    assert rows[0][1] == rows[1][1] != rows[2][1]
+    assert (rows[0][3], rows[0][5]) == ("1", "1")
+
+
+def test_the_time_is_spent_in_as_many_epochs_as_fit() -> None:
+    """Those of a core that is twice as fast are twice as many."""
+    drives = striped_drives(length=45)
+    frames = {core: trained(drives, WorldModelConfig(core=core))[1] for core in CORES}
+    rates = {core: [frames[core] * (3.0 if core == "scratch" else 1.4)] for core in CORES}
+    rows = [*error_rows(drives, rates, seconds=1, seeds=1)]
+    assert [row[:2] for row in rows] == [[name, n] for name, n in zip(NAMES, "131", strict=True)]
+    assert all(float(cell) > 0 for row in rows for cell in row[3:])
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_leaving_evaluations_out_changes_no_training(core: Core) -> None:
+    drives = striped_drives(length=45)
+    config = replace(WorldModelConfig(core=core), epochs=2, hidden=8)
+    *_, expected = fit(DrivingTask(drives, config, CPU), config, CPU)
+    *_, found = trained(drives, config)[0]
+    one, other = (dream(epoch.model, drives) for epoch in (found, expected))
+    assert (one.mse == other.mse).all()
