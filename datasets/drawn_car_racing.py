@@ -68,8 +68,8 @@ class DrawnCarRacing(CarRacing):
         return self._frame() if mode == "state_pixels" else super()._render(mode)
 
     def _frame(self) -> np.ndarray:
-        samples = blank(ROWS, COLUMNS)
-        hull = self.car.hull
+        assert self.car is not None  # there is a track
+        samples, hull = blank(ROWS, COLUMNS), self.car.hull
         for polygons, colors in (
             (self._ground, self._paint),
             (car_polygons(self.car), CAR_COLORS),

@@ -92,17 +92,12 @@ def test_a_tile_that_is_touched_changes_its_colour() -> None:
     pair = Pair(3, "pursuit")
     for _ in range(STEPS):
         list(pair.step())
-    for colors in (
-        [[tile.color for tile in each.road] for each in pair.simulators],
-        [[color for _, color in each.road_poly] for each in pair.simulators],
-    ):
-        np.testing.assert_array_equal(*colors)
-    tiles = np.array([tile.color for tile in pair.simulators[1].road])
-    fresh = DrawnCarRacing()
-    fresh.reset(seed=3)
-    assert (tiles != [tile.color for tile in fresh.road or ()]).any()
-    painted = pair.simulators[1]._paint[-len(pair.simulators[1].road_poly) :]
-    np.testing.assert_array_equal(painted, [color for _, color in pair.simulators[0].road_poly])
+    own, drawn = pair.simulators
+    expected = np.array([color for _, color in own.road_poly])
+    np.testing.assert_array_equal([color for _, color in drawn.road_poly], expected)
+    np.testing.assert_array_equal(drawn._paint[-len(expected) :], expected)
+    drawn.reset(seed=3)
+    assert (expected != [color for _, color in drawn.road_poly]).any()
 
 
 def test_beyond_the_field_all_is_black_and_the_drive_ends() -> None:
@@ -130,7 +125,7 @@ def test_a_reset_draws_the_new_track() -> None:
     used.reset(seed=1)
     first, again = (each.reset(seed=2)[0] for each in (used, fresh))
     np.testing.assert_array_equal(first, again)
-    assert (first != used.reset(seed=1)[0]).any()
+    assert np.any(first != used.reset(seed=1)[0])
 
 
 def test_an_observation_is_of_the_space_and_what_is_shown_is_gymnasium_s() -> None:
