@@ -12,7 +12,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from itertools import count
 from multiprocessing import get_context
 from statistics import median
@@ -82,16 +81,14 @@ def stepping_rows(rates: dict[Drawing, list[float]]) -> list[list[str]]:
     ]
 
 
-def recording_rows(
-    numbers: Sequence[int], steps: int, rounds: int, parallel: ParallelMap
-) -> list[list[str]]:
+def recording_rows(numbers: Sequence[int], steps: int, parallel: ParallelMap) -> list[list[str]]:
     """Rows of a table: episodes, seconds with either drawing, ratio."""
+    for drawing in SIMULATORS:
+        recording(drawing, 4, 1, parallel)  # every process loads what it needs
     rows = []
     for episodes in numbers:
-        sides = {each: partial(recording, each, episodes, steps, parallel) for each in SIMULATORS}
-        seconds = take_turns(sides, rounds)
-        arrays, own = seconds["arrays"], seconds["gymnasium"]
-        rows.append([str(episodes), spread(own), spread(arrays), spread(ratios(own, arrays))])
+        arrays, own = (recording(each, episodes, steps, parallel) for each in SIMULATORS)
+        rows.append([str(episodes), f"{own:.1f}", f"{arrays:.1f}", f"{own / arrays:.1f}"])
     return rows
 
 
@@ -107,7 +104,7 @@ def main(argv: Sequence[str]) -> None:
     print(verdict("arrays", median(ratios(rates["arrays"], rates["gymnasium"])), WANTED))
     print(f"\nseconds to record episodes of {typed.steps} frames in {typed.processes} processes\n")
     with ProcessPoolExecutor(typed.processes, get_context("spawn")) as pool:
-        rows = recording_rows(typed.episodes, typed.steps, typed.recordings, pool.map)
+        rows = recording_rows(typed.episodes, typed.steps, pool.map)
     print(table(["episodes", "gymnasium", "arrays", "ratio"], rows))
 
 
@@ -117,7 +114,6 @@ def _parsed(argv: Sequence[str]) -> Namespace:
     parser.add_defaulting("--steps", positive, 160, "steps of a drive")
     parser.add_rounds(9, "tracks that are driven on")
     parser.add_numbers("--episodes", [BEFORE, EPISODES], "numbers of drives that are recorded")
-    parser.add_defaulting("--recordings", positive, 1, "how often they are recorded")
     parser.add_defaulting("--processes", positive, 2, "that record")
     return parser.parse_args(argv)
 

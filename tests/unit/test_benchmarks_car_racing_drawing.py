@@ -45,7 +45,10 @@ def test_recording_is_timed_for_each_number_of_episodes(monkeypatch: pytest.Monk
         return episodes * (8.0 if drawing == "gymnasium" else 2.0)
 
     monkeypatch.setattr(car_racing_drawing, "recording", fake)
-    assert recording_rows([2, 4], 12, 1, map) == [["2", "16", "4", "4"], ["4", "32", "8", "4"]]
+    assert recording_rows([2, 4], 12, map) == [
+        ["2", "16.0", "4.0", "4.0"],
+        ["4", "32.0", "8.0", "4.0"],
+    ]
 
 
 def test_recording_takes_time() -> None:
