@@ -11,6 +11,7 @@ from analysis import rollout_scores
 from analysis.rollout_scores import RolloutScores
 from benchmarks.chosen_finalists import champion, every_finalist
 from benchmarks.result_table import RESULTS, ResultTable, common_columns, scored
+from datasets.driving import DrivingOptions
 from record import names
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
@@ -27,7 +28,7 @@ class Row:
 
     Attributes:
         experiment: The experiment whose result it is.
-        split: The option ``--split`` of its study.
+        split: The option ``--split`` of its study, or its default.
         data: Digest of the recordings.
         core: Of the network.
         decoder: Of the network.
@@ -90,8 +91,10 @@ def row(experiment: str, study: RecordedStudy, final: Trial) -> Row:
     """
     config = made_of(WorldModelConfig, final.config)
     metrics = final.reports[-1].metrics
+    columns = common_columns(experiment, study, final, config)
+    options = study.data_options(DrivingOptions)
     return Row(
-        **common_columns(experiment, study, final, config),
+        **columns | {"split": options.split_method},
         data=study.params[names.DIGEST],
         core=config.core,
         decoder=config.decoder,

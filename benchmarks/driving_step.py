@@ -10,7 +10,7 @@ only; torch's LSTM on whole windows, with full back-propagation; and the LSTM of
 written from its equations. Evaluation is left out on all sides.
 
 ``--seconds`` then trains the homework's loop and our default configuration for that long each, and
-compares their errors on the test episodes.
+compares their errors on the test episodes. The drives are those of docs/results-driving.md.
 """
 
 import sys
@@ -142,7 +142,9 @@ def main(argv: Sequence[str]) -> None:
     arguments = _parsed(argv)
     device = arguments.device
     trial_device(int(device.type == "cuda"), arguments.threads)
-    options = DrivingOptions(episodes=arguments.episodes, steps=arguments.steps)
+    options = DrivingOptions(
+        drawing="gymnasium", episodes=arguments.episodes, steps=arguments.steps, split="random"
+    )
     data = open_drives(options, 0, arguments.data_dir)
     print(
         f"{machine(device)}, {arguments.threads} thread(s); {len(data.recordings)} episodes, "

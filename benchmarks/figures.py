@@ -1,7 +1,7 @@
 """Draws the figures and fills in the tables of docs/results-gnn.md and docs/results-driving.md.
 
     python benchmarks/figures.py
-    python benchmarks/figures.py --report runs/world-model-pursuit/report
+    python benchmarks/figures.py --report runs/drives-best/report
 
 Both are made of the rows in docs/results, which benchmarks/rows.py takes from recorded studies.
 ``--report`` takes three figures over from the report of a study of drives.

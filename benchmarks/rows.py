@@ -1,7 +1,7 @@
 """Makes rows of docs/results of the finals of recorded studies.
 
     python benchmarks/rows.py gnn ablations qm9-ablations
-    python benchmarks/rows.py driving best world-model-pursuit
+    python benchmarks/rows.py driving best drives-best
 
 The rows of the experiment are then those of the studies that are named, and no others; each final,
 a training on a fresh seed, is one. `best` takes of a study of molecules the finals of each

@@ -19,12 +19,12 @@ from datasets.recordings import Recordings
 
 DriverName = Literal["pursuit", "random", "mix"]
 
+Drawing = Literal["arrays", "gymnasium"]
+"""Who draws the frames: `datasets.drawn_car_racing`, without a dashboard, or Gymnasium."""
+
 VERSION = 1
 """Version of the recorded data, part of the file's name in the cache; to be raised when drivers or
 frames change."""
-
-PIXELS = 96
-"""Side of the simulator's frames, in pixels."""
 
 ZOOM_SECONDS = 1.0
 """Simulator time when the initial zoom is over, in seconds; only the camera reads the clock."""
@@ -42,16 +42,24 @@ class Drive:
         seed: Seed of the track and of the driver.
         steps: Largest number of frames.
         size: Side of a recorded frame, in pixels.
+        drawing: Who draws the frames.
     """
 
     driver: str
     seed: int
     steps: int
     size: int
+    drawing: Drawing
 
 
 def record(
-    driver: DriverName, episodes: int, steps: int, size: int, seed: int, parallel: ParallelMap
+    driver: DriverName,
+    episodes: int,
+    steps: int,
+    size: int,
+    drawing: Drawing,
+    seed: int,
+    parallel: ParallelMap,
 ) -> Recordings:
     """Records episodes.
 
@@ -59,13 +67,15 @@ def record(
         driver: ``pursuit`` follows the track, ``random`` ignores it; ``mix`` alternates the two.
         episodes: Number of episodes; episode e has seed ``seed + e``.
         steps: Frames per episode; fewer if the car leaves the field or completes its lap.
-        size: Side of a recorded frame, in pixels, at most `PIXELS`.
+        size: Side of a recorded frame, in pixels; frames are averaged down to it, the 84 x 96
+            pixels of ``arrays`` more across than down.
+        drawing: Who draws the frames: ``arrays`` or ``gymnasium``.
         seed: Seed of the first episode, at least 0.
         parallel: Maps the recording over the episodes.
     """
     names = ("pursuit", "random") if driver == "mix" else (driver,)
     drives = [
-        Drive(names[episode % len(names)], seed + episode, steps, size)
+        Drive(names[episode % len(names)], seed + episode, steps, size, drawing)
         for episode in range(episodes)
     ]
     return Recordings.of(list(parallel(record_episodes, drives)))
@@ -73,13 +83,27 @@ def record(
 
 def record_episodes(drive: Drive) -> Recordings:
     """Records one episode. The progress bar over all episodes shows this function's name."""
-    import gymnasium  # slow to import with pygame, and needed for recording only
-
-    env = gymnasium.make("CarRacing-v3", render_mode=None, max_episode_steps=-1)
+    env = SIMULATORS[drive.drawing]()
     try:
         return _drive(env, drive)
     finally:
         env.close()
+
+
+def _drawn() -> Any:
+    from datasets.drawn_car_racing import DrawnCarRacing  # imports Gymnasium, see below
+
+    return DrawnCarRacing()
+
+
+def _gymnasium() -> Any:
+    import gymnasium  # slow to import with pygame, and needed for recording only
+
+    return gymnasium.make("CarRacing-v3", render_mode=None, max_episode_steps=-1)
+
+
+SIMULATORS: dict[Drawing, Callable[[], Any]] = {"arrays": _drawn, "gymnasium": _gymnasium}
+"""Who draws the frames -> makes the simulator."""
 
 
 def _drive(env: Any, drive: Drive) -> Recordings:
@@ -88,11 +112,11 @@ def _drive(env: Any, drive: Drive) -> Recordings:
     simulator.t = ZOOM_SECONDS
     frame = simulator.step(None)[0]
     act = DRIVERS[drive.driver](simulator, np.random.default_rng(drive.seed))
-    shrink = area_means(PIXELS, drive.size)
+    rows, columns = (area_means(pixels, drive.size) for pixels in frame.shape[:2])
     frames, actions, rewards, end = [], [], [], False
     while len(frames) < drive.steps and not end:
         action = act()
-        frames.append(downsampled(frame, shrink))
+        frames.append(downsampled(frame, rows, columns))
         actions.append(action)
         frame, reward, end, _, _ = env.step(action)
         rewards.append(reward)
@@ -119,14 +143,15 @@ def area_means(pixels: int, size: int) -> np.ndarray:
     return covered.clip(min=0) * size / pixels
 
 
-def downsampled(frame: np.ndarray, shrink: np.ndarray) -> np.ndarray:
-    """Downsamples a frame by area means: (pixels, pixels, 3) uint8 -> (3, size, size) uint8.
+def downsampled(frame: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Downsamples a frame by area means: (height, width, 3) uint8 -> (3, size, size) uint8.
 
     Args:
         frame: The simulator's frame.
-        shrink: (size, pixels), from `area_means`.
+        rows: (size, height), from `area_means`.
+        columns: (size, width), from `area_means`.
     """
-    means = np.einsum("ip,jq,pqc->cij", shrink, shrink, frame, optimize=True)
+    means = np.einsum("ip,jq,pqc->cij", rows, columns, frame, optimize=True)
     return np.rint(means).astype(np.uint8)
 
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 from datasets import car_racing
 from datasets.cache import Cache
-from datasets.car_racing import DriverName
+from datasets.car_racing import Drawing, DriverName
 from datasets.errors import InputError
 from datasets.homework_recordings import read_pickle
 from datasets.parallel import ParallelMap
@@ -26,6 +26,12 @@ SUFFIXES = (".arrow", ".pkl")
 SHORTEST = 12
 """Smallest number of frames of an episode."""
 
+EPISODES = 112
+"""Number of episodes that are recorded by default."""
+
+PARTS = "random:64,24,24"
+"""Split of the default episodes."""
+
 
 @dataclass(frozen=True)
 class DrivingOptions:
@@ -39,7 +45,11 @@ class DrivingOptions:
     """Driver of the recorded episodes: pursuit follows the track with a trembling hand, random
     ignores the track, mix alternates between the two."""
 
-    episodes: int = 64
+    drawing: Drawing = "arrays"
+    """Who draws the recorded frames: arrays, fast and without the dashboard, or gymnasium, the
+    simulator itself, with the dashboard and the score on it."""
+
+    episodes: int = EPISODES
     """Number of episodes to record."""
 
     steps: int = 160
@@ -49,14 +59,18 @@ class DrivingOptions:
     size: int = 32
     """Side of a recorded frame in pixels: 32 or 64."""
 
-    split: str = "random"
+    split: str | None = None
     """Train, validation and test split. random: 80, 10 and 10 % of the episodes; random:A,B,C:
-    these fractions or counts."""
+    these fractions or counts (default: random:64,24,24 of the 112 episodes that are recorded by
+    default; random of another number and of a file)."""
 
     def __post_init__(self) -> None:
         if self.driver not in get_args(DriverName):
             known = ", ".join(get_args(DriverName))
             raise InputError(f"unknown --driver {self.driver}: expected one of {known}")
+        if self.drawing not in get_args(Drawing):
+            known = ", ".join(get_args(Drawing))
+            raise InputError(f"unknown --drawing {self.drawing}: expected one of {known}")
         if self.size not in SIZES:
             raise InputError(f"--size is {self.size}: expected 32 or 64 pixels")
         if self.steps < SHORTEST:
@@ -64,12 +78,19 @@ class DrivingOptions:
                 f"--steps is {self.steps}: expected at least {SHORTEST} frames an episode"
             )
         if self.recordings is None:
-            split_episodes(self.episodes, self.split, seed=0)
+            split_episodes(self.episodes, self.split_method, seed=0)
         elif Path(self.recordings).suffix not in SUFFIXES:
             raise InputError(
                 f"unknown --recordings {self.recordings}: expected the path of an .arrow or .pkl "
                 "file"
             )
+
+    @property
+    def split_method(self) -> str:
+        """The split that was asked for, or its default; see `split_episodes`."""
+        if self.split is not None:
+            return self.split
+        return PARTS if self.recordings is None and self.episodes == EPISODES else "random"
 
 
 @dataclass(frozen=True)
@@ -117,7 +138,7 @@ def open_drives(
             f"an episode of {recordings.lengths.min()} frames: expected at least {SHORTEST}, as a "
             "model is judged by what it predicts after the first 10"
         )
-    split = split_episodes(len(recordings), options.split, seed)
+    split = split_episodes(len(recordings), options.split_method, seed)
     for part, episodes in vars(split).items():
         if not any(_moves(recordings, episode) for episode in episodes):
             raise InputError(
@@ -147,12 +168,13 @@ def _moves(recordings: Recordings, episode: int) -> bool:
 
 
 def _recorded(options: DrivingOptions, cache: Cache, parallel: ParallelMap) -> Path:
+    shape = options.driver, options.episodes, options.steps, options.size
+
     def make(path: Path) -> None:
-        drives = car_racing.record(
-            options.driver, options.episodes, options.steps, options.size, SEED, parallel
-        )
+        drives = car_racing.record(*shape, options.drawing, SEED, parallel)
         write_recordings(drives, path)
 
-    shape = f"{options.episodes}x{options.steps}x{options.size}"
-    name = f"car-racing-{options.driver}-{shape}-v{car_racing.VERSION}.arrow"
+    driver, *numbers = shape
+    drawn = "" if options.drawing == "gymnasium" else f"{options.drawing}-"
+    name = f"car-racing-{drawn}{driver}-{'x'.join(map(str, numbers))}-v{car_racing.VERSION}.arrow"
     return cache.get(name, make)

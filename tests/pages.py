@@ -48,7 +48,7 @@ BENCHMARKS = [
     command
     for script in (
         *("batching", "training_step", "driving_step", "driving_cores", "plain_study"),
-        *("recording_cost", "large_study", "driver_cost", "gpu", "chaos"),
+        *("recording_cost", "car_racing_drawing", "large_study", "driver_cost", "gpu", "chaos"),
     )
     for command in beginning(f"python benchmarks/{script}.py")
 ]
@@ -61,8 +61,7 @@ EXPERIMENTS = [
     *beginning("python studies/world_model_sweep.py --name drives-"),
     *beginning("python benchmarks/homework_loop.py --name drives-"),
 ]
-"""The studies whose finals are rows of docs/results; the champion of drives, which is of a study
-that other pages have too, apart."""
+"""The studies whose finals are rows of docs/results."""
 
 STUDIES = [
     command

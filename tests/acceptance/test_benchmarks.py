@@ -115,6 +115,14 @@ def has_rows_for_one_trial_and_two(printed: str) -> None:
     assert [count for count in counts if count.isdecimal()] == ["1", "2"] * 2
 
 
+def compares_both_drawings(printed: str) -> None:
+    rows = [cells for line in printed.splitlines() if len(cells := cells_of(line)) == 4]
+    assert [cells[0] for cells in rows if not cells[0].startswith("-")] == [
+        *("drawing", "arrays", "gymnasium"),
+        *("episodes", "2", "3"),
+    ]
+
+
 TOY = ("--molecules", "120", "--rounds", "1")
 
 SHORT = {
@@ -131,6 +139,9 @@ SHORT = {
     "driving_cores.py": Short(
         ("--episodes", "20", "--steps", "40", "--rounds", "1", "--seconds", "1", "--seeds", "1"),
         has_two_rows_for_each_core,
+    ),
+    "car_racing_drawing.py": Short(
+        ("--steps", "20", "--rounds", "1", "--episodes", "2", "3"), compares_both_drawings
     ),
     "large_study.py": Short(("--trials", "12", "--rounds", "1"), begins_and_ends),
     "chaos.py": Short(("--runs", "2", "--seed", "1"), lost_nothing),

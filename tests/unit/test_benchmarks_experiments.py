@@ -70,7 +70,14 @@ def test_every_experiment_has_its_command() -> None:
     studies = [study for _, _, *studies in ROWS for study in studies]
     assert len(studies) == len({*studies})
     names = [found[1] for each in EXPERIMENTS if (found := re.search(r"--name (\S+)", each))]
-    assert sorted(studies) == sorted([*names, "world-model-pursuit"])
+    assert sorted(studies) == sorted(names)
+
+
+def test_the_studies_of_drives_name_the_drives_that_their_rows_are_of() -> None:
+    """The default ones are others."""
+    studies = [each for each in EXPERIMENTS if "--name drives-" in each]
+    assert len(studies) == 6
+    assert all("--drawing gymnasium --episodes 64 --split random " in each for each in studies)
 
 
 @pytest.mark.parametrize("made", LISTED, ids=" ".join)

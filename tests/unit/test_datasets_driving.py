@@ -8,6 +8,7 @@ import pytest
 from moving_stripes import stripes
 
 from datasets import car_racing, driving
+from datasets.car_racing import Drawing
 from datasets.driving import DrivingOptions, open_drives
 from datasets.errors import InputError
 from datasets.recordings import write_recordings
@@ -19,8 +20,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stripes in place of the simulator's frames; what was asked for."""
     asked: list[tuple[Any, ...]] = []
 
-    def fake(driver: str, episodes: int, steps: int, size: int, seed: int, parallel: Any) -> Any:
-        asked.append((driver, episodes, steps, size, seed))
+    def fake(*options: Any) -> Any:
+        *wanted, _ = options
+        asked.append(tuple(wanted))
+        _, episodes, steps, *_ = wanted
         return stripes(episodes, steps)
 
     monkeypatch.setattr(car_racing, "record", fake)
@@ -30,12 +33,16 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_drives_are_recorded_once_and_then_read(recorded: list[Any], tmp_path: Path) -> None:
     options = DrivingOptions(episodes=20, steps=12)
     first, again = (open_drives(options, 0, tmp_path) for _ in range(2))
-    assert recorded == [("pursuit", 20, 12, 32, driving.SEED)]
+    assert recorded == [("pursuit", 20, 12, 32, "arrays", driving.SEED)]
     assert first.digest == again.digest == stripes(20, 12).digest
 
 
 @pytest.mark.parametrize(
-    "changed", [{"driver": "random"}, {"episodes": 21}, {"steps": 13}, {"size": 64}]
+    "changed",
+    [
+        *({"driver": "random"}, {"drawing": "gymnasium"}),
+        *({"episodes": 21}, {"steps": 13}, {"size": 64}),
+    ],
 )
 def test_every_option_of_the_recording_makes_another_cache(
     changed: dict[str, Any], recorded: list[Any], tmp_path: Path
@@ -43,6 +50,25 @@ def test_every_option_of_the_recording_makes_another_cache(
     open_drives(DrivingOptions(episodes=20, steps=12), 0, tmp_path)
     open_drives(DrivingOptions(**{"episodes": 20, "steps": 12, **changed}), 0, tmp_path)
     assert len(recorded) == 2
+
+
+@pytest.mark.parametrize(
+    ("drawing", "name"),
+    [
+        ("arrays", "car-racing-arrays-pursuit-20x12x32-v1.arrow"),
+        ("gymnasium", "car-racing-pursuit-20x12x32-v1.arrow"),
+    ],
+)
+def test_drives_that_gymnasium_drew_before_are_read_for_its_drawing_alone(
+    drawing: Drawing, name: str, recorded: list[Any], tmp_path: Path
+) -> None:
+    """Those have the name without a drawing."""
+    write_recordings(stripes(20, 12, seed=9), tmp_path / "car-racing-pursuit-20x12x32-v1.arrow")
+    options = DrivingOptions(episodes=20, steps=12, drawing=drawing)
+    drives = open_drives(options, 0, tmp_path)
+    is_old = drives.digest == stripes(20, 12, seed=9).digest
+    assert is_old == (drawing == "gymnasium") == (not recorded)
+    assert (tmp_path / name).is_file()
 
 
 def test_another_version_of_the_recording_makes_another_cache(
@@ -91,15 +117,41 @@ def test_the_seed_decides_the_split_and_sizes_are_kept() -> None:
     assert first.test.tolist() != other.test.tolist()
 
 
+def test_the_default_drives_are_split_by_count_and_all_others_by_share(
+    recorded: list[Any], tmp_path: Path
+) -> None:
+    write_recordings(stripes(112, 12), tmp_path / "own.arrow")
+    sizes = {}
+    for name, options in {
+        "default": DrivingOptions(steps=12),
+        "more": DrivingOptions(steps=12, episodes=120),
+        "asked": DrivingOptions(steps=12, split="random"),
+        "file": DrivingOptions(recordings=str(tmp_path / "own.arrow")),
+    }.items():
+        split = open_drives(options, 0, tmp_path).split
+        sizes[name] = [len(part) for part in vars(split).values()]
+    assert sizes.pop("default") == [64, 24, 24]
+    assert sizes == {"more": [96, 12, 12], "asked": [90, 11, 11], "file": [90, 11, 11]}
+
+
+def test_counts_that_a_file_does_not_have_are_refused(tmp_path: Path) -> None:
+    write_recordings(stripes(20, 12), tmp_path / "own.arrow")
+    options = DrivingOptions(recordings=str(tmp_path / "own.arrow"), split="random:64,24,24")
+    with pytest.raises(InputError, match="asks for 64, 24 and 24 of 20 episodes: expected at"):
+        open_drives(options, 0, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"driver": "sunday"}, "unknown --driver sunday: expected one of pursuit, random, mix"),
+        ({"drawing": "crayon"}, "unknown --drawing crayon: expected one of arrays, gymnasium"),
+        ({"split": ""}, "unknown --split : expected random or random:A,B,C"),
         ({"size": 48}, "--size is 48: expected 32 or 64 pixels"),
         ({"steps": 11}, "--steps is 11: expected at least 12 frames"),
         ({"episodes": 3}, r"--split random asks for 2, 1 and 0 of 3 episodes"),
         ({"split": "homework"}, "unknown --split homework: expected random or random:A,B,C"),
-        ({"split": "random:60,4,4"}, "asks for 60, 4 and 4 of 64 episodes"),
+        ({"split": "random:100,8,8"}, "asks for 100, 8 and 8 of 112 episodes"),
         ({"recordings": "drives.mp4"}, "unknown --recordings drives.mp4: expected the path of an"),
     ],
 )
