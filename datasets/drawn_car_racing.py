@@ -20,7 +20,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.envs.box2d.car_racing import STATE_H, STATE_W, WINDOW_H, WINDOW_W, CarRacing
 
 from datasets.drawn_car import CAR_COLORS, car_polygons
-from datasets.polygons import FINE, SQUARE, blank, fill, pixels
+from datasets.polygons import FINE, SQUARE, blank, fill, mapped, pixels
 
 ROWS, COLUMNS = 84, STATE_W
 """Height and width of a frame, in pixels."""
@@ -92,18 +92,17 @@ def seen(
     """Maps points of the world to the picture of the camera that follows the car.
 
     Args:
-        points: (..., 2), in the simulator's units.
+        points: (polygons, corners, 2), in the simulator's units.
         position: Of the car.
         angle: Of the car, in radians.
         seconds: Since the start; in the first second the camera zooms in.
 
     Returns:
-        (..., 2), column and row in samples.
+        (polygons, corners, 2), column and row in samples.
     """
     zoom = car_racing.SCALE * (0.1 * max(1 - seconds, 0) + car_racing.ZOOM * min(seconds, 1))
     cosine, sine = math.cos(angle), math.sin(angle)
     turned = zoom * np.array([[cosine, -sine], [sine, cosine]])
     scaled = turned * FINE * [STATE_W / WINDOW_W, -STATE_H / WINDOW_H]
     car = FINE * np.array([STATE_W / 2, STATE_H * 3 / 4])
-    flat = (points.reshape(-1, 2) - position) @ scaled + car
-    return flat.reshape(points.shape)
+    return mapped(points, scaled, car - position[0] * scaled[0] - position[1] * scaled[1])

@@ -27,6 +27,28 @@ def blank(rows: int, columns: int) -> np.ndarray:
 
 
 @compiled()
+def mapped(points: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Maps points by a matrix, whose rows are the images of the axes, and an offset.
+
+    A loop, as NumPy's product of matrices may wait for threads for longer than this takes.
+
+    Args:
+        points: (polygons, corners, 2) float64.
+        matrix: (2, 2) float64.
+        offset: (2,) float64.
+    """
+    images = np.empty_like(points)
+    for polygon in range(len(points)):
+        for corner in range(points.shape[1]):
+            x, y = points[polygon, corner]
+            for axis in range(2):
+                images[polygon, corner, axis] = (
+                    x * matrix[0, axis] + y * matrix[1, axis] + offset[axis]
+                )
+    return images
+
+
+@compiled()
 def fill(samples: np.ndarray, polygons: np.ndarray, colors: np.ndarray) -> None:
     """Fills convex polygons one after the other, as far as they lie in the picture.
 
