@@ -72,7 +72,7 @@ def recording(drawing: Drawing, episodes: int, steps: int, parallel: ParallelMap
     return time.perf_counter() - begun
 
 
-def stepping_rows(rates: dict[Drawing, list[float]]) -> list[list[str]]:
+def stepping_rows(rates: dict[str, list[float]]) -> list[list[str]]:
     """Rows of a table: drawing, steps a second at best and in general, ratio to Gymnasium's."""
     own = rates["gymnasium"]
     return [
