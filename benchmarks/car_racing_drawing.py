@@ -4,19 +4,20 @@
 
 First both simulators take the same steps on one core, a track a round, in turns; their rewards are
 compared before. Then the drives of a study are recorded with either drawing, as many as there were
-by default before and as there are now, in processes that have loaded everything.
+by default before and as there are now, in processes of one thread that have loaded everything.
 """
 
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from multiprocessing import get_context
 from statistics import median
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from analysis.markdown import table
 from benchmarks.command_line import Parser, exit_code, positive
@@ -72,7 +73,7 @@ def recording(drawing: Drawing, episodes: int, steps: int, parallel: ParallelMap
     return time.perf_counter() - begun
 
 
-def stepping_rows(rates: dict[str, list[float]]) -> list[list[str]]:
+def stepping_rows(rates: Mapping[str, list[float]]) -> list[list[str]]:
     """Rows of a table: drawing, steps a second at best and in general, ratio to Gymnasium's."""
     own = rates["gymnasium"]
     return [
@@ -95,6 +96,7 @@ def recording_rows(numbers: Sequence[int], steps: int, parallel: ParallelMap) ->
 def main(argv: Sequence[str]) -> None:
     """Prints the tables."""
     typed = _parsed(argv)
+    threadpool_limits(1)
     check(typed.steps)
     sides = {each: stepping(each, typed.steps) for each in SIMULATORS}
     rates = take_turns(sides, typed.rounds)
@@ -103,7 +105,9 @@ def main(argv: Sequence[str]) -> None:
     print(table(header, stepping_rows(rates)), end="\n\n")
     print(verdict("arrays", median(ratios(rates["arrays"], rates["gymnasium"])), WANTED))
     print(f"\nseconds to record episodes of {typed.steps} frames in {typed.processes} processes\n")
-    with ProcessPoolExecutor(typed.processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        typed.processes, get_context("spawn"), threadpool_limits, (1,)
+    ) as pool:
         rows = recording_rows(typed.episodes, typed.steps, pool.map)
     print(table(["episodes", "gymnasium", "arrays", "ratio"], rows))
 
