@@ -7,6 +7,7 @@ The default configuration with each core, on one thread of a CPU, the cores in t
 training windows a second in training, and frames a second in a dream, a free-running rollout of
 one drive after its context. Then each is trained for equally long, with as many epochs as it has
 time for, and rolled out on the test episodes. Time is that of the processor, evaluations left out.
+The drives are those of docs/results-driving.md.
 """
 
 import sys
@@ -152,7 +153,9 @@ def main(argv: Sequence[str]) -> None:
     """
     typed = _parsed(argv)
     trial_device(0, 1)
-    options = DrivingOptions(episodes=typed.episodes, steps=typed.steps)
+    options = DrivingOptions(
+        drawing="gymnasium", episodes=typed.episodes, steps=typed.steps, split="random"
+    )
     data = open_drives(options, 0, typed.data_dir)
     print(f"{machine(CPU)}, 1 thread; {len(data.recordings)} episodes")
     rates = take_turns(training(data, typed.rounds), typed.rounds)
