@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 class DrivingScorecard(Scorecard):
-    """Scores free-running rollouts by their squared errors.
+    """Scores rollouts by their squared errors.
 
-    The score is the skill: its reference is the error of freezing the last frame of the context.
+    The score is the mean of two skills: of the teacher-forced rollout, with copying the frame
+    before as its reference, and of the free-running one, with the better of freeze and climatology
+    at each horizon.
     """
 
     unit = "episodes"
@@ -42,7 +44,7 @@ class DrivingScorecard(Scorecard):
         """
         network = checked(trial, {"config": trial.config, "model": model}, problem.drives)
         made = dream(network, problem.drives)
-        errors, reference = made.free_running(problem.horizon)
+        errors, reference = made.judged(problem.horizon)
         return Outcomes(errors, reference, vars(made))
 
     def learning(self, study: RecordedStudy) -> Learning:

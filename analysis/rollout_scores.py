@@ -16,6 +16,7 @@ from record.trial import Trial
 from record.values import made_of
 from trainables import rollout
 from trainables.driving import TOGETHER, DrivingTask, judged_horizon
+from trainables.frame_baselines import mean_frame
 from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT
 
@@ -67,16 +68,28 @@ class RolloutScores:
         (horizons,), both averaged over episodes."""
         return _share(self.error(picture).mean(axis=0), self.error(baseline).mean(axis=0))
 
-    def free_running(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the free-running errors of the model and of freezing the last context frame,
-        (episodes,) each, as means over the horizons up to `longest`.
+    def judged(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what trials are compared by, for each episode, (episodes,) each: the mean of two
+        errors, over the horizons up to `longest`, and ones.
 
-        The skill of the rollout is 1 - sum of the first / sum of the second.
+        The errors are the teacher-forced one, as a share of persistence, and the free-running one,
+        as a share of the better of freeze and climatology at each horizon; both baselines are
+        averaged over the episodes. 1 - sum of the first / sum of the second is the mean of both
+        skills.
         """
-        model, freeze = (
-            self.error(name)[:, :longest].mean(axis=1) for name in ("autoregressive", "freeze")
+        model, dream, copied, frozen, climate = (
+            self.error(name)[:, :longest]
+            for name in (
+                "teacher_forced",
+                "autoregressive",
+                "persistence",
+                "freeze",
+                "climatology",
+            )
         )
-        return model, freeze
+        best = np.minimum(frozen.mean(axis=0), climate.mean(axis=0))
+        shares = model.mean(axis=1) / copied.mean() + dream.mean(axis=1) / best.mean()
+        return shares / 2, np.ones_like(shares)
 
     def similarity(self, picture: str) -> np.ndarray:
         """Returns the structural similarity of one of `PICTURES`, (episodes, horizons)."""
@@ -132,7 +145,10 @@ def dream(model: torch.nn.Module, data: Drives) -> RolloutScores:
     """
     lengths = data.recordings.lengths[data.split.test]
     needed = CONTEXT + judged_horizon(data)
-    test, climatology = data.split.test[lengths >= needed], _mean_frame(data)
+    test, climatology = (
+        data.split.test[lengths >= needed],
+        mean_frame(data.recordings, data.split.train),
+    )
     parts = np.array_split(test, math.ceil(len(test) / TOGETHER))
     steps = int(data.recordings.lengths[test].min())
     made = [_dream(model, *_episodes(data, part, steps), climatology) for part in parts]
@@ -174,15 +190,6 @@ def _episodes(data: Drives, episodes: np.ndarray, steps: int) -> tuple[Tensor, T
     places = starts[:, None] + np.arange(steps)
     frames = torch.from_numpy(drives.frames[places]).float() / 255
     return frames, torch.from_numpy(drives.actions[places])
-
-
-def _mean_frame(data: Drives) -> Tensor:
-    """Returns the mean frame of the train split, (3, S, S) float32 from 0 to 1."""
-    drives = data.recordings
-    sums = np.zeros(drives.frames.shape[1:])
-    for episode in data.split.train:
-        sums += drives.frames[drives.offsets[episode] : drives.offsets[episode + 1]].sum(axis=0)
-    return torch.from_numpy(sums / drives.lengths[data.split.train].sum() / 255).float()
 
 
 def as_bytes(frames: Tensor) -> np.ndarray:

@@ -2,8 +2,8 @@
 
     python analysis/rollouts.py NAME
 
-writes runs/NAME/report/rollouts.md and .csv, error_against_horizon.png and .pdf,
-film_strip.png and .pdf, and rollouts.gif. The best trial is the finished one with the highest
+writes runs/NAME/report/rollouts.md and .csv, rollouts.gif, and as .png and .pdf two_aims,
+error_against_horizon and film_strip. The best trial is the finished one with the highest
 objective on the validation split. It and the baselines are the only trials of the search that are
 scored on the test episodes, once, at the end of the study's own command.
 """
@@ -22,7 +22,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import cards, film, rollout_scores, style
+from analysis import cards, film, rollout_scores, style, two_aims
 from analysis.cards import Card
 from analysis.markdown import escaped
 from analysis.markdown import table as markdown_table
@@ -39,7 +39,8 @@ left out."""
 PANEL = (3.2, 2.5)
 """Width and height of a panel, in inches."""
 
-BASELINE_OF = {"teacher_forced": "persistence", "autoregressive": "freeze"}
+WAYS = ("teacher_forced", "autoregressive")
+"""Ways to predict: each frame from the true one before it, or from the prediction before it."""
 
 LOOKS = {
     "persistence": (style.GREY, ":", "persistence: the true frame before"),
@@ -82,11 +83,15 @@ def make(study: RecordedStudy) -> Card:
         text=markdown(entries, study),
         table=frame(entries),
         figures={
+            "two_aims": two_aims.draw(study),
             "error_against_horizon": _draw(shown),
             "film_strip": film.strip(films),
             "rollouts": film.animation(films),
         },
         captions={
+            "two_aims": "Both errors of every finished trial on the validation episodes, at one "
+            "step and free-running, as shares of those of the baselines: below and left of the "
+            "dashed lines is better than they are.",
             "error_against_horizon": "Error against horizon on the test episodes: fed with the "
             "true frame before (teacher-forced), and with its own predictions (autoregressive).",
             "film_strip": "The first test episode: the truth and what the models dream, every "
@@ -208,7 +213,7 @@ def _told(share: float, decimals: int) -> str:
 
 def _draw(entries: Sequence[Entry]) -> Figure:
     """Draws error against horizon, one panel per model and kind of rollout."""
-    panels = [(entry, way) for entry in entries for way in BASELINE_OF]
+    panels = [(entry, way) for entry in entries for way in WAYS]
 
     def paint(axes: Sequence[Axes]) -> None:
         for axis, (entry, way) in zip(axes, panels, strict=True):
@@ -226,8 +231,7 @@ def _paint_panel(axis: Axes, entry: Entry, way: str) -> None:
     low, high = np.quantile(errors, [0.1, 0.9], axis=0)
     band = "the model, 10 to 90 %\nof the test episodes"
     axis.fill_between(horizon, low, high, color=style.SKY, alpha=0.35, lw=0, label=band)
-    for baseline in (BASELINE_OF[way], "climatology"):
-        colour, dashes, label = LOOKS[baseline]
+    for baseline, (colour, dashes, label) in LOOKS.items():
         mean = entry.scores.error(baseline).mean(axis=0)
         axis.plot(horizon, mean, color=colour, ls=dashes, lw=1, label=label)
     axis.plot(horizon, errors.mean(axis=0), color=style.BLUE, label="the model, mean")

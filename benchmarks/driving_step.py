@@ -61,7 +61,7 @@ class StepLoop:
         Args:
             deadline: ``time.perf_counter()`` after which no other batch is begun.
         """
-        for batch in self.task.training_batches(self.order, epoch=1):
+        for batch in self.task.training_batches(self.model, self.order, epoch=1):
             if time.perf_counter() >= deadline:
                 return
             state = None

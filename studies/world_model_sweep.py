@@ -2,10 +2,11 @@
 
 World models on CarRacing, with torch's LSTM, with one written from its equations and with a
 transformer, searched over hidden size, sequence length, scheduled sampling, noise, multi-step
-loss, encoder and decoder. The objective is the skill of the free-running rollout: 1 - its error as
-a share of freezing the last frame seen. The published homework's configuration is the baseline; it
-has LSTMs, and a transformer takes their place. Needs no download: the drives are recorded on the
-spot.
+loss, encoder and decoder. The objective is the mean of two skills: 1 - error at one step as a
+share of copying the frame before, and 1 - error of the free-running rollout as a share of the
+better of freezing the last frame seen and the mean frame. The published homework's configuration
+is the baseline; it has LSTMs, and a transformer takes their place. Needs no download: the drives
+are recorded on the spot.
 """
 
 import sys

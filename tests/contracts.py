@@ -77,7 +77,7 @@ def waits_of_a_step(
         task = make_task(config, GPU)
         learner = SupervisedLearner(task, config, GPU)
         learner.model.train()
-        batches = task.training_batches(learner.order, 1)
+        batches = task.training_batches(learner.model, learner.order, 1)
         for _ in range(2):  # a real GPU's second step may be captured
             learner._step(next(batches))
         before = len(gpu.waits)

@@ -74,12 +74,16 @@ class FakeTask:
     def steps_per_epoch(self) -> int:
         return 1
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Tensor]:
+        del model
         self.epoch = epoch
         time.sleep(self.config.seconds)
         yield torch.rand(1, 1, generator=generator)
 
-    def heaviest_batch(self) -> Tensor:
+    def heaviest_batch(self, model: nn.Module) -> Tensor:
+        del model
         return torch.rand(1, 1)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:

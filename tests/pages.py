@@ -93,6 +93,8 @@ POLE = (
     "trains for minutes, or needs Stable-Baselines3; unit/test_benchmarks_cartpole.py is of both"
 )
 CURVES = "trains for hours; integration/test_benchmarks_record_curves.py records small ones"
+FROM = "runs 13 studies; unit/test_benchmarks_from_earlier.py makes its table of made-up searches"
+ABLATIONS = "trains for an hour; unit/test_benchmarks_driving_ablations.py trains for a second"
 REPLAYED = "takes minutes; unit/test_benchmarks_search.py replays searches on a small table"
 DRAWN = "writes docs/; the unit tests of benchmarks draw each figure and fill each table"
 
@@ -118,6 +120,8 @@ NOT_EXECUTED: Mapping[str, str] = {
     "python benchmarks/rows.py": ROWS,
     "python benchmarks/figures.py": DRAWN,
     "python benchmarks/record_curves.py": CURVES,
+    "python benchmarks/driving_ablations.py": ABLATIONS,
+    "python benchmarks/from_earlier.py": FROM,
     "python benchmarks/search.py": REPLAYED,
 }
 """Reasons why no test executes a command, by the beginning of the command."""

@@ -73,12 +73,7 @@ class Captured(Generic[Batch]):
 
     def _capture(self, batch: Any) -> bool:
         """Captures the pass of a batch without executing it; returns whether that succeeded."""
-        copied = {
-            field.name: value.clone()
-            for field in fields(batch)
-            if isinstance(value := getattr(batch, field.name), Tensor)
-        }
-        self.batch = replace(batch, **copied)
+        self.batch = _cloned(batch)
         graph = torch.cuda.CUDAGraph()
         try:
             with _recording(graph):
@@ -114,13 +109,33 @@ def _recording(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
         raise
 
 
-def _tensors(batch: Any) -> list[Tensor]:
-    values = (getattr(batch, field.name) for field in fields(batch))
-    return [value for value in values if isinstance(value, Tensor)]
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    """Yields the tensors of a batch, which may consist of dataclasses and tuples."""
+    if isinstance(batch, Tensor):
+        yield batch
+    elif is_dataclass(batch):
+        for field in fields(batch):
+            yield from _tensors(getattr(batch, field.name))
+    elif isinstance(batch, tuple):
+        for part in batch:
+            yield from _tensors(part)
+
+
+def _cloned(batch: Any) -> Any:
+    """Copies a batch, its tensors included."""
+    if isinstance(batch, Tensor):
+        return batch.clone()
+    if is_dataclass(batch):
+        parts = {field.name: _cloned(getattr(batch, field.name)) for field in fields(batch)}
+        return replace(batch, **parts)  # pyright: ignore[reportArgumentType] - an instance
+    return tuple(map(_cloned, batch)) if isinstance(batch, tuple) else batch
 
 
 def _kind(batch: Any) -> Hashable:
-    """Returns the shapes, types and non-tensor fields of a batch; batches that agree in these can
-    share a graph."""
-    values = (getattr(batch, field.name) for field in fields(batch))
-    return tuple((v.shape, v.dtype) if isinstance(v, Tensor) else v for v in values)
+    """Returns the shapes, types and other values of a batch; batches that agree in these can share
+    a graph."""
+    if isinstance(batch, Tensor):
+        return batch.shape, batch.dtype
+    if is_dataclass(batch):
+        return tuple(_kind(getattr(batch, field.name)) for field in fields(batch))
+    return tuple(map(_kind, batch)) if isinstance(batch, tuple) else batch

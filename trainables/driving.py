@@ -14,8 +14,10 @@ from datasets.errors import InputError
 from datasets.recordings import Recordings
 from datasets.tensors import as_tensor
 from record.trial import Role
+from trainables.dreams import OLDEST, Dreams, Moments, dreamt, joined, replayed
 from trainables.fit import SupervisedLearner
-from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.frame_baselines import baseline_errors, mean_frame
+from trainables.models.world_model import State, WorldModel, WorldModelConfig
 from trainables.problem import Context
 from trainables.rollout import (
     CONTEXT,
@@ -28,31 +30,35 @@ from trainables.rollout import (
 )
 from trainables.scheduled_sampling import sampling_rate
 
-HORIZON = 100
+HORIZON = 150
 """Number of frames after the context over which free-running rollouts are evaluated."""
 
 STRIDE = 50
 """Distance, in frames, between the starts of two successive validation windows."""
 
-TOGETHER = 16
-"""Number of windows that are rolled out in one batch; it does not change the errors."""
+FEW = 8
+"""Number of training episodes over which the training error is evaluated."""
 
-PAIRS = 1024
-"""Approximate number of frames over which `freeze_errors` averages."""
+TOGETHER = 24
+"""Number of windows that are rolled out in one batch; it does not change the errors."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """A batch of B windows of T steps, cut from episodes.
+    """A batch of B windows of T steps, cut from episodes, some of which end in a dream.
 
     Attributes:
         frames: Frames, (B, T + 1, 3, S, S) float32, from 0 to 1.
         actions: Actions, (B, T, 3) float32; action t follows frame t.
+        dreams: Number of windows, the first ones, from whose ends the model dreams on.
+        replayed: Dreams that go on in the middle of long ones; None if there are none.
         rate: Current probability of scheduled sampling, () float32; None if nothing is sampled.
     """
 
     frames: Tensor
     actions: Tensor
+    dreams: int = 0
+    replayed: Dreams | None = None
     rate: Tensor | None = None
 
 
@@ -119,14 +125,16 @@ class DrivingProblem:
 class DrivingTask:
     """The `trainables.fit.Task` that fits one configuration to the drives.
 
-    The loss is the mean squared error of the scored steps divided by the error of keeping the last
-    true frame; it is 1 for a model that copies that frame. An epoch has as many windows as cover
-    the train split once; their start frames are drawn anew in each epoch.
+    The loss is the weighted mean of the squared errors of all scored steps, those fed with true
+    frames and those of dreams, as shares of those of a simple prediction. An epoch has as many
+    windows as cover the train split once; their start frames are drawn anew in each epoch.
 
-    Trials are compared by ``validation/skill``: 1 - (error of the free-running rollout) / (error
-    of freezing the context's last frame), over the `judged_horizon`, up to `HORIZON` frames, after
-    a context of `CONTEXT` frames. Its windows begin every `STRIDE` frames of the validation
-    episodes; episodes shorter than a window are left out.
+    Trials are compared by ``validation/skill``, the mean of two: ``one_step_skill``, 1 - (error of
+    the teacher-forced rollout) / (error of copying the frame before), and ``dream_skill``, 1 -
+    (error of the free-running rollout) / (error of the better of freeze and climatology, at each
+    horizon). Both are over the `judged_horizon`, up to `HORIZON` frames, after a context of
+    `CONTEXT` frames. Windows begin every `STRIDE` frames of the validation episodes; episodes
+    shorter than a window are left out.
 
     Raises:
         InputError: If every training episode is shorter than a training window.
@@ -142,75 +150,153 @@ class DrivingTask:
         self.device = device
         self.starts = torch.from_numpy(data.recordings.window_starts(train, config.steps + 1))
         self.windows = -(-int(data.recordings.lengths[train].sum()) // (config.steps + 1))
-        self.scale = self._scale(data).to(device)
+        self.offsets = torch.from_numpy(data.recordings.offsets[train])
+        self.lengths = torch.from_numpy(data.recordings.lengths[train])
+        self.mean_frame = mean_frame(data.recordings, train)
+        longest = int(self.lengths.max()) - 1
+        horizon = min(longest, OLDEST + config.free_steps)
+        frozen, climate = baseline_errors(data.recordings, train, horizon)
+        scales = {
+            "equal": frozen[:1].expand(horizon),
+            "freeze": frozen,
+            "baseline": torch.minimum(frozen, climate),
+        }
+        self.scale = scales[config.weighting].to(device)
         self.horizon = judged_horizon(data)
         long = train[data.recordings.lengths[train] >= CONTEXT + self.horizon]
-        few = long[: len(data.split.validation)]
+        few = long[:FEW]
         self.judged = {
             "train": self._starts_to_judge(data.recordings, few),
             "validation": self._starts_to_judge(data.recordings, data.split.validation),
         }
-
-    def _scale(self, data: Drives) -> Tensor:
-        """Computes the errors by which those of the scored steps are divided, (scored steps,)."""
-        config = self.config
-        sampled = config.sequence_length - config.context
-        last = config.free_steps + 1 if config.weighting == "freeze" else 1
-        errors = freeze_errors(data.recordings, data.split.train, last)
-        free = errors[1:] if config.weighting == "freeze" else errors.expand(config.free_steps)
-        return torch.cat([errors[:1].expand(sampled), free])
 
     def _starts_to_judge(self, recordings: Recordings, episodes: np.ndarray) -> Tensor:
         starts = recordings.window_starts(episodes, CONTEXT + self.horizon, STRIDE)
         return torch.from_numpy(starts).to(self.device)
 
     def model(self) -> nn.Module:
-        return WorldModel(self.config, self.size)
+        return WorldModel(self.config, self.size, self.mean_frame)
 
     def steps_per_epoch(self) -> int:
         return -(-self.windows // self.config.batch_size)
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Windows]:
-        steps = self.steps_per_epoch()
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Windows]:
+        config, steps = self.config, self.steps_per_epoch()
         drawn = torch.randint(len(self.starts), (self.windows,), generator=generator)
-        rates = [self._rate((epoch - 1 + n / steps) / self.config.epochs) for n in range(steps)]
+        rates = [self._rate((epoch - 1 + n / steps) / config.epochs) for n in range(steps)]
         # All moves happen here, because each one synchronises with the GPU.
         starts, there = self.starts[drawn].to(self.device), torch.tensor(rates).to(self.device)
-        for step, part in enumerate(starts.split(self.config.batch_size)):
-            yield self._cut(part, self.config.steps + 1, there[step] if rates[step] else None)
+        dreams = config.dreams if epoch > config.one_step_first * config.epochs else 0
+        long = self._replayed(model, generator, steps) if dreams else None
+        for step, part in enumerate(starts.split(config.batch_size)):
+            batch = self._cut(part, (config.steps if dreams else config.sequence_length) + 1)
+            if rates[step]:
+                batch = replace(batch, rate=there[step])
+            if dreams and config.free_steps:
+                own = slice(step * config.replayed, (step + 1) * config.replayed)
+                batch = replace(
+                    batch,
+                    dreams=min(dreams - config.replayed, len(part)),
+                    replayed=long.part(own) if long else None,
+                )
+            yield batch
+
+    def _replayed(self, model: nn.Module, generator: torch.Generator, steps: int) -> Dreams | None:
+        """Dreams as many long dreams as an epoch goes on with, in random order."""
+        count = steps * self.config.replayed
+        if not count:
+            return None
+        free = self.config.free_steps
+        moments = Moments.drawn(self.offsets, self.lengths, free, count, generator)
+        order = torch.randperm(count, generator=generator).to(self.device)
+        return replayed(model, self.frames, self.actions, moments, free).part(order)
 
     def _rate(self, progress: float) -> float:
         """Returns the probability of scheduled sampling at a progress of the training, 0 to 1."""
         return sampling_rate(self.config.sampling_schedule, self.config.sampling_rate, progress)
 
-    def heaviest_batch(self) -> Windows:
-        """Returns a batch with the final rate of scheduled sampling, when the most steps are fed
-        with predictions."""
-        batch = next(self.training_batches(torch.Generator().manual_seed(0), 1))
+    def heaviest_batch(self, model: nn.Module) -> Windows:
+        """Returns a batch of the last epoch with the final rate of scheduled sampling, when the
+        most steps are fed with predictions."""
+        generator = torch.Generator().manual_seed(0)
+        batch = next(self.training_batches(model, generator, self.config.epochs))
         rate = self._rate(1.0)
         return replace(batch, rate=torch.tensor(rate).to(self.device) if rate else None)
 
-    def _cut(self, starts: Tensor, frames: int, rate: Tensor | None = None) -> Windows:
+    def _cut(self, starts: Tensor, frames: int) -> Windows:
         places = starts[:, None] + torch.arange(frames, device=self.device)
-        return Windows(self.frames[places].float() / 255, self.actions[places[:, :-1]], rate)
+        return Windows(self.frames[places].float() / 255, self.actions[places[:, :-1]])
 
     def loss(self, model: nn.Module, batch: Windows) -> Tensor:
-        predicted = unroll(model, batch, self.config)
-        errors = frame_mse(predicted, batch.frames[:, self.config.context + 1 :])
-        return (errors / self.scale).mean()
+        config = self.config
+        seen, state, age = fed_with_truth(model, batch, config)
+        scored = slice(config.context + 1, config.sequence_length + 1)
+        errors = frame_mse(seen[:, config.context :], batch.frames[:, scored]) / self.scale[0]
+        total, weight = errors.sum(), errors.numel()
+        dreams = self._dreams(batch, seen, state, age)
+        if dreams is not None:
+            total, weight = config.one_step_weight * total, config.one_step_weight * weight
+            errors = frame_mse(dreamt(model, dreams), dreams.truth)
+            errors = errors / self._scale(dreams.age, errors.shape[1])
+            total, weight = total + errors.sum(), weight + errors.numel()
+        return total / weight
+
+    def _dreams(self, batch: Windows, seen: Tensor, state: State, age: Tensor) -> Dreams | None:
+        """Returns the dreams of a batch: those from the ends of windows and the replayed ones.
+
+        Args:
+            batch: The batch.
+            seen: Predictions of the windows, (B, T, 3, S, S).
+            state: State after the windows.
+            age: Ages of the last predictions, (B,).
+        """
+        parts = []
+        if batch.dreams:
+            begin, some = self.config.sequence_length, slice(batch.dreams)
+            parts.append(
+                Dreams(
+                    frames=seen[some, -1:].clamp(0, 1),
+                    state=tuple(each[:, some] for each in state),
+                    age=age[some],
+                    actions=batch.actions[some, begin:],
+                    truth=batch.frames[some, begin + 1 :],
+                )
+            )
+        if batch.replayed is not None:
+            parts.append(batch.replayed)
+        return joined(parts) if parts else None
+
+    def _scale(self, age: Tensor, steps: int) -> Tensor:
+        """Returns what the errors of steps after predictions of some ages are divided by,
+        (N, steps)."""
+        horizon = age.long()[:, None] + torch.arange(1, steps + 1, device=age.device)
+        return self.scale[(horizon - 1).clamp(max=len(self.scale) - 1)]
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         found = self._errors(model, "validation")
+        forced, copied = (float(found[name].mean()) for name in ("teacher_forced", "persistence"))
+        free, frozen, climate = (
+            found[name] for name in ("autoregressive", "freeze", "climatology")
+        )
+        best = torch.minimum(frozen, climate)
+        one_step = skill(forced, copied)
+        dream = skill(float(free.mean()), float(best.mean()))
         return {
-            "validation/mse": found["teacher_forced"],
-            "validation/persistence_ratio": found["teacher_forced"] / found["persistence"],
-            "validation/autoregressive_mse": found["autoregressive"],
-            "validation/skill": skill(found["autoregressive"], found["freeze"]),
-            "train/mse": self._errors(model, "train")["teacher_forced"],
+            "validation/mse": forced,
+            "validation/persistence_ratio": forced / copied,
+            "validation/autoregressive_mse": float(free.mean()),
+            "validation/one_step_skill": one_step,
+            "validation/dream_skill": dream,
+            "validation/horizons_below_baselines": float((free < best).double().mean()),
+            "validation/skill": (one_step + dream) / 2,
+            "train/mse": float(self._errors(model, "train")["teacher_forced"].mean()),
         }
 
-    def _errors(self, model: nn.Module, part: str) -> dict[str, float]:
-        """Computes mean squared errors of the model and the baselines over a split's windows."""
+    def _errors(self, model: nn.Module, part: str) -> dict[str, Tensor]:
+        """Computes mean squared errors of the model and the baselines over a split's windows, by
+        horizon, (T,) each, on the CPU."""
         sums: dict[str, Tensor] = {}
         starts = self.judged[part]
         for some in starts.split(TOGETHER):
@@ -226,12 +312,13 @@ class DrivingTask:
                         model, cut.frames[:, :CONTEXT], cut.actions, self.horizon
                     ),
                     "freeze": freeze(cut.frames, CONTEXT),
+                    "climatology": self.mean_frame.to(self.device),
                 }
             for name, picture in pictures.items():
-                error = frame_mse(picture, truth).double().mean(dim=1).sum(dim=0)
+                error = frame_mse(picture, truth).double().sum(dim=0)
                 sums[name] = sums[name] + error if name in sums else error
-        totals = torch.stack(list(sums.values())).tolist()  # one synchronisation with the GPU
-        return {name: total / len(starts) for name, total in zip(sums, totals, strict=True)}
+        totals = torch.stack(list(sums.values())).cpu()  # one synchronisation with the GPU
+        return dict(zip(sums, totals / len(starts), strict=True))
 
 
 def judged_horizon(data: Drives) -> int:
@@ -256,7 +343,7 @@ def check_movement(data: Drives) -> None:
         InputError: If the frames of the train split, or of the evaluated windows, do not change.
     """
     drives, horizon = data.recordings, judged_horizon(data)
-    if not freeze_errors(drives, data.split.train, 1).any():
+    if not baseline_errors(drives, data.split.train, 1)[0].any():
         raise InputError("hardly a frame of the train episodes differs from the one before it")
     for part, stride in (("validation", STRIDE), ("test", len(drives.frames))):
         starts = drives.window_starts(getattr(data.split, part), CONTEXT + horizon, stride)
@@ -277,9 +364,16 @@ def check_windows(data: Drives, config: WorldModelConfig) -> None:
     """Checks that drives are long enough for the training windows of a configuration.
 
     Raises:
-        InputError: If every training episode is shorter than a window.
+        InputError: If every training episode is shorter than a window, or than a replayed dream.
     """
     longest = data.recordings.lengths[data.split.train].max()
+    replayed = CONTEXT + 1 + config.free_steps
+    if config.replayed and replayed > longest:
+        raise InputError(
+            f"replay goes on for free_steps, {config.free_steps}, in dreams after {CONTEXT} "
+            f"frames, which takes {replayed} frames; the longest training episode has {longest}: "
+            "choose fewer, longer episodes, or --replay 0"
+        )
     if config.steps + 1 > longest:
         raise InputError(
             f"sequence_length {config.sequence_length} and free_steps {config.free_steps} make "
@@ -288,46 +382,33 @@ def check_windows(data: Drives, config: WorldModelConfig) -> None:
         )
 
 
-def unroll(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor:
-    """Predicts the scored frames of training windows.
+def fed_with_truth(
+    model: nn.Module, batch: Windows, config: WorldModelConfig
+) -> tuple[Tensor, State, Tensor]:
+    """Runs over the steps of training windows that are fed with true frames, plus noise.
 
-    Steps up to ``sequence_length`` are fed with the true frames, plus noise. After the context,
-    scheduled sampling replaces each of these frames by the model's own prediction with the
-    probability ``batch.rate``. The ``free_steps`` that follow are fed with predictions only.
-    Gradients flow back through all steps.
+    After the context, scheduled sampling replaces each of these frames by the model's own
+    prediction with the probability ``batch.rate``. Gradients flow back through all steps.
 
     Returns:
-        (B, scored steps, 3, S, S), without the steps of the context.
+        Predicted frames, (B, sequence_length, 3, S, S), the state after them, and the age of the
+        last of them, (B,).
     """
-    frames, actions = batch.frames, batch.actions
+    length = config.sequence_length
+    frames, actions = batch.frames[:, :length], batch.actions[:, :length]
     if config.noise:
         frames = frames + config.noise * torch.randn_like(frames)
-    true_steps = config.sequence_length if batch.rate is None else max(1, config.context)
+    true_steps = length if batch.rate is None else max(1, config.context)
     predicted, state = model(frames[:, :true_steps], actions[:, :true_steps])
+    age = predicted.new_ones(len(frames))
     found = [predicted]
-    for step in range(true_steps, config.steps):
-        seen = found[-1][:, -1:].clamp(0, 1)  # as `autoregressive` does
-        if batch.rate is not None and step < config.sequence_length:
-            own = torch.rand(len(frames), device=frames.device) < batch.rate
-            seen = torch.where(own[:, None, None, None, None], seen, frames[:, step : step + 1])
-        predicted, state = model(seen, actions[:, step : step + 1], state)
+    for step in range(true_steps, length):
+        assert batch.rate is not None
+        own = torch.rand(len(frames), device=frames.device) < batch.rate
+        guess = found[-1][:, -1:].clamp(0, 1)
+        seen = torch.where(own[:, None, None, None, None], guess, frames[:, step : step + 1])
+        age = torch.where(own, age, 0)
+        predicted, state = model(seen, actions[:, step : step + 1], state, age[:, None])
+        age = age + 1
         found.append(predicted)
-    return torch.cat(found, dim=1)[:, config.context :]
-
-
-def freeze_errors(recordings: Recordings, episodes: np.ndarray, horizon: int) -> Tensor:
-    """Computes the mean squared error of keeping a frame for 1 to `horizon` steps.
-
-    Errors are averaged over about `PAIRS` frames, evenly spread over the episodes.
-
-    Returns:
-        (horizon,) float32.
-    """
-    starts = recordings.window_starts(episodes, horizon + 1)
-    starts = starts[:: max(1, len(starts) // PAIRS)]
-    first = recordings.frames[starts].astype(np.float32) / 255
-    errors = [
-        np.square(recordings.frames[starts + later].astype(np.float32) / 255 - first).mean()
-        for later in range(1, horizon + 1)
-    ]
-    return torch.tensor(errors, dtype=torch.float32)
+    return torch.cat(found, dim=1), state, age

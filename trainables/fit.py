@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -36,10 +36,13 @@ class Task(Protocol[Batch]):
         """Makes an untrained model, with weights drawn from torch's global generator."""
         ...
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Batch]:
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Batch]:
         """Yields the batches of an epoch in an order drawn from the generator.
 
         Args:
+            model: The model in training, whose predictions may become part of batches.
             generator: Generator of the fit, whose state continues from epoch to epoch.
             epoch: Number of the epoch, counted from 1.
         """
@@ -49,8 +52,12 @@ class Task(Protocol[Batch]):
         """Returns the number of batches that `training_batches` yields in an epoch."""
         ...
 
-    def heaviest_batch(self) -> Batch:
-        """Returns the batch that takes the most memory among those that an epoch may yield."""
+    def heaviest_batch(self, model: nn.Module) -> Batch:
+        """Returns the batch that takes the most memory among those that an epoch may yield.
+
+        Args:
+            model: The model in training.
+        """
         ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -213,10 +220,11 @@ class SupervisedLearner(Generic[Batch]):
         later step and, on a GPU, the second evaluation are timed.
         """
         self.model.train()
-        float(self._step(self.task.heaviest_batch()))  # float() waits for the GPU
+        float(self._step(self.task.heaviest_batch(self.model)))  # float() waits for the GPU
         moments = [time.perf_counter()]
         steps = 4 if self.device.type == "cuda" else 2
-        passes = (self.task.training_batches(self.order, 1) for _ in range(steps))
+        epochs = repeat(self.config.epochs, steps)
+        passes = (self.task.training_batches(self.model, self.order, n) for n in epochs)
         for batch in islice(chain.from_iterable(passes), steps):
             float(self._step(batch))
             moments.append(time.perf_counter())
@@ -257,7 +265,7 @@ class SupervisedLearner(Generic[Batch]):
         started = time.perf_counter()
         self.weights.check_in_place()
         self.model.train()
-        batches = self.task.training_batches(self.order, epoch)
+        batches = self.task.training_batches(self.model, self.order, epoch)
         losses = torch.stack([self._step(batch) for batch in batches])
         train_loss = self.last_loss = _mean_finite_loss(losses, epoch, self.last_loss)
         seconds = time.perf_counter() - started

@@ -141,15 +141,18 @@ class MoleculeTask:
     def steps_per_epoch(self) -> int:
         return -(-len(self.train) // self.config.batch_size)
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Batch]:
-        del epoch
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Batch]:
+        del model, epoch
         order = torch.randperm(len(self.train), generator=generator)
         chosen = Selection.of(self.train[order], self.store.device)
         return map(self.store.batch, chosen.split(self.config.batch_size))
 
-    def heaviest_batch(self) -> Batch:
+    def heaviest_batch(self, model: nn.Module) -> Batch:
         """Returns the batch that takes the most memory: the training molecules with the most
         atoms."""
+        del model
         most = self.atoms.argsort(descending=True, stable=True)[: self.config.batch_size]
         return self.store.select(self.train[most])
 

@@ -110,12 +110,15 @@ class NodeTask:
     def steps_per_epoch(self) -> int:
         return STEPS
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[DeviceGraph]:
-        del generator, epoch
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[DeviceGraph]:
+        del model, generator, epoch
         for _ in range(STEPS):
             yield self.graph
 
-    def heaviest_batch(self) -> DeviceGraph:
+    def heaviest_batch(self, model: nn.Module) -> DeviceGraph:
+        del model
         return self.graph
 
     def loss(self, model: nn.Module, batch: DeviceGraph) -> Tensor:

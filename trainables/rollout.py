@@ -54,7 +54,9 @@ def autoregressive(model: nn.Module, frames: Tensor, actions: Tensor, horizon: i
     predicted, state = model(frames, actions[:, :context])
     found = [predicted[:, -1:]]
     for step in range(context, context + horizon - 1):
-        predicted, state = model(found[-1].clamp(0, 1), actions[:, step : step + 1], state)
+        age = frames.new_full((len(frames), 1), step + 1 - context)
+        seen = found[-1].clamp(0, 1)
+        predicted, state = model(seen, actions[:, step : step + 1], state, age)
         found.append(predicted)
     return torch.cat(found, dim=1)
 

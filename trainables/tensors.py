@@ -191,13 +191,16 @@ class _TensorTask:
     def steps_per_epoch(self) -> int:
         return -(-len(self.train) // self.config.batch_size)
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Samples]:
-        del epoch
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Samples]:
+        del model, epoch
         order = torch.randperm(len(self.train), generator=generator)
         rows = self.train[order].to(self.device)
         return self.samples.batches(rows, self.config.batch_size)
 
-    def heaviest_batch(self) -> Samples:
+    def heaviest_batch(self, model: nn.Module) -> Samples:
+        del model
         return self.samples[self.train[: self.config.batch_size].to(self.device)]
 
     def loss(self, model: nn.Module, batch: Samples) -> Tensor:

@@ -22,7 +22,9 @@ def test_the_homework_s_loop_takes_a_step_of_the_optimiser_after_each_frame() ->
     config = replace(homework_task(drives, "builtin", 1, CPU).config, hidden=8, batch_size=4)
     config = replace(config, sequence_length=2)
     loop = StepLoop(DrivingTask(drives, config, CPU), CPU)
-    batch = next(loop.task.training_batches(torch.Generator().manual_seed(config.seed), 1))
+    batch = next(
+        loop.task.training_batches(loop.model, torch.Generator().manual_seed(config.seed), 1)
+    )
     torch.manual_seed(config.seed)
     model = loop.task.model()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
@@ -37,7 +39,7 @@ def test_the_homework_s_loop_takes_a_step_of_the_optimiser_after_each_frame() ->
 
     loop.task.windows = 4  # one batch; drawn first, whatever the number of windows
     order = torch.Generator().manual_seed(config.seed)
-    again = next(loop.task.training_batches(order, 1))
+    again = next(loop.task.training_batches(loop.model, order, 1))
     assert torch.equal(again.frames, batch.frames[: len(again.frames)])
     loop.train_epoch()
     for (name, found), (_, expected) in zip(

@@ -30,6 +30,7 @@ from family_contracts import (
     small,
     values_that_matter,
 )
+from torch import nn
 
 from datasets import stores
 from datasets.dense_graphs import DenseBatch
@@ -224,6 +225,6 @@ def test_a_step_never_waits_for_a_gpu(
 
 def test_a_batch_is_what_every_model_takes(molecules):
     task = MoleculeTask(molecules, small("gcn"), here())
-    batch = next(task.training_batches(torch.Generator().manual_seed(0), 1))
+    batch = next(task.training_batches(nn.Identity(), torch.Generator().manual_seed(0), 1))
     assert isinstance(batch, GraphBatch | DenseBatch)
     assert task.model().to(here())(batch).shape == (batch.size,) == (32,)

@@ -29,7 +29,15 @@ from trainables import checkpoint
 from trainables.driving import DrivingTask
 from trainables.fit import Epoch, fit
 from trainables.learner import Diverged
-from trainables.models.world_model import Core, Decoder, Encoder, WorldModelConfig, homework
+from trainables.models.world_model import (
+    AgeConditioning,
+    Core,
+    Decoder,
+    Encoder,
+    Weighting,
+    WorldModelConfig,
+    homework,
+)
 
 pytestmark = pytest.mark.usefixtures("on_each_device")
 
@@ -37,6 +45,14 @@ PARAMETERS = parameters_of(WorldModelConfig)
 CORES, DECODERS = get_args(Core), get_args(Decoder)
 LSTMS: tuple[Core, ...] = ("builtin", "scratch")
 SET_ONLY: dict[str, tuple[Any, ...]] = {
+    "change_input": (False, True),
+    "mean_frame": (False, True),
+    "constant_gain": (1.0, 10.0),
+    "age_conditioning": get_args(AgeConditioning),
+    "dreams": (4, 8),
+    "replay": (0.0, 0.5, 1.0),
+    "one_step_weight": (1.0, 4.0),
+    "one_step_first": (0.0, 0.5),
     "context": (0, 3),
     "schedule": ("constant", "cosine"),
     "warmup": (0.0, 0.5),
@@ -69,6 +85,14 @@ def small(**changes: Any) -> WorldModelConfig:
             "free_steps": 3,
             "sampling_rate": 0.5,
             "batch_size": 8,
+            "change_input": True,
+            "mean_frame": True,
+            "constant_gain": 10.0,
+            "age_conditioning": "film",
+            "dreams": 4,
+            "replay": 0.5,
+            "weighting": "baseline",
+            "one_step_weight": 4.0,
             "epochs": 1,
             **changes,
         },
@@ -110,6 +134,7 @@ def outcome(config: WorldModelConfig, drives: Drives) -> list[dict[str, float]]:
 
 
 CASES = {p.field: tried(p) for p in PARAMETERS if p.field not in EXACT} | SET_ONLY
+CASES["weighting"] = get_args(Weighting)
 
 APPLYING = {p.field: {p.when.field: p.when.values[0]} for p in PARAMETERS if p.when is not None}
 """Field with a condition -> the other field's value under which it applies."""

@@ -66,7 +66,7 @@ def test_trials_are_compared_as_far_as_the_test_episodes_go(tmp_path: Path) -> N
     assert problem.facts["horizon"] == 60
     assert said == [
         "1 of 2 validation episodes are left out: they have less than 70 frames",
-        "trials are compared over 60 frames after the context, not 100",
+        "trials are compared over 60 frames after the context, not 150",
     ]
 
 

@@ -2,7 +2,7 @@
 
 import pickle
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,15 +14,16 @@ from datasets.driving import Drives
 from datasets.errors import InputError
 from datasets.recordings import Recordings
 from trainables import driving
+from trainables.dreams import OLDEST, dreamt
 from trainables.driving import (
     DrivingTask,
     Windows,
     check_movement,
-    freeze_errors,
+    fed_with_truth,
     judged_horizon,
-    unroll,
 )
-from trainables.models.world_model import WorldModel, WorldModelConfig
+from trainables.frame_baselines import baseline_errors
+from trainables.models.world_model import Weighting, WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT, autoregressive, frame_mse, freeze, teacher_forced
 
 CPU = torch.device("cpu")
@@ -34,13 +35,21 @@ def drives() -> Drives:
 
 
 def config_of(**changes: Any) -> WorldModelConfig:
-    small = {"hidden": 16, "sequence_length": 8, "context": 3, "free_steps": 4}
+    small = {
+        "hidden": 16,
+        "sequence_length": 8,
+        "context": 3,
+        "free_steps": 4,
+        "dreams": 4,
+        "replay": 0.5,
+    }
     return WorldModelConfig(**{**small, **changes})
 
 
-def windows(config: WorldModelConfig, drives: Drives) -> Windows:
+def windows(config: WorldModelConfig, drives: Drives, epoch: int = 1) -> Windows:
     task = DrivingTask(drives, config, CPU)
-    return next(task.training_batches(torch.Generator().manual_seed(0), 1))
+    order = torch.Generator().manual_seed(0)
+    return next(task.training_batches(model_of(config), order, epoch))
 
 
 def model_of(config: WorldModelConfig) -> nn.Module:
@@ -55,7 +64,7 @@ def model_of(config: WorldModelConfig) -> nn.Module:
 def test_an_epoch_has_as_many_windows_as_hold_the_train_split_once(drives: Drives) -> None:
     config = config_of(batch_size=5)
     task = DrivingTask(drives, config, CPU)
-    batches = list(task.training_batches(torch.Generator().manual_seed(0), 1))
+    batches = list(task.training_batches(model_of(config), torch.Generator().manual_seed(0), 1))
     assert len(batches) == task.steps_per_epoch()
     frames = 40 * len(drives.split.train)
     held = sum(len(batch.frames) for batch in batches) * (config.steps + 1)
@@ -80,7 +89,7 @@ def test_batches_tell_how_far_scheduled_sampling_has_come(drives: Drives) -> Non
     config = config_of(epochs=4, sampling_rate=1.0, sampling_schedule="linear")
     task = DrivingTask(drives, config, CPU)
     generator = torch.Generator().manual_seed(0)
-    epochs = [task.training_batches(generator, epoch) for epoch in (1, 2, 3, 4)]
+    epochs = [task.training_batches(task.model(), generator, epoch) for epoch in (1, 2, 3, 4)]
     rates = [batch.rate for batches in epochs for batch in batches]
     assert rates[0] is None
     found = [0.0 if rate is None else float(rate) for rate in rates]
@@ -94,22 +103,26 @@ def test_a_window_longer_than_every_episode_is_refused(drives: Drives) -> None:
     DrivingTask(drives, config_of(sequence_length=30, free_steps=9), CPU)
 
 
-def test_without_sampling_a_window_is_teacher_forced_and_then_free(drives: Drives) -> None:
-    config = config_of()
+def test_without_sampling_a_window_is_teacher_forced_and_then_dreams(drives: Drives) -> None:
+    config = config_of(replay=0.0)
     batch, model = windows(config, drives), model_of(config)
-    found = unroll(model, batch, config)
-    assert found.shape[1] == 8 - 3 + 4
-    forced = teacher_forced(model, batch.frames[:, :9], batch.actions, 4)
-    torch.testing.assert_close(found[:, :5], forced)
-    free = autoregressive(model, batch.frames[:, :8], batch.actions, 5)
-    torch.testing.assert_close(found[:, 4:], free)
+    found, state, age = fed_with_truth(model, batch, config)
+    torch.testing.assert_close(found, teacher_forced(model, batch.frames[:, :9], batch.actions, 1))
+    dreams = DrivingTask(drives, config, CPU)._dreams(batch, found, state, age)
+    assert dreams is not None
+    assert len(dreams) == batch.dreams == config.dreams
+    assert torch.equal(dreams.truth, batch.frames[:4, 9:])
+    free = autoregressive(model, batch.frames[:4, :8], batch.actions[:4], 5)
+    torch.testing.assert_close(dreamt(model, dreams), free[:, 1:])
 
 
 def test_a_sampling_rate_of_one_is_free_after_the_context(drives: Drives) -> None:
     config = config_of(sampling_rate=1.0, sampling_schedule="constant")
     batch, model = windows(config, drives), model_of(config)
-    free = autoregressive(model, batch.frames[:, :3], batch.actions, 10)
-    torch.testing.assert_close(unroll(model, batch, config), free[:, 1:])
+    free = autoregressive(model, batch.frames[:, :3], batch.actions, 6)
+    found, _, age = fed_with_truth(model, batch, config)
+    torch.testing.assert_close(found[:, 2:], free)
+    assert age.tolist() == [6.0] * len(batch.frames)
 
 
 def test_the_sampling_rate_is_the_share_of_steps_that_see_a_prediction(drives: Drives) -> None:
@@ -118,8 +131,14 @@ def test_the_sampling_rate_is_the_share_of_steps_that_see_a_prediction(drives: D
 
     class Adds(nn.Module):
         def forward(
-            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
+            self,
+            frames: Tensor,
+            actions: Tensor,
+            state: Tensor | None = None,
+            age: Tensor | None = None,
         ) -> tuple[Tensor, None]:
+            if age is not None:  # the prediction before tells how many steps it is old
+                torch.testing.assert_close(frames[..., 0, 0, 0] - dark, 0.01 * age)
             return frames + 0.01, None
 
     config = config_of(
@@ -127,67 +146,123 @@ def test_the_sampling_rate_is_the_share_of_steps_that_see_a_prediction(drives: D
     )
     one = windows(config, drives)
     frames = (one.frames[:1, :1] / 2).expand(64, config.steps + 1, -1, -1, -1)
+    dark = float(frames[0, 0, 0, 0, 0])
     batch = Windows(frames, one.actions[:1].expand(64, -1, -1), rate=torch.tensor(0.3))
     torch.manual_seed(0)
-    seen = unroll(Adds(), batch, config) - batch.frames[:, 3:-1]
+    found, _, age = fed_with_truth(Adds(), batch, config)
+    seen = found[:, 3:] - frames[:, 3:-1]
     own = seen[:, 1:].mean(dim=(2, 3, 4)) > 0.015
     assert float(own.float().mean()) == pytest.approx(0.3, abs=0.03)
+    torch.testing.assert_close(found[:, -1, 0, 0, 0] - dark, 0.01 * age)
 
 
-def test_gradients_flow_back_through_the_free_steps(drives: Drives) -> None:
+def test_gradients_flow_back_through_the_steps_of_a_dream(drives: Drives) -> None:
     """The last free prediction depends on what the model saw at first."""
-    config = config_of(free_steps=6)
+    config = config_of(free_steps=6, replay=0.0)
     batch, model = windows(config, drives), model_of(config)
     batch = replace(batch, frames=batch.frames.clone().requires_grad_())
-    unroll(model, batch, config)[:, -1].sum().backward()
+    dreams = DrivingTask(drives, config, CPU)._dreams(batch, *fed_with_truth(model, batch, config))
+    assert dreams is not None
+    dreamt(model, dreams)[:, -1].sum().backward()
     assert batch.frames.grad is not None
     seen = batch.frames.grad.abs().sum(dim=(0, 2, 3, 4)) > 0
     assert seen.tolist() == [True] * 8 + [False] * 7
 
 
-def test_noise_is_in_what_the_model_sees_and_not_in_the_target(drives: Drives) -> None:
-    class Repeats(nn.Module):
-        def forward(
-            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
-        ) -> tuple[Tensor, None]:
-            return frames, None
+class Copies(nn.Module):
+    """Predicts the frame that it sees."""
 
+    def forward(
+        self,
+        frames: Tensor,
+        actions: Tensor,
+        state: Tensor | None = None,
+        age: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return frames, ()
+
+
+def test_noise_is_in_what_the_model_sees_and_not_in_the_target(drives: Drives) -> None:
     config = config_of(noise=0.05, free_steps=0)
     batch = windows(config, drives)
-    seen = unroll(Repeats(), batch, config) - batch.frames[:, 3:-1]
+    seen = fed_with_truth(Copies(), batch, config)[0] - batch.frames[:, :-1]
     assert float(seen.std()) == pytest.approx(0.05, rel=0.02)
 
 
-def test_the_loss_of_copying_is_one(drives: Drives) -> None:
+def test_the_loss_of_copying_is_about_one(drives: Drives) -> None:
     """With every step as a share of the error of keeping the last true frame for as long, up to
     which windows are drawn."""
-
-    class Copies(nn.Module):
-        def forward(
-            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
-        ) -> tuple[Tensor, None]:
-            return frames, None
-
-    config = config_of(weighting="freeze", batch_size=256)
+    config = config_of(weighting="freeze", batch_size=256, dreams=256, replay=0.0)
     loss = DrivingTask(drives, config, CPU).loss(Copies(), windows(config, drives))
     assert float(loss) == pytest.approx(1, abs=0.1)
 
 
-def test_equal_weights_are_the_mean_squared_error_up_to_a_factor(drives: Drives) -> None:
-    config = config_of(weighting="equal")
+@pytest.mark.parametrize("weighting", get_args(Weighting))
+def test_the_loss_is_the_weighted_mean_of_the_errors_of_all_scored_steps(
+    drives: Drives, weighting: Weighting
+) -> None:
+    """Three windows and a replayed dream: 3 x 5 steps that see the truth, 2 x 4 that dream."""
+    config = config_of(weighting=weighting, batch_size=3, dreams=2, one_step_weight=3.0)
     batch, model = windows(config, drives), model_of(config)
-    error = frame_mse(unroll(model, batch, config), batch.frames[:, 4:]).mean()
-    one = freeze_errors(drives.recordings, drives.split.train, 1)[0]
+    assert batch.replayed is not None
+    assert (batch.dreams, len(batch.replayed)) == (1, 1)
+    frozen, climate = baseline_errors(drives.recordings, drives.split.train, 39)
+    scale = {
+        "equal": frozen[:1].expand(39),
+        "freeze": frozen,
+        "baseline": torch.minimum(frozen, climate),
+    }[weighting]
+    assert 0 < (scale == climate).sum() < 39 or weighting != "baseline"
+    forced, _, _ = fed_with_truth(model, batch, config)
+    one_step = frame_mse(forced[:, 3:], batch.frames[:, 4:9]) / frozen[0]
+    free = autoregressive(model, batch.frames[:1, :8], batch.actions[:1], 5)[:, 1:]
+    old = int(batch.replayed.age[0])
+    errors = torch.cat(
+        [
+            frame_mse(free, batch.frames[:1, 9:]),
+            frame_mse(dreamt(model, batch.replayed), batch.replayed.truth),
+        ]
+    )
+    shares = torch.stack([scale[1:5], scale[old : old + 4]])
+    free = errors / shares
+    expected = (3 * one_step.sum() + free.sum()) / (3 * 15 + 8)
     loss = DrivingTask(drives, config, CPU).loss(model, batch)
-    torch.testing.assert_close(loss, error / one)
+    torch.testing.assert_close(loss, expected)
 
 
-def test_the_error_of_keeping_a_frame_is_that_of_the_training_episodes(drives: Drives) -> None:
-    found = freeze_errors(drives.recordings, drives.split.train, 3)
-    frames = drives.recordings.frames.reshape(12, 40, 3, 32, 32)[drives.split.train] / 255
-    for later in (1, 2, 3):
-        expected = np.square(frames[:, later : 37 + later] - frames[:, :37]).mean()
-        assert float(found[later - 1]) == pytest.approx(expected, rel=1e-4)
+def test_the_first_epochs_have_no_dreams(drives: Drives) -> None:
+    config = config_of(one_step_first=0.5, epochs=4)
+    for epoch, dreams in ((1, 0), (2, 0), (3, 2), (4, 2)):
+        batch = windows(config, drives, epoch)
+        assert batch.dreams == dreams
+        assert (batch.replayed is None) == (not dreams)
+        assert batch.frames.shape[1] == (13 if dreams else 9)
+
+
+@pytest.mark.parametrize(("replay", "own", "long"), [(0.0, 4, 0), (0.5, 2, 2), (1.0, 0, 4)])
+def test_the_dreams_of_a_step_are_shared_between_windows_and_long_dreams(
+    drives: Drives, replay: float, own: int, long: int
+) -> None:
+    batch = windows(config_of(replay=replay), drives)
+    assert batch.dreams == own
+    assert (0 if batch.replayed is None else len(batch.replayed)) == long
+
+
+def test_the_heaviest_batch_dreams(drives: Drives) -> None:
+    config = config_of(one_step_first=0.5, epochs=4, sampling_rate=0.5)
+    task = DrivingTask(drives, config, CPU)
+    batch = task.heaviest_batch(task.model())
+    assert (batch.dreams, batch.frames.shape[1]) == (2, 13)
+    assert batch.rate == 0.5
+
+
+def test_episodes_too_short_for_a_replayed_dream_are_refused(drives: Drives) -> None:
+    config = config_of(sequence_length=4, context=1, free_steps=30)
+    with pytest.raises(InputError, match=r"takes 41 frames; the longest .* has 40: choose fewer"):
+        DrivingTask(drives, config, CPU)
+    DrivingTask(drives, replace(config, replay=0.0), CPU)
+    DrivingTask(drives, replace(config, free_steps=29), CPU)
+    assert OLDEST >= 39
 
 
 def test_evaluation_is_the_rollouts_of_the_validation_windows(
@@ -204,10 +279,16 @@ def test_evaluation_is_the_rollouts_of_the_validation_windows(
     truth = frames[:, CONTEXT:]
     free = frame_mse(autoregressive(model, frames[:, :CONTEXT], actions, 30), truth).mean()
     forced = frame_mse(teacher_forced(model, frames, actions, CONTEXT), truth).mean()
-    kept = frame_mse(freeze(frames, CONTEXT), truth).mean()
     copied = frame_mse(frames[:, CONTEXT - 1 : -1], truth).mean()
+    train = [np.arange(40 * e, 40 * e + 40) for e in drives.split.train]
+    mean = torch.from_numpy(drives.recordings.frames[train]).double().mean(dim=(0, 1)) / 255
+    still = frame_mse(freeze(frames, CONTEXT), truth).mean(dim=0)
+    best = torch.minimum(still, frame_mse(mean.float(), truth).mean(dim=0)).mean()
+    one_step, dream = 1 - float(forced / copied), 1 - float(free / best)
     assert found["validation/autoregressive_mse"] == pytest.approx(float(free), rel=1e-5)
-    assert found["validation/skill"] == pytest.approx(1 - float(free / kept), rel=1e-5)
+    assert found["validation/one_step_skill"] == pytest.approx(one_step, rel=1e-5)
+    assert found["validation/dream_skill"] == pytest.approx(dream, rel=1e-5)
+    assert found["validation/skill"] == pytest.approx((one_step + dream) / 2, rel=1e-5)
     assert found["validation/mse"] == pytest.approx(float(forced), rel=1e-5)
     assert found["validation/persistence_ratio"] == pytest.approx(float(forced / copied), rel=1e-5)
     monkeypatch.setattr(driving, "TOGETHER", 1)
@@ -225,6 +306,9 @@ def test_no_field_of_the_configuration_moves_the_objective(drives: Drives) -> No
         {"context": 0},
         {"noise": 0.1},
         {"weighting": "equal"},
+        {"replay": 1.0},
+        {"dreams": 2},
+        {"one_step_first": 0.5},
         {"sampling_rate": 1.0},
         {"batch_size": 32},
     ):
@@ -260,7 +344,8 @@ def test_one_short_episode_does_not_shorten_what_trials_are_compared_by() -> Non
     assert task.horizon == 30
     begins = {int(data.recordings.offsets[e]) for e in split.validation if e not in short}
     assert set(task.judged["validation"].tolist()) == begins
-    assert len(task.judged["train"]) == len(split.validation)
+    long = [int(data.recordings.offsets[e]) for e in split.train if e not in short]
+    assert task.judged["train"].tolist() == long[: driving.FEW]
 
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])

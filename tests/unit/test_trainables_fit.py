@@ -41,14 +41,16 @@ class Line:
     def model(self) -> nn.Module:
         return nn.Sequential(nn.Linear(1, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 1))
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Tensor]:
         order = torch.randperm(len(self.x), generator=generator)
         yield from order.split(self.batch_size)
 
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.x) / self.batch_size)
 
-    def heaviest_batch(self) -> Tensor:
+    def heaviest_batch(self, model: nn.Module) -> Tensor:
         return torch.arange(self.batch_size)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
@@ -76,7 +78,9 @@ class Slope:
         nn.init.ones_(model.weight)
         return model
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Tensor]:
         del generator
         for _ in range(self.steps):
             yield torch.tensor([4.0])
@@ -84,7 +88,7 @@ class Slope:
     def steps_per_epoch(self) -> int:
         return self.steps
 
-    def heaviest_batch(self) -> Tensor:
+    def heaviest_batch(self, model: nn.Module) -> Tensor:
         return torch.tensor([4.0])
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
@@ -239,7 +243,9 @@ def test_a_long_gradient_is_shortened_and_a_short_one_is_not():
     a gradient of 4 cut to 1 and one of 1 left as it is, both steps are alike."""
 
     class Weaker(Slope):
-        def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Tensor]:
+        def training_batches(
+            self, model: nn.Module, generator: torch.Generator, epoch: int
+        ) -> Iterator[Tensor]:
             del generator
             yield torch.tensor([4.0])
             yield torch.tensor([1.0])

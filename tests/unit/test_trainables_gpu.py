@@ -51,11 +51,9 @@ def gnn(family: str, **changes: Any) -> GNNConfig:
     return replace(GNNConfig(family=family, width=8, batch_size=32, epochs=3), **changes)
 
 
-def with_a_forgotten_device(
-    task: DrivingTask, starts: Tensor, frames: int, rate: Tensor | None = None
-):
+def with_a_forgotten_device(task: DrivingTask, starts: Tensor, frames: int):
     places = starts[:, None] + torch.arange(frames)
-    return driving.Windows(task.frames[places].float() / 255, task.actions[places[:, :-1]], rate)
+    return driving.Windows(task.frames[places].float() / 255, task.actions[places[:, :-1]])
 
 
 def test_a_tensor_that_is_made_on_the_cpu_is_caught(
@@ -84,7 +82,7 @@ def test_a_look_at_a_number_is_caught(
 def trained(task: Any, config: FitConfig, device: torch.device) -> SupervisedLearner[Any]:
     """A learner after one step."""
     learner = SupervisedLearner(task, config, device)
-    learner._step(next(task.training_batches(learner.order, 1)))
+    learner._step(next(task.training_batches(learner.model, learner.order, 1)))
     return learner
 
 

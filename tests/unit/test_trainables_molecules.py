@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from datasets.errors import InputError
 from datasets.graphs import GraphBatch, GraphStore
@@ -40,7 +41,9 @@ def model_of(task: MoleculeTask) -> GNN:
 
 def order(task: MoleculeTask, generator: torch.Generator) -> list[float]:
     """The targets in the order of the batches: molecules have no other name there."""
-    return torch.cat([batch.targets for batch in task.training_batches(generator, 1)]).tolist()
+    return torch.cat(
+        [batch.targets for batch in task.training_batches(nn.Identity(), generator, 1)]
+    ).tolist()
 
 
 def on_the_cpu(batch: Batch) -> GraphBatch:
@@ -53,7 +56,7 @@ def targets(molecules: MoleculeSet, part: np.ndarray) -> list[float]:
 
 
 def test_training_batches_hold_each_training_molecule_once_and_no_other(task, molecules):
-    batches = list(task.training_batches(torch.Generator().manual_seed(0), 1))
+    batches = list(task.training_batches(nn.Identity(), torch.Generator().manual_seed(0), 1))
     assert [batch.size for batch in batches] == [32, 32, 32]
     assert task.steps_per_epoch() == 3
     seen = torch.cat([batch.targets for batch in batches]).tolist()
@@ -62,20 +65,20 @@ def test_training_batches_hold_each_training_molecule_once_and_no_other(task, mo
 
 def test_the_heaviest_batch_holds_the_largest_training_molecules(task, molecules):
     atoms = np.diff(molecules.graphs.node_offsets)[molecules.split.train]
-    found = on_the_cpu(task.heaviest_batch())
+    found = on_the_cpu(task.heaviest_batch(nn.Identity()))
     assert found.graph.bincount().tolist() == sorted(atoms, reverse=True)[:32]
     assert set(found.targets.tolist()) <= set(targets(molecules, molecules.split.train))
 
 
 def test_the_heaviest_batch_of_few_molecules_holds_all(molecules):
     task = MoleculeTask(molecules, replace(SMALL, batch_size=200), CPU)
-    assert task.heaviest_batch().size == 96
+    assert task.heaviest_batch(nn.Identity()).size == 96
 
 
 @pytest.mark.parametrize("size", [1, 7, 95, 96, 97])
 def test_steps_per_epoch_are_the_batches_there_are(molecules, size):
     task = MoleculeTask(molecules, replace(SMALL, batch_size=size), CPU)
-    batches = list(task.training_batches(torch.Generator().manual_seed(0), 1))
+    batches = list(task.training_batches(nn.Identity(), torch.Generator().manual_seed(0), 1))
     assert len(batches) == task.steps_per_epoch() == math.ceil(96 / size)
 
 
@@ -131,7 +134,7 @@ def test_the_training_loss_is_the_squared_error_over_the_variance_of_the_train_s
     task, molecules
 ):
     model = model_of(task)
-    batch = next(iter(task.training_batches(torch.Generator().manual_seed(0), 1)))
+    batch = next(iter(task.training_batches(nn.Identity(), torch.Generator().manual_seed(0), 1)))
     variance = molecules.graphs.targets[molecules.split.train].var()
     squared = (model(batch) - batch.targets).square().mean().detach()
     loss = task.loss(model, batch).detach()
@@ -144,7 +147,7 @@ def test_the_training_loss_is_the_squared_error_over_the_variance_of_the_train_s
 def test_without_standardising_the_loss_is_the_squared_error_itself(molecules):
     task = MoleculeTask(molecules, replace(SMALL, standardize=False), CPU)
     model = model_of(task)
-    batch = next(iter(task.training_batches(torch.Generator().manual_seed(0), 1)))
+    batch = next(iter(task.training_batches(nn.Identity(), torch.Generator().manual_seed(0), 1)))
     expected = (model(batch) - batch.targets).square().mean()
     torch.testing.assert_close(task.loss(model, batch), expected)
     metrics = task.evaluate(model)

@@ -11,7 +11,7 @@ import torch
 from family_contracts import KEYS, doubled, is_the_same_filled_up
 from pretended_gpu import GPU, PretendedGPU, pretended_gpu
 from real_gpu import RealGPU
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from datasets import dense_graphs, stores
@@ -53,7 +53,7 @@ def learned(data: MoleculeSet, config: GNNConfig, device: torch.device) -> dict[
     model = task.model().double().to(device)
     order = torch.Generator().manual_seed(0)
     for epoch in (1, 2):
-        for batch in task.training_batches(order, epoch):
+        for batch in task.training_batches(nn.Identity(), order, epoch):
             task.loss(model, doubled(batch)).backward()
             for parameter in model.parameters():
                 if parameter.grad is not None:
@@ -87,7 +87,7 @@ def second_step(data: MoleculeSet, config: GNNConfig, gpu: PretendedGPU | RealGP
     """The notes are of the second step of an epoch: its order has gone over."""
     task = MoleculeTask(data, config, GPU)
     model = task.model().to(GPU)
-    batches = task.training_batches(torch.Generator().manual_seed(0), 1)
+    batches = task.training_batches(nn.Identity(), torch.Generator().manual_seed(0), 1)
     for _ in range(2):
         gpu.waits.clear()
         gpu.mixed.clear()
@@ -154,7 +154,7 @@ def test_sums_on_a_gpu_come_out_the_same_every_time(
     with a_gpu():
         task = MoleculeTask(molecules, small(family, edges, head=head), GPU)
         model = task.model().to(GPU)
-        batch = next(task.training_batches(torch.Generator().manual_seed(0), 1))
+        batch = next(task.training_batches(nn.Identity(), torch.Generator().manual_seed(0), 1))
         with Called() as called:
             loss = task.loss(model, batch)
             nodes = nodes_behind(loss)
@@ -186,10 +186,10 @@ def test_an_evaluation_waits_once(most, molecules, a_gpu, monkeypatch):
 @pytest.mark.parametrize("most", [SMALL, LARGE])
 def test_the_heaviest_batch_lies_on_the_gpu(most, molecules, a_gpu, monkeypatch):
     config = small("gcn", "distances", batch_size=5)
-    expected = MoleculeTask(molecules, config, CPU).heaviest_batch()
+    expected = MoleculeTask(molecules, config, CPU).heaviest_batch(nn.Identity())
     monkeypatch.setattr(stores, "DENSE_ATOMS", most)
     with a_gpu() as gpu:
-        found = MoleculeTask(molecules, config, GPU).heaviest_batch()
+        found = MoleculeTask(molecules, config, GPU).heaviest_batch(nn.Identity())
         assert found.positions.is_cuda
         assert torch.equal(found.targets.cpu(), expected.targets)
         assert not gpu.mixed

@@ -25,8 +25,13 @@ class Linear(nn.Module):
     """next = DECAY * frame + PUSH * throttle + MEMORY * sum of all throttles before."""
 
     def forward(
-        self, frames: Tensor, actions: Tensor, state: Tensor | None = None
+        self,
+        frames: Tensor,
+        actions: Tensor,
+        state: Tensor | None = None,
+        age: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
+        del age
         before = torch.zeros(len(frames)) if state is None else state
         throttle = actions[:, :, 1]
         sums = throttle.cumsum(dim=1) + before[:, None]
@@ -120,14 +125,22 @@ def test_structural_similarity_of_flat_pictures_is_the_formula_s() -> None:
 
 
 def test_a_rollout_feeds_back_what_is_a_frame() -> None:
-    """A model that doubles what it sees is fed 1 at most, and may still predict more."""
+    """A model that doubles what it sees is fed 1 at most, and may still predict more; it learns
+    how old it is."""
 
     class Doubles(nn.Module):
         def forward(
-            self, frames: Tensor, actions: Tensor, state: Tensor | None = None
+            self,
+            frames: Tensor,
+            actions: Tensor,
+            state: Tensor | None = None,
+            age: Tensor | None = None,
         ) -> tuple[Tensor, None]:
+            ages.append(None if age is None else age.tolist())
             return 2 * frames, None
 
+    ages: list[object] = []
     frames = torch.full((1, 1, 3, SIZE, SIZE), 0.375)
     found = autoregressive(Doubles(), frames, torch.zeros(1, 4, 3), 4)
     assert found[0, :, 0, 0, 0].tolist() == [0.75, 1.5, 2.0, 2.0]
+    assert ages == [None, [[1.0]], [[2.0]], [[3.0]]]

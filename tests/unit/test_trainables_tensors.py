@@ -338,7 +338,7 @@ def test_samples_are_moved_to_the_device_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tensors, "as_tensor", counted)
     learner.advance(1)
     assert moved == []
-    (batch, *_) = learner.task.training_batches(torch.Generator(), 1)
+    (batch, *_) = learner.task.training_batches(learner.model, torch.Generator(), 1)
     assert {batch.inputs.device.type, batch.targets.device.type} == {here().type}
 
 

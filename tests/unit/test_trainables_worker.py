@@ -14,6 +14,7 @@ import torch
 from fake_study import FakeOptions, open_fake
 from fake_task import FakeConfig, FakeTask
 from guessing import Guessing, GuessingProblem
+from torch import nn
 
 from trainables import checkpoint, worker
 from trainables.fit import SupervisedProblem
@@ -55,9 +56,11 @@ class Timed(FakeTask):
         super().__init__(config, device)
         self.clock = clock
 
-    def training_batches(self, generator: torch.Generator, epoch: int) -> Iterator[Any]:
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Any]:
         self.clock.seconds += 1
-        yield from super().training_batches(generator, epoch)
+        yield from super().training_batches(model, generator, epoch)
 
 
 def timed(clock: Clock) -> SupervisedProblem:

@@ -10,7 +10,6 @@ frame t + 1. Shapes in this module: sequences B, steps T, frames N = B T, hidden
 side S, maps C.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal, get_args
@@ -18,42 +17,43 @@ from typing import Annotated, Literal, get_args
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import Tensor, nn
-from torch.nn import functional
 
 from datasets.errors import InputError
 from datasets.recordings import ACTIONS, CHANNELS
 from trainables.config import FitConfig, Schedule, When, at_least, one_of
+from trainables.models.frame_decoders import (
+    COARSEST,
+    MAPS,
+    ConvolutionalDecoder,
+    LinearDecoder,
+    WarpDecoder,
+    sides,
+)
 from trainables.models.lstm import LSTM
-from trainables.models.patches import ChannelsFirst, ChannelsLast, Patches, Unpatches
+from trainables.models.patches import ChannelsLast, Patches
 from trainables.models.transformer import Transformer
 from trainables.scheduled_sampling import Rise
 
 Core = Literal["builtin", "scratch", "transformer"]
 Encoder = Literal["flatten", "convolutional"]
 Decoder = Literal["linear", "convolutional", "warp"]
-Weighting = Literal["equal", "freeze"]
+Weighting = Literal["equal", "freeze", "baseline"]
+AgeConditioning = Literal["none", "input", "film"]
 
-State = tuple[Tensor, Tensor]
-"""What a core remembers: outputs and cells, or keys and values. In both tensors, the first axis is
-that of the core's layers and the second that of the sequences; None stands for zeros."""
-
-FINEST, COARSEST = 4, 4
-"""Side of a patch of the frame, in pixels, and side of the coarsest feature map, in patches."""
-
-MAPS = 32
-"""Number of feature maps of the convolutional layers."""
+State = tuple[Tensor, ...]
+"""What a model remembers: outputs and cells, or keys and values, of its core; and, if it sees the
+changes of frames, the frame before, (1, B, 3, S, S). The second axis of each is that of the
+sequences."""
 
 SEEN_MAPS = 16
 """Number of maps at the coarsest level, the input of the core; more cost time without benefit."""
 
-FARTHEST = 4.0
-"""Bound of each number of an affine motion; half of it moves a pixel across the whole frame."""
+CONTRAST = 4.0
+"""Factor of the difference of two successive frames as an input, where most differences are
+small."""
 
-BLUR = 3
-"""Side, in pixels, of the square of the local mean used to sharpen a frame."""
-
-MOVED = 2.0
-"""Initial logit of the moved frame in the warp decoder; the other two pictures start at 0."""
+AGES = 2
+"""Number of features of an age."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,21 @@ class WorldModelConfig(FitConfig):
     decoder: Annotated[Decoder, CategoricalDistribution(get_args(Decoder))] = "warp"
     """Decoder of the next frame: a linear layer; transposed convolutions; or a warp, which moves
     the last frame and mixes it with a newly drawn one."""
+
+    change_input: bool = False
+    """Whether the encoder sees the frame's difference from the frame before, too."""
+
+    mean_frame: bool = False
+    """Whether the warp decoder may mix in the mean training frame."""
+
+    constant_gain: float = 1.0
+    """Factor of the constant picture of the warp decoder, which is learned as many times as fast,
+    as Adam's steps do not depend on the size of gradients."""
+
+    age_conditioning: AgeConditioning = "none"
+    """How the core learns the age of the frame it is fed with, the number of steps since the last
+    true frame: not at all (none); as a further input; or, besides, by a factor and an offset of
+    each feature of its output that depend on the age (film, Perez et al. 2018)."""
 
     hidden: Annotated[int, IntDistribution(64, 256, log=True)] = 128
     """Width of the core's output; with a transformer, any width, shared among its 4 heads."""
@@ -90,12 +105,28 @@ class WorldModelConfig(FitConfig):
     not scored; less than sequence_length, which includes them."""
 
     free_steps: Annotated[int, IntDistribution(0, 32)] = 20
-    """Number of steps at the end of a training window that are fed with the model's own
-    predictions and scored, too: the multi-step loss."""
+    """Number of steps of a dream in training, which are fed with the model's own predictions and
+    scored, too: the multi-step loss."""
 
-    weighting: Annotated[Weighting, CategoricalDistribution(get_args(Weighting))] = "freeze"
-    """Weighting of the steps in the loss: equal, or freeze, which divides each step's error by
-    that of keeping the last true frame for as long, which grows with the number of free steps."""
+    dreams: int = 8
+    """Number of dreams in one optimiser step, of free_steps each. They go on from the ends of as
+    many of its windows, at most all of them, but for the share that replay takes."""
+
+    replay: float = 0.0
+    """Share of the dreams that go on in the middle of a long dream of a training episode, dreamt
+    with the weights at the beginning of the epoch, so that the model learns to go on at every age
+    at the cost of a few steps."""
+
+    weighting: Annotated[Weighting, CategoricalDistribution(("equal", "freeze"))] = "freeze"
+    """Weighting of the steps in the loss: equal; freeze, which divides the error at each age by
+    that of keeping the last true frame for as long; or baseline, which divides it by the smaller
+    of that error and the error of the mean training frame."""
+
+    one_step_weight: float = 1.0
+    """Weight in the loss of a step that is fed with a true frame, where one of a dream has 1."""
+
+    one_step_first: float = 0.0
+    """Share of the epochs, the first ones, without dreams."""
 
     sampling_rate: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.0
     """Scheduled sampling (Bengio et al. 2015): probability, at the end of the training, that a
@@ -138,26 +169,35 @@ class WorldModelConfig(FitConfig):
             ("encoder", get_args(Encoder)),
             ("decoder", get_args(Decoder)),
             ("weighting", get_args(Weighting)),
+            ("age_conditioning", get_args(AgeConditioning)),
             ("sampling_schedule", get_args(Rise)),
         ):
             one_of(name, getattr(self, name), choices)
         for name in ("hidden", "layers", "window", "sequence_length"):
             at_least(name, getattr(self, name), 1)
-        at_least("free_steps", self.free_steps, 0)
-        at_least("noise", self.noise, 0)
-        at_least("context", self.context, 0)
+        for name in ("free_steps", "dreams", "noise", "context", "one_step_weight"):
+            at_least(name, getattr(self, name), 0)
+        at_least("constant_gain", self.constant_gain, 0, open_end=True)
         if self.context >= self.sequence_length:
             raise InputError(
                 f"context is {self.context}: expected less than sequence_length, which is "
                 f"{self.sequence_length}, or no step that sees a true frame is scored"
             )
-        if not 0 <= self.sampling_rate <= 1:
-            raise InputError(f"sampling_rate is {self.sampling_rate}: expected 0 to 1")
+        for name in ("sampling_rate", "replay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}: expected 0 to 1")
+        if not 0 <= self.one_step_first < 1:
+            raise InputError(f"one_step_first is {self.one_step_first}: expected 0 to below 1")
 
     @property
     def steps(self) -> int:
-        """Number of steps of a training window, which has one frame more."""
+        """Number of steps of a training window with its dream, which has one frame more."""
         return self.sequence_length + self.free_steps
+
+    @property
+    def replayed(self) -> int:
+        """Number of dreams of an optimiser step that go on in the middle of a long one."""
+        return round(self.replay * self.dreams) if self.free_steps else 0
 
 
 def homework(core: Core) -> dict[str, object]:
@@ -204,36 +244,94 @@ class WorldModel(nn.Module):
     Args:
         config: Architecture.
         size: Pixels on a side of a frame, S: 16 times a power of two.
+        mean_frame: Mean training frame, (3, S, S), which becomes part of the weights; None: black,
+            until weights are loaded.
     """
 
-    def __init__(self, config: WorldModelConfig, size: int) -> None:
+    def __init__(
+        self, config: WorldModelConfig, size: int, mean_frame: Tensor | None = None
+    ) -> None:
         super().__init__()
-        self.encoder, seen = _encoder(config.encoder, size)
-        self.core = _core(config, seen + ACTIONS)
-        self.decoder = DECODERS[config.decoder](config.hidden, size)
+        self.sees_change = config.change_input
+        planes = 2 * CHANNELS if config.change_input else CHANNELS
+        self.encoder, seen = _encoder(config.encoder, planes, size)
+        self.knows_age = config.age_conditioning != "none"
+        self.core = _core(config, seen + ACTIONS + AGES * self.knows_age)
+        self.film = (
+            nn.Linear(AGES, 2 * config.hidden) if config.age_conditioning == "film" else None
+        )
+        if self.film is not None:
+            for parameter in self.film.parameters():
+                nn.init.zeros_(parameter)
+        self.decoder = _decoder(config, size, mean_frame)
 
     def forward(
-        self, frames: Tensor, actions: Tensor, state: State | None = None
+        self,
+        frames: Tensor,
+        actions: Tensor,
+        state: State | None = None,
+        age: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Predicts the frame that follows each of the given frames.
 
         Args:
             frames: Frames, (B, T, 3, S, S).
             actions: Actions, (B, T, 3); action t leads from frame t to frame t + 1.
-            state: State of the core before the first frame; None: zeros.
+            state: State before the first frame, as an earlier call returned it; None: nothing was
+                seen before.
+            age: Number of steps since the last true frame, (B, T): 0 for true frames, k for the
+                k-th prediction in a row. None: all frames are true.
 
         Returns:
-            Predicted frames, (B, T, 3, S, S), and the core's state after the last frame.
+            Predicted frames, (B, T, 3, S, S), and the state after the last frame.
         """
         batch, steps = frames.shape[:2]
         last = frames.transpose(0, 1).flatten(0, 1)  # (T B, 3, S, S)
-        seen = self.encoder(last).view(steps, batch, -1)
+        pictures, before = self._pictures(frames, state)
+        seen = self.encoder(pictures).view(steps, batch, -1)
         # The core runs in float32: not every processor supports an LSTM in bfloat16.
-        seen = torch.cat([seen.to(actions.dtype), actions.transpose(0, 1)], dim=2)
+        inputs = [seen.to(actions.dtype), actions.transpose(0, 1)]
+        ages = _features(age, actions) if self.knows_age else None
+        if ages is not None:
+            inputs.append(ages)
         with torch.autocast(frames.device.type, enabled=False):
-            outputs, after = self.core(seen, state)
+            known = None if state is None else state[:2]
+            outputs, after = self.core(torch.cat(inputs, dim=2), known)
+            if self.film is not None:
+                factor, offset = self.film(ages).chunk(2, dim=2)
+                outputs = outputs * (1 + factor) + offset
         predicted = self.decoder(outputs.flatten(0, 1), last)
-        return predicted.view(steps, batch, *frames.shape[2:]).transpose(0, 1), after
+        return predicted.view(steps, batch, *frames.shape[2:]).transpose(0, 1), (*after, *before)
+
+    def _pictures(self, frames: Tensor, state: State | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Returns what the encoder sees, (T B, planes, S, S), and what it needs of the frames at
+        the next call."""
+        last = frames.transpose(0, 1)  # (T, B, 3, S, S)
+        if not self.sees_change:
+            return last.flatten(0, 1), ()
+        first = last[:1] if state is None else state[2]
+        before = torch.cat([first, last[:-1]])
+        return torch.cat([last, CONTRAST * (last - before)], dim=2).flatten(0, 1), (last[-1:],)
+
+
+def _features(age: Tensor | None, actions: Tensor) -> Tensor:
+    """Returns features of ages, (T, B, AGES): ``log(1 + age) / 5``, and 1 for a true frame."""
+    if age is None:
+        age = actions.new_zeros(actions.shape[:2])
+    age = age.transpose(0, 1).to(actions.dtype)
+    return torch.stack([torch.log1p(age) / 5, (age == 0).to(actions.dtype)], dim=2)
+
+
+def _decoder(config: WorldModelConfig, size: int, mean_frame: Tensor | None) -> nn.Module:
+    """Makes a decoder: (N, H) and the last frames, (N, 3, S, S) -> the next frames."""
+    if config.decoder == "linear":
+        return LinearDecoder(config.hidden, size)
+    if config.decoder == "convolutional":
+        return ConvolutionalDecoder(config.hidden, size)
+    if mean_frame is None:
+        mean_frame = torch.zeros(CHANNELS, size, size)
+    mixed = mean_frame if config.mean_frame else None
+    return WarpDecoder(config.hidden, size, mixed, config.constant_gain)
 
 
 def _core(config: WorldModelConfig, features: int) -> nn.Module:
@@ -245,161 +343,14 @@ def _core(config: WorldModelConfig, features: int) -> nn.Module:
     return LSTM(*sizes) if config.core == "scratch" else nn.LSTM(*sizes)
 
 
-def _encoder(name: Encoder, size: int) -> tuple[nn.Module, int]:
-    """Makes an encoder, (N, 3, S, S) -> (N, features); returns it and the number of features."""
+def _encoder(name: Encoder, planes: int, size: int) -> tuple[nn.Module, int]:
+    """Makes an encoder, (N, planes, S, S) -> (N, features); returns it and the number of
+    features."""
     if name == "flatten":
-        return nn.Flatten(), CHANNELS * size**2
-    sides = _sides(size)
-    widths = (CHANNELS, *(MAPS,) * (len(sides) - 1), SEEN_MAPS)
+        return nn.Flatten(), planes * size**2
+    patches = sides(size)
+    widths = (planes, *(MAPS,) * (len(patches) - 1), SEEN_MAPS)
     layers: list[nn.Module] = [ChannelsLast()]
-    for side, (before, after) in zip(sides, pairwise(widths), strict=True):
+    for side, (before, after) in zip(patches, pairwise(widths), strict=True):
         layers += [Patches(before, after, side), nn.ReLU()]
     return nn.Sequential(*layers, nn.Flatten()), SEEN_MAPS * COARSEST**2
-
-
-def _sides(size: int) -> tuple[int, ...]:
-    """Returns the sides of the patches of all layers, from the frame to the coarsest map."""
-    halvings = (size // (FINEST * COARSEST)).bit_length() - 1
-    return (FINEST, *(2,) * halvings)
-
-
-class LinearDecoder(nn.Module):
-    """A decoder of one linear layer, as in the homework; its pixels are not limited to 0 to 1."""
-
-    def __init__(self, hidden: int, size: int) -> None:
-        super().__init__()
-        self.draw = nn.Linear(hidden, CHANNELS * size**2)
-
-    def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
-        """Computes the next frames.
-
-        Args:
-            hidden: Output of the core, (N, H).
-            last: Last frames, (N, 3, S, S), used for their shape only.
-
-        Returns:
-            (N, 3, S, S).
-        """
-        return self.draw(hidden).view_as(last)
-
-
-class ConvolutionalDecoder(nn.Module):
-    """A decoder of transposed convolutions and a sigmoid."""
-
-    def __init__(self, hidden: int, size: int) -> None:
-        super().__init__()
-        self.draw = Drawing(hidden, size, CHANNELS)
-
-    def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
-        """Computes the next frames, (N, 3, S, S), from the core's output (N, H); the last frames
-        are not used."""
-        del last
-        return self.draw(hidden).sigmoid()
-
-
-class WarpDecoder(nn.Module):
-    """A decoder that mixes the moved last frame, the unmoved last frame and a newly drawn frame.
-
-    The shares of the three pictures are predicted for each pixel, and a residual is added. The
-    camera follows the car, so that the whole ground moves by one affine map (as in the spatial
-    transformer of Jaderberg et al. 2015, and, with several maps, in Finn et al. 2016). The car and
-    the dashboard do not move, and ground that comes into view has to be drawn. Moving by a
-    fraction of a pixel interpolates and so blurs the frame, which is therefore sharpened by
-    unsharp masking: the difference from its local mean is added with a predicted factor for each
-    pixel.
-    """
-
-    still: Tensor
-    mean: Tensor
-
-    PLANES = (3, CHANNELS, CHANNELS, 1)
-    """Planes predicted for each pixel: logits of the three pictures, colours, residual, factor of
-    the sharpening."""
-
-    def __init__(self, hidden: int, size: int) -> None:
-        super().__init__()
-        self.motion = nn.Linear(hidden, 6)
-        nn.init.zeros_(self.motion.weight)
-        nn.init.zeros_(self.motion.bias)
-        self.draw = Drawing(hidden, size, sum(self.PLANES))
-        self.register_buffer("still", torch.eye(2, 3), persistent=False)
-        self.register_buffer("mean", _local_mean(size), persistent=False)
-        with torch.no_grad():
-            self.draw.always[0] = MOVED
-
-    def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
-        """Computes the next frames.
-
-        Args:
-            hidden: Output of the core, (N, H).
-            last: Last frames, (N, 3, S, S).
-
-        Returns:
-            (N, 3, S, S), not limited to 0 to 1.
-        """
-        logits, colours, residual, sharpness = self.draw(hidden).split(self.PLANES, dim=1)
-        moved = self._moved(hidden, last)
-        moved = moved + sharpness * (moved - self.mean @ moved @ self.mean.T)
-        shares = logits.softmax(dim=1)[:, :, None]  # (N, 3 pictures, 1, S, S)
-        mixed = shares[:, 0] * moved + shares[:, 1] * last + shares[:, 2] * colours.sigmoid()
-        return mixed + residual
-
-    def _moved(self, hidden: Tensor, last: Tensor) -> Tensor:
-        # grid_sample crashes the process if a diverged model moves pixels to infinity.
-        motion = self.motion(hidden).nan_to_num().clamp(-FARTHEST, FARTHEST)
-        affine = self.still + motion.to(self.still.dtype).view(-1, 2, 3)
-        # bfloat16 would round the coordinates of pixels to eight bits.
-        with torch.autocast(last.device.type, enabled=False):
-            grid = functional.affine_grid(affine, list(last.shape), align_corners=False)
-            last = last.to(self.still.dtype)
-            return functional.grid_sample(last, grid, padding_mode="border", align_corners=False)
-
-
-def _local_mean(size: int) -> Tensor:
-    """Returns the matrix M, (S, S), for which ``M F M^T`` is the local mean of a frame F.
-
-    The mean is over the square of side `BLUR` around each pixel, as far as it lies in the frame.
-    On a CPU, these products are several times as fast as pooling.
-    """
-    place = torch.arange(size)
-    near = ((place[:, None] - place).abs() <= BLUR // 2).float()
-    return near / near.sum(dim=1, keepdim=True)
-
-
-class Drawing(nn.Module):
-    """Draws planes of pixels from a vector, by transposed convolutions plus a learned constant.
-
-    The constant picture does not depend on the vector, so that, for example, the place of the
-    dashboard need not be learned by the convolutions.
-
-    Args:
-        hidden: Width of the vector, H.
-        size: Pixels on a side of a plane, S.
-        planes: Number of planes, P.
-    """
-
-    def __init__(self, hidden: int, size: int, planes: int) -> None:
-        super().__init__()
-        sides = _sides(size)[::-1]
-        widths = (2 * MAPS, *(MAPS,) * (len(sides) - 1), planes)
-        layers: list[nn.Module] = [
-            nn.Linear(hidden, widths[0] * COARSEST**2),
-            nn.Unflatten(1, (COARSEST, COARSEST, widths[0])),
-        ]
-        for side, (before, after) in zip(sides, pairwise(widths), strict=True):
-            layers += [nn.ReLU(), Unpatches(before, after, side)]
-        for parameter in layers[-1].parameters():
-            nn.init.zeros_(parameter)  # at first, only the constant picture is drawn
-        self.layers = nn.Sequential(*layers, ChannelsFirst())
-        self.always = nn.Parameter(torch.zeros(planes, size, size))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Draws the planes of each vector, (N, H) -> (N, P, S, S), of unbounded values."""
-        return self.layers(hidden) + self.always
-
-
-DECODERS: dict[Decoder, Callable[[int, int], nn.Module]] = {
-    "linear": LinearDecoder,
-    "convolutional": ConvolutionalDecoder,
-    "warp": WarpDecoder,
-}

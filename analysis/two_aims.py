@@ -1,0 +1,76 @@
+"""The two aims of a world model, sharp at one step and right in a long dream, trial by trial."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from analysis import style
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+
+PANEL = (3.8, 3.0)
+"""Width and height of the panel, in inches."""
+
+LABELS = (
+    "one-step error\n(share of copying the frame before)",
+    "free-running error\n(share of the better of freeze and climatology)",
+)
+
+LOOKS = {
+    "builtin": (style.BLUE, "o"),
+    "scratch": (style.ORANGE, "s"),
+    "transformer": (style.VERMILLION, "^"),
+}
+"""Core -> colour and marker."""
+
+
+def errors(trial: Trial) -> tuple[float, float]:
+    """Returns a finished trial's one-step and free-running errors on the validation episodes, as
+    shares of those of the baselines."""
+    metrics = trial.reports[-1].metrics
+    return metrics["validation/persistence_ratio"], 1 - metrics["validation/dream_skill"]
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns the points that no other one beats in both numbers, by their first number."""
+    found: list[tuple[float, float]] = []
+    for point in sorted(points):
+        if not found or point[1] < found[-1][1]:
+            found.append(point)
+    return found
+
+
+def draw(study: RecordedStudy) -> Figure:
+    """Draws both errors of every finished trial of the search, and the front of the best."""
+    finished = [trial for trial in study.trials if trial.status == "finished"]
+    best = study.best(finished)
+
+    def paint(panels: Sequence[Axes]) -> None:
+        (axis,) = panels
+        for core, (colour, marker) in LOOKS.items():
+            points = [errors(each) for each in finished if each.config["core"] == core]
+            if points:
+                label = style.title(core)
+                axis.plot(*np.transpose(points), marker, color=colour, ms=5, label=label)
+        steps = front([errors(trial) for trial in finished])
+        axis.step(*np.transpose(steps), where="post", color=style.GREY, lw=0.8, label="the front")
+        if best is not None:
+            ring = {"ms": 10, "mfc": "none", "mec": style.GREY}
+            axis.plot(*errors(best), "o", **ring, label="highest mean of both skills")
+        for level in (axis.axhline, axis.axvline):
+            level(1, color=style.LIGHT, lw=1, ls="--", zorder=0)
+        _scale(axis)
+
+    return style.draw(PANEL, 1, LABELS, paint)
+
+
+def _scale(axis: Axes) -> None:
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        side.set_major_formatter("{x:g}")
+        side.set_minor_formatter(NullFormatter())

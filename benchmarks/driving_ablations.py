@@ -1,0 +1,193 @@
+"""What each part of a world model with both aims is worth, after equal processor time.
+
+    python benchmarks/driving_ablations.py
+
+Changes to a recipe, both of them listed in docs/results/driving-changes.json, are trained on one
+thread for as many epochs as fit into the given processor time, evaluations left out, and judged on
+the validation episodes. Rows are added to a file as they are made, and what it has already is not
+trained again, so that the same command goes on after an interruption. 22 changes take about an
+hour and a half. The table is made of the file:
+
+    python benchmarks/driving_ablations.py --show
+"""
+
+import csv
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+from analysis.markdown import table
+from benchmarks.command_line import Parser, exit_code, positive
+from benchmarks.document import spread
+from benchmarks.driving_cores import CPU, trained
+from datasets.driving import Drives, DrivingOptions, open_drives
+from trainables.device import pick_device
+from trainables.driving import DrivingTask
+from trainables.fit import Epoch
+from trainables.models.world_model import WorldModelConfig
+
+CHANGES = Path(__file__).parents[1] / "docs/results/driving-changes.json"
+
+ROWS = CHANGES.with_name("driving-changes.csv")
+
+TIMED = 5
+"""Number of epochs of the training by which the duration of an epoch is measured; the first
+epochs have no dreams and are shorter."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training.
+
+    Attributes:
+        change: What differs from the recipe, as JSON.
+        seed: Seed of the training.
+        epochs: Number of epochs.
+        seconds: Processor time of the training, in seconds.
+        one_step: Error of the teacher-forced rollout, as a share of persistence.
+        dream: Error of the free-running rollout, as a share of the better of freeze and
+            climatology.
+        below: Share of the horizons at which the free-running rollout is below both.
+    """
+
+    change: str
+    seed: int
+    epochs: int
+    seconds: float
+    one_step: float
+    dream: float
+    below: float
+
+    @property
+    def skill(self) -> float:
+        """Objective of the study, mean of the two skills."""
+        return 1 - (self.one_step + self.dream) / 2
+
+
+def measured(
+    data: Drives, recipe: WorldModelConfig, change: Mapping[str, Any], seconds: float
+) -> Row:
+    """Trains a change to a recipe for about so many seconds of the processor."""
+    timed = replace(recipe, **change, epochs=TIMED)
+    took, _ = _train(data, timed)
+    config = replace(timed, epochs=max(1, round(TIMED * seconds / took)))
+    took, last = _train(data, config)
+    with torch.no_grad():
+        found = DrivingTask(data, config, CPU).evaluate(last.model)
+    return Row(
+        change=json.dumps(change),
+        seed=config.seed,
+        epochs=config.epochs,
+        seconds=round(took, 1),
+        one_step=round(found["validation/persistence_ratio"], 4),
+        dream=round(1 - found["validation/dream_skill"], 4),
+        below=round(found["validation/horizons_below_baselines"], 4),
+    )
+
+
+def _train(data: Drives, config: WorldModelConfig) -> tuple[float, Epoch]:
+    """Trains a configuration; returns the processor time and the last epoch."""
+    epochs, _ = trained(data, config)
+    begun = time.process_time()
+    *_, last = epochs
+    return time.process_time() - begun, last
+
+
+def read(path: Path) -> list[Row]:
+    """Reads the rows of a file; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Row(**{field.name: field.type(row[field.name]) for field in fields(Row)})  # pyright: ignore
+            for row in csv.DictReader(file)
+        ]
+
+
+def missing(listed: Sequence[Mapping[str, Any]], seeds: int, rows: Sequence[Row]) -> Iterator[Any]:
+    """Yields the changes and seeds that have no row yet, seed by seed."""
+    known = {(row.change, row.seed) for row in rows}
+    for seed in range(1, seeds + 1):
+        yield from ((each, seed) for each in listed if (json.dumps(each), seed) not in known)
+
+
+def shown(rows: Sequence[Row]) -> str:
+    """Makes the table of the changes, the best first; of several seeds mean and deviation."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.change, []).append(row)
+    ordered = sorted(groups.values(), key=lambda group: -mean(row.skill for row in group))
+    header = [
+        "change",
+        "epochs",
+        "one-step, of persistence",
+        "free-running, of the better baseline",
+    ]
+    header += ["horizons below both, %", "mean of both skills"]
+    return table(header, [_cells(group) for group in ordered])
+
+
+def _cells(group: Sequence[Row]) -> list[str]:
+    change = json.loads(group[0].change)
+    return [
+        ", ".join(f"{name} {value}" for name, value in change.items()) or "the recipe",
+        spread([row.epochs for row in group], 0),
+        spread([row.one_step for row in group], 3),
+        spread([row.dream for row in group], 3),
+        spread([100 * row.below for row in group], 0),
+        spread([row.skill for row in group], 3),
+    ]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains what is missing and prints the table.
+
+    Raises:
+        InputError: If the options make no sense.
+    """
+    typed = _parsed(argv)
+    listed = json.loads(typed.changes.read_text())
+    if not typed.show:
+        pick_device(0, 1)
+        data = open_drives(DrivingOptions(), 0, typed.data_dir)
+        todo = [*missing(listed["changes"], typed.seeds, read(typed.file))]
+        for place, (change, seed) in enumerate(todo, start=1):
+            recipe = WorldModelConfig(**listed["recipe"], seed=seed)
+            row = measured(data, recipe, change, typed.seconds)
+            _append(typed.file, row)
+            print(f"{place} of {len(todo)}: {row}", file=sys.stderr, flush=True)
+    print(shown(read(typed.file)))
+
+
+def _append(path: Path, row: Row) -> None:
+    """Adds a row to a file, which gets a head if it is new."""
+    head = "" if path.exists() else ",".join(field.name for field in fields(Row)) + "\n"
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.write(head)
+        csv.writer(file, lineterminator="\n").writerow(asdict(row).values())
+
+
+def _parsed(argv: Sequence[str]) -> Namespace:
+    """Reads the command line."""
+    parser = Parser(__doc__)
+    parser.add_data_dir()
+    parser.add_defaulting("--seconds", positive, 180, "processor time of each training")
+    parser.add_defaulting("--seeds", positive, 1, "trainings of each change")
+    parser.add_argument(
+        "--changes", type=Path, default=CHANGES, help="JSON file of recipe and changes"
+    )
+    parser.add_argument("--file", type=Path, default=ROWS, help="CSV file of the rows")
+    parser.add_argument("--show", action="store_true", help="print the table, train nothing")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

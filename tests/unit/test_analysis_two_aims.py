@@ -1,0 +1,13 @@
+"""Both errors of every trial, and which trials no other one beats in both."""
+
+from analysis.two_aims import front
+
+
+def test_the_front_has_what_no_other_beats_in_both() -> None:
+    points = [(0.2, 0.9), (0.1, 1.2), (0.3, 0.5), (0.25, 0.95), (0.4, 0.5), (0.5, 0.7)]
+    assert front(points) == [(0.1, 1.2), (0.2, 0.9), (0.3, 0.5)]
+
+
+def test_of_equal_ones_one_is_on_the_front() -> None:
+    assert front([(0.2, 0.9), (0.2, 0.9), (0.2, 0.8)]) == [(0.2, 0.8)]
+    assert front([]) == []
