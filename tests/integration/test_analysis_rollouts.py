@@ -177,7 +177,7 @@ def test_a_perfect_model_has_no_error_and_a_similarity_of_one(tmp_path: Path) ->
     data = open_drives(DrivingOptions(recordings=str(tmp_path / "drives.arrow")), 0, tmp_path)
 
     class Knows(torch.nn.Module):
-        def forward(self, frames: Any, actions: Any, state: Any = None) -> Any:
+        def forward(self, frames: Any, actions: Any, state: Any = None, age: Any = None) -> Any:
             at = 0 if state is None else state
             episodes = data.recordings.frames.reshape(20, FRAMES, 3, 32, 32)[data.split.test]
             steps = slice(at + 1, at + 1 + frames.shape[1])
@@ -193,7 +193,7 @@ def test_a_perfect_model_has_no_error_and_a_similarity_of_one(tmp_path: Path) ->
 class Frozen(torch.nn.Module):
     """Predicts the frame that it sees."""
 
-    def forward(self, frames: Any, actions: Any, state: Any = None) -> Any:
+    def forward(self, frames: Any, actions: Any, state: Any = None, age: Any = None) -> Any:
         return frames, state
 
 
