@@ -65,6 +65,7 @@ class FakeTask:
         self.config = config
         self.device = device
         self.epoch = 0
+        self.is_probed = False
         if config.ending == "no_start":
             raise RuntimeError("planted: the trial does not even begin")
 
@@ -83,14 +84,17 @@ class FakeTask:
         yield torch.rand(1, 1, generator=generator)
 
     def heaviest_batch(self, model: nn.Module) -> Tensor:
+        """Returns a batch; only a probe asks for it, and a probe always ends well."""
         del model
+        self.is_probed = True
         return torch.rand(1, 1)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
-        if self.epoch > 1:
+        ends = self.epoch > 1 and not self.is_probed
+        if ends:
             self._end()
         loss = (model(batch) ** 2).sum()
-        if self.epoch > 1 and self.config.ending == "non_finite":
+        if ends and self.config.ending == "non_finite":
             loss = loss * torch.nan
         return loss
 
