@@ -119,7 +119,7 @@ def missing(listed: Sequence[Mapping[str, Any]], seeds: int, rows: Sequence[Row]
         yield from ((each, seed) for each in listed if (json.dumps(each), seed) not in known)
 
 
-def shown(rows: Sequence[Row]) -> str:
+def shown(rows: Sequence[Row], recipe: WorldModelConfig) -> str:
     """Makes the table of the changes, the best first; of several seeds mean and deviation."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -132,13 +132,15 @@ def shown(rows: Sequence[Row]) -> str:
         "free-running, of the better baseline",
     ]
     header += ["horizons below both, %", "mean of both skills"]
-    return table(header, [_cells(group) for group in ordered])
+    return table(header, [_cells(group, recipe) for group in ordered])
 
 
-def _cells(group: Sequence[Row]) -> list[str]:
+def _cells(group: Sequence[Row], recipe: WorldModelConfig) -> list[str]:
     change = json.loads(group[0].change)
+    told = ", ".join(f"{name} {value}" for name, value in change.items()) or "the recipe"
+    is_default = replace(recipe, **change) == WorldModelConfig()
     return [
-        ", ".join(f"{name} {value}" for name, value in change.items()) or "the recipe",
+        "the defaults" if is_default else told,
         spread([row.epochs for row in group], 0),
         spread([row.one_step for row in group], 3),
         spread([row.dream for row in group], 3),
@@ -164,7 +166,7 @@ def main(argv: Sequence[str]) -> None:
             row = measured(data, recipe, change, typed.seconds)
             _append(typed.file, row)
             print(f"{place} of {len(todo)}: {row}", file=sys.stderr, flush=True)
-    print(shown(read(typed.file)))
+    print(shown(read(typed.file), WorldModelConfig(**listed["recipe"])))
 
 
 def _append(path: Path, row: Row) -> None:

@@ -176,7 +176,7 @@ def test_a_world_model_gives_its_recorded_epochs_bit_for_bit(
     little = ("--hidden", "8", "--sequence-length", "8", "--epochs", "2", "--trials", "1")
     run_study(world_model_sweep.STUDY, tmp_path, "--local", *drives, *chance, *little)
     said = again(0, "s/0")
-    assert "bit for bit the same, 7 metrics of 2 epochs" in numbers(said)
+    assert "bit for bit the same, 10 metrics of 2 epochs" in numbers(said)
     (tmp_path / "drives.arrow").rename(tmp_path / "elsewhere.arrow")
     assert "drives.arrow: give their path with --data" in again.refused("s/0")
     assert numbers(again(0, "s/0", "--data", str(tmp_path / "elsewhere.arrow"))) == numbers(said)

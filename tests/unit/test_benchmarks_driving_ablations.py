@@ -43,11 +43,14 @@ def test_what_a_file_has_is_not_trained_again() -> None:
 
 def test_the_table_begins_with_the_best_and_has_means_over_seeds() -> None:
     better = replace(ROW, change='{"hidden": 128}', one_step=0.1)
-    rows = [ROW, replace(ROW, seed=2, one_step=0.3), better]
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown(rows).splitlines()]
+    off = replace(ROW, change='{"hidden": 128, "replay": 0.0}', one_step=0.7)
+    rows = [ROW, replace(ROW, seed=2, one_step=0.3), better, off]
+    text = shown(rows, WorldModelConfig(hidden=256, replay=0.5))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     assert lines[2:] == [
         ["hidden 128", "20", "0.100", "0.800", "90", "0.550"],
         ["the recipe", "20 ± 0", "0.250 ± 0.071", "0.800 ± 0.000", "90 ± 0", "0.475 ± 0.035"],
+        ["the defaults", "20", "0.700", "0.800", "90", "0.250"],
     ]
 
 
