@@ -145,10 +145,8 @@ def dream(model: torch.nn.Module, data: Drives) -> RolloutScores:
     """
     lengths = data.recordings.lengths[data.split.test]
     needed = CONTEXT + judged_horizon(data)
-    test, climatology = (
-        data.split.test[lengths >= needed],
-        mean_frame(data.recordings, data.split.train),
-    )
+    test = data.split.test[lengths >= needed]
+    climatology = mean_frame(data.recordings, data.split.train)
     parts = np.array_split(test, math.ceil(len(test) / TOGETHER))
     steps = int(data.recordings.lengths[test].min())
     made = [_dream(model, *_episodes(data, part, steps), climatology) for part in parts]

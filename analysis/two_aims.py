@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis import style
 from record.recorded_study import RecordedStudy
@@ -16,7 +15,7 @@ PANEL = (3.8, 3.0)
 
 LABELS = (
     "one-step error\n(share of copying the frame before)",
-    "free-running error\n(share of the better of freeze and climatology)",
+    "free-running error\n(share of the better baseline)",
 )
 
 LOOKS = {
@@ -54,7 +53,9 @@ def draw(study: RecordedStudy) -> Figure:
             points = [errors(each) for each in finished if each.config["core"] == core]
             if points:
                 label = style.title(core)
-                axis.plot(*np.transpose(points), marker, color=colour, ms=5, label=label)
+                axis.plot(
+                    *np.transpose(points), marker, color=colour, mfc="none", ms=5, label=label
+                )
         steps = front([errors(trial) for trial in finished])
         axis.step(*np.transpose(steps), where="post", color=style.GREY, lw=0.8, label="the front")
         if best is not None:
@@ -62,15 +63,9 @@ def draw(study: RecordedStudy) -> Figure:
             axis.plot(*errors(best), "o", **ring, label="highest mean of both skills")
         for level in (axis.axhline, axis.axvline):
             level(1, color=style.LIGHT, lw=1, ls="--", zorder=0)
-        _scale(axis)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        style.logarithmic(axis.xaxis)
+        style.logarithmic(axis.yaxis)
 
     return style.draw(PANEL, 1, LABELS, paint)
-
-
-def _scale(axis: Axes) -> None:
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        side.set_major_formatter("{x:g}")
-        side.set_minor_formatter(NullFormatter())

@@ -6,10 +6,9 @@ from statistics import mean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.markdown import table
-from analysis.style import BLUE, CORES, VERMILLION
+from analysis.style import BLUE, CORES, VERMILLION, logarithmic
 from benchmarks.document import DOCS, Drawing, Page, changes, grouped, of, spread
 from benchmarks.driving_results import LONGEST, TABLE, Row
 from trainables.models.world_model import WorldModelConfig
@@ -135,9 +134,7 @@ def draw_ablations(rows: Sequence[Row], figure: Figure) -> None:
 
 def _scale(axis: Axes) -> None:
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    logarithmic(axis.xaxis)
     axis.grid(axis="x", which="both", alpha=0.3)
 
 

@@ -155,7 +155,7 @@ class DrivingTask:
         self.mean_frame = mean_frame(data.recordings, train)
         longest = int(self.lengths.max()) - 1
         horizon = min(longest, OLDEST + config.free_steps)
-        frozen, climate = baseline_errors(data.recordings, train, horizon)
+        frozen, climate = baseline_errors(data.recordings, train, self.mean_frame, horizon)
         scales = {
             "equal": frozen[:1].expand(horizon),
             "freeze": frozen,
@@ -343,7 +343,8 @@ def check_movement(data: Drives) -> None:
         InputError: If the frames of the train split, or of the evaluated windows, do not change.
     """
     drives, horizon = data.recordings, judged_horizon(data)
-    if not baseline_errors(drives, data.split.train, 1)[0].any():
+    bounds = ((int(drives.offsets[e]), int(drives.lengths[e])) for e in data.split.train)
+    if not any(_changes(drives, begin, length - 1) for begin, length in bounds):
         raise InputError("hardly a frame of the train episodes differs from the one before it")
     for part, stride in (("validation", STRIDE), ("test", len(drives.frames))):
         starts = drives.window_starts(getattr(data.split, part), CONTEXT + horizon, stride)

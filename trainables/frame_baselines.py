@@ -24,20 +24,20 @@ def mean_frame(recordings: Recordings, episodes: np.ndarray) -> Tensor:
 
 
 def baseline_errors(
-    recordings: Recordings, episodes: np.ndarray, horizon: int
+    recordings: Recordings, episodes: np.ndarray, mean: Tensor, horizon: int
 ) -> tuple[Tensor, Tensor]:
     """Computes the mean squared errors of freeze and climatology, averaged all over the episodes.
 
     Args:
         recordings: Recorded episodes.
         episodes: Numbers of the episodes that errors are averaged over; of many, every n-th.
+        mean: Their mean frame, (3, S, S).
         horizon: The last horizon, less than the length of the longest of the episodes.
 
     Returns:
         The errors of freeze 1, 2, ... frames after the last true one, (horizon,) float32, and that
         of climatology, ().
     """
-    mean = mean_frame(recordings, episodes)
     frames = int(recordings.lengths[episodes].sum())
     some = {
         *episodes[:: max(1, frames // FRAMES)],
@@ -48,7 +48,8 @@ def baseline_errors(
         begin, end = recordings.offsets[episode : episode + 2]
         pixels = torch.from_numpy(recordings.frames[begin:end].astype(np.float32) / 255)
         off = (pixels - mean).flatten(start_dim=1)
-        products = (off @ off.T).double() / off.shape[1]
+        # In float32 the difference of two large products would drown that of two alike frames.
+        products = off.double() @ off.double().T / off.shape[1]
         squares = products.diagonal()
         last = min(horizon, len(off) - 1)
         counts[: last + 1] += len(off) - torch.arange(last + 1)

@@ -22,7 +22,7 @@ from trainables.driving import (
     fed_with_truth,
     judged_horizon,
 )
-from trainables.frame_baselines import baseline_errors
+from trainables.frame_baselines import baseline_errors, mean_frame
 from trainables.models.world_model import Weighting, WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT, autoregressive, frame_mse, freeze, teacher_forced
 
@@ -206,7 +206,10 @@ def test_the_loss_is_the_weighted_mean_of_the_errors_of_all_scored_steps(
     batch, model = windows(config, drives), model_of(config)
     assert batch.replayed is not None
     assert (batch.dreams, len(batch.replayed)) == (1, 1)
-    frozen, climate = baseline_errors(drives.recordings, drives.split.train, 39)
+    train = drives.split.train
+    frozen, climate = baseline_errors(
+        drives.recordings, train, mean_frame(drives.recordings, train), 39
+    )
     scale = {
         "equal": frozen[:1].expand(39),
         "freeze": frozen,

@@ -42,7 +42,7 @@ def test_errors_are_averaged_all_over_the_episodes() -> None:
         offsets=np.r_[0, data.recordings.offsets[1:] - 15],
     )
     episodes = np.array([0, 2, 5])
-    frozen, climate = baseline_errors(cut, episodes, 39)
+    frozen, climate = baseline_errors(cut, episodes, mean_frame(cut, episodes), 39)
     expected, level = by_definition(cut, episodes, 39)
     np.testing.assert_allclose(frozen, expected, rtol=1e-4)
     assert float(climate) == pytest.approx(level, rel=1e-4)
@@ -51,10 +51,10 @@ def test_errors_are_averaged_all_over_the_episodes() -> None:
 def test_of_many_episodes_every_nth_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = striped_drives().recordings
     monkeypatch.setattr(frame_baselines, "FRAMES", 160)
-    frozen, climate = baseline_errors(recordings, np.arange(12), 5)
-    mean = mean_frame(recordings, np.arange(12)).numpy()
+    mean = mean_frame(recordings, np.arange(12))
+    frozen, climate = baseline_errors(recordings, np.arange(12), mean, 5)
     films = recordings.frames.reshape(12, 40, 3, 32, 32)[::3] / 255
-    assert float(climate) == pytest.approx(np.square(films - mean).mean(), rel=1e-4)
+    assert float(climate) == pytest.approx(np.square(films - mean.numpy()).mean(), rel=1e-4)
     kept = [np.square(films[:, n:] - films[:, :-n]).mean() for n in range(1, 6)]
     np.testing.assert_allclose(frozen, kept, rtol=1e-4)
 
@@ -64,3 +64,14 @@ def test_the_mean_frame_is_that_of_all_frames_of_the_episodes() -> None:
     found = mean_frame(recordings, np.array([1, 4]))
     expected = recordings.frames[np.r_[40:80, 160:200]].mean(axis=0) / 255
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_one_changed_pixel_is_an_error_of_its_size() -> None:
+    """Two frames of two hundred, by a hundredth of the range."""
+    frames = np.full((200, 3, 32, 32), 200, np.uint8)
+    frames[:, :, 16:] = 40
+    frames[120, 0, 5, 5] = 203
+    still = replace(striped_drives().recordings, frames=frames, offsets=np.array([0, 200]))
+    one = np.arange(1)
+    frozen, _ = baseline_errors(still, one, mean_frame(still, one), 1)
+    assert float(frozen[0]) == pytest.approx(2 * (3 / 255) ** 2 / 3072 / 199, rel=1e-3)

@@ -93,7 +93,7 @@ class WarpDecoder(nn.Module):
 
     still: Tensor
     local: Tensor
-    mean_frame: Tensor
+    mean_frame: Tensor | None
 
     def __init__(
         self, hidden: int, size: int, mean_frame: Tensor | None = None, gain: float = 1.0
@@ -108,10 +108,10 @@ class WarpDecoder(nn.Module):
         self.draw = Drawing(hidden, size, sum(self.planes), gained=pictures + CHANNELS, gain=gain)
         self.register_buffer("still", torch.eye(2, 3), persistent=False)
         self.register_buffer("local", _local_mean(size), persistent=False)
+        self.register_buffer("mean_frame", None if mean_frame is None else mean_frame.clone())
         with torch.no_grad():
             self.draw.always[0] = MOVED / gain
             if mean_frame is not None:
-                self.register_buffer("mean_frame", mean_frame.clone())
                 self.draw.always[3] = MEAN / gain
 
     def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class WarpDecoder(nn.Module):
         moved = self._moved(hidden, last)
         moved = moved + sharpness * (moved - self.local @ moved @ self.local.T)
         pictures = [moved, last, colours.sigmoid()]
-        if len(logits[0]) > len(pictures):
+        if self.mean_frame is not None:
             pictures.append(self.mean_frame)
         shares = logits.softmax(dim=1)[:, :, None]  # (N, pictures, 1, S, S)
         for place, picture in enumerate(pictures):
