@@ -5,8 +5,9 @@
 Changes to a recipe, both of them listed in docs/results/driving-changes.json, are trained on one
 thread for as many epochs as fit into the given processor time, evaluations left out, and judged on
 the validation episodes. Rows are added to a file as they are made, and what it has already is not
-trained again, so that the same command goes on after an interruption. 22 changes take about an
-hour and a half. The table is made of the file:
+trained again, so that the same command goes on after an interruption; other drives, or another
+time, need another `--file`. 22 changes take about an hour and a half. The table is made of the
+file:
 
     python benchmarks/driving_ablations.py --show
 """
@@ -159,7 +160,7 @@ def main(argv: Sequence[str]) -> None:
     listed = json.loads(typed.changes.read_text())
     if not typed.show:
         pick_device(0, 1)
-        data = open_drives(DrivingOptions(), 0, typed.data_dir)
+        data = open_drives(typed.drives, 0, typed.data_dir)
         todo = [*missing(listed["changes"], typed.seeds, read(typed.file))]
         for place, (change, seed) in enumerate(todo, start=1):
             recipe = WorldModelConfig(**listed["recipe"], seed=seed)
@@ -187,8 +188,13 @@ def _parsed(argv: Sequence[str]) -> Namespace:
         "--changes", type=Path, default=CHANGES, help="JSON file of recipe and changes"
     )
     parser.add_argument("--file", type=Path, default=ROWS, help="CSV file of the rows")
+    default = DrivingOptions()
+    parser.add_defaulting("--episodes", positive, default.episodes, "drives")
+    parser.add_argument("--split", help=f"of the drives (default: {default.split_method})")
     parser.add_argument("--show", action="store_true", help="print the table, train nothing")
-    return parser.parse_args(argv)
+    typed = parser.parse_args(argv)
+    typed.drives = DrivingOptions(episodes=typed.episodes, split=typed.split)
+    return typed
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ SUFFIXES = (".arrow", ".pkl")
 SHORTEST = 12
 """Smallest number of frames of an episode."""
 
-EPISODES = 112
+EPISODES = 304
 """Number of episodes that are recorded by default."""
 
-PARTS = "random:64,24,24"
+PARTS = "random:256,24,24"
 """Split of the default episodes."""
 
 
@@ -61,7 +61,7 @@ class DrivingOptions:
 
     split: str | None = None
     """Train, validation and test split. random: 80, 10 and 10 % of the episodes; random:A,B,C:
-    these fractions or counts (default: random:64,24,24 of the 112 episodes that are recorded by
+    these fractions or counts (default: random:256,24,24 of the 304 episodes that are recorded by
     default; random of another number and of a file)."""
 
     def __post_init__(self) -> None:

@@ -22,6 +22,10 @@ from trainables.rollout import CONTEXT
 OLDEST = 150
 """Highest age at which a long dream is gone on with."""
 
+FROM_BEGINNING = 0.5
+"""Share of the long dreams that begin with their episode, as evaluated rollouts do; the others
+begin anywhere. A car that starts moving is rare elsewhere and harder to predict."""
+
 
 @dataclass(frozen=True)
 class Dreams:
@@ -103,7 +107,8 @@ class Moments:
         count: int,
         generator: torch.Generator,
     ) -> "Moments":
-        """Draws moments: an episode, an age up to `OLDEST`, and a start so that all fits.
+        """Draws moments: an episode, an age up to `OLDEST`, and a start so that all fits, see
+        `FROM_BEGINNING`.
 
         Args:
             offsets: First frame of each training episode, (episodes,) int64.
@@ -118,6 +123,7 @@ class Moments:
         share = torch.rand(2, count, generator=generator)
         ages = 1 + (share[0] * oldest[episode]).long()
         room = lengths[episode] - CONTEXT - free_steps - ages + 1
+        share[1] *= torch.rand(count, generator=generator) >= FROM_BEGINNING
         starts = offsets[episode] + (share[1] * room).long()
         order = ages.argsort(descending=True, stable=True)
         return cls(starts[order], ages[order])

@@ -120,18 +120,18 @@ def test_the_seed_decides_the_split_and_sizes_are_kept() -> None:
 def test_the_default_drives_are_split_by_count_and_all_others_by_share(
     recorded: list[Any], tmp_path: Path
 ) -> None:
-    write_recordings(stripes(112, 12), tmp_path / "own.arrow")
+    write_recordings(stripes(304, 12), tmp_path / "own.arrow")
     sizes = {}
     for name, options in {
         "default": DrivingOptions(steps=12),
-        "more": DrivingOptions(steps=12, episodes=120),
+        "fewer": DrivingOptions(steps=12, episodes=120),
         "asked": DrivingOptions(steps=12, split="random"),
         "file": DrivingOptions(recordings=str(tmp_path / "own.arrow")),
     }.items():
         split = open_drives(options, 0, tmp_path).split
         sizes[name] = [len(part) for part in vars(split).values()]
-    assert sizes.pop("default") == [64, 24, 24]
-    assert sizes == {"more": [96, 12, 12], "asked": [90, 11, 11], "file": [90, 11, 11]}
+    assert sizes.pop("default") == [256, 24, 24]
+    assert sizes == {"fewer": [96, 12, 12], "asked": [243, 31, 30], "file": [243, 31, 30]}
 
 
 def test_counts_that_a_file_does_not_have_are_refused(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_counts_that_a_file_does_not_have_are_refused(tmp_path: Path) -> None:
         ({"steps": 11}, "--steps is 11: expected at least 12 frames"),
         ({"episodes": 3}, r"--split random asks for 2, 1 and 0 of 3 episodes"),
         ({"split": "homework"}, "unknown --split homework: expected random or random:A,B,C"),
-        ({"split": "random:100,8,8"}, "asks for 100, 8 and 8 of 112 episodes"),
+        ({"split": "random:300,8,8"}, "asks for 300, 8 and 8 of 304 episodes"),
         ({"recordings": "drives.mp4"}, "unknown --recordings drives.mp4: expected the path of an"),
     ],
 )

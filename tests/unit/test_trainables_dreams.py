@@ -60,6 +60,12 @@ def test_moments_lie_within_one_episode_and_too_short_ones_have_none() -> None:
         assert start + CONTEXT + age + FREE <= episodes[begin]
 
 
+def test_half_of_the_long_dreams_begin_with_their_episode() -> None:
+    found = moments_of([1_000])
+    assert 0.4 < (found.starts == 0).double().mean() < 0.6
+    assert len({*found.starts.tolist()}) > 100
+
+
 def test_no_moment_is_older_than_what_is_judged() -> None:
     assert int(moments_of([1_000]).ages.max()) == OLDEST
 
