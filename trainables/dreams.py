@@ -2,8 +2,9 @@
 dreams.
 
 A dream goes on from a predicted frame, with the true actions. Its age is the number of steps since
-the last true frame. Errors at high ages are learned from dreams of whole episodes: these are
-dreamt once an epoch, without gradients, and a few steps are learned from random moments of theirs
+the last true frame. Errors at high ages are learned from dreams as long as those that are
+evaluated: these are dreamt once an epoch, without gradients, and a few steps are learned from
+random moments of theirs
 (pushforward training, Brandstetter et al. 2022; gradients are cut, as List et al. 2024 find to be
 nearly as good).
 
@@ -18,13 +19,6 @@ from torch import Tensor, nn
 
 from trainables.models.world_model import State
 from trainables.rollout import CONTEXT
-
-OLDEST = 150
-"""Highest age at which a long dream is gone on with."""
-
-FROM_BEGINNING = 0.5
-"""Share of the long dreams that begin with their episode, as evaluated rollouts do; the others
-begin anywhere. A car that starts moving is rare elsewhere and harder to predict."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def dreamt(model: nn.Module, dreams: Dreams) -> Tensor:
 
 @dataclass(frozen=True)
 class Moments:
-    """Random moments of long dreams of whole episodes, the oldest first.
+    """Random moments of long dreams, the oldest first.
 
     Attributes:
         starts: Frame number of the first frame of each dream's context, (N,) int64.
@@ -100,33 +94,20 @@ class Moments:
 
     @classmethod
     def drawn(
-        cls,
-        offsets: Tensor,
-        lengths: Tensor,
-        free_steps: int,
-        count: int,
-        generator: torch.Generator,
+        cls, starts: Tensor, oldest: int, count: int, generator: torch.Generator
     ) -> "Moments":
-        """Draws moments: an episode, an age up to `OLDEST`, and a start so that all fits, see
-        `FROM_BEGINNING`.
+        """Draws moments of any of some dreams, at any age.
 
         Args:
-            offsets: First frame of each training episode, (episodes,) int64.
-            lengths: Number of frames of each, (episodes,) int64.
-            free_steps: Number of steps to go on, F.
+            starts: First frames of the dreams' contexts, (dreams,) int64.
+            oldest: Highest age.
             count: Number of moments N.
             generator: Source of the random numbers.
         """
-        oldest = (lengths - CONTEXT - free_steps).clamp(max=OLDEST)
-        offsets, lengths, oldest = (each[oldest > 0] for each in (offsets, lengths, oldest))
-        episode = torch.randint(len(offsets), (count,), generator=generator)
-        share = torch.rand(2, count, generator=generator)
-        ages = 1 + (share[0] * oldest[episode]).long()
-        room = lengths[episode] - CONTEXT - free_steps - ages + 1
-        share[1] *= torch.rand(count, generator=generator) >= FROM_BEGINNING
-        starts = offsets[episode] + (share[1] * room).long()
+        which = torch.randint(len(starts), (count,), generator=generator)
+        ages = torch.randint(1, oldest + 1, (count,), generator=generator)
         order = ages.argsort(descending=True, stable=True)
-        return cls(starts[order], ages[order])
+        return cls(starts[which][order], ages[order])
 
 
 @torch.no_grad()

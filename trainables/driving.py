@@ -14,7 +14,7 @@ from datasets.errors import InputError
 from datasets.recordings import Recordings
 from datasets.tensors import as_tensor
 from record.trial import Role
-from trainables.dreams import OLDEST, Dreams, Moments, dreamt, joined, replayed
+from trainables.dreams import Dreams, Moments, dreamt, joined, replayed
 from trainables.fit import SupervisedLearner
 from trainables.frame_baselines import baseline_errors, mean_frame
 from trainables.models.world_model import State, WorldModel, WorldModelConfig
@@ -150,29 +150,26 @@ class DrivingTask:
         self.device = device
         self.starts = torch.from_numpy(data.recordings.window_starts(train, config.steps + 1))
         self.windows = -(-int(data.recordings.lengths[train].sum()) // (config.steps + 1))
-        self.offsets = torch.from_numpy(data.recordings.offsets[train])
-        self.lengths = torch.from_numpy(data.recordings.lengths[train])
         self.mean_frame = mean_frame(data.recordings, train)
-        longest = int(self.lengths.max()) - 1
-        horizon = min(longest, OLDEST + config.free_steps)
-        frozen, climate = baseline_errors(data.recordings, train, self.mean_frame, horizon)
+        self.horizon = judged_horizon(data)
+        last = max(self.horizon, config.steps)
+        frozen, climate = baseline_errors(data.recordings, train, self.mean_frame, last)
         scales = {
-            "equal": frozen[:1].expand(horizon),
+            "equal": frozen[:1].expand(last),
             "freeze": frozen,
             "baseline": torch.minimum(frozen, climate),
         }
         self.scale = scales[config.weighting].to(device)
-        self.horizon = judged_horizon(data)
+        self.long = self._starts_to_judge(data.recordings, train)
         long = train[data.recordings.lengths[train] >= CONTEXT + self.horizon]
-        few = long[:FEW]
         self.judged = {
-            "train": self._starts_to_judge(data.recordings, few),
-            "validation": self._starts_to_judge(data.recordings, data.split.validation),
+            "train": self._starts_to_judge(data.recordings, long[:FEW]).to(device),
+            "validation": self._starts_to_judge(data.recordings, data.split.validation).to(device),
         }
 
     def _starts_to_judge(self, recordings: Recordings, episodes: np.ndarray) -> Tensor:
         starts = recordings.window_starts(episodes, CONTEXT + self.horizon, STRIDE)
-        return torch.from_numpy(starts).to(self.device)
+        return torch.from_numpy(starts)
 
     def model(self) -> nn.Module:
         return WorldModel(self.config, self.size, self.mean_frame)
@@ -204,12 +201,15 @@ class DrivingTask:
             yield batch
 
     def _replayed(self, model: nn.Module, generator: torch.Generator, steps: int) -> Dreams | None:
-        """Dreams as many long dreams as an epoch goes on with, in random order."""
+        """Dreams as many long dreams as an epoch goes on with, in random order.
+
+        They begin where rollouts of the train split would be judged, and end as these do.
+        """
         count = steps * self.config.replayed
         if not count:
             return None
         free = self.config.free_steps
-        moments = Moments.drawn(self.offsets, self.lengths, free, count, generator)
+        moments = Moments.drawn(self.long, self.horizon - free, count, generator)
         order = torch.randperm(count, generator=generator).to(self.device)
         return replayed(model, self.frames, self.actions, moments, free).part(order)
 
@@ -272,7 +272,7 @@ class DrivingTask:
         """Returns what the errors of steps after predictions of some ages are divided by,
         (N, steps)."""
         horizon = age.long()[:, None] + torch.arange(1, steps + 1, device=age.device)
-        return self.scale[(horizon - 1).clamp(max=len(self.scale) - 1)]
+        return self.scale[horizon - 1]
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         found = self._errors(model, "validation")
@@ -365,15 +365,14 @@ def check_windows(data: Drives, config: WorldModelConfig) -> None:
     """Checks that drives are long enough for the training windows of a configuration.
 
     Raises:
-        InputError: If every training episode is shorter than a window, or than a replayed dream.
+        InputError: If every training episode is shorter than a window, or a rollout that is judged
+            has no more steps than a dream goes on.
     """
     longest = data.recordings.lengths[data.split.train].max()
-    replayed = CONTEXT + 1 + config.free_steps
-    if config.replayed and replayed > longest:
+    if config.replayed and config.free_steps >= judged_horizon(data):
         raise InputError(
-            f"replay goes on for free_steps, {config.free_steps}, in dreams after {CONTEXT} "
-            f"frames, which takes {replayed} frames; the longest training episode has {longest}: "
-            "choose fewer, longer episodes, or --replay 0"
+            f"replay goes on for free_steps, {config.free_steps}, in dreams of "
+            f"{judged_horizon(data)} frames: choose fewer, longer episodes, or --replay 0"
         )
     if config.steps + 1 > longest:
         raise InputError(

@@ -14,7 +14,7 @@ from datasets.driving import Drives
 from datasets.errors import InputError
 from datasets.recordings import Recordings
 from trainables import driving
-from trainables.dreams import OLDEST, dreamt
+from trainables.dreams import dreamt
 from trainables.driving import (
     DrivingTask,
     Windows,
@@ -261,11 +261,20 @@ def test_the_heaviest_batch_dreams(drives: Drives) -> None:
 
 def test_episodes_too_short_for_a_replayed_dream_are_refused(drives: Drives) -> None:
     config = config_of(sequence_length=4, context=1, free_steps=30)
-    with pytest.raises(InputError, match=r"takes 41 frames; the longest .* has 40: choose fewer"):
+    with pytest.raises(InputError, match="30, in dreams of 30 frames: choose fewer, longer"):
         DrivingTask(drives, config, CPU)
     DrivingTask(drives, replace(config, replay=0.0), CPU)
     DrivingTask(drives, replace(config, free_steps=29), CPU)
-    assert OLDEST >= 39
+
+
+def test_long_dreams_begin_where_training_episodes_would_be_judged() -> None:
+    """Every 50 frames, as far as all 150 that are judged follow."""
+    drives = striped_drives(episodes=10, length=270)
+    task = DrivingTask(drives, config_of(), CPU)
+    assert task.horizon == 150
+    begins = drives.recordings.offsets[drives.split.train]
+    expected = [int(begin) + later for begin in begins for later in (0, 50, 100)]
+    assert task.long.tolist() == expected
 
 
 def test_evaluation_is_the_rollouts_of_the_validation_windows(
