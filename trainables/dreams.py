@@ -4,9 +4,8 @@ dreams.
 A dream goes on from a predicted frame, with the true actions. Its age is the number of steps since
 the last true frame. Errors at high ages are learned from dreams as long as those that are
 evaluated: these are dreamt once an epoch, without gradients, and a few steps are learned from
-random moments of theirs
-(pushforward training, Brandstetter et al. 2022; gradients are cut, as List et al. 2024 find to be
-nearly as good).
+random moments of theirs (pushforward training, Brandstetter et al. 2022; gradients are cut, as
+List et al. 2024 find to be nearly as good).
 
 Shapes in this module: dreams N, free steps F, context K, pixels on a side S.
 """
