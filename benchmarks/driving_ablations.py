@@ -1,6 +1,6 @@
 """What each part of a world model with both aims is worth, after equal processor time.
 
-    python benchmarks/driving_ablations.py
+    python benchmarks/driving_ablations.py --episodes 112 --split random:64,24,24
 
 Changes to a recipe, both of them listed in docs/results/driving-changes.json, are trained on one
 thread for as many epochs as fit into the given processor time, evaluations left out, and judged on
