@@ -206,19 +206,20 @@ def _start_here() -> None:
 
 @contextmanager
 def _given_up_after(seconds: float) -> Iterator[None]:
-    """Kills the raylet if Ray's start takes longer than this many seconds.
+    """Kills the raylet started inside of the context if this takes longer than so many seconds.
 
     On a machine under load the raylet may never answer, and the start would block forever. Ray
     ends this process together with its raylet; the next command starts Ray again.
     """
     over = threading.Event()
+    before = psutil.Process().children()
 
     def watch() -> None:
         if over.wait(seconds):
             return
         print(f"Ray has not started for {seconds:.0f} s, and is ended", file=sys.stderr)
         for child in psutil.Process().children():
-            if child.name() == "raylet":
+            if child.name() == "raylet" and child not in before:
                 child.kill()
 
     threading.Thread(target=watch, name="Ray's start", daemon=True).start()

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,27 +26,31 @@ def test_results_come_in_the_order_of_the_items_however_few_are_under_way(monkey
     assert list(ray_map()(squared, [])) == []
 
 
-@pytest.fixture
-def raylet(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of that name which never answers."""
-    file = tmp_path / "raylet"
-    file.symlink_to("/bin/sleep")
+@contextmanager
+def raylet(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a process of that name which never answers."""
+    file = folder / "raylet"
+    if not file.is_symlink():
+        file.symlink_to("/bin/sleep")
     with subprocess.Popen([file, "60"]) as process:
         yield process
         process.kill()
 
 
-def test_a_ray_that_never_starts_is_ended_and_said_so(raylet, capfd):
-    with cluster._given_up_after(0.1):
-        assert raylet.wait(20) == -signal.SIGKILL
+def test_a_ray_that_never_starts_is_ended_and_said_so(tmp_path, capfd):
+    with raylet(tmp_path) as earlier:
+        with cluster._given_up_after(0.1), raylet(tmp_path) as started:
+            assert started.wait(20) == -signal.SIGKILL
+        assert earlier.poll() is None
     assert "Ray has not started for 0 s, and is ended" in capfd.readouterr().err
 
 
-def test_a_ray_that_starts_is_left_alone(raylet, capfd):
-    with cluster._given_up_after(0.2):
-        pass
-    with pytest.raises(subprocess.TimeoutExpired):
-        raylet.wait(1)
+def test_a_ray_that_starts_is_left_alone(tmp_path, capfd):
+    with ExitStack() as stack:
+        with cluster._given_up_after(0.2):
+            started = stack.enter_context(raylet(tmp_path))
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.wait(1)
     assert capfd.readouterr().err == ""
 
 
