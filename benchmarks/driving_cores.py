@@ -50,7 +50,7 @@ class Unjudged(DrivingTask):
 def trained(data: Drives, config: WorldModelConfig) -> tuple[Iterator[Epoch], int]:
     """Makes a fit ready; returns its epochs and the number of frames of each."""
     task = Unjudged(data, config, CPU)
-    return fit(task, config, CPU), task.windows * config.steps
+    return fit(task, config, CPU), task.predictions_per_epoch()
 
 
 def training(data: Drives, rounds: int) -> dict[str, Callable[[], float]]:

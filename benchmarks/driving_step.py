@@ -84,7 +84,7 @@ def homework_task(data: Drives, core: Core, epochs: int, device: torch.device) -
 def measures(data: Drives, device: torch.device, rounds: int) -> dict[str, Callable[[], float]]:
     """Side -> trains an epoch and returns frames a second."""
     loop = StepLoop(homework_task(data, "builtin", rounds + 1, device), device)
-    frames = loop.task.windows * loop.task.config.steps
+    frames = loop.task.predictions_per_epoch()
 
     def by_steps() -> float:
         """Trains an epoch in the homework's way."""

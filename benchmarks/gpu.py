@@ -165,7 +165,7 @@ def drive_loads(data: Drives, cores: Sequence[Core], epochs: int) -> list[Load]:
     for core in cores:
         config = WorldModelConfig(core=core, epochs=epochs)
         task = partial(DrivingTask, data)
-        frames = task(config, torch.device("cpu")).windows * config.steps
+        frames = task(config, torch.device("cpu")).predictions_per_epoch()
         ways: dict[str, Epochs] = {OURS: Ours(config, task), ONE_BY_ONE: OneByOne(config, task)}
         loads += [Load(config, way, frames, ways[way]) for way in ways]
     return loads

@@ -1,16 +1,14 @@
-"""Dreams in training: free-running steps, from the ends of windows and from the middle of longer
-dreams.
+"""Dreams in training: some free-running steps from random moments of longer dreams.
 
 A dream goes on from a predicted frame, with the true actions. Its age is the number of steps since
-the last true frame. Errors at high ages are learned from dreams as long as those that are
-evaluated: these are dreamt once an epoch, without gradients, and a few steps are learned from
-random moments of theirs (pushforward training, Brandstetter et al. 2022; gradients are cut, as
-List et al. 2024 find to be nearly as good).
+the last true frame. Dreams as long as those that are evaluated are dreamt once an epoch, without
+gradients, and a few steps are learned from random moments of theirs, so that a model learns to go
+on at every age at the cost of a few steps (pushforward training, Brandstetter et al. 2022;
+gradients are cut, as List et al. 2024 find to be nearly as good).
 
 Shapes in this module: dreams N, free steps F, context K, pixels on a side S.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,15 +17,19 @@ from torch import Tensor, nn
 from trainables.models.world_model import State
 from trainables.rollout import CONTEXT
 
+MOMENTS = 4
+"""Number of moments of one long dream that are gone on from."""
+
 
 @dataclass(frozen=True)
 class Dreams:
     """N dreams, each at some age, and F steps to come.
 
     Attributes:
-        frames: The last predictions, which are fed next, (N, 1, 3, S, S), from 0 to 1.
+        frames: The last predictions, which are fed next, (N, 1, 3, S, S), from 0 to 1; at age 0
+            the last true frame.
         state: The model's state before them.
-        age: Ages of these predictions, (N,) float32, at least 1.
+        age: Ages of these frames, (N,) float32.
         actions: Actions to come, (N, F, 3).
         truth: Frames to come, (N, F, 3, S, S).
     """
@@ -52,18 +54,6 @@ class Dreams:
         )
 
 
-def joined(parts: Sequence[Dreams]) -> Dreams:
-    """Returns the dreams of several parts as one."""
-    states = zip(*(part.state for part in parts), strict=True)
-    return Dreams(
-        frames=torch.cat([part.frames for part in parts]),
-        state=tuple(torch.cat(each, dim=1) for each in states),
-        age=torch.cat([part.age for part in parts]),
-        actions=torch.cat([part.actions for part in parts]),
-        truth=torch.cat([part.truth for part in parts]),
-    )
-
-
 def dreamt(model: nn.Module, dreams: Dreams) -> Tensor:
     """Goes on with dreams; gradients flow back through all steps.
 
@@ -81,32 +71,34 @@ def dreamt(model: nn.Module, dreams: Dreams) -> Tensor:
 
 @dataclass(frozen=True)
 class Moments:
-    """Random moments of long dreams, the oldest first.
+    """Random moments of long dreams.
 
     Attributes:
-        starts: Frame number of the first frame of each dream's context, (N,) int64.
-        ages: Age of the moment, (N,) int64, not increasing.
+        starts: Frame number of the first frame of each dream's context, (dreams,) int64.
+        dream: Dream of each moment, (N,) int64.
+        ages: Age of the moment, (N,) int64, not decreasing.
     """
 
     starts: Tensor
+    dream: Tensor
     ages: Tensor
 
     @classmethod
     def drawn(
         cls, starts: Tensor, oldest: int, count: int, generator: torch.Generator
     ) -> "Moments":
-        """Draws moments of any of some dreams, at any age.
+        """Draws moments at any age from 0 on, `MOMENTS` of each of some dreams.
 
         Args:
-            starts: First frames of the dreams' contexts, (dreams,) int64.
+            starts: First frames of the contexts that a dream may have, (starts,) int64.
             oldest: Highest age.
             count: Number of moments N.
             generator: Source of the random numbers.
         """
-        which = torch.randint(len(starts), (count,), generator=generator)
-        ages = torch.randint(1, oldest + 1, (count,), generator=generator)
-        order = ages.argsort(descending=True, stable=True)
-        return cls(starts[which][order], ages[order])
+        which = torch.randint(len(starts), (-(-count // MOMENTS),), generator=generator)
+        ages = torch.randint(oldest + 1, (count,), generator=generator)
+        ages, order = ages.sort(stable=True)
+        return cls(starts[which], order // MOMENTS, ages)
 
 
 @torch.no_grad()
@@ -126,29 +118,27 @@ def replayed(
         The N dreams, in the order of the moments.
     """
     device = frames.device
-    ages = moments.ages.tolist()
-    first = moments.starts.to(device)[:, None]
-    context = first + torch.arange(CONTEXT, device=device)
-    predicted, state = model(frames[context].float() / 255, actions[context])
-    seen, kept = predicted[:, -1:], []
-    for age in range(1, ages[0] + 1):
-        seen = seen.clamp(0, 1)
-        reached = sum(each >= age for each in ages)  # of the oldest, which come first
-        staying = sum(each > age for each in ages)
-        kept.append((seen[staying:reached], tuple(each[:, staying:reached] for each in state)))
-        if not staying:
-            break
-        seen, state = seen[:staying], tuple(each[:, :staying] for each in state)
-        action = actions[first[:staying] + CONTEXT - 1 + age]
-        seen, state = model(seen, action, state, seen.new_full((staying, 1), age))
-    kept.reverse()  # the oldest first again
-    ahead = (
-        first
-        + CONTEXT
-        - 1
-        + moments.ages.to(device)[:, None]
-        + torch.arange(free_steps, device=device)
-    )
+    last = torch.zeros_like(moments.starts).scatter_reduce(0, moments.dream, moments.ages, "amax")
+    last, order = last.sort(descending=True, stable=True)
+    place = order.argsort()[moments.dream].to(device)  # of each moment's dream, the longest first
+    begin = moments.starts[order].to(device)
+    lasting = (last[:, None] >= torch.arange(int(last[0]) + 1)).sum(dim=0).tolist()
+    reached = moments.ages.bincount().tolist()
+    context = begin[:, None] + torch.arange(CONTEXT - 1, device=device)
+    _, state = model(frames[context].float() / 255, actions[context])
+    now = begin + CONTEXT - 1
+    seen, kept, done = frames[now, None].float() / 255, [], 0
+    for age, (dreams, here) in enumerate(zip(lasting, reached, strict=True)):
+        seen, state = seen[:dreams], tuple(each[:, :dreams] for each in state)
+        which = place[done : done + here]
+        kept.append((seen[which], tuple(each[:, which] for each in state)))
+        done += here
+        if done < len(place):
+            action = actions[now[:dreams] + age, None]
+            seen, state = model(seen, action, state, seen.new_full((dreams, 1), age))
+            seen = seen.clamp(0, 1)  # as `trainables.rollout.autoregressive` does
+    ahead = (now[place] + moments.ages.to(device))[:, None]
+    ahead = ahead + torch.arange(free_steps, device=device)
     states = zip(*(state for _, state in kept), strict=True)
     return Dreams(
         frames=torch.cat([seen for seen, _ in kept]),

@@ -14,10 +14,10 @@ from datasets.errors import InputError
 from datasets.recordings import Recordings
 from datasets.tensors import as_tensor
 from record.trial import Role
-from trainables.dreams import Dreams, Moments, dreamt, joined, replayed
+from trainables.dreams import Dreams, Moments, dreamt, replayed
 from trainables.fit import SupervisedLearner
-from trainables.frame_baselines import baseline_errors, mean_frame
-from trainables.models.world_model import State, WorldModel, WorldModelConfig
+from trainables.frame_baselines import baseline_errors, mean_frame, persistence_error
+from trainables.models.world_model import WorldModel, WorldModelConfig
 from trainables.problem import Context
 from trainables.rollout import (
     CONTEXT,
@@ -42,23 +42,25 @@ FEW = 8
 TOGETHER = 24
 """Number of windows that are rolled out in one batch; it does not change the errors."""
 
+LEAST_SCALE = 0.01
+"""Least number that an error of a dream is divided by, as a share of the error of keeping a frame
+for one step: drives may begin with frames that hardly change."""
+
 
 @dataclass(frozen=True)
 class Windows:
-    """A batch of B windows of T steps, cut from episodes, some of which end in a dream.
+    """A batch of B windows of T steps, cut from episodes, with dreams to go on with.
 
     Attributes:
         frames: Frames, (B, T + 1, 3, S, S) float32, from 0 to 1.
         actions: Actions, (B, T, 3) float32; action t follows frame t.
-        dreams: Number of windows, the first ones, from whose ends the model dreams on.
-        replayed: Dreams that go on in the middle of long ones; None if there are none.
+        dreams: Dreams to go on with; None if there are none.
         rate: Current probability of scheduled sampling, () float32; None if nothing is sampled.
     """
 
     frames: Tensor
     actions: Tensor
-    dreams: int = 0
-    replayed: Dreams | None = None
+    dreams: Dreams | None = None
     rate: Tensor | None = None
 
 
@@ -126,8 +128,9 @@ class DrivingTask:
     """The `trainables.fit.Task` that fits one configuration to the drives.
 
     The loss is the weighted mean of the squared errors of all scored steps, those fed with true
-    frames and those of dreams, as shares of those of a simple prediction. An epoch has as many
-    windows as cover the train split once; their start frames are drawn anew in each epoch.
+    frames and those of dreams, as shares of those of a simple prediction. An epoch predicts as
+    many frames as the train split has, or a few more; the start frames of its windows and dreams
+    are drawn anew in each epoch. Dreams begin where rollouts of the train split would be judged.
 
     Trials are compared by ``validation/skill``, the mean of two: ``one_step_skill``, 1 - (error of
     the teacher-forced rollout) / (error of copying the frame before), and ``dream_skill``, 1 -
@@ -148,19 +151,21 @@ class DrivingTask:
         self.actions = as_tensor(data.recordings.actions, device)
         train = data.split.train
         self.device = device
-        self.starts = torch.from_numpy(data.recordings.window_starts(train, config.steps + 1))
-        self.windows = -(-int(data.recordings.lengths[train].sum()) // (config.steps + 1))
+        length = config.sequence_length + 1
+        self.starts = torch.from_numpy(data.recordings.window_starts(train, length))
+        self.to_predict = int(data.recordings.lengths[train].sum())
         self.mean_frame = mean_frame(data.recordings, train)
         self.horizon = judged_horizon(data)
-        last = max(self.horizon, config.steps)
-        frozen, climate = baseline_errors(data.recordings, train, self.mean_frame, last)
-        scales = {
-            "equal": frozen[:1].expand(last),
-            "freeze": frozen,
-            "baseline": torch.minimum(frozen, climate),
-        }
-        self.scale = scales[config.weighting].to(device)
-        self.long = self._starts_to_judge(data.recordings, train)
+        self.dreams = self._starts_to_judge(data.recordings, train)
+        self.one_step_scale = persistence_error(data.recordings, train)
+        self.scale = torch.full((self.horizon,), self.one_step_scale)
+        if config.weighting == "baseline":
+            last = self.dreams + CONTEXT - 1
+            better = torch.minimum(
+                *baseline_errors(data.recordings, last, self.mean_frame, self.horizon)
+            )
+            self.scale = better.clamp(min=LEAST_SCALE * self.one_step_scale)
+        self.scale = self.scale.to(device)
         long = train[data.recordings.lengths[train] >= CONTEXT + self.horizon]
         self.judged = {
             "train": self._starts_to_judge(data.recordings, long[:FEW]).to(device),
@@ -172,44 +177,48 @@ class DrivingTask:
         return torch.from_numpy(starts)
 
     def model(self) -> nn.Module:
-        return WorldModel(self.config, self.size, self.mean_frame)
+        return WorldModel(self.config, self.size)
 
     def steps_per_epoch(self) -> int:
-        return -(-self.windows // self.config.batch_size)
+        return -(-self.to_predict // self.config.predictions)
+
+    def predictions_per_epoch(self) -> int:
+        """Returns the number of frames that are predicted in an epoch."""
+        return self.steps_per_epoch() * self.config.predictions
 
     def training_batches(
         self, model: nn.Module, generator: torch.Generator, epoch: int
     ) -> Iterator[Windows]:
         config, steps = self.config, self.steps_per_epoch()
-        drawn = torch.randint(len(self.starts), (self.windows,), generator=generator)
         rates = [self._rate((epoch - 1 + n / steps) / config.epochs) for n in range(steps)]
+        yield from self._batches(model, generator, rates)
+
+    def _batches(
+        self, model: nn.Module, generator: torch.Generator, rates: Sequence[float]
+    ) -> Iterator[Windows]:
+        """Yields batches of windows, one for each probability of scheduled sampling."""
+        config, steps = self.config, len(rates)
+        drawn = torch.randint(len(self.starts), (steps, config.batch_size), generator=generator)
         # All moves happen here, because each one synchronises with the GPU.
         starts, there = self.starts[drawn].to(self.device), torch.tensor(rates).to(self.device)
-        dreams = config.dreams if epoch > config.one_step_first * config.epochs else 0
-        long = self._replayed(model, generator, steps) if dreams else None
-        for step, part in enumerate(starts.split(config.batch_size)):
-            batch = self._cut(part, (config.steps if dreams else config.sequence_length) + 1)
-            if rates[step]:
-                batch = replace(batch, rate=there[step])
-            if dreams and config.free_steps:
-                own = slice(step * config.replayed, (step + 1) * config.replayed)
-                batch = replace(
-                    batch,
-                    dreams=min(dreams - config.replayed, len(part)),
-                    replayed=long.part(own) if long else None,
-                )
-            yield batch
+        dreams = self._dreams(model, generator, steps)
+        for step, part in enumerate(starts):
+            own = slice(step * config.dreams, (step + 1) * config.dreams)
+            yield replace(
+                self._cut(part, config.sequence_length + 1),
+                dreams=dreams.part(own) if dreams else None,
+                rate=there[step] if rates[step] else None,
+            )
 
-    def _replayed(self, model: nn.Module, generator: torch.Generator, steps: int) -> Dreams | None:
-        """Dreams as many long dreams as an epoch goes on with, in random order.
+    def _dreams(self, model: nn.Module, generator: torch.Generator, steps: int) -> Dreams | None:
+        """Dreams long dreams for some optimiser steps to go on with, in random order.
 
         They begin where rollouts of the train split would be judged, and end as these do.
         """
-        count = steps * self.config.replayed
-        if not count:
+        count, free = steps * self.config.dreams, self.config.free_steps
+        if not count or not free:
             return None
-        free = self.config.free_steps
-        moments = Moments.drawn(self.long, self.horizon - free, count, generator)
+        moments = Moments.drawn(self.dreams, self.horizon - free, count, generator)
         order = torch.randperm(count, generator=generator).to(self.device)
         return replayed(model, self.frames, self.actions, moments, free).part(order)
 
@@ -218,12 +227,10 @@ class DrivingTask:
         return sampling_rate(self.config.sampling_schedule, self.config.sampling_rate, progress)
 
     def heaviest_batch(self, model: nn.Module) -> Windows:
-        """Returns a batch of the last epoch with the final rate of scheduled sampling, when the
-        most steps are fed with predictions."""
+        """Returns a batch with the final rate of scheduled sampling, when the most steps are fed
+        with predictions."""
         generator = torch.Generator().manual_seed(0)
-        batch = next(self.training_batches(model, generator, self.config.epochs))
-        rate = self._rate(1.0)
-        return replace(batch, rate=torch.tensor(rate).to(self.device) if rate else None)
+        return next(self._batches(model, generator, [self._rate(1.0)]))
 
     def _cut(self, starts: Tensor, frames: int) -> Windows:
         places = starts[:, None] + torch.arange(frames, device=self.device)
@@ -231,48 +238,17 @@ class DrivingTask:
 
     def loss(self, model: nn.Module, batch: Windows) -> Tensor:
         config = self.config
-        seen, state, age = fed_with_truth(model, batch, config)
-        scored = slice(config.context + 1, config.sequence_length + 1)
-        errors = frame_mse(seen[:, config.context :], batch.frames[:, scored]) / self.scale[0]
-        total, weight = errors.sum(), errors.numel()
-        dreams = self._dreams(batch, seen, state, age)
-        if dreams is not None:
-            total, weight = config.one_step_weight * total, config.one_step_weight * weight
-            errors = frame_mse(dreamt(model, dreams), dreams.truth)
-            errors = errors / self._scale(dreams.age, errors.shape[1])
+        seen = fed_with_truth(model, batch, config)
+        scored = slice(config.context, config.sequence_length)
+        errors = frame_mse(seen[:, scored], batch.frames[:, 1:][:, scored]) / self.one_step_scale
+        total = config.one_step_weight * errors.sum()
+        weight = config.one_step_weight * errors.numel()
+        if batch.dreams is not None:
+            errors = frame_mse(dreamt(model, batch.dreams), batch.dreams.truth)
+            later = torch.arange(errors.shape[1], device=self.device)
+            errors = errors / self.scale[batch.dreams.age.long()[:, None] + later]
             total, weight = total + errors.sum(), weight + errors.numel()
         return total / weight
-
-    def _dreams(self, batch: Windows, seen: Tensor, state: State, age: Tensor) -> Dreams | None:
-        """Returns the dreams of a batch: those from the ends of windows and the replayed ones.
-
-        Args:
-            batch: The batch.
-            seen: Predictions of the windows, (B, T, 3, S, S).
-            state: State after the windows.
-            age: Ages of the last predictions, (B,).
-        """
-        parts = []
-        if batch.dreams:
-            begin, some = self.config.sequence_length, slice(batch.dreams)
-            parts.append(
-                Dreams(
-                    frames=seen[some, -1:].clamp(0, 1),
-                    state=tuple(each[:, some] for each in state),
-                    age=age[some],
-                    actions=batch.actions[some, begin:],
-                    truth=batch.frames[some, begin + 1 :],
-                )
-            )
-        if batch.replayed is not None:
-            parts.append(batch.replayed)
-        return joined(parts) if parts else None
-
-    def _scale(self, age: Tensor, steps: int) -> Tensor:
-        """Returns what the errors of steps after predictions of some ages are divided by,
-        (N, steps)."""
-        horizon = age.long()[:, None] + torch.arange(1, steps + 1, device=age.device)
-        return self.scale[horizon - 1]
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         found = self._errors(model, "validation")
@@ -366,33 +342,30 @@ def check_windows(data: Drives, config: WorldModelConfig) -> None:
 
     Raises:
         InputError: If every training episode is shorter than a window, or a rollout that is judged
-            has no more steps than a dream goes on.
+            has fewer steps than a dream goes on.
     """
-    longest = data.recordings.lengths[data.split.train].max()
-    if config.replayed and config.free_steps >= judged_horizon(data):
+    longest, horizon = data.recordings.lengths[data.split.train].max(), judged_horizon(data)
+    if config.dreams and config.free_steps > horizon:
         raise InputError(
-            f"replay goes on for free_steps, {config.free_steps}, in dreams of "
-            f"{judged_horizon(data)} frames: choose fewer, longer episodes, or --replay 0"
-        )
-    if config.steps + 1 > longest:
-        raise InputError(
-            f"sequence_length {config.sequence_length} and free_steps {config.free_steps} make "
-            f"windows of {config.steps + 1} frames, the longest training episode has {longest}: "
+            f"free_steps is {config.free_steps}, and dreams are judged over {horizon} frames: "
             "choose fewer, or longer episodes"
         )
+    if config.sequence_length + 1 > longest:
+        raise InputError(
+            f"sequence_length {config.sequence_length} makes windows of "
+            f"{config.sequence_length + 1} frames, the longest training episode has {longest}: "
+            "choose less, or longer episodes"
+        )
 
 
-def fed_with_truth(
-    model: nn.Module, batch: Windows, config: WorldModelConfig
-) -> tuple[Tensor, State, Tensor]:
+def fed_with_truth(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor:
     """Runs over the steps of training windows that are fed with true frames, plus noise.
 
     After the context, scheduled sampling replaces each of these frames by the model's own
     prediction with the probability ``batch.rate``. Gradients flow back through all steps.
 
     Returns:
-        Predicted frames, (B, sequence_length, 3, S, S), the state after them, and the age of the
-        last of them, (B,).
+        Predicted frames, (B, sequence_length, 3, S, S).
     """
     length = config.sequence_length
     frames, actions = batch.frames[:, :length], batch.actions[:, :length]
@@ -411,4 +384,4 @@ def fed_with_truth(
         predicted, state = model(seen, actions[:, step : step + 1], state, age[:, None])
         age = age + 1
         found.append(predicted)
-    return torch.cat(found, dim=1), state, age
+    return torch.cat(found, dim=1)

@@ -1,8 +1,7 @@
-"""Errors of two predictions that know nothing of driving, at every horizon of a dream.
+"""Predictions that know nothing of driving, and their errors on training episodes, by which a
+model's errors are divided."""
 
-*Freeze* keeps the last true frame, *climatology* is the mean frame. Their errors are what a
-model's errors are divided by.
-"""
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -10,8 +9,8 @@ from torch import Tensor
 
 from datasets.recordings import Recordings
 
-FRAMES = 16_384
-"""Approximate number of frames that the errors are averaged over, from evenly spread episodes."""
+TOGETHER = 64
+"""Number of windows in one batch; it does not change the errors."""
 
 
 def mean_frame(recordings: Recordings, episodes: np.ndarray) -> Tensor:
@@ -23,39 +22,46 @@ def mean_frame(recordings: Recordings, episodes: np.ndarray) -> Tensor:
     return torch.from_numpy(sums / recordings.lengths[episodes].sum() / 255).float()
 
 
+def persistence_error(recordings: Recordings, episodes: np.ndarray) -> float:
+    """Returns the mean squared error of keeping a frame for one step, over all steps of some
+    episodes."""
+    total = 0.0
+    for episode in episodes:
+        begin, end = recordings.offsets[episode : episode + 2]
+        frames = recordings.frames[begin:end].astype(np.float32) / 255
+        total += float(np.square(np.diff(frames, axis=0)).mean(axis=(1, 2, 3)).sum(dtype=float))
+    return total / int((recordings.lengths[episodes] - 1).sum())
+
+
 def baseline_errors(
-    recordings: Recordings, episodes: np.ndarray, mean: Tensor, horizon: int
+    recordings: Recordings, starts: Tensor, mean: Tensor, horizon: int
 ) -> tuple[Tensor, Tensor]:
-    """Computes the mean squared errors of freeze and climatology, averaged all over the episodes.
+    """Computes the mean squared errors of freeze and climatology at each horizon.
+
+    *Freeze* keeps the last true frame, *climatology* is the mean frame.
 
     Args:
         recordings: Recorded episodes.
-        episodes: Numbers of the episodes that errors are averaged over; of many, every n-th.
-        mean: Their mean frame, (3, S, S).
-        horizon: The last horizon, less than the length of the longest of the episodes.
+        starts: Numbers of the last true frames, (windows,) int64; `horizon` more of the same
+            episode follow each.
+        mean: The mean frame, (3, S, S) float32 from 0 to 1.
+        horizon: The last horizon T, in frames.
 
     Returns:
-        The errors of freeze 1, 2, ... frames after the last true one, (horizon,) float32, and that
-        of climatology, ().
+        Two tensors (T,) float32, means over the windows.
     """
-    frames = int(recordings.lengths[episodes].sum())
-    some = {
-        *episodes[:: max(1, frames // FRAMES)],
-        episodes[recordings.lengths[episodes].argmax()],
-    }
-    sums, counts = torch.zeros(2, horizon + 1, dtype=torch.float64)
-    for episode in sorted(some):
-        begin, end = recordings.offsets[episode : episode + 2]
-        pixels = torch.from_numpy(recordings.frames[begin:end].astype(np.float32) / 255)
-        off = (pixels - mean).flatten(start_dim=1)
-        # In float32 the difference of two large products would drown that of two alike frames.
-        products = off.double() @ off.double().T / off.shape[1]
-        squares = products.diagonal()
-        last = min(horizon, len(off) - 1)
-        counts[: last + 1] += len(off) - torch.arange(last + 1)
-        sums[0] += squares.sum()
-        for later in range(1, last + 1):
-            shared = products.diagonal(later)
-            sums[later] += (squares[later:] + squares[:-later] - 2 * shared).sum()
-    errors = (sums / counts).float()
-    return errors[1:], errors[0]
+    sums = torch.zeros(2, horizon, dtype=torch.float64)
+    for truth in _windows(recordings, starts, horizon):
+        last, later = truth[:, :1], truth[:, 1:]
+        for place, picture in enumerate((last, mean)):
+            errors = (picture - later).square().mean(dim=(-3, -2, -1))
+            sums[place] += errors.double().sum(dim=0)
+    frozen, climate = (sums / len(starts)).float()
+    return frozen, climate
+
+
+def _windows(recordings: Recordings, starts: Tensor, horizon: int) -> Iterator[Tensor]:
+    """Yields windows in batches, (B, horizon + 1, 3, S, S) float32 from 0 to 1."""
+    for some in starts.split(TOGETHER):
+        places = some[:, None] + torch.arange(horizon + 1)
+        yield torch.from_numpy(recordings.frames[places.numpy()]).float() / 255

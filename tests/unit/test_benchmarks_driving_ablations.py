@@ -9,6 +9,7 @@ from moving_stripes import striped_drives
 
 from benchmarks import driving_ablations
 from benchmarks.driving_ablations import CHANGES, ROWS, Row, measured, missing, read, shown
+from datasets.errors import InputError
 from trainables.models.world_model import WorldModelConfig
 
 ROW = Row("{}", 1, 20, 150.0, 0.2, 0.8, 0.9)
@@ -16,8 +17,8 @@ ROW = Row("{}", 1, 20, 150.0, 0.2, 0.8, 0.9)
 
 def test_a_change_is_trained_for_as_many_epochs_as_fit_and_judged() -> None:
     drives = striped_drives(length=45)
-    recipe = WorldModelConfig(hidden=8, sequence_length=6, context=2, free_steps=2, seed=3)
-    few, many = (measured(drives, recipe, {"noise": 0.05}, seconds) for seconds in (0.01, 1.0))
+    small = WorldModelConfig(hidden=8, sequence_length=6, context=2, free_steps=2, seed=3)
+    few, many = (measured(drives, small, {"noise": 0.05}, seconds) for seconds in (0.01, 1.0))
     assert (few.change, few.seed, few.epochs) == ('{"noise": 0.05}', 3, 1)
     assert many.epochs > 1
     assert many.seconds == pytest.approx(1, rel=0.9)
@@ -29,7 +30,7 @@ def test_a_change_is_trained_for_as_many_epochs_as_fit_and_judged() -> None:
 def test_rows_are_read_as_they_are_written(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     assert read(file) == []
-    rows = [ROW, replace(ROW, change='{"hidden": 128, "replay": 0.0}', seed=2)]
+    rows = [ROW, replace(ROW, change='{"hidden": 256, "dreams": 0}', seed=2)]
     for row in rows:
         driving_ablations._append(file, row)
     assert read(file) == rows
@@ -37,27 +38,33 @@ def test_rows_are_read_as_they_are_written(tmp_path: Path) -> None:
 
 
 def test_what_a_file_has_is_not_trained_again() -> None:
-    listed = [{}, {"replay": 0.0}]
-    assert [*missing(listed, 2, [ROW])] == [({"replay": 0.0}, 1), ({}, 2), ({"replay": 0.0}, 2)]
+    listed = [{}, {"dreams": 0}]
+    assert [*missing(listed, 2, [ROW])] == [({"dreams": 0}, 1), ({}, 2), ({"dreams": 0}, 2)]
 
 
 def test_the_table_begins_with_the_best_and_has_means_over_seeds() -> None:
-    better = replace(ROW, change='{"hidden": 128}', one_step=0.1)
-    off = replace(ROW, change='{"hidden": 128, "replay": 0.0}', one_step=0.7)
+    better = replace(ROW, change='{"hidden": 256}', one_step=0.1)
+    off = replace(ROW, change='{"hidden": 256, "dreams": 0}', one_step=0.7)
     rows = [ROW, replace(ROW, seed=2, one_step=0.3), better, off]
-    text = shown(rows, WorldModelConfig(hidden=256, replay=0.5))
+    text = shown(rows)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     assert lines[2:] == [
-        ["hidden 128", "20", "0.100", "0.800", "90", "0.550"],
-        ["the recipe", "20 ± 0", "0.250 ± 0.071", "0.800 ± 0.000", "90 ± 0", "0.475 ± 0.035"],
-        ["the defaults", "20", "0.700", "0.800", "90", "0.250"],
+        ["hidden 256", "20", "0.100", "0.800", "90", "0.550"],
+        ["the default", "20 ± 0", "0.250 ± 0.071", "0.800 ± 0.000", "90 ± 0", "0.475 ± 0.035"],
+        ["hidden 256, dreams 0", "20", "0.700", "0.800", "90", "0.250"],
     ]
 
 
 def test_every_listed_change_is_a_configuration_and_every_row_is_listed() -> None:
     listed = json.loads(CHANGES.read_text())
-    recipe = WorldModelConfig(**listed["recipe"])
-    assert all(replace(recipe, **change) != recipe for change in listed["changes"] if change)
-    names = [json.dumps(change) for change in listed["changes"]]
+    default = WorldModelConfig()
+    assert all(replace(default, **change) != default for change in listed if change)
+    names = [json.dumps(change) for change in listed]
     assert len(names) == len({*names})
     assert {row.change for row in read(ROWS)} <= {*names}
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "half", "1"])
+def test_a_part_that_cannot_be_is_refused(part: str) -> None:
+    with pytest.raises(InputError, match=f"{part}: expected a part of several, such as 1/2"):
+        driving_ablations.main(["--part", part])

@@ -37,7 +37,7 @@ def test_the_homework_s_loop_takes_a_step_of_the_optimiser_after_each_frame() ->
     functional.mse_loss(second, batch.frames[:, 2:3]).backward()
     optimizer.step()
 
-    loop.task.windows = 4  # one batch; drawn first, whatever the number of windows
+    loop.task.to_predict = 1  # one batch
     order = torch.Generator().manual_seed(config.seed)
     again = next(loop.task.training_batches(loop.model, order, 1))
     assert torch.equal(again.frames, batch.frames[: len(again.frames)])

@@ -30,7 +30,6 @@ from trainables.driving import DrivingTask
 from trainables.fit import Epoch, fit
 from trainables.learner import Diverged
 from trainables.models.world_model import (
-    AgeConditioning,
     Core,
     Decoder,
     Encoder,
@@ -38,6 +37,7 @@ from trainables.models.world_model import (
     WorldModelConfig,
     homework,
 )
+from trainables.scheduled_sampling import Rise
 
 pytestmark = pytest.mark.usefixtures("on_each_device")
 
@@ -46,13 +46,13 @@ CORES, DECODERS = get_args(Core), get_args(Decoder)
 LSTMS: tuple[Core, ...] = ("builtin", "scratch")
 SET_ONLY: dict[str, tuple[Any, ...]] = {
     "change_input": (False, True),
-    "mean_frame": (False, True),
-    "constant_gain": (1.0, 10.0),
-    "age_conditioning": get_args(AgeConditioning),
-    "dreams": (4, 8),
-    "replay": (0.0, 0.5, 1.0),
-    "one_step_weight": (1.0, 4.0),
-    "one_step_first": (0.0, 0.5),
+    "age_input": (False, True),
+    "encoder": get_args(Encoder),
+    "decoder": DECODERS,
+    "free_steps": (0, 3),
+    "weighting": get_args(Weighting),
+    "sampling_schedule": get_args(Rise),
+    "dreams": (0, 4, 8),
     "context": (0, 3),
     "schedule": ("constant", "cosine"),
     "warmup": (0.0, 0.5),
@@ -86,12 +86,8 @@ def small(**changes: Any) -> WorldModelConfig:
             "sampling_rate": 0.5,
             "batch_size": 8,
             "change_input": True,
-            "mean_frame": True,
-            "constant_gain": 10.0,
-            "age_conditioning": "film",
+            "age_input": True,
             "dreams": 4,
-            "replay": 0.5,
-            "weighting": "baseline",
             "one_step_weight": 4.0,
             "epochs": 1,
             **changes,
@@ -134,7 +130,6 @@ def outcome(config: WorldModelConfig, drives: Drives) -> list[dict[str, float]]:
 
 
 CASES = {p.field: tried(p) for p in PARAMETERS if p.field not in EXACT} | SET_ONLY
-CASES["weighting"] = get_args(Weighting)
 
 APPLYING = {p.field: {p.when.field: p.when.values[0]} for p in PARAMETERS if p.when is not None}
 """Field with a condition -> the other field's value under which it applies."""

@@ -62,9 +62,8 @@ SEARCHED: dict[type[TrialConfig], list[str]] = {
         "cutoff",
     ],
     WorldModelConfig: [
-        *("learning_rate", "batch_size", "core", "encoder", "decoder", "hidden", "layers"),
-        *("sequence_length", "free_steps", "weighting", "sampling_rate", "sampling_schedule"),
-        *("noise", "window"),
+        *("learning_rate", "batch_size", "core", "hidden", "layers", "sequence_length"),
+        *("one_step_weight", "sampling_rate", "noise", "window"),
     ],
 }
 """What is searched, in the order in which Optuna is asked."""

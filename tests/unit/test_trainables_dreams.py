@@ -8,7 +8,7 @@ from moving_stripes import striped_drives
 from torch import nn
 
 from datasets.driving import Drives
-from trainables.dreams import Moments, dreamt, joined, replayed
+from trainables.dreams import Moments, dreamt, replayed
 from trainables.models.world_model import Core, WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT, autoregressive
 
@@ -33,21 +33,20 @@ def tensors(drives: Drives) -> tuple[torch.Tensor, torch.Tensor]:
 
 def model_of(core: Core = "builtin") -> nn.Module:
     torch.manual_seed(0)
-    config = WorldModelConfig(
-        core=core, hidden=16, window=5, change_input=True, age_conditioning="film"
-    )
+    config = WorldModelConfig(core=core, hidden=16, window=5, change_input=True, age_input=True)
     model = WorldModel(config, 32)
-    for parameter in [*model.decoder.parameters(), *model.film.parameters()]:  # pyright: ignore[reportOptionalMemberAccess]
+    for parameter in model.decoder.parameters():
         nn.init.normal_(parameter, std=0.05)
     return model
 
 
 def test_moments_are_of_all_dreams_and_of_all_ages_at_which_one_can_go_on() -> None:
     found = moments_of()
-    assert {*found.ages.tolist()} == {*range(1, 20 - FREE + 1)}
-    assert found.ages.tolist() == sorted(found.ages.tolist(), reverse=True)
+    assert {*found.ages.tolist()} == {*range(20 - FREE + 1)}
+    assert found.ages.tolist() == sorted(found.ages.tolist())
     assert {*found.starts.tolist()} == {*range(0, 12 * 40, 40)}
-    assert len({*found.starts[found.ages == 1].tolist()}) > 1
+    assert found.dream.bincount().tolist() == [4] * 100
+    assert len({*found.starts[found.dream[found.ages == 0]].tolist()}) > 1
 
 
 @pytest.mark.parametrize("core", get_args(Core))
@@ -59,7 +58,7 @@ def test_a_replayed_dream_goes_on_as_the_whole_one_does(drives: Drives, core: Co
     found = dreamt(model, dreams)
     assert dreams.age.tolist() == moments.ages.tolist()
     for place, (start, age) in enumerate(
-        zip(moments.starts.tolist(), moments.ages.tolist(), strict=True)
+        zip(moments.starts[moments.dream].tolist(), moments.ages.tolist(), strict=True)
     ):
         steps = actions[None, start : start + CONTEXT + age + FREE]
         context = frames[None, start : start + CONTEXT].float() / 255
@@ -77,11 +76,19 @@ def test_gradients_end_where_a_replayed_dream_goes_on(drives: Drives) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_parts_of_dreams_join_to_the_whole(drives: Drives) -> None:
+def test_a_dream_of_age_0_begins_at_the_last_true_frame(drives: Drives) -> None:
+    frames, actions = tensors(drives)
+    moments = Moments(torch.tensor([40]), torch.tensor([0]), torch.tensor([0]))
+    dreams = replayed(model_of(), frames, actions, moments, FREE)
+    last = 40 + CONTEXT - 1
+    assert torch.equal(dreams.frames, frames[None, last : last + 1].float() / 255)
+
+
+def test_a_part_of_dreams_is_the_same_part_of_everything(drives: Drives) -> None:
     dreams = replayed(model_of(), *tensors(drives), moments_of(count=5), FREE)
-    again = joined([dreams.part(slice(2)), dreams.part(torch.tensor([2, 3, 4]))])
-    assert len(again) == len(dreams) == 5
+    some = dreams.part(torch.tensor([3, 1]))
+    assert len(dreams) == 5 and len(some) == 2
     for name in ("frames", "age", "actions", "truth"):
-        assert torch.equal(getattr(again, name), getattr(dreams, name))
-    for found, expected in zip(again.state, dreams.state, strict=True):
-        assert torch.equal(found, expected)
+        assert torch.equal(getattr(some, name), getattr(dreams, name)[[3, 1]])
+    for found, whole in zip(some.state, dreams.state, strict=True):
+        assert torch.equal(found, whole[:, [3, 1]])

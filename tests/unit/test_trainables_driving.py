@@ -22,7 +22,7 @@ from trainables.driving import (
     fed_with_truth,
     judged_horizon,
 )
-from trainables.frame_baselines import baseline_errors, mean_frame
+from trainables.frame_baselines import baseline_errors, mean_frame, persistence_error
 from trainables.models.world_model import Weighting, WorldModel, WorldModelConfig
 from trainables.rollout import CONTEXT, autoregressive, frame_mse, freeze, teacher_forced
 
@@ -41,7 +41,6 @@ def config_of(**changes: Any) -> WorldModelConfig:
         "context": 3,
         "free_steps": 4,
         "dreams": 4,
-        "replay": 0.5,
     }
     return WorldModelConfig(**{**small, **changes})
 
@@ -61,15 +60,17 @@ def model_of(config: WorldModelConfig) -> nn.Module:
     return model
 
 
-def test_an_epoch_has_as_many_windows_as_hold_the_train_split_once(drives: Drives) -> None:
+def test_an_epoch_predicts_as_many_frames_as_the_train_split_has(drives: Drives) -> None:
     config = config_of(batch_size=5)
     task = DrivingTask(drives, config, CPU)
     batches = list(task.training_batches(model_of(config), torch.Generator().manual_seed(0), 1))
     assert len(batches) == task.steps_per_epoch()
+    assert [batch.frames.shape for batch in batches] == [(5, 9, 3, 32, 32)] * len(batches)
+    assert [len(batch.dreams or ()) for batch in batches] == [4] * len(batches)
+    predicted = len(batches) * (5 * 8 + 4 * 4)
+    assert predicted == task.predictions_per_epoch()
     frames = 40 * len(drives.split.train)
-    held = sum(len(batch.frames) for batch in batches) * (config.steps + 1)
-    assert frames <= held < frames + config.steps + 1
-    assert [batch.frames.shape[1:] for batch in batches] == [(13, 3, 32, 32)] * len(batches)
+    assert frames <= predicted < frames + config.predictions
 
 
 def test_windows_are_pieces_of_training_episodes_with_their_actions(drives: Drives) -> None:
@@ -79,10 +80,10 @@ def test_windows_are_pieces_of_training_episodes_with_their_actions(drives: Driv
     for frames, actions in zip(batch.frames, batch.actions, strict=True):
         pixels = (frames * 255).round().to(torch.uint8).numpy()
         first = places[pixels[0].tobytes()]
-        np.testing.assert_array_equal(pixels, recordings.frames[first : first + 13])
-        np.testing.assert_array_equal(actions, recordings.actions[first : first + 12])
+        np.testing.assert_array_equal(pixels, recordings.frames[first : first + 9])
+        np.testing.assert_array_equal(actions, recordings.actions[first : first + 8])
         assert first // 40 in drives.split.train
-        assert first // 40 == (first + 12) // 40
+        assert first // 40 == (first + 8) // 40
 
 
 def test_batches_tell_how_far_scheduled_sampling_has_come(drives: Drives) -> None:
@@ -99,30 +100,22 @@ def test_batches_tell_how_far_scheduled_sampling_has_come(drives: Drives) -> Non
 
 def test_a_window_longer_than_every_episode_is_refused(drives: Drives) -> None:
     with pytest.raises(InputError, match=r"windows of 41 frames, the longest .* episode has 40"):
-        DrivingTask(drives, config_of(sequence_length=30, free_steps=10), CPU)
-    DrivingTask(drives, config_of(sequence_length=30, free_steps=9), CPU)
+        DrivingTask(drives, config_of(sequence_length=40), CPU)
+    DrivingTask(drives, config_of(sequence_length=39), CPU)
 
 
-def test_without_sampling_a_window_is_teacher_forced_and_then_dreams(drives: Drives) -> None:
-    config = config_of(replay=0.0)
+def test_without_sampling_a_window_is_teacher_forced(drives: Drives) -> None:
+    config = config_of()
     batch, model = windows(config, drives), model_of(config)
-    found, state, age = fed_with_truth(model, batch, config)
-    torch.testing.assert_close(found, teacher_forced(model, batch.frames[:, :9], batch.actions, 1))
-    dreams = DrivingTask(drives, config, CPU)._dreams(batch, found, state, age)
-    assert dreams is not None
-    assert len(dreams) == batch.dreams == config.dreams
-    assert torch.equal(dreams.truth, batch.frames[:4, 9:])
-    free = autoregressive(model, batch.frames[:4, :8], batch.actions[:4], 5)
-    torch.testing.assert_close(dreamt(model, dreams), free[:, 1:])
+    found = fed_with_truth(model, batch, config)
+    torch.testing.assert_close(found, teacher_forced(model, batch.frames, batch.actions, 1))
 
 
 def test_a_sampling_rate_of_one_is_free_after_the_context(drives: Drives) -> None:
     config = config_of(sampling_rate=1.0, sampling_schedule="constant")
     batch, model = windows(config, drives), model_of(config)
     free = autoregressive(model, batch.frames[:, :3], batch.actions, 6)
-    found, _, age = fed_with_truth(model, batch, config)
-    torch.testing.assert_close(found[:, 2:], free)
-    assert age.tolist() == [6.0] * len(batch.frames)
+    torch.testing.assert_close(fed_with_truth(model, batch, config)[:, 2:], free)
 
 
 def test_the_sampling_rate_is_the_share_of_steps_that_see_a_prediction(drives: Drives) -> None:
@@ -145,28 +138,25 @@ def test_the_sampling_rate_is_the_share_of_steps_that_see_a_prediction(drives: D
         sequence_length=32, free_steps=0, sampling_rate=0.6, sampling_schedule="linear"
     )
     one = windows(config, drives)
-    frames = (one.frames[:1, :1] / 2).expand(64, config.steps + 1, -1, -1, -1)
+    frames = (one.frames[:1, :1] / 2).expand(64, 33, -1, -1, -1)
     dark = float(frames[0, 0, 0, 0, 0])
     batch = Windows(frames, one.actions[:1].expand(64, -1, -1), rate=torch.tensor(0.3))
     torch.manual_seed(0)
-    found, _, age = fed_with_truth(Adds(), batch, config)
+    found = fed_with_truth(Adds(), batch, config)
     seen = found[:, 3:] - frames[:, 3:-1]
     own = seen[:, 1:].mean(dim=(2, 3, 4)) > 0.015
     assert float(own.float().mean()) == pytest.approx(0.3, abs=0.03)
-    torch.testing.assert_close(found[:, -1, 0, 0, 0] - dark, 0.01 * age)
 
 
 def test_gradients_flow_back_through_the_steps_of_a_dream(drives: Drives) -> None:
-    """The last free prediction depends on what the model saw at first."""
-    config = config_of(free_steps=6, replay=0.0)
+    """The last free prediction depends on all actions of the dream."""
+    config = config_of(free_steps=6)
     batch, model = windows(config, drives), model_of(config)
-    batch = replace(batch, frames=batch.frames.clone().requires_grad_())
-    dreams = DrivingTask(drives, config, CPU)._dreams(batch, *fed_with_truth(model, batch, config))
-    assert dreams is not None
-    dreamt(model, dreams)[:, -1].sum().backward()
-    assert batch.frames.grad is not None
-    seen = batch.frames.grad.abs().sum(dim=(0, 2, 3, 4)) > 0
-    assert seen.tolist() == [True] * 8 + [False] * 7
+    assert batch.dreams is not None
+    actions = batch.dreams.actions.clone().requires_grad_()
+    dreamt(model, replace(batch.dreams, actions=actions))[:, -1].sum().backward()
+    assert actions.grad is not None
+    assert (actions.grad.abs().sum(dim=(0, 2)) > 0).tolist() == [True] * 6
 
 
 class Copies(nn.Module):
@@ -185,15 +175,19 @@ class Copies(nn.Module):
 def test_noise_is_in_what_the_model_sees_and_not_in_the_target(drives: Drives) -> None:
     config = config_of(noise=0.05, free_steps=0)
     batch = windows(config, drives)
-    seen = fed_with_truth(Copies(), batch, config)[0] - batch.frames[:, :-1]
+    seen = fed_with_truth(Copies(), batch, config) - batch.frames[:, :-1]
     assert float(seen.std()) == pytest.approx(0.05, rel=0.02)
 
 
 def test_the_loss_of_copying_is_about_one(drives: Drives) -> None:
-    """With every step as a share of the error of keeping the last true frame for as long, up to
-    which windows are drawn."""
-    config = config_of(weighting="freeze", batch_size=256, dreams=256, replay=0.0)
-    loss = DrivingTask(drives, config, CPU).loss(Copies(), windows(config, drives))
+    """With each step as a share of the error of keeping the last true frame for as long."""
+    config = config_of(batch_size=256, dreams=256)
+    task = DrivingTask(drives, config, CPU)
+    train = drives.recordings
+    last = task.dreams + CONTEXT - 1
+    task.scale, _ = baseline_errors(train, last, task.mean_frame, task.horizon)
+    batch = next(task.training_batches(Copies(), torch.Generator().manual_seed(0), 1))
+    loss = task.loss(Copies(), batch)
     assert float(loss) == pytest.approx(1, abs=0.1)
 
 
@@ -201,70 +195,62 @@ def test_the_loss_of_copying_is_about_one(drives: Drives) -> None:
 def test_the_loss_is_the_weighted_mean_of_the_errors_of_all_scored_steps(
     drives: Drives, weighting: Weighting
 ) -> None:
-    """Three windows and a replayed dream: 3 x 5 steps that see the truth, 2 x 4 that dream."""
+    """Three windows and two dreams: 3 x 5 steps that see the truth, 2 x 4 that dream."""
     config = config_of(weighting=weighting, batch_size=3, dreams=2, one_step_weight=3.0)
     batch, model = windows(config, drives), model_of(config)
-    assert batch.replayed is not None
-    assert (batch.dreams, len(batch.replayed)) == (1, 1)
+    assert batch.dreams is not None
     train = drives.split.train
+    copied = persistence_error(drives.recordings, train)
+    starts = drives.recordings.window_starts(train, 40, 50) + CONTEXT - 1
     frozen, climate = baseline_errors(
-        drives.recordings, train, mean_frame(drives.recordings, train), 39
+        drives.recordings, torch.from_numpy(starts), mean_frame(drives.recordings, train), 30
     )
-    scale = {
-        "equal": frozen[:1].expand(39),
-        "freeze": frozen,
-        "baseline": torch.minimum(frozen, climate),
-    }[weighting]
-    assert 0 < (scale == climate).sum() < 39 or weighting != "baseline"
-    forced, _, _ = fed_with_truth(model, batch, config)
-    one_step = frame_mse(forced[:, 3:], batch.frames[:, 4:9]) / frozen[0]
-    free = autoregressive(model, batch.frames[:1, :8], batch.actions[:1], 5)[:, 1:]
-    old = int(batch.replayed.age[0])
-    errors = torch.cat(
-        [
-            frame_mse(free, batch.frames[:1, 9:]),
-            frame_mse(dreamt(model, batch.replayed), batch.replayed.truth),
-        ]
-    )
-    shares = torch.stack([scale[1:5], scale[old : old + 4]])
-    free = errors / shares
-    expected = (3 * one_step.sum() + free.sum()) / (3 * 15 + 8)
+    better = torch.minimum(frozen, climate)
+    assert 0 < (better == climate).sum() < 30
+    scale = {"equal": torch.full((30,), copied), "baseline": better}[weighting]
+    one_step = frame_mse(fed_with_truth(model, batch, config)[:, 3:], batch.frames[:, 4:9])
+    ages = batch.dreams.age.long().tolist()
+    shares = torch.stack([scale[age : age + 4] for age in ages])
+    free = frame_mse(dreamt(model, batch.dreams), batch.dreams.truth) / shares
+    expected = (3 * one_step.sum() / copied + free.sum()) / (3 * 15 + 8)
     loss = DrivingTask(drives, config, CPU).loss(model, batch)
     torch.testing.assert_close(loss, expected)
 
 
-def test_the_first_epochs_have_no_dreams(drives: Drives) -> None:
-    config = config_of(one_step_first=0.5, epochs=4)
-    for epoch, dreams in ((1, 0), (2, 0), (3, 2), (4, 2)):
-        batch = windows(config, drives, epoch)
-        assert batch.dreams == dreams
-        assert (batch.replayed is None) == (not dreams)
-        assert batch.frames.shape[1] == (13 if dreams else 9)
+def test_drives_that_begin_with_a_picture_at_rest_leave_the_loss_finite() -> None:
+    drives = striped_drives()
+    frames = drives.recordings.frames.copy()
+    for begin in drives.recordings.offsets[:-1]:
+        frames[begin : begin + CONTEXT + 3] = frames[begin]
+    resting = replace(drives, recordings=replace(drives.recordings, frames=frames))
+    task = DrivingTask(resting, config_of(dreams=64), CPU)
+    assert float(task.scale[0]) == pytest.approx(0.01 * task.one_step_scale)
+    batch = next(task.training_batches(model_of(task.config), torch.Generator().manual_seed(0), 1))
+    assert bool(torch.isfinite(task.loss(model_of(task.config), batch)))
 
 
-@pytest.mark.parametrize(("replay", "own", "long"), [(0.0, 4, 0), (0.5, 2, 2), (1.0, 0, 4)])
-def test_the_dreams_of_a_step_are_shared_between_windows_and_long_dreams(
-    drives: Drives, replay: float, own: int, long: int
-) -> None:
-    batch = windows(config_of(replay=replay), drives)
-    assert batch.dreams == own
-    assert (0 if batch.replayed is None else len(batch.replayed)) == long
+@pytest.mark.parametrize("fields", [{"dreams": 0}, {"free_steps": 0}])
+def test_without_dreams_there_are_windows_alone(drives: Drives, fields: dict[str, int]) -> None:
+    batch = windows(config_of(**fields), drives)
+    assert batch.dreams is None
+    assert batch.frames.shape == (8, 9, 3, 32, 32)
 
 
 def test_the_heaviest_batch_dreams(drives: Drives) -> None:
-    config = config_of(one_step_first=0.5, epochs=4, sampling_rate=0.5)
+    config = config_of(epochs=4, sampling_rate=0.5)
     task = DrivingTask(drives, config, CPU)
     batch = task.heaviest_batch(task.model())
-    assert (batch.dreams, batch.frames.shape[1]) == (2, 13)
+    assert batch.dreams is not None
+    assert (len(batch.dreams), batch.frames.shape[1]) == (4, 9)
     assert batch.rate == 0.5
 
 
-def test_episodes_too_short_for_a_replayed_dream_are_refused(drives: Drives) -> None:
-    config = config_of(sequence_length=4, context=1, free_steps=30)
-    with pytest.raises(InputError, match="30, in dreams of 30 frames: choose fewer, longer"):
+def test_free_steps_beyond_what_is_judged_are_refused(drives: Drives) -> None:
+    config = config_of(sequence_length=4, context=1, free_steps=31)
+    with pytest.raises(InputError, match="free_steps is 31, and dreams are judged over 30"):
         DrivingTask(drives, config, CPU)
-    DrivingTask(drives, replace(config, replay=0.0), CPU)
-    DrivingTask(drives, replace(config, free_steps=29), CPU)
+    DrivingTask(drives, replace(config, dreams=0), CPU)
+    DrivingTask(drives, replace(config, free_steps=30), CPU)
 
 
 def test_long_dreams_begin_where_training_episodes_would_be_judged() -> None:
@@ -274,7 +260,7 @@ def test_long_dreams_begin_where_training_episodes_would_be_judged() -> None:
     assert task.horizon == 150
     begins = drives.recordings.offsets[drives.split.train]
     expected = [int(begin) + later for begin in begins for later in (0, 50, 100)]
-    assert task.long.tolist() == expected
+    assert task.dreams.tolist() == expected
 
 
 def test_evaluation_is_the_rollouts_of_the_validation_windows(
@@ -318,9 +304,7 @@ def test_no_field_of_the_configuration_moves_the_objective(drives: Drives) -> No
         {"context": 0},
         {"noise": 0.1},
         {"weighting": "equal"},
-        {"replay": 1.0},
         {"dreams": 2},
-        {"one_step_first": 0.5},
         {"sampling_rate": 1.0},
         {"batch_size": 32},
     ):

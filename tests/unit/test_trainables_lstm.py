@@ -1,11 +1,11 @@
-"""The LSTM written from its equations, against torch's own and against the textbook."""
+"""The LSTMs, against torch's own and against the textbook."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from trainables.models.lstm import LSTM
+from trainables.models.lstm import LSTM, SteppingLSTM
 
 INPUT, HIDDEN, SEQUENCES = 7, 5, 4
 
@@ -27,7 +27,7 @@ def data_of(sequences: Tensor | PackedSequence) -> Tensor:
 
 def assert_agree(
     torchs: nn.LSTM,
-    ours: LSTM,
+    ours: nn.Module,
     inputs: Tensor | PackedSequence,
     state: tuple[Tensor, Tensor] | None,
 ) -> None:
@@ -55,6 +55,18 @@ def assert_agree(
     tolerance = TOLERANCE[data_of(inputs).dtype]
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_steps_one_by_one_are_those_of_torch(layers: int, steps: int) -> None:
+    torchs, _ = both(layers, torch.float64)
+    stepping = SteppingLSTM(INPUT, HIDDEN, layers).double()
+    stepping.load_state_dict(torchs.state_dict())
+    inputs = torch.randn(steps, SEQUENCES, INPUT, dtype=torch.float64)
+    hidden, cell = torch.randn(2, layers, SEQUENCES, HIDDEN, dtype=torch.float64)
+    assert_agree(torchs, stepping, inputs, (hidden, cell))
+    assert_agree(torchs, stepping, inputs, None)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

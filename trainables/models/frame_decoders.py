@@ -24,9 +24,8 @@ FARTHEST = 4.0
 BLUR = 3
 """Side, in pixels, of the square of the local mean used to sharpen a frame."""
 
-MOVED, MEAN = 2.0, -2.0
-"""Initial logits of the moved frame and of the mean frame in the warp decoder; those of its other
-pictures are 0."""
+MOVED = 2.0
+"""Initial logit of the moved frame in the warp decoder; those of its other pictures are 0."""
 
 
 def sides(size: int) -> tuple[int, ...]:
@@ -70,8 +69,7 @@ class ConvolutionalDecoder(nn.Module):
 
 
 class WarpDecoder(nn.Module):
-    """A decoder that mixes the moved last frame, the unmoved last frame, a newly drawn frame and,
-    optionally, the mean training frame.
+    """A decoder that mixes the moved last frame, the unmoved last frame and a newly drawn frame.
 
     The shares of the pictures are predicted for each pixel, and a residual is added. The camera
     follows the car, so that the whole ground moves by one affine map (as in the spatial
@@ -79,40 +77,28 @@ class WarpDecoder(nn.Module):
     the dashboard do not move, and ground that comes into view has to be drawn. Moving by a
     fraction of a pixel interpolates and so blurs the frame, which is therefore sharpened by
     unsharp masking: the difference from its local mean is added with a predicted factor for each
-    pixel. Far ahead, where nothing can be known of the ground, the mean frame has the least error.
+    pixel.
 
     Args:
         hidden: Width of the core's output, H.
         size: Pixels on a side of a frame, S.
-        mean_frame: Mean training frame, (3, S, S), which is stored with the weights; None: it is
-            none of the pictures.
-        gain: Factor of the constant logits and colours. Adam moves a weight by about its learning
-            rate a step, however large the gradient, so that with a gain of 10 what does not depend
-            on the core's output is learned ten times as fast.
     """
 
     still: Tensor
     local: Tensor
-    mean_frame: Tensor | None
 
-    def __init__(
-        self, hidden: int, size: int, mean_frame: Tensor | None = None, gain: float = 1.0
-    ) -> None:
+    def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
-        pictures = 3 if mean_frame is None else 4
-        # Logits of the pictures, colours, residual, factor of the sharpening.
-        self.planes = (pictures, CHANNELS, CHANNELS, 1)
+        # Logits of the three pictures, colours, residual, factor of the sharpening.
+        self.planes = (3, CHANNELS, CHANNELS, 1)
         self.motion = nn.Linear(hidden, 6)
         nn.init.zeros_(self.motion.weight)
         nn.init.zeros_(self.motion.bias)
-        self.draw = Drawing(hidden, size, sum(self.planes), gained=pictures + CHANNELS, gain=gain)
+        self.draw = Drawing(hidden, size, sum(self.planes))
         self.register_buffer("still", torch.eye(2, 3), persistent=False)
         self.register_buffer("local", _local_mean(size), persistent=False)
-        self.register_buffer("mean_frame", None if mean_frame is None else mean_frame.clone())
         with torch.no_grad():
-            self.draw.always[0] = MOVED / gain
-            if mean_frame is not None:
-                self.draw.always[3] = MEAN / gain
+            self.draw.always[0] = MOVED
 
     def forward(self, hidden: Tensor, last: Tensor) -> Tensor:
         """Computes the next frames.
@@ -127,13 +113,8 @@ class WarpDecoder(nn.Module):
         logits, colours, residual, sharpness = self.draw(hidden).split(self.planes, dim=1)
         moved = self._moved(hidden, last)
         moved = moved + sharpness * (moved - self.local @ moved @ self.local.T)
-        pictures = [moved, last, colours.sigmoid()]
-        if self.mean_frame is not None:
-            pictures.append(self.mean_frame)
-        shares = logits.softmax(dim=1)[:, :, None]  # (N, pictures, 1, S, S)
-        for place, picture in enumerate(pictures):
-            residual = residual + shares[:, place] * picture
-        return residual
+        moving, still, drawn = logits.softmax(dim=1).chunk(3, dim=1)  # (N, 1, S, S) each
+        return moving * moved + still * last + drawn * colours.sigmoid() + residual
 
     def _moved(self, hidden: Tensor, last: Tensor) -> Tensor:
         # grid_sample crashes the process if a diverged model moves pixels to infinity.
@@ -167,15 +148,9 @@ class Drawing(nn.Module):
         hidden: Width of the vector, H.
         size: Pixels on a side of a plane, S.
         planes: Number of planes, P.
-        gained: Number of planes, the first ones, whose constant picture is multiplied by the gain.
-        gain: The factor.
     """
 
-    gains: Tensor
-
-    def __init__(
-        self, hidden: int, size: int, planes: int, gained: int = 0, gain: float = 1.0
-    ) -> None:
+    def __init__(self, hidden: int, size: int, planes: int) -> None:
         super().__init__()
         patches = sides(size)[::-1]
         widths = (2 * MAPS, *(MAPS,) * (len(patches) - 1), planes)
@@ -189,10 +164,7 @@ class Drawing(nn.Module):
             nn.init.zeros_(parameter)  # at first, only the constant picture is drawn
         self.layers = nn.Sequential(*layers, ChannelsFirst())
         self.always = nn.Parameter(torch.zeros(planes, size, size))
-        gains = torch.ones(planes, 1, 1)
-        gains[:gained] = gain
-        self.register_buffer("gains", gains, persistent=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Draws the planes of each vector, (N, H) -> (N, P, S, S), of unbounded values."""
-        return self.layers(hidden) + self.gains * self.always
+        return self.layers(hidden) + self.always

@@ -23,6 +23,27 @@ State = tuple[Tensor, Tensor]
 """Outputs and cells of all layers after a step, each (layers, B, H)."""
 
 
+class SteppingLSTM(nn.LSTM):
+    """A `torch.nn.LSTM` that computes single steps by `torch.lstm_cell`.
+
+    On a CPU, `torch.nn.LSTM` arranges its weights anew at each call, which takes longer than a
+    step of few sequences itself.
+    """
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, inputs: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Runs over sequences, (T, B, I), as `LSTM` does."""
+        if state is None or len(inputs) > 1:
+            return super().forward(inputs, state)
+        outputs, after = inputs[0], []
+        for layer, before in enumerate(zip(*state, strict=True)):
+            outputs, cell = torch.lstm_cell(outputs, before, *self.all_weights[layer])
+            after.append((outputs, cell))
+        hidden, cells = (torch.stack(each) for each in zip(*after, strict=True))
+        return outputs[None], (hidden, cells)
+
+
 class LSTM(nn.Module):
     """An LSTM with the inputs, outputs and parameter names of `torch.nn.LSTM`.
 

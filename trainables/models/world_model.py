@@ -29,7 +29,7 @@ from trainables.models.frame_decoders import (
     WarpDecoder,
     sides,
 )
-from trainables.models.lstm import LSTM
+from trainables.models.lstm import LSTM, SteppingLSTM
 from trainables.models.patches import ChannelsLast, Patches
 from trainables.models.transformer import Transformer
 from trainables.scheduled_sampling import Rise
@@ -37,8 +37,7 @@ from trainables.scheduled_sampling import Rise
 Core = Literal["builtin", "scratch", "transformer"]
 Encoder = Literal["flatten", "convolutional"]
 Decoder = Literal["linear", "convolutional", "warp"]
-Weighting = Literal["equal", "freeze", "baseline"]
-AgeConditioning = Literal["none", "input", "film"]
+Weighting = Literal["equal", "baseline"]
 
 State = tuple[Tensor, ...]
 """What a model remembers: outputs and cells, or keys and values, of its core; and, if it sees the
@@ -64,27 +63,19 @@ class WorldModelConfig(FitConfig):
     """Core, which keeps the memory: torch.nn.LSTM (builtin); this project's LSTM, implemented from
     its equations (scratch); or causal attention to the last frames (transformer)."""
 
-    encoder: Annotated[Encoder, CategoricalDistribution(get_args(Encoder))] = "convolutional"
+    encoder: Encoder = "convolutional"
     """Input of the core for a frame: the flattened pixels, or convolutional feature maps."""
 
-    decoder: Annotated[Decoder, CategoricalDistribution(get_args(Decoder))] = "warp"
+    decoder: Decoder = "warp"
     """Decoder of the next frame: a linear layer; transposed convolutions; or a warp, which moves
     the last frame and mixes it with a newly drawn one."""
 
-    change_input: bool = False
+    change_input: bool = True
     """Whether the encoder sees the frame's difference from the frame before, too."""
 
-    mean_frame: bool = False
-    """Whether the warp decoder may mix in the mean training frame."""
-
-    constant_gain: float = 1.0
-    """Factor of the constant picture of the warp decoder, which is learned as many times as fast,
-    as Adam's steps do not depend on the size of gradients."""
-
-    age_conditioning: AgeConditioning = "none"
-    """How the core learns the age of the frame it is fed with, the number of steps since the last
-    true frame: not at all (none); as a further input; or, besides, by a factor and an offset of
-    each feature of its output that depend on the age (film, Perez et al. 2018)."""
+    age_input: bool = True
+    """Whether the core sees the age of the frame it is fed with, which is the number of steps
+    since the last true frame."""
 
     hidden: Annotated[int, IntDistribution(64, 256, log=True)] = 128
     """Width of the core's output; with a transformer, any width, shared among its 4 heads."""
@@ -96,7 +87,7 @@ class WorldModelConfig(FitConfig):
     """Number of last frames that each block of the transformer attends to; no more than a training
     window has steps, since it would not learn what farther ones mean."""
 
-    sequence_length: Annotated[int, IntDistribution(8, 32, log=True)] = 12
+    sequence_length: Annotated[int, IntDistribution(8, 20)] = 16
     """Number of steps of a training window that are fed with true frames (with scheduled sampling,
     only some of them are)."""
 
@@ -104,38 +95,30 @@ class WorldModelConfig(FitConfig):
     """Number of steps at the beginning of a training window that warm up the core's state and are
     not scored; less than sequence_length, which includes them."""
 
-    free_steps: Annotated[int, IntDistribution(0, 32)] = 20
+    free_steps: int = 30
     """Number of steps of a dream in training, which are fed with the model's own predictions and
     scored, too: the multi-step loss."""
 
     dreams: int = 8
-    """Number of dreams in one optimiser step, of free_steps each. They go on from the ends of as
-    many of its windows, at most all of them, but for the share that replay takes."""
+    """Number of dreams in one optimiser step, of free_steps each. They go on at random moments of
+    long dreams of training episodes, dreamt with the weights at the beginning of the epoch."""
 
-    replay: float = 0.0
-    """Share of the dreams that go on in the middle of a long dream of a training episode, dreamt
-    with the weights at the beginning of the epoch, so that the model learns to go on at every age
-    at the cost of a few steps."""
+    weighting: Weighting = "baseline"
+    """Weighting of the steps of dreams in the loss: equal; or baseline, which divides the error at
+    each age by that of the better of two simple predictions for as long: keeping the last true
+    frame, and the mean training frame."""
 
-    weighting: Annotated[Weighting, CategoricalDistribution(("equal", "freeze"))] = "freeze"
-    """Weighting of the steps in the loss: equal; freeze, which divides the error at each age by
-    that of keeping the last true frame for as long; or baseline, which divides it by the smaller
-    of that error and the error of the mean training frame."""
-
-    one_step_weight: float = 1.0
+    one_step_weight: Annotated[float, FloatDistribution(1.0, 8.0, log=True)] = 4.0
     """Weight in the loss of a step that is fed with a true frame, where one of a dream has 1."""
 
-    one_step_first: float = 0.0
-    """Share of the epochs, the first ones, without dreams."""
-
-    sampling_rate: Annotated[float, FloatDistribution(0.0, 1.0)] = 0.0
+    sampling_rate: Annotated[float, FloatDistribution(0.0, 0.5)] = 0.0
     """Scheduled sampling (Bengio et al. 2015): probability, at the end of the training, that a
     step is fed with the model's own prediction instead of the true frame."""
 
-    sampling_schedule: Annotated[Rise, CategoricalDistribution(get_args(Rise))] = "linear"
+    sampling_schedule: Rise = "linear"
     """Curve along which the probability of scheduled sampling rises during training."""
 
-    noise: Annotated[float, FloatDistribution(0.0, 0.1)] = 0.0
+    noise: Annotated[float, FloatDistribution(0.0, 0.05)] = 0.0
     """Standard deviation of the noise added to the true frames that the model is fed in training,
     as a share of the range of pixels."""
 
@@ -151,11 +134,12 @@ class WorldModelConfig(FitConfig):
     weight_decay: float = 0.0
     """Decoupled weight decay of AdamW (Loshchilov and Hutter 2019)."""
 
-    batch_size: Annotated[int, CategoricalDistribution((8, 16, 32))] = 8
+    batch_size: Annotated[int, CategoricalDistribution((8, 16))] = 8
     """Number of windows in one optimiser step."""
 
-    epochs: int = 20
-    """Number of passes over the train split; the weights after the last one are the result."""
+    epochs: int = 4
+    """Number of epochs, each of as many predictions as the train split has frames; the weights
+    after the last one are the result."""
 
     @property
     def title(self) -> str:
@@ -169,35 +153,26 @@ class WorldModelConfig(FitConfig):
             ("encoder", get_args(Encoder)),
             ("decoder", get_args(Decoder)),
             ("weighting", get_args(Weighting)),
-            ("age_conditioning", get_args(AgeConditioning)),
             ("sampling_schedule", get_args(Rise)),
         ):
             one_of(name, getattr(self, name), choices)
         for name in ("hidden", "layers", "window", "sequence_length"):
             at_least(name, getattr(self, name), 1)
-        for name in ("free_steps", "dreams", "noise", "context", "one_step_weight"):
+        for name in ("free_steps", "dreams", "noise", "context"):
             at_least(name, getattr(self, name), 0)
-        at_least("constant_gain", self.constant_gain, 0, open_end=True)
+        at_least("one_step_weight", self.one_step_weight, 0, open_end=True)
         if self.context >= self.sequence_length:
             raise InputError(
                 f"context is {self.context}: expected less than sequence_length, which is "
                 f"{self.sequence_length}, or no step that sees a true frame is scored"
             )
-        for name in ("sampling_rate", "replay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}: expected 0 to 1")
-        if not 0 <= self.one_step_first < 1:
-            raise InputError(f"one_step_first is {self.one_step_first}: expected 0 to below 1")
+        if not 0 <= self.sampling_rate <= 1:
+            raise InputError(f"sampling_rate is {self.sampling_rate}: expected 0 to 1")
 
     @property
-    def steps(self) -> int:
-        """Number of steps of a training window with its dream, which has one frame more."""
-        return self.sequence_length + self.free_steps
-
-    @property
-    def replayed(self) -> int:
-        """Number of dreams of an optimiser step that go on in the middle of a long one."""
-        return round(self.replay * self.dreams) if self.free_steps else 0
+    def predictions(self) -> int:
+        """Number of frames that are predicted in one optimiser step."""
+        return self.batch_size * self.sequence_length + self.dreams * self.free_steps
 
 
 def homework(core: Core) -> dict[str, object]:
@@ -220,12 +195,13 @@ def homework(core: Core) -> dict[str, object]:
         "core": core,
         "encoder": "flatten",
         "decoder": "linear",
+        "change_input": False,
+        "age_input": False,
         "hidden": 128,
         "layers": 1,
         "sequence_length": 10,
         "context": 0,
         "free_steps": 0,
-        "weighting": "equal",
         "sampling_rate": 0.0,
         "noise": 0.0,
         "learning_rate": 3e-4,
@@ -244,26 +220,16 @@ class WorldModel(nn.Module):
     Args:
         config: Architecture.
         size: Pixels on a side of a frame, S: 16 times a power of two.
-        mean_frame: Mean training frame, (3, S, S), which becomes part of the weights; None: black,
-            until weights are loaded.
     """
 
-    def __init__(
-        self, config: WorldModelConfig, size: int, mean_frame: Tensor | None = None
-    ) -> None:
+    def __init__(self, config: WorldModelConfig, size: int) -> None:
         super().__init__()
         self.sees_change = config.change_input
         planes = 2 * CHANNELS if config.change_input else CHANNELS
         self.encoder, seen = _encoder(config.encoder, planes, size)
-        self.knows_age = config.age_conditioning != "none"
+        self.knows_age = config.age_input
         self.core = _core(config, seen + ACTIONS + AGES * self.knows_age)
-        self.film = (
-            nn.Linear(AGES, 2 * config.hidden) if config.age_conditioning == "film" else None
-        )
-        if self.film is not None:
-            for parameter in self.film.parameters():
-                nn.init.zeros_(parameter)
-        self.decoder = _decoder(config, size, mean_frame)
+        self.decoder = _decoder(config, size)
 
     def forward(
         self,
@@ -291,15 +257,11 @@ class WorldModel(nn.Module):
         seen = self.encoder(pictures).view(steps, batch, -1)
         # The core runs in float32: not every processor supports an LSTM in bfloat16.
         inputs = [seen.to(actions.dtype), actions.transpose(0, 1)]
-        ages = _features(age, actions) if self.knows_age else None
-        if ages is not None:
-            inputs.append(ages)
+        if self.knows_age:
+            inputs.append(_features(age, actions))
         with torch.autocast(frames.device.type, enabled=False):
             known = None if state is None else state[:2]
             outputs, after = self.core(torch.cat(inputs, dim=2), known)
-            if self.film is not None:
-                factor, offset = self.film(ages).chunk(2, dim=2)
-                outputs = outputs * (1 + factor) + offset
         predicted = self.decoder(outputs.flatten(0, 1), last)
         return predicted.view(steps, batch, *frames.shape[2:]).transpose(0, 1), (*after, *before)
 
@@ -322,16 +284,13 @@ def _features(age: Tensor | None, actions: Tensor) -> Tensor:
     return torch.stack([torch.log1p(age) / 5, (age == 0).to(actions.dtype)], dim=2)
 
 
-def _decoder(config: WorldModelConfig, size: int, mean_frame: Tensor | None) -> nn.Module:
+def _decoder(config: WorldModelConfig, size: int) -> nn.Module:
     """Makes a decoder: (N, H) and the last frames, (N, 3, S, S) -> the next frames."""
     if config.decoder == "linear":
         return LinearDecoder(config.hidden, size)
     if config.decoder == "convolutional":
         return ConvolutionalDecoder(config.hidden, size)
-    if mean_frame is None:
-        mean_frame = torch.zeros(CHANNELS, size, size)
-    mixed = mean_frame if config.mean_frame else None
-    return WarpDecoder(config.hidden, size, mixed, config.constant_gain)
+    return WarpDecoder(config.hidden, size)
 
 
 def _core(config: WorldModelConfig, features: int) -> nn.Module:
@@ -339,8 +298,9 @@ def _core(config: WorldModelConfig, features: int) -> nn.Module:
     last step, from which the next call goes on."""
     sizes = features, config.hidden, config.layers
     if config.core == "transformer":
-        return Transformer(*sizes, min(config.window, config.steps))
-    return LSTM(*sizes) if config.core == "scratch" else nn.LSTM(*sizes)
+        most = config.window if config.free_steps else config.sequence_length
+        return Transformer(*sizes, min(config.window, most))
+    return LSTM(*sizes) if config.core == "scratch" else SteppingLSTM(*sizes)
 
 
 def _encoder(name: Encoder, planes: int, size: int) -> tuple[nn.Module, int]:
