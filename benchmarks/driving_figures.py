@@ -1,22 +1,17 @@
-"""The figures and tables of docs/results-driving.md; `benchmarks/figures.py` makes them."""
+"""The tables of docs/results-driving.md; `benchmarks/figures.py` makes them."""
 
 from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from analysis.markdown import table
-from analysis.style import BLUE, CORES, VERMILLION, logarithmic
-from benchmarks.document import DOCS, Drawing, Page, changes, grouped, of, spread
+from analysis.style import CORES
+from benchmarks.document import DOCS, Page, changes, grouped, of, spread
 from benchmarks.driving_results import LONGEST, TABLE, Row
 from trainables.models.world_model import WorldModelConfig
 
 CHOSEN = {
     "loop": "homework, a step of the optimiser per time step",
-    "one-step": "one-step configuration",
-    "both": "the default",
     "best": "study's champion",
 }
 """Experiment -> what its configuration is called."""
@@ -53,18 +48,9 @@ def _name(row: Row) -> str:
     return f"{name}, {row.epochs} epochs"
 
 
-def ablations(rows: Sequence[Row]) -> Groups:
-    """One change to the default configuration each, the best first."""
-    groups = grouped(of(rows, "ablations"), change)
-    return sorted(groups, key=lambda item: mean(r.free_mean for r in item[1]))
-
-
 def over_seeds(group: Sequence[Row], field: str, digits: int) -> str:
     """A column of rows as a cell: mean and standard deviation over seeds."""
     return spread([getattr(row, field) for row in group], digits)
-
-
-# Tables
 
 
 def model_table(rows: Sequence[Row]) -> str:
@@ -94,57 +80,9 @@ def champion_table(rows: Sequence[Row]) -> str:
     return table(["model", "differs from the default in"], lines)
 
 
-def ablation_table(rows: Sequence[Row]) -> str:
-    """What one change to the default configuration does."""
-    columns = {
-        f"free-running, of freeze, mean 1 to {LONGEST}": "free_mean",
-        "at 30": "free_30",
-        "one-step, of persistence": "one_step",
-        "SSIM": "ssim",
-    }
-    lines = [
-        [name, *(over_seeds(group, field, 3) for field in columns.values())]
-        for name, group in ablations(rows)
-    ]
-    return table(["change", *columns], lines)
-
-
-# Figures
-
-
-def draw_ablations(rows: Sequence[Row], figure: Figure) -> None:
-    """Both errors of each change, a dot a seed; the default's as a line."""
-    groups = ablations(rows)
-    panels: Sequence[Axes] = figure.subplots(1, 2, sharey=True)
-    kinds = (
-        (f"free-running, mean 1 to {LONGEST}\n(share of freeze)", "free_mean", BLUE, "o"),
-        ("one-step\n(share of persistence)", "one_step", VERMILLION, "D"),
-    )
-    for axis, (label, field, colour, marker) in zip(panels, kinds, strict=True):
-        for line, (name, group) in enumerate(groups):
-            values = [getattr(row, field) for row in group]
-            axis.plot(values, [line] * len(values), marker, color=colour, markersize=4)
-            if name == "the default":
-                axis.axvline(mean(values), color=colour, lw=0.8, ls="--")
-        axis.set_xlabel(label)
-        _scale(axis)
-    panels[0].set_yticks(range(len(groups)), [name for name, _ in groups])
-    panels[0].invert_yaxis()
-
-
-def _scale(axis: Axes) -> None:
-    axis.set_xscale("log")
-    logarithmic(axis.xaxis)
-    axis.grid(axis="x", which="both", alpha=0.3)
-
-
 PAGE = Page(
     file=DOCS / "results-driving.md",
     results=TABLE,
-    tables={
-        "models": model_table,
-        "configurations": champion_table,
-        "ablations": ablation_table,
-    },
-    drawings={"driving_ablations": Drawing("ablations", draw_ablations, size=(6.6, 4.2))},
+    tables={"models": model_table, "configurations": champion_table},
+    drawings={},
 )

@@ -35,8 +35,7 @@ class Row:
         seed: Of the training.
         epochs: Passes over the train split.
         parameters: Number of trained weights.
-        validation_skill: The study's objective on the validation episodes; in rows of drives that
-            Gymnasium drew, 1 - the free-running error over 100 frames, of freeze.
+        validation_skill: The study's objective on the validation episodes.
         validation_one_step: One-step error on the validation episodes, of persistence.
         one_step: One-step error, of persistence.
         one_step_mse: One-step mean squared error, in squared pixel values.
@@ -46,8 +45,7 @@ class Row:
         below_both: Number of horizons up to `LONGEST` at which the free-running error is below
             that of freeze and that of climatology.
         ssim: Structural similarity of the free-running frames, mean over horizons 1 to `LONGEST`.
-        seconds: Of training, on the clock, whatever else the machine did; in rows that were
-            measured before studies gave them (see docs/results.md) with its evaluations.
+        seconds: Of training, on the clock, whatever else the machine did.
         device: ``cpu``, or what the GPU calls itself.
         config: The whole configuration as JSON.
     """
@@ -142,7 +140,7 @@ TABLE = ResultTable(
     studies=("world-model", "homework-loop"),
     experiments={
         "best": champion,
-        **dict.fromkeys(("presets", "loop", "one-step", "both", "ablations"), every_finalist),
+        **dict.fromkeys(("presets", "loop"), every_finalist),
     },
     row=row,
 )

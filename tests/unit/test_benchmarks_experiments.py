@@ -73,13 +73,6 @@ def test_every_experiment_has_its_command() -> None:
     assert sorted(studies) == sorted(names)
 
 
-def test_the_studies_of_drives_name_the_drives_that_their_rows_are_of() -> None:
-    """The default ones are others."""
-    studies = [each for each in EXPERIMENTS if "--name drives-" in each]
-    assert len(studies) == 6
-    assert all("--drawing gymnasium --episodes 64 --split random " in each for each in studies)
-
-
 @pytest.mark.parametrize("made", LISTED, ids=" ".join)
 def test_a_study_asks_for_the_configurations_of_its_rows(
     made: list[str], monkeypatch: pytest.MonkeyPatch
