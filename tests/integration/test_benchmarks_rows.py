@@ -115,7 +115,7 @@ def test_rows_of_drives_are_those_of_the_champion_and_its_rollouts(
 def test_a_baseline_that_is_not_the_default_is_no_row(make: Make, trained_copy: Path) -> None:
     study = known(trained_copy, DRIVES)
     baselines = {t.number for t in study.trials if t.is_baseline} - study.defaults
-    made = make("driving", "ablations", DRIVES)
+    made = make("driving", "presets", DRIVES)
     shown = {final.replicate_of for _, final in by_configuration(study, made)}
     assert shown == {*study.finalists} - baselines
     assert shown & study.defaults

@@ -54,7 +54,10 @@ def asked(name: str) -> Asked:
     every = {*(space.listed or defaults)}
     # The default of the first compared value is a finalist in any case.
     has_all = typed.options.best_count >= len(every) or every - others == {defaults[0]}
-    return Asked(typed.data.split, every - others, has_all)
+    split = getattr(
+        typed.data, "split_method", typed.data.split
+    )  # the default may depend on others
+    return Asked(split, every - others, has_all)
 
 
 def configurations(table: str, experiment: str) -> Iterator[tuple[str, Any]]:
