@@ -54,9 +54,7 @@ def asked(name: str) -> Asked:
     every = {*(space.listed or defaults)}
     # The default of the first compared value is a finalist in any case.
     has_all = typed.options.best_count >= len(every) or every - others == {defaults[0]}
-    split = getattr(
-        typed.data, "split_method", typed.data.split
-    )  # the default may depend on others
+    split = getattr(typed.data, "split_method", typed.data.split)
     return Asked(split, every - others, has_all)
 
 
