@@ -3,6 +3,7 @@ actions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ class DrivingTask:
 
     def __init__(self, data: Drives, config: WorldModelConfig, device: torch.device) -> None:
         check_windows(data, config)
-        self.config = config
+        self.config, self.data = config, data
         self.size = data.recordings.size
         self.frames = as_tensor(data.recordings.frames, device)
         self.actions = as_tensor(data.recordings.actions, device)
@@ -157,15 +158,6 @@ class DrivingTask:
         self.mean_frame = mean_frame(data.recordings, train)
         self.horizon = judged_horizon(data)
         self.dreams = self._starts_to_judge(data.recordings, train)
-        self.one_step_scale = persistence_error(data.recordings, train)
-        self.scale = torch.full((self.horizon,), self.one_step_scale)
-        if config.weighting == "baseline":
-            last = self.dreams + CONTEXT - 1
-            better = torch.minimum(
-                *baseline_errors(data.recordings, last, self.mean_frame, self.horizon)
-            )
-            self.scale = better.clamp(min=LEAST_SCALE * self.one_step_scale)
-        self.scale = self.scale.to(device)
         long = train[data.recordings.lengths[train] >= CONTEXT + self.horizon]
         self.judged = {
             "train": self._starts_to_judge(data.recordings, long[:FEW]).to(device),
@@ -175,6 +167,23 @@ class DrivingTask:
     def _starts_to_judge(self, recordings: Recordings, episodes: np.ndarray) -> Tensor:
         starts = recordings.window_starts(episodes, CONTEXT + self.horizon, STRIDE)
         return torch.from_numpy(starts)
+
+    @cached_property
+    def one_step_scale(self) -> float:
+        """What errors of steps fed with true frames are divided by."""
+        return persistence_error(self.data.recordings, self.data.split.train)
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """What errors of dreams are divided by, (horizon,); only a loss asks for it."""
+        scale = torch.full((self.horizon,), self.one_step_scale)
+        if self.config.weighting == "baseline":
+            last = self.dreams + CONTEXT - 1
+            better = torch.minimum(
+                *baseline_errors(self.data.recordings, last, self.mean_frame, self.horizon)
+            )
+            scale = better.clamp(min=LEAST_SCALE * self.one_step_scale)
+        return scale.to(self.device)
 
     def model(self) -> nn.Module:
         return WorldModel(self.config, self.size)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from datasets.recordings import Recordings
+from trainables.rollout import frame_mse
 
 TOGETHER = 64
 """Number of windows in one batch; it does not change the errors."""
@@ -54,8 +55,7 @@ def baseline_errors(
     for truth in _windows(recordings, starts, horizon):
         last, later = truth[:, :1], truth[:, 1:]
         for place, picture in enumerate((last, mean)):
-            errors = (picture - later).square().mean(dim=(-3, -2, -1))
-            sums[place] += errors.double().sum(dim=0)
+            sums[place] += frame_mse(picture, later).double().sum(dim=0)
     frozen, climate = (sums / len(starts)).float()
     return frozen, climate
 
