@@ -28,7 +28,7 @@ from analysis.markdown import table
 from analysis.rollout_scores import dream
 from benchmarks.command_line import Parser, exit_code, not_negative, positive
 from benchmarks.rounds import machine, ratios, spread, take_turns, verdict
-from datasets.driving import Drives, DrivingOptions, open_drives
+from datasets.driving import EPISODES, Drives, DrivingOptions, open_drives
 from trainables.device import pick_device as trial_device
 from trainables.driving import DrivingTask
 from trainables.fit import fit
@@ -142,9 +142,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = _parsed(argv)
     device = arguments.device
     trial_device(int(device.type == "cuda"), arguments.threads)
-    options = DrivingOptions(
-        drawing="gymnasium", episodes=arguments.episodes, steps=arguments.steps, split="random"
-    )
+    options = DrivingOptions(episodes=arguments.episodes, steps=arguments.steps)
     data = open_drives(options, 0, arguments.data_dir)
     print(
         f"{machine(device)}, {arguments.threads} thread(s); {len(data.recordings)} episodes, "
@@ -168,7 +166,7 @@ def main(argv: Sequence[str]) -> None:
 def _parsed(argv: Sequence[str]) -> Namespace:
     """Reads the command line."""
     parser = Parser(__doc__)
-    parser.add_defaulting("--episodes", positive, 64, "drives")
+    parser.add_defaulting("--episodes", positive, EPISODES, "drives")
     parser.add_defaulting("--steps", positive, 160, "frames of each drive")
     parser.add_data_dir()
     parser.add_defaulting("--threads", positive, 1, "threads of torch")

@@ -7,7 +7,7 @@ import pytest
 from moving_stripes import striped_drives
 
 from analysis.rollout_scores import dream
-from benchmarks.driving_cores import CPU, dreaming, error_rows, speed_rows, trained, training
+from benchmarks.driving_cores import CPU, HEADER, dreaming, rows, trained, training
 from benchmarks.rounds import take_turns
 from trainables.driving import DrivingTask
 from trainables.fit import fit
@@ -22,20 +22,20 @@ def test_each_core_trains_and_dreams_so_many_frames_a_second() -> None:
     measured = [take_turns(sides, 1) for sides in (training(drives, 1), dreaming(drives))]
     assert [[*rates] for rates in measured] == [[*CORES]] * 2
     assert all(rate > 0 for rates in measured for (rate,) in rates.values())
-    rows = speed_rows(drives, measured)
-    assert [row[0] for row in rows] == NAMES
-    assert rows[0][1] == rows[1][1] != rows[2][1]
-    assert (rows[0][3], rows[0][5]) == ("1", "1")
 
 
-def test_the_time_is_spent_in_as_many_epochs_as_fit() -> None:
+def test_a_row_has_speeds_and_the_errors_after_as_many_epochs_as_fit() -> None:
     """Those of a core that is twice as fast are twice as many."""
     drives = striped_drives(length=45)
     frames = {core: trained(drives, WorldModelConfig(core=core))[1] for core in CORES}
     rates = {core: [frames[core] * (3.0 if core == "scratch" else 1.4)] for core in CORES}
-    rows = [*error_rows(drives, rates, seconds=1, seeds=1)]
-    assert [row[:2] for row in rows] == [[name, n] for name, n in zip(NAMES, "131", strict=True)]
-    assert all(float(cell) > 0 for row in rows for cell in row[3:])
+    dreams = {core: [10.0] for core in CORES}
+    made = [dict(zip(HEADER, row, strict=True)) for row in rows(drives, [rates, dreams], 1, 1)]
+    assert [row["core"] for row in made] == NAMES
+    assert [row["epochs"] for row in made] == ["1", "3", "1"]
+    assert made[0]["parameters"] == made[1]["parameters"] != made[2]["parameters"]
+    assert all(float(row[each]) > 0 for row in made for each in HEADER[7:11])
+    assert all(0 <= int(row["horizons below both"]) <= 149 for row in made)
 
 
 @pytest.mark.parametrize("core", CORES)
