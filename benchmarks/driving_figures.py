@@ -13,7 +13,6 @@ from trainables.models.world_model import WorldModelConfig
 CHOSEN = {
     "loop": "homework, a step of the optimiser per time step",
     "best": "study's champion",
-    "both": "trained for 25 minutes",
 }
 """Experiment -> what its configuration is called."""
 

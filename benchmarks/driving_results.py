@@ -140,7 +140,7 @@ TABLE = ResultTable(
     studies=("world-model", "homework-loop"),
     experiments={
         "best": champion,
-        **dict.fromkeys(("presets", "loop", "both"), every_finalist),
+        **dict.fromkeys(("presets", "loop"), every_finalist),
     },
     row=row,
 )
