@@ -65,6 +65,13 @@ class Command:
         return int(self.given.get("seed", [0])[0])
 
     @property
+    def finalists(self) -> int:
+        """Number of finalists, not counting the default configuration."""
+        if self.options.finalists is not None:
+            return self.options.finalists
+        return 0 if self.options.local else self.study.finalists
+
+    @property
     def final_seeds(self) -> int:
         """Number of trainings of each finalist."""
         return self.options.seeds or self.study.seeds

@@ -48,8 +48,9 @@ def check_definition(study: Study[Any]) -> None:
 
 
 def _check_grids(study: Study[Any]) -> None:
-    if study.seeds < 1:
-        raise InputError(f"seeds is {study.seeds}: expected at least 1")
+    for name in ("finalists", "seeds"):
+        if getattr(study, name) < 1:
+            raise InputError(f"{name} is {getattr(study, name)}: expected at least 1")
     if not 0 < study.first_rung <= 1:
         raise InputError(f"first_rung is {study.first_rung}: expected above 0, at most 1")
     known = {field.name for field in fields(study.config)}

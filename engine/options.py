@@ -14,9 +14,6 @@ from datasets.errors import InputError
 from record.tracking_uri import tracking_uri
 from trainables.config import at_least
 
-FINALISTS = 5
-"""Default number of finalists, if ``--finalists`` is not given."""
-
 TRIALS = 16
 """Default number of trials, if ``--trials`` is not given and the configurations are not listed."""
 
@@ -73,7 +70,8 @@ class Options:
 
     finalists: int | None = None
     """Number of best configurations that are trained again with fresh seeds once the search has
-    ended, besides the default configuration; 0 for none. By default 5; with --local none."""
+    ended, besides the default configuration; 0 for none. By default as many as the study says;
+    with --local none."""
 
     seeds: int | None = None
     """Number of times that each finalist is trained, each time with a different seed; by default
@@ -202,11 +200,6 @@ class Options:
     def cluster(self) -> str | None:
         """Address of the Ray cluster that runs the trials; None if they run on this machine."""
         return None if self.local else self.address or os.environ.get("RAY_ADDRESS")
-
-    @property
-    def best_count(self) -> int:
-        """Number of finalists, not counting the default configuration."""
-        return self.finalists if self.finalists is not None else 0 if self.local else FINALISTS
 
     @property
     def tracking_uri(self) -> str:

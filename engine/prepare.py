@@ -138,7 +138,7 @@ def _profile(
         space,
         dict(zip(configs, done, strict=True)),
         trials=options.total(space.largest),
-        finals=command.final_seeds * (options.best_count + 1 if options.best_count else 0),
+        finals=command.final_seeds * (command.finalists + 1 if command.finalists else 0),
         concurrent=backend.concurrent_trials(),
         keep=options.keep,
         memory=backend.memory_of_a_trial(),

@@ -71,12 +71,12 @@ def run(prepared: Prepared) -> Outcome:
     if best is None or not searched.is_answer:
         return searched
     _say_best(prepared, searched, best)
-    if searched.undelivered or not options.best_count:
+    if searched.undelivered or not prepared.command.finalists:
         return searched
     finals = Replicates(
         state,
         prepared.space,
-        options.best_count,
+        prepared.command.finalists,
         prepared.command.final_seeds,
         race=options.finals == "race",
     )

@@ -51,6 +51,8 @@ class Study(Generic[DataOptions]):
         baseline: Name of the preset used as the baseline; None to use the default configuration.
         first_rung: Fraction of a trial's epochs before which none is stopped early, above 0 and
             at most 1.
+        finalists: Number of best configurations that are trained again, besides the default one,
+            unless ``--finalists`` says otherwise.
         seeds: Number of times that each finalist is trained again, unless ``--seeds`` says
             otherwise.
         smoke: Values of the data options for ``--smoke``.
@@ -73,6 +75,7 @@ class Study(Generic[DataOptions]):
     grids: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     baseline: str | None = None
     first_rung: float = FIRST_RUNG
+    finalists: int = 5
     seeds: int = 5
     smoke: Mapping[str, Any] = field(default_factory=dict)
     package: Callable[[RecordedStudy, Trial, dict[str, Any], Any], PackagedModel] | None = None

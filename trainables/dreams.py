@@ -1,10 +1,10 @@
-"""Dreams in training: some free-running steps from random moments of longer dreams.
+"""Dreams in training: some free-running steps from some moments of longer dreams.
 
 A dream goes on from a predicted frame, with the true actions. Its age is the number of steps since
 the last true frame. Dreams as long as those that are evaluated are dreamt once an epoch, without
-gradients, and a few steps are learned from random moments of theirs, so that a model learns to go
-on at every age at the cost of a few steps (pushforward training, Brandstetter et al. 2022;
-gradients are cut, as List et al. 2024 find to be nearly as good).
+gradients, and a few steps are learned from their beginning and from random moments of theirs, so
+that a model learns to go on at every age at the cost of a few steps (pushforward training,
+Brandstetter et al. 2022; gradients are cut, as List et al. 2024 find to be nearly as good).
 
 Shapes in this module: dreams N, free steps F, context K, pixels on a side S.
 """
@@ -71,7 +71,7 @@ def dreamt(model: nn.Module, dreams: Dreams) -> Tensor:
 
 @dataclass(frozen=True)
 class Moments:
-    """Random moments of long dreams.
+    """Moments of long dreams: their beginning, and random ones.
 
     Attributes:
         starts: Frame number of the first frame of each dream's context, (dreams,) int64.
@@ -89,6 +89,9 @@ class Moments:
     ) -> "Moments":
         """Draws moments at any age from 0 on, `MOMENTS` of each of some dreams.
 
+        One of them is the dream's beginning: there the simple predictions that a model has to beat
+        are at their best, and of random moments few are as early.
+
         Args:
             starts: First frames of the contexts that a dream may have, (starts,) int64.
             oldest: Highest age.
@@ -97,6 +100,7 @@ class Moments:
         """
         which = torch.randint(len(starts), (-(-count // MOMENTS),), generator=generator)
         ages = torch.randint(oldest + 1, (count,), generator=generator)
+        ages[::MOMENTS] = 0
         ages, order = ages.sort(stable=True)
         return cls(starts[which], order // MOMENTS, ages)
 

@@ -53,7 +53,7 @@ def asked(name: str) -> Asked:
     others = {space.baseline(value) for value in space.compared} - {*defaults}
     every = {*(space.listed or defaults)}
     # The default of the first compared value is a finalist in any case.
-    has_all = typed.options.best_count >= len(every) or every - others == {defaults[0]}
+    has_all = made.finalists >= len(every) or every - others == {defaults[0]}
     split = getattr(typed.data, "split_method", typed.data.split)
     return Asked(split, every - others, has_all)
 

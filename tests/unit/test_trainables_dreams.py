@@ -46,6 +46,7 @@ def test_moments_are_of_all_dreams_and_of_all_ages_at_which_one_can_go_on() -> N
     assert found.ages.tolist() == sorted(found.ages.tolist())
     assert {*found.starts.tolist()} == {*range(0, 12 * 40, 40)}
     assert found.dream.bincount().tolist() == [4] * 100
+    assert {*found.dream[found.ages == 0].tolist()} == {*range(100)}  # each one's beginning
     assert len({*found.starts[found.dream[found.ages == 0]].tolist()}) > 1
 
 

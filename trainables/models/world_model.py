@@ -100,15 +100,16 @@ class WorldModelConfig(FitConfig):
     scored, too: the multi-step loss."""
 
     dreams: int = 8
-    """Number of dreams in one optimiser step, of free_steps each. They go on at random moments of
-    long dreams of training episodes, dreamt with the weights at the beginning of the epoch."""
+    """Number of dreams in one optimiser step, of free_steps each. A quarter of them begin; the
+    others go on at random moments of long dreams of training episodes, dreamt with the weights at
+    the beginning of the epoch."""
 
     weighting: Weighting = "baseline"
     """Weighting of the steps of dreams in the loss: equal; or baseline, which divides the error at
     each age by that of the better of two simple predictions for as long: keeping the last true
     frame, and the mean training frame."""
 
-    one_step_weight: Annotated[float, FloatDistribution(1.0, 8.0, log=True)] = 4.0
+    one_step_weight: Annotated[float, FloatDistribution(2.0, 16.0, log=True)] = 6.0
     """Weight in the loss of a step that is fed with a true frame, where one of a dream has 1."""
 
     sampling_rate: Annotated[float, FloatDistribution(0.0, 0.5)] = 0.0
