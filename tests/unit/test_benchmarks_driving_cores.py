@@ -34,7 +34,7 @@ def test_a_row_has_speeds_and_the_errors_after_as_many_epochs_as_fit() -> None:
     assert [row["core"] for row in made] == NAMES
     assert [row["epochs"] for row in made] == ["1", "3", "1"]
     assert made[0]["parameters"] == made[1]["parameters"] != made[2]["parameters"]
-    assert all(float(row[each]) > 0 for row in made for each in HEADER[7:11])
+    assert all(float(row[each]) > 0 for row in made for each in HEADER[8:11])
     assert all(0 <= int(row["horizons below both"]) <= 149 for row in made)
 
 
