@@ -58,6 +58,11 @@ def test_a_first_rung_that_is_no_share(share: float) -> None:
     assert f"first_rung is {share}: expected above 0" in refused(replace(FAKE, first_rung=share))
 
 
+@pytest.mark.parametrize("name", ["finalists", "seeds"])
+def test_the_finals_have_at_least_one_of_each(name: str) -> None:
+    assert f"{name} is 0: expected at least 1" in refused(replace(FAKE, **{name: 0}))
+
+
 def test_a_grid_of_no_preset_or_of_no_field() -> None:
     said = refused(replace(FAKE, grids={"nameless": {}}))
     assert "grids has 'nameless', which is no preset: expected one of named" in said
