@@ -203,6 +203,7 @@ def homework(core: Core) -> dict[str, object]:
         "sequence_length": 10,
         "context": 0,
         "free_steps": 0,
+        "one_step_weight": 4.0,  # of no effect: there are no other steps
         "sampling_rate": 0.0,
         "noise": 0.0,
         "learning_rate": 3e-4,
