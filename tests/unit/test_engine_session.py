@@ -117,3 +117,19 @@ def test_what_may_change_from_session_to_session_is_no_difference() -> None:
 def test_a_password_in_an_address_does_not_stand_in_the_log() -> None:
     known = spec(data_options=FakeOptions("https://me:s3cret@example.org/data"))
     assert known["data.dataset"] == "https://***@example.org/data"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (Options(), (3, 2)),
+        (Options(local=True), (0, 2)),
+        (Options(finalists=7, seeds=4, local=True), (7, 4)),
+        (Options(finalists=0), (0, 2)),
+    ],
+)
+def test_finals_are_as_many_as_the_study_says_unless_the_command_does(
+    options: Options, expected: tuple[int, int]
+) -> None:
+    command = Command(replace(FAKE, finalists=3, seeds=2), options, FakeOptions(), {}, [])
+    assert (command.finalists, command.final_seeds) == expected
