@@ -138,7 +138,7 @@ class WorldModelConfig(FitConfig):
     batch_size: Annotated[int, CategoricalDistribution((8, 16))] = 8
     """Number of windows in one optimiser step."""
 
-    epochs: int = 4
+    epochs: int = 5
     """Number of epochs, each of as many predictions as the train split has frames; the weights
     after the last one are the result."""
 
