@@ -80,6 +80,7 @@ class Captured(Generic[Batch]):
                 self.loss = self.learned(self.batch)
         except RuntimeError:
             self.possible = False
+        if not self.possible:  # no longer in the except clause, which keeps the pass's tensors
             for parameter in self.weights.parameters:
                 parameter.grad = None
             gc.collect()  # tensors left over from the pass belong to the capturing stream

@@ -165,8 +165,9 @@ def test_a_transformer_learns_something_else_than_an_lstm(drives: Drives) -> Non
 
 @pytest.mark.parametrize("core", LSTMS)
 def test_an_lstm_heeds_no_window(core: Core, drives: Drives) -> None:
-    outcomes = [outcome(small(core=core, window=window), drives) for window in (4, 32)]
-    assert outcomes[0] == outcomes[1]
+    config, wider = (small(core=core, window=window) for window in (4, 32))
+    one, other = (list(map(learned, epochs_of(each, drives))) for each in (config, wider))
+    assert_same_learned(one, other, config.decoder)
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -237,7 +238,11 @@ def test_a_saved_model_gives_equal_predictions(
     model = task.model().to(here()).eval()
     model.load_state_dict(state["model"])
     with torch.no_grad():
-        assert torch.equal(model(frames, actions)[0], epoch.model(frames, actions)[0])
+        found, expected = model(frames, actions)[0], epoch.model(frames, actions)[0]
+    if on_a_real_gpu():  # where a kernel is chosen by how the weights lie in memory, too
+        torch.testing.assert_close(found, expected)
+    else:
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])

@@ -4,6 +4,8 @@ Which batches are captured is tested with a graph that only notes what is asked 
 on a real GPU where there is one.
 """
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -92,6 +94,32 @@ def test_where_it_cannot_be_captured_all_are_learned_from_as_they_come(
         assert learned.weights.vector.grad.tolist() == [5, 1]
     assert len(NotedGraph.made) == 1
     assert learned.graph is None
+
+
+def test_what_a_failed_capture_made_is_gone_when_the_batch_is_learned_from_uncaptured(
+    learned: Captured[Numbers],
+) -> None:
+    """Gradients would else be written on the stream of the capture. Things that refer to
+    themselves, as results of autograd functions may, only the garbage collector finds."""
+    made: list[weakref.ref[Tensor]] = []
+    alive: list[bool] = []
+    plain = learned.learned
+
+    def learn(batch: Numbers) -> Tensor:
+        alive.append(any(each() is not None for each in made))
+        result = batch.x * 2
+        around: list[Any] = [result]
+        around.append(around)
+        made.append(weakref.ref(result))
+        if len(made) == 2:
+            raise RuntimeError("planted: cannot be captured")
+        return plain(batch)
+
+    learned.learned = learn
+    learned(Numbers(torch.ones(1, 1)))
+    gc.collect()
+    learned(Numbers(torch.ones(1, 1)))
+    assert alive == [False, False, False]
 
 
 def batch(rows: int, **fields: Any) -> Numbers:

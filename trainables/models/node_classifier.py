@@ -25,6 +25,7 @@ from torch.nn import functional
 from datasets.errors import InputError
 from trainables.config import FitConfig, When, at_least, one_of
 from trainables.dropout import dropped
+from trainables.models.groups import Groups, taken
 from trainables.sparse_matrix import SparseMatrix
 
 Family = Literal["gcn", "gat", "appnp", "gcn2", "sgc"]
@@ -159,16 +160,18 @@ class DeviceGraph:
         features: (N, F), as they are.
         shares: (N, F), each row divided by its sum.
         spread: (N, N), the adjacency with loops, normalised symmetrically (Kipf and Welling 2017).
-        edges: (2, E) int64, each edge in both directions and a loop at each node, sorted by
-            target.
-        degrees: (N,) int64, edges of each target.
+        source: Of each edge, (M,) int64; edges are there in both directions, with a loop at each
+            node, and sorted by target, then source.
+        by_target: Edges grouped by their target.
+        reverse: Place of the opposite edge of each edge, (M,) int64.
     """
 
     features: SparseMatrix
     shares: SparseMatrix
     spread: SparseMatrix
-    edges: Tensor
-    degrees: Tensor
+    source: Tensor
+    by_target: Groups
+    reverse: Tensor
 
     @classmethod
     def of(
@@ -193,9 +196,18 @@ class DeviceGraph:
             SparseMatrix.of(features.tocsr(), device),
             SparseMatrix.of((share @ features).tocsr(), device),
             SparseMatrix.of((root @ adjacency @ root).tocsr(), device),
-            torch.from_numpy(whole).to(device),
-            torch.from_numpy(np.bincount(whole[1], minlength=nodes)).to(device),
+            torch.from_numpy(whole[0]).to(device),
+            Groups.of(torch.from_numpy(whole[1]).to(device), nodes),
+            torch.from_numpy(np.lexsort((whole[1], whole[0]))).to(device),
         )
+
+    def to_edges(self, x: Tensor) -> Tensor:
+        """Copies the values of each node to the edges that begin there, (N, ...) -> (M, ...)."""
+
+        def gradient(of_edges: Tensor) -> Tensor:
+            return self.by_target.sums(of_edges.index_select(0, self.reverse))
+
+        return taken(x, self.source, gradient)
 
 
 class Linear(nn.Module):
@@ -414,14 +426,14 @@ class Attention(nn.Module):
 
     def forward(self, graph: DeviceGraph, x: Tensor) -> Tensor:
         """Returns the weighted mean of each node's neighbours, (N, S, H, features), as x is."""
-        source, target = graph.edges
-        scores = (x * self.of_source).sum(dim=3)[source] + (x * self.of_target).sum(dim=3)[target]
+        edges = graph.by_target
+        scores = graph.to_edges((x * self.of_source).sum(dim=3))
+        scores = scores + edges.to_rows((x * self.of_target).sum(dim=3))
         scores = functional.leaky_relu(scores, SLOPE)
-        largest = torch.segment_reduce(scores.detach(), "max", lengths=graph.degrees, axis=0)
-        weights = (scores - largest[target]).exp()
-        total = torch.zeros_like(largest).index_add(0, target, weights)
-        shares = dropped(weights / total[target], self.dropout if self.training else 0.0)
-        return torch.zeros_like(x).index_add(0, target, shares[..., None] * x[source])
+        weights = (scores - edges.to_rows(edges.largest(scores))).exp()
+        shares = weights / edges.to_rows(edges.sums(weights))
+        shares = dropped(shares, self.dropout if self.training else 0.0)
+        return edges.sums(shares[..., None] * graph.to_edges(x))
 
 
 BODIES = {"gcn": GCN, "gat": GAT, "appnp": APPNP, "gcn2": GCNII, "sgc": SGC}
