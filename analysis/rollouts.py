@@ -92,7 +92,7 @@ def make(study: RecordedStudy) -> Card:
             "two_aims": "Both errors of every finished trial on the validation episodes, at one "
             "step and free-running, as shares of those of copying the frame before and of the "
             "better of freeze and climatology at each horizon: below and left of the dashed lines "
-            "is better than they are.",
+            "is better than they are. Larger errors than the axes show lie at their edge.",
             "error_against_horizon": "Error against horizon on the test episodes: fed with the "
             "true frame before (teacher-forced), and with its own predictions (autoregressive).",
             "film_strip": "The first test episode: the truth and what the models dream, every "

@@ -13,10 +13,8 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from datasets.files import write_whole
 from trainables.models import families
@@ -67,13 +65,6 @@ def family_titles() -> dict[str, str]:
 def title(value: str) -> str:
     """Returns the display name of a compared value, such as a family; else the value itself."""
     return {**family_titles(), **CORES}.get(value, value)
-
-
-def logarithmic(side: Axis) -> None:
-    """Labels a logarithmic axis of a few powers of ten at 1, 2, 5, 10 and so on."""
-    side.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    side.set_major_formatter("{x:g}")
-    side.set_minor_formatter(NullFormatter())
 
 
 def plain(text: str) -> str:

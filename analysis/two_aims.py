@@ -42,30 +42,37 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return found
 
 
+def edges(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Returns the largest errors that are drawn where they are: a little above the baselines', or
+    half more than the smallest where that is more."""
+    one_step, dream = (max(1.1, 1.5 * min(each)) for each in zip(*points, strict=True))
+    return one_step, dream
+
+
 def draw(study: RecordedStudy) -> Figure:
-    """Draws both errors of every finished trial of the search, and the front of the best."""
+    """Draws both errors of every finished trial of the search, and the front of the best; larger
+    errors than `edges` at the edge."""
     finished = [trial for trial in study.trials if trial.status == "finished"]
     best = study.best(finished)
 
     def paint(panels: Sequence[Axes]) -> None:
         (axis,) = panels
+        limits = edges([errors(each) for each in finished])
         for core, (colour, marker) in LOOKS.items():
             points = [errors(each) for each in finished if each.config["core"] == core]
             if points:
-                label = style.title(core)
-                axis.plot(
-                    *np.transpose(points), marker, color=colour, mfc="none", ms=5, label=label
-                )
+                drawn = np.minimum(points, limits)
+                look = {"color": colour, "mfc": "none", "ms": 5, "clip_on": False}
+                axis.plot(*drawn.T, marker, label=style.title(core), **look)
         steps = front([errors(trial) for trial in finished])
         axis.step(*np.transpose(steps), where="post", color=style.GREY, lw=0.8, label="the front")
         if best is not None:
             ring = {"ms": 10, "mfc": "none", "mec": style.GREY}
-            axis.plot(*errors(best), "o", **ring, label="highest mean of both skills")
+            at = np.minimum(errors(best), limits)
+            axis.plot(*at, "o", **ring, clip_on=False, label="highest mean of both skills")
         for level in (axis.axhline, axis.axvline):
             level(1, color=style.LIGHT, lw=1, ls="--", zorder=0)
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        style.logarithmic(axis.xaxis)
-        style.logarithmic(axis.yaxis)
+        axis.set_xlim(right=limits[0])
+        axis.set_ylim(top=limits[1])
 
     return style.draw(PANEL, 1, LABELS, paint)

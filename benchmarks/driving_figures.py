@@ -13,8 +13,15 @@ from trainables.models.world_model import WorldModelConfig
 CHOSEN = {
     "loop": "homework, a step of the optimiser per time step",
     "best": "study's champion",
+    "long": "long training",
 }
 """Experiment -> what its configuration is called."""
+
+OTHER_DRIVES = {
+    "64": "64x64 pixels",
+    "random": "driven at random",
+}
+"""Experiment on other drives, of the default configuration -> what they are."""
 
 Groups = list[tuple[str, list[Row]]]
 """Trainings that differ in their seeds only, and what they are called."""
@@ -28,10 +35,10 @@ def change(row: Row) -> str:
     return changes(row.configuration, WorldModelConfig())
 
 
-def models(rows: Sequence[Row]) -> Groups:
-    """The homework's configurations and those that were chosen; a name that several of them have
-    is told with what each changes."""
-    shown = [row for experiment in ("presets", *CHOSEN) for row in of(rows, experiment)]
+def models(rows: Sequence[Row], experiments: Sequence[str] = ("presets", *CHOSEN)) -> Groups:
+    """The homework's configurations and those that were chosen, or those of other experiments; a
+    name that several of them have is told with what each changes."""
+    shown = [row for experiment in experiments for row in of(rows, experiment)]
     groups = [
         (name, label, group)
         for name, named in grouped(shown, _name)
@@ -44,7 +51,7 @@ def models(rows: Sequence[Row]) -> Groups:
 
 
 def _name(row: Row) -> str:
-    name = CHOSEN.get(row.experiment) or f"homework, {CORES[row.core]}"
+    name = (CHOSEN | OTHER_DRIVES).get(row.experiment) or f"homework, {CORES[row.core]}"
     return f"{name}, {row.epochs} epochs"
 
 
@@ -55,6 +62,15 @@ def over_seeds(group: Sequence[Row], field: str, digits: int) -> str:
 
 def model_table(rows: Sequence[Row]) -> str:
     """Test errors of the models, as shares of those of the baselines."""
+    return _errors("model", models(rows))
+
+
+def other_drives_table(rows: Sequence[Row]) -> str:
+    """The same of the default configuration on other drives."""
+    return _errors("drives", models(rows, [*OTHER_DRIVES]))
+
+
+def _errors(title: str, groups: Groups) -> str:
     columns = {
         "one-step, of persistence": ("one_step", 3),
         **{f"free-running, of freeze, at {each}": (f"free_{each}", 2) for each in HORIZONS},
@@ -69,9 +85,9 @@ def model_table(rows: Sequence[Row]) -> str:
             *(over_seeds(group, *column) for column in columns.values()),
             f"{mean(r.seconds for r in group) / 60:.1f}",
         ]
-        for name, group in models(rows)
+        for name, group in groups
     ]
-    return table(["model", *columns, "minutes"], lines)
+    return table([title, *columns, "minutes"], lines)
 
 
 def champion_table(rows: Sequence[Row]) -> str:
@@ -83,6 +99,10 @@ def champion_table(rows: Sequence[Row]) -> str:
 PAGE = Page(
     file=DOCS / "results-driving.md",
     results=TABLE,
-    tables={"models": model_table, "configurations": champion_table},
+    tables={
+        "models": model_table,
+        "configurations": champion_table,
+        "other_drives": other_drives_table,
+    },
     drawings={},
 )

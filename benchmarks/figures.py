@@ -4,7 +4,8 @@
     python benchmarks/figures.py --report runs/drives-best/report
 
 Both are made of the rows in docs/results, which benchmarks/rows.py takes from recorded studies.
-``--report`` takes three figures over from the report of a study of drives.
+``--report`` takes three figures over from the report of a study of drives, or those that
+``--figure`` names; in docs/images their names begin with ``--prefix``.
 """
 
 import shutil
@@ -21,8 +22,8 @@ from datasets.typed_paths import typed_path
 
 PAGES: tuple[Page[Any], ...] = (gnn_figures.PAGE, driving_figures.PAGE)
 
-TAKEN = ("loss_curves.png", "error_against_horizon.png", "film_strip.png")
-"""Figures of a report; in docs/images their names begin with driving_."""
+TAKEN = ("loss_curves", "error_against_horizon", "film_strip")
+"""Figures of a report."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,25 +36,27 @@ def main(argv: Sequence[str]) -> None:
     line.add_argument(
         "--report", type=typed_path, metavar="PATH", help="of a study, to take figures of"
     )
-    report = line.parse_args(argv).report
-    if report is not None:
-        take(report)
+    line.add_argument("--figure", nargs="+", choices=TAKEN, default=TAKEN, help="of the report")
+    line.add_argument("--prefix", default="driving", help="of their names in docs/images")
+    typed = line.parse_args(argv)
+    if typed.report is not None:
+        take(typed.report, typed.figure, typed.prefix)
     for page in PAGES:
         for path in page.make():
             print(path)
 
 
-def take(report: Path, images: Path = IMAGES) -> None:
-    """Copies the figures of a report into a folder.
+def take(report: Path, figures: Sequence[str], prefix: str, images: Path = IMAGES) -> None:
+    """Copies figures of a report into a folder.
 
     Raises:
         InputError: If one is not there.
     """
-    lacking = [name for name in TAKEN if not (report / name).is_file()]
+    lacking = [f"{name}.png" for name in figures if not (report / f"{name}.png").is_file()]
     if lacking:
         raise InputError(f"{report} has no {', '.join(lacking)}: expected the report of a study")
-    for name in TAKEN:
-        print(shutil.copyfile(report / name, images / f"driving_{name}"))
+    for name in figures:
+        print(shutil.copyfile(report / f"{name}.png", images / f"{prefix}_{name}.png"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Both errors of every trial, and which trials no other one beats in both."""
 
-from analysis.two_aims import front
+from analysis.two_aims import edges, front
 
 
 def test_the_front_has_what_no_other_beats_in_both() -> None:
@@ -11,3 +11,8 @@ def test_the_front_has_what_no_other_beats_in_both() -> None:
 def test_of_equal_ones_one_is_on_the_front() -> None:
     assert front([(0.2, 0.9), (0.2, 0.9), (0.2, 0.8)]) == [(0.2, 0.8)]
     assert front([]) == []
+
+
+def test_the_axes_end_a_little_above_the_baselines() -> None:
+    assert edges([(0.2, 0.6), (4.1, 1.4)]) == (1.1, 1.1)
+    assert edges([(3.0, 2.0), (4.0, 0.1)]) == (4.5, 1.1)

@@ -94,13 +94,14 @@ def test_every_table_fills_its_place(name: str) -> None:
 
 def test_the_figures_of_a_report_are_taken_over(tmp_path: Path) -> None:
     for name in TAKEN:
-        (tmp_path / name).write_text(name)
-    figures.take(tmp_path, images=tmp_path)
-    assert (tmp_path / "driving_film_strip.png").read_text() == "film_strip.png"
+        (tmp_path / f"{name}.png").write_text(name)
+    figures.take(tmp_path, TAKEN[1:], "other", images=tmp_path)
+    assert (tmp_path / "other_film_strip.png").read_text() == "film_strip"
+    assert not (tmp_path / f"other_{TAKEN[0]}.png").exists()
 
 
 def test_a_report_that_lacks_figures_is_refused(tmp_path: Path) -> None:
-    (tmp_path / TAKEN[0]).touch()
+    (tmp_path / f"{TAKEN[0]}.png").touch()
     with pytest.raises(InputError, match=r"has no error_against_horizon\.png, film_strip\.png:"):
         figures.main(["--report", str(tmp_path)])
 
