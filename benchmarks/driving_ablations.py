@@ -6,7 +6,7 @@ Changes to the default configuration, listed in docs/results/driving-changes.jso
 one thread for as many epochs as fit into the given processor time, evaluations left out, and
 judged on the validation episodes. Rows are added to a file as they are made, and what it has
 already is not trained again, so that the same command goes on after an interruption; other drives,
-or another time, need another `--file`. A change takes about five minutes; `--part 1/2` trains
+or another time, need another `--file`. A change takes about three minutes; `--part 1/2` trains
 every second one, beside another process with `--part 2/2`. The table is made of the file:
 
     python benchmarks/driving_ablations.py --show
@@ -188,7 +188,7 @@ def _parsed(argv: Sequence[str]) -> Namespace:
     """Reads the command line."""
     parser = Parser(__doc__)
     parser.add_data_dir()
-    parser.add_defaulting("--seconds", positive, 200, "processor time of each training")
+    parser.add_defaulting("--seconds", positive, 100, "processor time of each training")
     parser.add_defaulting("--seeds", positive, 1, "trainings of each change")
     parser.add_argument("--changes", type=Path, default=CHANGES, help="JSON file of the changes")
     parser.add_argument("--part", type=_part, default=(1, 1), help="of the changes, such as 1/2")
