@@ -95,7 +95,7 @@ class LoopProblem(DrivingProblem):
 
     def __init__(self, drives: Drives) -> None:
         super().__init__(drives)
-        fields = asdict(WorldModelConfig(**homework(LSTMS[0])))  # pyright: ignore[reportArgumentType]
+        fields = asdict(WorldModelConfig(**homework(LSTMS[0])))
         decided = {name: [value] for name, value in fields.items() if name not in FREE}
         self.decided = {**decided, "core": LSTMS}
 

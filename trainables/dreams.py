@@ -1,10 +1,10 @@
-"""Dreams in training: some free-running steps from some moments of longer dreams.
+"""Dreams in training: a few free-running steps from chosen moments of long dreams.
 
 A dream goes on from a predicted frame, with the true actions. Its age is the number of steps since
 the last true frame. Dreams as long as those that are evaluated are dreamt once an epoch, without
-gradients, and a few steps are learned from their beginning and from random moments of theirs, so
-that a model learns to go on at every age at the cost of a few steps (pushforward training,
-Brandstetter et al. 2022; gradients are cut, as List et al. 2024 find to be nearly as good).
+gradients; from their beginnings and from random moments of theirs, a few steps are learned. So a
+model learns to go on at every age at the cost of a few steps (pushforward training, Brandstetter
+et al. 2022; gradients are cut, as List et al. 2024 find to be nearly as good).
 
 Shapes in this module: dreams N, free steps F, context K, pixels on a side S.
 """
@@ -18,27 +18,26 @@ from trainables.models.world_model import State
 from trainables.rollout import CONTEXT
 
 MOMENTS = 4
-"""Number of moments of one long dream that are gone on from."""
+"""Number of moments of one long dream from which a model learns to go on; the first of them is the
+dream's beginning."""
 
 
 @dataclass(frozen=True)
 class Dreams:
-    """N dreams, each at some age, and F steps to come.
+    """N dreams, each at some age.
 
     Attributes:
         frames: The last predictions, which are fed next, (N, 1, 3, S, S), from 0 to 1; at age 0
             the last true frame.
         state: The model's state before them.
         age: Ages of these frames, (N,) float32.
-        actions: Actions to come, (N, F, 3).
-        truth: Frames to come, (N, F, 3, S, S).
+        number: Numbers of the recorded frames that they predict, (N,) int64.
     """
 
     frames: Tensor
     state: State
     age: Tensor
-    actions: Tensor
-    truth: Tensor
+    number: Tensor
 
     def __len__(self) -> int:
         return len(self.age)
@@ -49,24 +48,48 @@ class Dreams:
             frames=self.frames[which],
             state=tuple(each[:, which] for each in self.state),
             age=self.age[which],
-            actions=self.actions[which],
-            truth=self.truth[which],
+            number=self.number[which],
         )
 
+    def free_run(self, frames: Tensor, actions: Tensor, steps: int) -> "FreeRun":
+        """Adds the next steps to the dreams.
 
-def dreamt(model: nn.Module, dreams: Dreams) -> Tensor:
-    """Goes on with dreams; gradients flow back through all steps.
+        Args:
+            frames: All recorded frames, (frames, 3, S, S) uint8.
+            actions: All recorded actions, (frames, 3).
+            steps: Number of steps, F.
+        """
+        ahead = self.number[:, None] + torch.arange(steps, device=frames.device)
+        return FreeRun(self, actions[ahead], frames[ahead + 1].float() / 255)
 
-    Returns:
-        (N, F, 3, S, S): predictions at the ages ``age + 1`` to ``age + F``.
+
+@dataclass(frozen=True)
+class FreeRun:
+    """N dreams, and F steps by which they go on.
+
+    Attributes:
+        dreams: The dreams before these steps.
+        actions: (N, F, 3).
+        truth: The recorded frames, (N, F, 3, S, S), from 0 to 1.
     """
-    seen, state, found = dreams.frames, dreams.state, []
-    for step in range(dreams.actions.shape[1]):
-        age = dreams.age[:, None] + step
-        predicted, state = model(seen, dreams.actions[:, step : step + 1], state, age)
-        found.append(predicted)
-        seen = predicted.clamp(0, 1)  # as `trainables.rollout.autoregressive` does
-    return torch.cat(found, dim=1)
+
+    dreams: Dreams
+    actions: Tensor
+    truth: Tensor
+
+    def predicted(self, model: nn.Module) -> Tensor:
+        """Goes on with the dreams; gradients flow back through all steps.
+
+        Returns:
+            (N, F, 3, S, S): predictions at the ages ``age + 1`` to ``age + F``.
+        """
+        seen, state, found = self.dreams.frames, self.dreams.state, []
+        for step in range(self.actions.shape[1]):
+            age = self.dreams.age[:, None] + step
+            predicted, state = model(seen, self.actions[:, step : step + 1], state, age)
+            found.append(predicted)
+            seen = predicted.clamp(0, 1)  # as `trainables.rollout.autoregressive` does
+        return torch.cat(found, dim=1)
 
 
 @dataclass(frozen=True)
@@ -102,52 +125,51 @@ class Moments:
         ages = torch.randint(oldest + 1, (count,), generator=generator)
         ages[::MOMENTS] = 0
         ages, order = ages.sort(stable=True)
-        return cls(starts[which], order // MOMENTS, ages)
+        return cls(
+            starts[which], order // MOMENTS, ages
+        )  # the n-th drawn is of dream n // MOMENTS
 
 
 @torch.no_grad()
-def replayed(
-    model: nn.Module, frames: Tensor, actions: Tensor, moments: Moments, free_steps: int
-) -> Dreams:
-    """Dreams up to each of the moments.
+def dreams_at(model: nn.Module, frames: Tensor, actions: Tensor, moments: Moments) -> Dreams:
+    """Dreams up to each of the moments, all dreams together, of which those that have no further
+    moment are left out.
 
     Args:
         model: A `trainables.models.world_model.WorldModel`, or a module called like one.
         frames: All recorded frames, (frames, 3, S, S) uint8.
         actions: All recorded actions, (frames, 3).
         moments: The moments.
-        free_steps: Number of steps to go on, F.
 
     Returns:
         The N dreams, in the order of the moments.
     """
     device = frames.device
-    last = torch.zeros_like(moments.starts).scatter_reduce(0, moments.dream, moments.ages, "amax")
-    last, order = last.sort(descending=True, stable=True)
-    place = order.argsort()[moments.dream].to(device)  # of each moment's dream, the longest first
+    oldest = torch.zeros_like(moments.starts)
+    oldest = oldest.scatter_reduce(0, moments.dream, moments.ages, "amax")
+    oldest, order = oldest.sort(descending=True, stable=True)  # so that the longest come first
+    row = order.argsort()[moments.dream].to(device)  # of each moment's dream
     begin = moments.starts[order].to(device)
-    lasting = (last[:, None] >= torch.arange(int(last[0]) + 1)).sum(dim=0).tolist()
+    going_on = (oldest[:, None] >= torch.arange(int(oldest[0]) + 1)).sum(dim=0).tolist()
     reached = moments.ages.bincount().tolist()
     context = begin[:, None] + torch.arange(CONTEXT - 1, device=device)
     _, state = model(frames[context].float() / 255, actions[context])
-    now = begin + CONTEXT - 1
-    seen, kept, done = frames[now, None].float() / 255, [], 0
-    for age, (dreams, here) in enumerate(zip(lasting, reached, strict=True)):
+    last_true = begin + CONTEXT - 1
+    seen, kept, done = frames[last_true, None].float() / 255, [], 0
+    for age, (dreams, moments_here) in enumerate(zip(going_on, reached, strict=True)):
         seen, state = seen[:dreams], tuple(each[:, :dreams] for each in state)
-        which = place[done : done + here]
+        which = row[done : done + moments_here]
         kept.append((seen[which], tuple(each[:, which] for each in state)))
-        done += here
-        if done < len(place):
-            action = actions[now[:dreams] + age, None]
+        done += moments_here
+        if done < len(row):
+            action = actions[last_true[:dreams] + age, None]
             seen, state = model(seen, action, state, seen.new_full((dreams, 1), age))
             seen = seen.clamp(0, 1)  # as `trainables.rollout.autoregressive` does
-    ahead = (now[place] + moments.ages.to(device))[:, None]
-    ahead = ahead + torch.arange(free_steps, device=device)
+    ages = moments.ages.to(device)
     states = zip(*(state for _, state in kept), strict=True)
     return Dreams(
         frames=torch.cat([seen for seen, _ in kept]),
         state=tuple(torch.cat(each, dim=1) for each in states),
-        age=moments.ages.to(device).float(),
-        actions=actions[ahead],
-        truth=frames[ahead + 1].float() / 255,
+        age=ages.float(),
+        number=last_true[row] + ages,
     )

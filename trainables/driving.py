@@ -15,7 +15,7 @@ from datasets.errors import InputError
 from datasets.recordings import Recordings
 from datasets.tensors import as_tensor
 from record.trial import Role
-from trainables.dreams import Dreams, Moments, dreamt, replayed
+from trainables.dreams import Dreams, FreeRun, Moments, dreams_at
 from trainables.fit import SupervisedLearner
 from trainables.frame_baselines import baseline_errors, mean_frame, persistence_error
 from trainables.models.world_model import WorldModel, WorldModelConfig
@@ -50,18 +50,18 @@ for one step: drives may begin with frames that hardly change."""
 
 @dataclass(frozen=True)
 class Windows:
-    """A batch of B windows of T steps, cut from episodes, with dreams to go on with.
+    """A batch of B windows of T steps, cut from episodes, and of free-running steps of dreams.
 
     Attributes:
         frames: Frames, (B, T + 1, 3, S, S) float32, from 0 to 1.
         actions: Actions, (B, T, 3) float32; action t follows frame t.
-        dreams: Dreams to go on with; None if there are none.
+        free_run: Free-running steps of dreams; None if there are none.
         rate: Current probability of scheduled sampling, () float32; None if nothing is sampled.
     """
 
     frames: Tensor
     actions: Tensor
-    dreams: Dreams | None = None
+    free_run: FreeRun | None = None
     rate: Tensor | None = None
 
 
@@ -157,7 +157,7 @@ class DrivingTask:
         self.to_predict = int(data.recordings.lengths[train].sum())
         self.mean_frame = mean_frame(data.recordings, train)
         self.horizon = judged_horizon(data)
-        self.dreams = self._starts_to_judge(data.recordings, train)
+        self.dream_starts = self._starts_to_judge(data.recordings, train)
         long = train[data.recordings.lengths[train] >= CONTEXT + self.horizon]
         self.judged = {
             "train": self._starts_to_judge(data.recordings, long[:FEW]).to(device),
@@ -178,7 +178,7 @@ class DrivingTask:
         """What errors of dreams are divided by, (horizon,); only a loss asks for it."""
         scale = torch.full((self.horizon,), self.one_step_scale)
         if self.config.weighting == "baseline":
-            last = self.dreams + CONTEXT - 1
+            last = self.dream_starts + CONTEXT - 1
             better = torch.minimum(
                 *baseline_errors(self.data.recordings, last, self.mean_frame, self.horizon)
             )
@@ -210,26 +210,29 @@ class DrivingTask:
         drawn = torch.randint(len(self.starts), (steps, config.batch_size), generator=generator)
         # All moves happen here, because each one synchronises with the GPU.
         starts, there = self.starts[drawn].to(self.device), torch.tensor(rates).to(self.device)
-        dreams = self._dreams(model, generator, steps)
+        dreams = self._dreams(model, generator, steps) if config.learns_dreams else None
         for step, part in enumerate(starts):
-            own = slice(step * config.dreams, (step + 1) * config.dreams)
             yield replace(
                 self._cut(part, config.sequence_length + 1),
-                dreams=dreams.part(own) if dreams else None,
+                free_run=self._free_run(dreams, step) if dreams else None,
                 rate=there[step] if rates[step] else None,
             )
 
-    def _dreams(self, model: nn.Module, generator: torch.Generator, steps: int) -> Dreams | None:
-        """Dreams long dreams for some optimiser steps to go on with, in random order.
+    def _dreams(self, model: nn.Module, generator: torch.Generator, steps: int) -> Dreams:
+        """Returns dreams for some optimiser steps to go on with, in random order.
 
         They begin where rollouts of the train split would be judged, and end as these do.
         """
-        count, free = steps * self.config.dreams, self.config.free_steps
-        if not count or not free:
-            return None
-        moments = Moments.drawn(self.dreams, self.horizon - free, count, generator)
+        count, oldest = steps * self.config.dreams, self.horizon - self.config.free_steps
+        moments = Moments.drawn(self.dream_starts, oldest, count, generator)
         order = torch.randperm(count, generator=generator).to(self.device)
-        return replayed(model, self.frames, self.actions, moments, free).part(order)
+        return dreams_at(model, self.frames, self.actions, moments).part(order)
+
+    def _free_run(self, dreams: Dreams, step: int) -> FreeRun:
+        """Returns what an optimiser step learns of the dreams of an epoch."""
+        count, free = self.config.dreams, self.config.free_steps
+        some = dreams.part(slice(step * count, (step + 1) * count))
+        return some.free_run(self.frames, self.actions, free)
 
     def _rate(self, progress: float) -> float:
         """Returns the probability of scheduled sampling at a progress of the training, 0 to 1."""
@@ -247,15 +250,15 @@ class DrivingTask:
 
     def loss(self, model: nn.Module, batch: Windows) -> Tensor:
         config = self.config
-        seen = fed_with_truth(model, batch, config)
+        seen = window_predictions(model, batch, config)
         scored = slice(config.context, config.sequence_length)
         errors = frame_mse(seen[:, scored], batch.frames[:, 1:][:, scored]) / self.one_step_scale
         total = config.one_step_weight * errors.sum()
         weight = config.one_step_weight * errors.numel()
-        if batch.dreams is not None:
-            errors = frame_mse(dreamt(model, batch.dreams), batch.dreams.truth)
+        if batch.free_run is not None:
+            errors = frame_mse(batch.free_run.predicted(model), batch.free_run.truth)
             later = torch.arange(errors.shape[1], device=self.device)
-            errors = errors / self.scale[batch.dreams.age.long()[:, None] + later]
+            errors = errors / self.scale[batch.free_run.dreams.age.long()[:, None] + later]
             total, weight = total + errors.sum(), weight + errors.numel()
         return total / weight
 
@@ -310,7 +313,7 @@ def judged_horizon(data: Drives) -> int:
     """Returns the number of frames over which evaluated rollouts predict.
 
     It is `HORIZON`, or less if the longest train episode, the longest validation episode or the
-    second longest test episode is shorter than `CONTEXT` + `HORIZON` frames. Comparing finalists
+    second longest test episode is shorter than `CONTEXT` + `HORIZON` frames: comparing finalists
     needs two test episodes.
     """
     lengths = data.recordings.lengths
@@ -320,17 +323,15 @@ def judged_horizon(data: Drives) -> int:
 
 
 def check_movement(data: Drives) -> None:
-    """Checks that frames change where a model is trained and evaluated.
+    """Checks that frames change where a model is evaluated.
 
-    Otherwise the error of keeping a frame, by which errors are divided, would be zero.
+    Otherwise the error of keeping a frame, by which errors are divided, would be zero. That they
+    change in the train episodes is checked by `datasets.driving.open_drives`.
 
     Raises:
-        InputError: If the frames of the train split, or of the evaluated windows, do not change.
+        InputError: If the frames of the evaluated windows do not change.
     """
     drives, horizon = data.recordings, judged_horizon(data)
-    bounds = ((int(drives.offsets[e]), int(drives.lengths[e])) for e in data.split.train)
-    if not any(_changes(drives, begin, length - 1) for begin, length in bounds):
-        raise InputError("hardly a frame of the train episodes differs from the one before it")
     for part, stride in (("validation", STRIDE), ("test", len(drives.frames))):
         starts = drives.window_starts(getattr(data.split, part), CONTEXT + horizon, stride)
         if not any(_changes(drives, begin + CONTEXT - 1, horizon) for begin in starts):
@@ -354,7 +355,7 @@ def check_windows(data: Drives, config: WorldModelConfig) -> None:
             has fewer steps than a dream goes on.
     """
     longest, horizon = data.recordings.lengths[data.split.train].max(), judged_horizon(data)
-    if config.dreams and config.free_steps > horizon:
+    if config.learns_dreams and config.free_steps > horizon:
         raise InputError(
             f"free_steps is {config.free_steps}, and dreams are judged over {horizon} frames: "
             "choose fewer, or longer episodes"
@@ -367,11 +368,11 @@ def check_windows(data: Drives, config: WorldModelConfig) -> None:
         )
 
 
-def fed_with_truth(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor:
-    """Runs over the steps of training windows that are fed with true frames, plus noise.
+def window_predictions(model: nn.Module, batch: Windows, config: WorldModelConfig) -> Tensor:
+    """Runs over training windows, whose frames, plus noise, are fed to the model.
 
-    After the context, scheduled sampling replaces each of these frames by the model's own
-    prediction with the probability ``batch.rate``. Gradients flow back through all steps.
+    After the context, scheduled sampling feeds the model's own prediction in place of the true
+    frame with the probability ``batch.rate``. Gradients flow back through all steps.
 
     Returns:
         Predicted frames, (B, sequence_length, 3, S, S).

@@ -47,7 +47,7 @@ def row(experiment: str, config: WorldModelConfig, free_mean: float = 0.5) -> Ro
 
 DEFAULT = WorldModelConfig(epochs=4)
 ROWS = [
-    *(row("presets", replace(DEFAULT, **homework(core)), 0.9) for core in ("builtin", "scratch")),  # pyright: ignore[reportArgumentType]
+    *(row("presets", replace(DEFAULT, **homework(core)), 0.9) for core in ("builtin", "scratch")),
     row("best", replace(DEFAULT, noise=0.0123, seed=1), 0.4),
     row("best", replace(DEFAULT, noise=0.0123, seed=2), 0.5),
 ]

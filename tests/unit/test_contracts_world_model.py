@@ -173,7 +173,7 @@ def test_an_lstm_heeds_no_window(core: Core, drives: Drives) -> None:
 @pytest.mark.parametrize("core", CORES)
 def test_the_homework_lies_in_what_is_searched(core: Core) -> None:
     """So that the search can learn from it; its other fields are set, not searched."""
-    config = WorldModelConfig(**homework(core))  # pyright: ignore[reportArgumentType]
+    config = WorldModelConfig(**homework(core))
     for parameter in PARAMETERS:
         value = asdict(config)[parameter.field]
         inner = parameter.distribution.to_internal_repr(value)

@@ -142,7 +142,7 @@ def with_reference(**given: list[object]) -> Space:
 def test_a_reference_configuration_is_the_baseline_and_the_defaults_come_after_it() -> None:
     space = with_reference()
     for number, core in enumerate(space.compared):
-        expected = WorldModelConfig(**lstm_homework(core))  # pyright: ignore[reportArgumentType]
+        expected = WorldModelConfig(**lstm_homework(core))
         assert space.baseline(core) == expected
         # Fields that are not searched, such as the clipping, are those of the reference too.
         assert numbered(space, number, space.first()[number]) == expected

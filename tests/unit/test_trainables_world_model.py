@@ -214,13 +214,13 @@ def test_a_configuration_out_of_range_is_refused(fields: dict[str, Any], message
 @pytest.mark.parametrize("core", ["builtin", "scratch"])
 def test_the_homework_is_one_lstm_from_pixels_to_pixels(core: Core) -> None:
     """3,072 pixels and 3 actions into 128 units, and a linear layer back."""
-    model = WorldModel(WorldModelConfig(**homework(core)), 32)  # pyright: ignore[reportArgumentType]
+    model = WorldModel(WorldModelConfig(**homework(core)), 32)
     lstm = 4 * 128 * (3072 + 3 + 128 + 2)
     assert sum(p.numel() for p in model.parameters()) == lstm + 3072 * 129
 
 
 def test_the_homework_with_a_transformer_is_one_block_from_pixels_to_pixels() -> None:
-    config = WorldModelConfig(**homework("transformer"))  # pyright: ignore[reportArgumentType]
+    config = WorldModelConfig(**homework("transformer"))
     model = WorldModel(config, 32)
     attention = 4 * 128 * (128 + 1) + 4 * 10
     network = (128 + 1) * 256 + (256 + 1) * 128
@@ -229,14 +229,20 @@ def test_the_homework_with_a_transformer_is_one_block_from_pixels_to_pixels() ->
 
 
 @pytest.mark.parametrize(
-    ("window", "free_steps", "steps"), [(4, 0, 4), (5, 0, 5), (16, 0, 5), (4, 2, 4), (16, 2, 16)]
+    ("window", "free_steps", "dreams", "steps"),
+    [(4, 0, 8, 4), (5, 0, 8, 5), (16, 0, 8, 5), (16, 2, 0, 5), (4, 2, 8, 4), (16, 2, 8, 16)],
 )
 def test_a_transformer_looks_back_no_farther_than_in_training(
-    window: int, free_steps: int, steps: int
+    window: int, free_steps: int, dreams: int, steps: int
 ) -> None:
     """Beyond, it would meet distances that it has never learned; with dreams it learns all."""
     config = WorldModelConfig(
-        core="transformer", window=window, sequence_length=5, context=0, free_steps=free_steps
+        core="transformer",
+        window=window,
+        sequence_length=5,
+        context=0,
+        free_steps=free_steps,
+        dreams=dreams,
     )
     _, (keys, *_) = WorldModel(config, 32)(torch.rand(1, 20, 3, 32, 32), torch.rand(1, 20, 3))
     assert keys.shape[3] == steps - 1

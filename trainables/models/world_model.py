@@ -12,7 +12,7 @@ side S, maps C.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -84,8 +84,9 @@ class WorldModelConfig(FitConfig):
     """Number of stacked layers of the LSTM, or blocks of the transformer."""
 
     window: Annotated[int, IntDistribution(4, 32, log=True), When("core", ("transformer",))] = 16
-    """Number of last frames that each block of the transformer attends to; no more than a training
-    window has steps, since it would not learn what farther ones mean."""
+    """Number of last frames that each block of the transformer attends to; without dreams in
+    training, no more than a training window has steps, since it would not learn what farther ones
+    mean."""
 
     sequence_length: Annotated[int, IntDistribution(8, 20)] = 16
     """Number of steps of a training window that are fed with true frames (with scheduled sampling,
@@ -171,12 +172,17 @@ class WorldModelConfig(FitConfig):
             raise InputError(f"sampling_rate is {self.sampling_rate}: expected 0 to 1")
 
     @property
+    def learns_dreams(self) -> bool:
+        """Whether there are dreams in training."""
+        return self.dreams > 0 and self.free_steps > 0
+
+    @property
     def predictions(self) -> int:
         """Number of frames that are predicted in one optimiser step."""
         return self.batch_size * self.sequence_length + self.dreams * self.free_steps
 
 
-def homework(core: Core) -> dict[str, object]:
+def homework(core: Core) -> dict[str, Any]:
     """Returns the published homework's configuration with one of the cores, as `WorldModelConfig`
     fields.
 
@@ -260,7 +266,7 @@ class WorldModel(nn.Module):
         # The core runs in float32: not every processor supports an LSTM in bfloat16.
         inputs = [seen.to(actions.dtype), actions.transpose(0, 1)]
         if self.knows_age:
-            inputs.append(_features(age, actions))
+            inputs.append(_age_features(age, actions))
         with torch.autocast(frames.device.type, enabled=False):
             known = None if state is None else state[:2]
             outputs, after = self.core(torch.cat(inputs, dim=2), known)
@@ -278,8 +284,9 @@ class WorldModel(nn.Module):
         return torch.cat([last, CONTRAST * (last - before)], dim=2).flatten(0, 1), (last[-1:],)
 
 
-def _features(age: Tensor | None, actions: Tensor) -> Tensor:
-    """Returns features of ages, (T, B, AGES): ``log(1 + age) / 5``, and 1 for a true frame."""
+def _age_features(age: Tensor | None, actions: Tensor) -> Tensor:
+    """Returns features of ages, (T, B, AGES): ``log(1 + age) / 5``, about 1 after 150 steps, and
+    whether the frame is a true one."""
     if age is None:
         age = actions.new_zeros(actions.shape[:2])
     age = age.transpose(0, 1).to(actions.dtype)
@@ -300,8 +307,8 @@ def _core(config: WorldModelConfig, features: int) -> nn.Module:
     last step, from which the next call goes on."""
     sizes = features, config.hidden, config.layers
     if config.core == "transformer":
-        most = config.window if config.free_steps else config.sequence_length
-        return Transformer(*sizes, min(config.window, most))
+        known = config.window if config.learns_dreams else config.sequence_length
+        return Transformer(*sizes, min(config.window, known))
     return LSTM(*sizes) if config.core == "scratch" else SteppingLSTM(*sizes)
 
 
