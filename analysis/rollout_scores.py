@@ -68,6 +68,20 @@ class RolloutScores:
         (horizons,), both averaged over episodes."""
         return _share(self.error(picture).mean(axis=0), self.error(baseline).mean(axis=0))
 
+    def better_baseline(self, longest: int | None = None) -> np.ndarray:
+        """Returns the error of the better of freeze and climatology at each horizon up to
+        `longest`, (horizons,), both averaged over episodes."""
+        frozen, climate = (
+            self.error(name)[:, :longest].mean(axis=0) for name in ("freeze", "climatology")
+        )
+        return np.minimum(frozen, climate)
+
+    def horizons_below_both(self, longest: int | None = None) -> int:
+        """Returns the number of horizons up to `longest` at which the free-running error, averaged
+        over episodes, is below those of freeze and climatology."""
+        free = self.error("autoregressive")[:, :longest].mean(axis=0)
+        return int((free < self.better_baseline(longest)).sum())
+
     def judged(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns what trials are compared by, for each episode, (episodes,) each: the mean of two
         errors, over the horizons up to `longest`, and ones.
@@ -77,17 +91,11 @@ class RolloutScores:
         averaged over the episodes. 1 - sum of the first / sum of the second is the mean of both
         skills.
         """
-        model, dream, copied, frozen, climate = (
+        model, dream, copied = (
             self.error(name)[:, :longest]
-            for name in (
-                "teacher_forced",
-                "autoregressive",
-                "persistence",
-                "freeze",
-                "climatology",
-            )
+            for name in ("teacher_forced", "autoregressive", "persistence")
         )
-        best = np.minimum(frozen.mean(axis=0), climate.mean(axis=0))
+        best = self.better_baseline(longest)
         shares = model.mean(axis=1) / copied.mean() + dream.mean(axis=1) / best.mean()
         return shares / 2, np.ones_like(shares)
 

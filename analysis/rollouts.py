@@ -173,9 +173,10 @@ def markdown(entries: Sequence[Entry], study: RecordedStudy) -> str:
         "model",
         "one-step MSE",
         "of persistence",
-        *(f"free-running MSE of freeze at {horizon}" for horizon in horizons),
+        *(f"free-running, of freeze, at {horizon}" for horizon in horizons),
         f"mean 1 to {longest}",
         "of climatology",
+        f"horizons below both, of {longest}",
         "SSIM",
     ]
     table = markdown_table(header, [_cells(entry, horizons) for entry in entries])
@@ -203,6 +204,7 @@ def _cells(entry: Entry, horizons: Sequence[int]) -> list[str]:
         *(_told(free[horizon - 1], 2) for horizon in horizons),
         _told(mean, 2),
         _told(made.share("autoregressive", "climatology"), 2),
+        str(made.horizons_below_both()),
         f"{made.similarity('autoregressive').mean():.3f}",
     ]
 

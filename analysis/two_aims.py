@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.curves import recorded
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 
@@ -29,8 +30,8 @@ LOOKS = {
 def errors(trial: Trial) -> tuple[float, float]:
     """Returns a finished trial's one-step and free-running errors on the validation episodes, as
     shares of those of the baselines."""
-    metrics = trial.reports[-1].metrics
-    return metrics["validation/persistence_ratio"], 1 - metrics["validation/dream_skill"]
+    one_step = recorded(trial, "validation/persistence_ratio")
+    return one_step, 1 - recorded(trial, "validation/dream_skill")
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -6,8 +6,9 @@ Changes to the default configuration, listed in docs/results/driving-changes.jso
 one thread for as many epochs as fit into the given processor time, evaluations left out, and
 judged on the validation episodes. Rows are added to a file as they are made, and what it has
 already is not trained again, so that the same command goes on after an interruption; other drives,
-or another time, need another `--file`. A change takes about three minutes; `--part 1/2` trains
-every second one, beside another process with `--part 2/2`. The table is made of the file:
+another time or another default need another `--file`. A change takes about three minutes;
+`--part 1/2` trains every second one, beside another process with `--part 2/2`. The table is made
+of the file:
 
     python benchmarks/driving_ablations.py --show
 """
@@ -16,7 +17,6 @@ import csv
 import json
 import re
 import sys
-import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -29,11 +29,11 @@ import torch
 from analysis.markdown import table
 from benchmarks.command_line import Parser, exit_code, positive
 from benchmarks.document import spread
-from benchmarks.driving_cores import CPU, trained
+from benchmarks.driving_cores import CPU, timed_fit
 from datasets.driving import Drives, DrivingOptions, open_drives
+from datasets.errors import InputError
 from trainables.device import pick_device
 from trainables.driving import DrivingTask
-from trainables.fit import Epoch
 from trainables.models.world_model import WorldModelConfig
 
 CHANGES = Path(__file__).parents[1] / "docs/results/driving-changes.json"
@@ -50,6 +50,9 @@ class Row:
 
     Attributes:
         change: What differs from the default configuration, as JSON.
+        config: The whole configuration, as JSON.
+        data: Digest of the drives.
+        asked: Processor time that was asked for, in seconds.
         seed: Seed of the training.
         epochs: Number of epochs.
         seconds: Processor time of the training, in seconds.
@@ -60,6 +63,9 @@ class Row:
     """
 
     change: str
+    config: str
+    data: str
+    asked: int
     seed: int
     epochs: int
     seconds: float
@@ -73,18 +79,19 @@ class Row:
         return 1 - (self.one_step + self.dream) / 2
 
 
-def measured(
-    data: Drives, base: WorldModelConfig, change: Mapping[str, Any], seconds: float
-) -> Row:
+def measured(data: Drives, base: WorldModelConfig, change: Mapping[str, Any], seconds: int) -> Row:
     """Trains a change to a configuration for about so many seconds of the processor."""
     timed = replace(base, **change, epochs=TIMED)
-    took, _ = _train(data, timed)
+    took, _ = timed_fit(data, timed)
     config = replace(timed, epochs=max(1, round(TIMED * seconds / took)))
-    took, last = _train(data, config)
+    took, last = timed_fit(data, config)
     with torch.no_grad():
         found = DrivingTask(data, config, CPU).evaluate(last.model)
     return Row(
         change=json.dumps(change),
+        config=written(config),
+        data=data.digest,
+        asked=seconds,
         seed=config.seed,
         epochs=config.epochs,
         seconds=round(took, 1),
@@ -94,12 +101,9 @@ def measured(
     )
 
 
-def _train(data: Drives, config: WorldModelConfig) -> tuple[float, Epoch]:
-    """Trains a configuration; returns the processor time and the last epoch."""
-    epochs, _ = trained(data, config)
-    begun = time.process_time()
-    *_, last = epochs
-    return time.process_time() - begun, last
+def written(config: WorldModelConfig) -> str:
+    """Writes a configuration as JSON."""
+    return json.dumps(asdict(config), sort_keys=True)
 
 
 def read(path: Path) -> list[Row]:
@@ -111,6 +115,39 @@ def read(path: Path) -> list[Row]:
             Row(**{field.name: field.type(row[field.name]) for field in fields(Row)})  # pyright: ignore
             for row in csv.DictReader(file)
         ]
+
+
+def changes(path: Path) -> list[dict[str, Any]]:
+    """Reads the changes of a JSON file.
+
+    Raises:
+        InputError: If it is not a list of changes to the default configuration.
+    """
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        for change in listed:
+            replace(WorldModelConfig(), **change)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected a JSON list of changes to a world model: {error}"
+        ) from None
+    return listed
+
+
+def check_same(path: Path, rows: Sequence[Row], data: Drives, seconds: int) -> None:
+    """Checks that rows are of the default configuration, drives and time of now.
+
+    Raises:
+        InputError: If one is not.
+    """
+    for row in rows:
+        own = {"seed": row.seed, "epochs": row.epochs}
+        config = replace(WorldModelConfig(), **json.loads(row.change), **own)
+        if (row.config, row.data, row.asked) != (written(config), data.digest, seconds):
+            raise InputError(
+                f"{path} has rows of another default configuration, other drives or another time: "
+                "choose another --file, or remove it"
+            )
 
 
 def missing(listed: Sequence[Mapping[str, Any]], seeds: int, rows: Sequence[Row]) -> Iterator[Any]:
@@ -155,10 +192,11 @@ def main(argv: Sequence[str]) -> None:
         InputError: If the options make no sense.
     """
     typed = _parsed(argv)
-    listed = json.loads(typed.changes.read_text())
+    listed = changes(typed.changes)
     if not typed.show:
         pick_device(0, 1)
         data = open_drives(typed.drives, 0, typed.data_dir)
+        check_same(typed.file, read(typed.file), data, typed.seconds)
         part, parts = typed.part
         todo = [*missing(listed[part - 1 :: parts], typed.seeds, read(typed.file))]
         for place, (change, seed) in enumerate(todo, start=1):

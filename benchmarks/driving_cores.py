@@ -54,6 +54,14 @@ def trained(data: Drives, config: WorldModelConfig) -> tuple[Iterator[Epoch], in
     return fit(task, config, CPU), task.predictions_per_epoch()
 
 
+def timed_fit(data: Drives, config: WorldModelConfig) -> tuple[float, Epoch]:
+    """Trains a configuration; returns its processor time and the last epoch."""
+    epochs, _ = trained(data, config)
+    begun = time.process_time()
+    *_, last = epochs
+    return time.process_time() - begun, last
+
+
 def training(data: Drives, rounds: int) -> dict[str, Callable[[], float]]:
     """Core -> trains an epoch and returns frames a second."""
 
@@ -133,10 +141,7 @@ def rows(
 def _fitted(data: Drives, config: WorldModelConfig) -> tuple[float, float, float, float, int]:
     """Trains a configuration; returns seconds, errors as shares of the baselines', and the number
     of horizons at which its dreams are below freeze and climatology."""
-    epochs, _ = trained(data, config)
-    begun = time.process_time()
-    *_, last = epochs
-    spent = time.process_time() - begun
+    spent, last = timed_fit(data, config)
     found = scores(dream(last.model, data))
     return (
         spent,

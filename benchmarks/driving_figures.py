@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
 
+from analysis import published
 from analysis.markdown import table
 from analysis.style import CORES
 from benchmarks.document import DOCS, Page, changes, grouped, of, spread
@@ -28,6 +29,20 @@ Groups = list[tuple[str, list[Row]]]
 
 HORIZONS = (10, 30, 50, 100)
 """Of the free-running errors that are tabulated."""
+
+
+MSE = "one-step MSE (10⁻³)"
+"""Title of the column of squared pixel values."""
+
+COLUMNS = {
+    "one-step, of persistence": ("one_step", 3),
+    **{f"free-running, of freeze, at {each}": (f"free_{each}", 2) for each in HORIZONS},
+    f"mean 1 to {LONGEST}": ("free_mean", 2),
+    "of climatology": ("free_mean_of_climatology", 2),
+    f"horizons below both, of {LONGEST}": ("below_both", 0),
+    "SSIM": ("ssim", 3),
+}
+"""Column -> the field of a row, and digits."""
 
 
 def change(row: Row) -> str:
@@ -61,33 +76,32 @@ def over_seeds(group: Sequence[Row], field: str, digits: int) -> str:
 
 
 def model_table(rows: Sequence[Row]) -> str:
-    """Test errors of the models, as shares of those of the baselines."""
-    return _errors("model", models(rows))
+    """Test errors of the models, as shares of those of the baselines, and what the homework
+    publishes of its own."""
+    said = [
+        [f"homework, {core}, published", f"{1e3 * error:.2f}", *[""] * (len(COLUMNS) + 1)]
+        for core, error in published.MSE.items()
+    ]
+    return table(["model", MSE, *COLUMNS, "minutes"], [*said, *_errors(models(rows))])
 
 
 def other_drives_table(rows: Sequence[Row]) -> str:
     """The same of the default configuration on other drives."""
-    return _errors("drives", models(rows, [*OTHER_DRIVES]))
+    groups = models(rows, [*OTHER_DRIVES])
+    return table(["drives", MSE, *COLUMNS, "minutes"], _errors(groups))
 
 
-def _errors(title: str, groups: Groups) -> str:
-    columns = {
-        "one-step, of persistence": ("one_step", 3),
-        **{f"free-running, of freeze, at {each}": (f"free_{each}", 2) for each in HORIZONS},
-        f"mean 1 to {LONGEST}": ("free_mean", 2),
-        "of climatology": ("free_mean_of_climatology", 2),
-        f"horizons below both, of {LONGEST}": ("below_both", 0),
-        "SSIM": ("ssim", 3),
-    }
-    lines = [
+def _errors(groups: Groups) -> list[list[str]]:
+    """Makes the lines of a table of errors."""
+    return [
         [
             name,
-            *(over_seeds(group, *column) for column in columns.values()),
-            f"{mean(r.seconds for r in group) / 60:.1f}",
+            spread([1e3 * row.one_step_mse for row in group], 3),
+            *(over_seeds(group, *column) for column in COLUMNS.values()),
+            f"{mean(row.seconds for row in group) / 60:.1f}",
         ]
         for name, group in groups
     ]
-    return table([title, *columns, "minutes"], lines)
 
 
 def champion_table(rows: Sequence[Row]) -> str:

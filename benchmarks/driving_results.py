@@ -5,8 +5,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from analysis import rollout_scores
 from analysis.rollout_scores import RolloutScores
 from benchmarks.chosen_finalists import champion, every_finalist
@@ -111,10 +109,6 @@ def parameters(config: WorldModelConfig, size: int) -> int:
 
 def scores(made: RolloutScores) -> dict[str, Any]:
     """The columns of a row that rollouts of the test episodes decide."""
-    free, kept, climatology = (
-        made.error(name).mean(axis=0)[:LONGEST]
-        for name in ("autoregressive", "freeze", "climatology")
-    )
     shares = made.shares("autoregressive", "freeze")
     found = {
         "one_step": made.share("teacher_forced", "persistence"),
@@ -127,10 +121,8 @@ def scores(made: RolloutScores) -> dict[str, Any]:
         "free_mean_of_climatology": made.share("autoregressive", "climatology", LONGEST),
         "ssim": made.similarity("autoregressive")[:, :LONGEST].mean(),
     }
-    below = (free < np.minimum(kept, climatology)).sum()
-    return {name: float(f"{value:.5g}") for name, value in found.items()} | {
-        "below_both": int(below)
-    }
+    rounded = {name: float(f"{value:.5g}") for name, value in found.items()}
+    return rounded | {"below_both": made.horizons_below_both(LONGEST)}
 
 
 TABLE = ResultTable(

@@ -1,12 +1,12 @@
-"""Which world model dreams a drive best, and what makes it so?
+"""Which world model predicts a drive best, the next frame and a long dream, and what makes it so?
 
 World models on CarRacing, with torch's LSTM, with one written from its equations and with a
-transformer, searched over hidden size, sequence length, scheduled sampling, noise and the weight
-of one-step errors. The objective is the mean of two skills: 1 - error at one step as a
-share of copying the frame before, and 1 - error of the free-running rollout as a share of the
-better of freezing the last frame seen and the mean frame. The published homework's configuration
-is the baseline; it has LSTMs, and a transformer takes their place. Needs no download: the drives
-are recorded on the spot.
+transformer, searched over hidden size, layers, the transformer's window, sequence length,
+scheduled sampling, noise, the weight of one-step errors, learning rate and batch size. The
+objective is the mean of two skills: 1 - error at one step as a share of copying the frame before,
+and 1 - error of the free-running rollout as a share of the better of freezing the last frame seen
+and the mean frame. The published homework's configuration is the baseline; it has LSTMs, and a
+transformer takes their place. Needs no download: the drives are recorded on the spot.
 """
 
 import sys

@@ -42,8 +42,8 @@ def teacher_forced(model: nn.Module, frames: Tensor, actions: Tensor, context: i
 def autoregressive(model: nn.Module, frames: Tensor, actions: Tensor, horizon: int) -> Tensor:
     """Predicts the frames after the context, each from the previous prediction.
 
-    Predictions are clipped to 0 to 1, the range of frames, before they are fed back: the model was
-    never trained on other values, and a rollout could diverge.
+    Predictions are clipped to 0 to 1, the range of frames, before they are fed back; a rollout
+    could else diverge.
 
     Args:
         model: A `trainables.models.world_model.WorldModel`, or a module called like one.

@@ -160,7 +160,7 @@ def test_the_homework_s_loop_is_a_study_whose_finals_are_rows(make: Make, tmp_pa
     assert main(homework_loop.STUDY, ["--local", *asked, "--recordings", str(path), *where]) == 0
     made = make("driving", "loop", "loop", runs=runs)
     assert [row.seed for row in made] == [1, 2]
-    config = WorldModelConfig(**homework("builtin") | {"epochs": 1, "seed": 2})
+    config = WorldModelConfig(**homework("builtin"), epochs=1, seed=2)
     assert made[1].configuration == config
     drives = open_drives(DrivingOptions(recordings=str(path)), 0, data)
     loop = StepLoop(DrivingTask(drives, config, torch.device("cpu")), torch.device("cpu"))

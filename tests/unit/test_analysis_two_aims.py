@@ -1,6 +1,14 @@
 """Both errors of every trial, and which trials no other one beats in both."""
 
-from analysis.two_aims import edges, front
+from typing import get_args
+
+from analysis import style
+from analysis.two_aims import LOOKS, edges, front
+from trainables.models.world_model import Core
+
+
+def test_every_core_has_a_look_and_a_name() -> None:
+    assert {*LOOKS} == {*style.CORES} == {*get_args(Core)}
 
 
 def test_the_front_has_what_no_other_beats_in_both() -> None:

@@ -3,28 +3,58 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moving_stripes import striped_drives
 
 from benchmarks import driving_ablations
-from benchmarks.driving_ablations import CHANGES, ROWS, Row, measured, missing, read, shown
+from benchmarks.driving_ablations import (
+    CHANGES,
+    ROWS,
+    Row,
+    changes,
+    check_same,
+    measured,
+    missing,
+    read,
+    shown,
+    written,
+)
+from benchmarks.driving_cores import timed_fit
 from datasets.errors import InputError
 from trainables.models.world_model import WorldModelConfig
 
-ROW = Row("{}", 1, 20, 150.0, 0.2, 0.8, 0.9)
+ROW = Row(
+    change="{}",
+    config=written(WorldModelConfig(seed=1, epochs=20)),
+    data="digest",
+    asked=100,
+    seed=1,
+    epochs=20,
+    seconds=101.0,
+    one_step=0.2,
+    dream=0.8,
+    below=0.9,
+)
 
 
-def test_a_change_is_trained_for_as_many_epochs_as_fit_and_judged() -> None:
+def test_a_change_is_trained_for_as_many_epochs_as_fit_and_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def two_seconds(*given: Any) -> tuple[float, Any]:
+        return 2.0, timed_fit(*given)[1]
+
+    monkeypatch.setattr(driving_ablations, "timed_fit", two_seconds)
     drives = striped_drives(length=45)
     small = WorldModelConfig(hidden=8, sequence_length=6, context=2, free_steps=2, seed=3)
-    few, many = (measured(drives, small, {"noise": 0.05}, seconds) for seconds in (0.01, 1.0))
-    assert (few.change, few.seed, few.epochs) == ('{"noise": 0.05}', 3, 1)
-    assert many.epochs > 1
-    assert many.seconds == pytest.approx(1, rel=0.9)
-    for row in (few, many):
-        assert row.one_step > 0 and row.dream > 0 and 0 <= row.below <= 1
-        assert row.skill == pytest.approx(1 - (row.one_step + row.dream) / 2)
+    row = measured(drives, small, {"noise": 0.05}, seconds=5)
+    assert (row.change, row.seed, row.asked) == ('{"noise": 0.05}', 3, 5)
+    assert row.data == drives.digest
+    assert row.config == written(replace(small, noise=0.05, epochs=row.epochs))
+    assert (row.epochs, row.seconds) == (5, 2.0)
+    assert row.one_step > 0 and row.dream > 0 and 0 <= row.below <= 1
+    assert row.skill == pytest.approx(1 - (row.one_step + row.dream) / 2)
 
 
 def test_rows_are_read_as_they_are_written(tmp_path: Path) -> None:
@@ -62,6 +92,34 @@ def test_every_listed_change_is_a_configuration_and_every_row_is_listed() -> Non
     names = [json.dumps(change) for change in listed]
     assert len(names) == len({*names})
     assert {row.change for row in read(ROWS)} <= {*names}
+
+
+def test_every_row_is_of_the_default_configuration() -> None:
+    for row in read(ROWS):
+        own = {"seed": row.seed, "epochs": row.epochs}
+        assert row.config == written(replace(WorldModelConfig(), **json.loads(row.change), **own))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        replace(ROW, asked=400),
+        replace(ROW, data="other"),
+        replace(ROW, config=written(WorldModelConfig(seed=1, epochs=20, hidden=7))),
+    ],
+)
+def test_rows_of_something_else_are_not_added_to(row: Row) -> None:
+    drives = replace(striped_drives(), digest="digest")
+    check_same(Path("rows.csv"), [ROW], drives, 100)
+    with pytest.raises(InputError, match=r"rows\.csv has rows of another default configuration"):
+        check_same(Path("rows.csv"), [row], drives, 100)
+
+
+@pytest.mark.parametrize("text", ["{", '[{"width": 3}]', "[3]", '[{"hidden": 0}]'])
+def test_changes_that_cannot_be_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "changes.json").write_text(text)
+    with pytest.raises(InputError):
+        changes(tmp_path / "changes.json")
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "half", "1"])

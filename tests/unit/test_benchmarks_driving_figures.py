@@ -57,12 +57,17 @@ def test_the_table_of_models_has_a_line_for_each_and_means_over_seeds() -> None:
     lines = driving_figures.model_table(ROWS).splitlines()[2:]
     names = [line.split("|")[1].strip() for line in lines]
     assert names == [
+        "homework, torch.nn.LSTM, published",
+        "homework, LSTM from scratch, published",
         "homework, torch.nn.LSTM, 4 epochs",
         "homework, LSTM from scratch, 4 epochs",
         "study's champion, 4 epochs",
     ]
     champion = [cell.strip() for cell in lines[-1].split("|")[2:-1]]
+    published = [cell.strip() for cell in lines[0].split("|")[2:-1]]
+    assert published == ["1.11", *[""] * 10]
     assert champion == [
+        "0.200 ± 0.000",
         "0.250 ± 0.000",
         *(f"{share} ± 0.00" for share in ("0.31", "0.32", "0.33", "0.34")),
         "0.45 ± 0.07",

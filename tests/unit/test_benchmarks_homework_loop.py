@@ -16,7 +16,7 @@ from trainables.models.world_model import WorldModelConfig, homework
 from trainables.problem import Context
 
 CPU = torch.device("cpu")
-CONFIG = WorldModelConfig(**homework("builtin") | {"epochs": 3})
+CONFIG = WorldModelConfig(**homework("builtin"), epochs=3)
 
 
 @pytest.fixture(scope="module")

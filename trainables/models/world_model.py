@@ -11,7 +11,6 @@ side S, maps C.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
 import torch
@@ -21,21 +20,13 @@ from torch import Tensor, nn
 from datasets.errors import InputError
 from datasets.recordings import ACTIONS, CHANNELS
 from trainables.config import FitConfig, Schedule, When, at_least, one_of
-from trainables.models.frame_decoders import (
-    COARSEST,
-    MAPS,
-    ConvolutionalDecoder,
-    LinearDecoder,
-    WarpDecoder,
-    sides,
-)
+from trainables.models.frame_decoders import ConvolutionalDecoder, LinearDecoder, WarpDecoder
+from trainables.models.frame_encoders import Encoder, encoder
 from trainables.models.lstm import LSTM, SteppingLSTM
-from trainables.models.patches import ChannelsLast, Patches
 from trainables.models.transformer import Transformer
 from trainables.scheduled_sampling import Rise
 
 Core = Literal["builtin", "scratch", "transformer"]
-Encoder = Literal["flatten", "convolutional"]
 Decoder = Literal["linear", "convolutional", "warp"]
 Weighting = Literal["equal", "baseline"]
 
@@ -43,9 +34,6 @@ State = tuple[Tensor, ...]
 """What a model remembers: outputs and cells, or keys and values, of its core; and, if it sees the
 changes of frames, the frame before, (1, B, 3, S, S). The second axis of each is that of the
 sequences."""
-
-SEEN_MAPS = 16
-"""Number of maps at the coarsest level, the input of the core; more cost time without benefit."""
 
 CONTRAST = 4.0
 """Factor of the difference of two successive frames as an input, where most differences are
@@ -234,7 +222,7 @@ class WorldModel(nn.Module):
         super().__init__()
         self.sees_change = config.change_input
         planes = 2 * CHANNELS if config.change_input else CHANNELS
-        self.encoder, seen = _encoder(config.encoder, planes, size)
+        self.encoder, seen = encoder(config.encoder, planes, size)
         self.knows_age = config.age_input
         self.core = _core(config, seen + ACTIONS + AGES * self.knows_age)
         self.decoder = _decoder(config, size)
@@ -310,16 +298,3 @@ def _core(config: WorldModelConfig, features: int) -> nn.Module:
         known = config.window if config.learns_dreams else config.sequence_length
         return Transformer(*sizes, min(config.window, known))
     return LSTM(*sizes) if config.core == "scratch" else SteppingLSTM(*sizes)
-
-
-def _encoder(name: Encoder, planes: int, size: int) -> tuple[nn.Module, int]:
-    """Makes an encoder, (N, planes, S, S) -> (N, features); returns it and the number of
-    features."""
-    if name == "flatten":
-        return nn.Flatten(), planes * size**2
-    patches = sides(size)
-    widths = (planes, *(MAPS,) * (len(patches) - 1), SEEN_MAPS)
-    layers: list[nn.Module] = [ChannelsLast()]
-    for side, (before, after) in zip(patches, pairwise(widths), strict=True):
-        layers += [Patches(before, after, side), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten()), SEEN_MAPS * COARSEST**2
