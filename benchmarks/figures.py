@@ -4,7 +4,7 @@
     python benchmarks/figures.py --report runs/drives-best/report
 
 Both are made of the rows in docs/results, which benchmarks/rows.py takes from recorded studies.
-``--report`` takes three figures over from the report of a study of drives, or those that
+``--report`` takes figures over from the report of a study of drives, all four or those that
 ``--figure`` names; in docs/images their names begin with ``--prefix``.
 """
 
@@ -22,7 +22,7 @@ from datasets.typed_paths import typed_path
 
 PAGES: tuple[Page[Any], ...] = (gnn_figures.PAGE, driving_figures.PAGE)
 
-TAKEN = ("loss_curves", "error_against_horizon", "film_strip")
+TAKEN = ("loss_curves", "two_aims", "error_against_horizon", "film_strip")
 """Figures of a report."""
 
 

@@ -149,7 +149,7 @@ def test_the_files_are_published_with_the_parent_run(
 
 
 def test_the_figures_show_something(report: Path) -> None:
-    for name in ("film_strip.png", "error_against_horizon.png"):
+    for name in ("film_strip.png", "error_against_horizon.png", "two_aims.png"):
         picture = np.asarray(Image.open(report / name).convert("RGB"))
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100, name
 

@@ -107,7 +107,9 @@ def test_the_figures_of_a_report_are_taken_over(tmp_path: Path) -> None:
 
 def test_a_report_that_lacks_figures_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"{TAKEN[0]}.png").touch()
-    with pytest.raises(InputError, match=r"has no error_against_horizon\.png, film_strip\.png:"):
+    with pytest.raises(
+        InputError, match=r"has no two_aims\.png, error_against_horizon\.png, film_strip\.png:"
+    ):
         figures.main(["--report", str(tmp_path)])
 
 
