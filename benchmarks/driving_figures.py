@@ -18,12 +18,6 @@ CHOSEN = {
 }
 """Experiment -> what its configuration is called."""
 
-OTHER_DRIVES = {
-    "64": "64x64 pixels",
-    "random": "driven at random",
-}
-"""Experiment on other drives, of the default configuration -> what they are."""
-
 Groups = list[tuple[str, list[Row]]]
 """Trainings that differ in their seeds only, and what they are called."""
 
@@ -50,10 +44,10 @@ def change(row: Row) -> str:
     return changes(row.configuration, WorldModelConfig())
 
 
-def models(rows: Sequence[Row], experiments: Sequence[str] = ("presets", *CHOSEN)) -> Groups:
-    """The homework's configurations and those that were chosen, or those of other experiments; a
-    name that several of them have is told with what each changes."""
-    shown = [row for experiment in experiments for row in of(rows, experiment)]
+def models(rows: Sequence[Row]) -> Groups:
+    """The homework's configurations and those that were chosen; a name that several of them have
+    is told with what each changes."""
+    shown = [row for experiment in ("presets", *CHOSEN) for row in of(rows, experiment)]
     groups = [
         (name, label, group)
         for name, named in grouped(shown, _name)
@@ -66,7 +60,7 @@ def models(rows: Sequence[Row], experiments: Sequence[str] = ("presets", *CHOSEN
 
 
 def _name(row: Row) -> str:
-    name = (CHOSEN | OTHER_DRIVES).get(row.experiment) or f"homework, {CORES[row.core]}"
+    name = CHOSEN.get(row.experiment) or f"homework, {CORES[row.core]}"
     return f"{name}, {row.epochs} epochs"
 
 
@@ -83,12 +77,6 @@ def model_table(rows: Sequence[Row]) -> str:
         for core, error in published.MSE.items()
     ]
     return table(["model", MSE, *COLUMNS, "minutes"], [*said, *_errors(models(rows))])
-
-
-def other_drives_table(rows: Sequence[Row]) -> str:
-    """The same of the default configuration on other drives."""
-    groups = models(rows, [*OTHER_DRIVES])
-    return table(["drives", MSE, *COLUMNS, "minutes"], _errors(groups))
 
 
 def _errors(groups: Groups) -> list[list[str]]:
@@ -113,10 +101,6 @@ def champion_table(rows: Sequence[Row]) -> str:
 PAGE = Page(
     file=DOCS / "results-driving.md",
     results=TABLE,
-    tables={
-        "models": model_table,
-        "configurations": champion_table,
-        "other_drives": other_drives_table,
-    },
+    tables={"models": model_table, "configurations": champion_table},
     drawings={},
 )
