@@ -247,10 +247,11 @@ def test_a_saved_model_gives_equal_predictions(
 
 @pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])
 def test_a_few_episodes_are_learned(core: Core, decoder: Decoder) -> None:
-    """Measured, first and last: linear 45 and 4.0, convolutional 8.8 and 4.2, warp 0.9 and 0.3."""
+    """Measured, the last loss as a share of the first: linear 0.19, convolutional 0.59 to 0.64,
+    warp 0.35 to 0.41."""
     drives = striped_drives(episodes=10, length=24)
     config = small(
-        core=core, decoder=decoder, hidden=64, sampling_rate=0.0, learning_rate=5e-3, epochs=50
+        core=core, decoder=decoder, hidden=64, sampling_rate=0.0, learning_rate=5e-3, epochs=20
     )
     losses = [epoch.metrics["train/loss"] for epoch in epochs_of(config, drives)]
     assert losses[-1] < 0.7 * losses[0]
