@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from moving_stripes import striped_drives
+from places import ROOT
 
 from benchmarks import driving_ablations
 from benchmarks.driving_ablations import (
@@ -98,6 +99,10 @@ def test_every_row_is_of_the_default_configuration() -> None:
     for row in read(ROWS):
         own = {"seed": row.seed, "epochs": row.epochs}
         assert row.config == written(replace(WorldModelConfig(), **json.loads(row.change), **own))
+
+
+def test_the_page_has_the_table_of_the_rows() -> None:
+    assert shown(read(ROWS)) in (ROOT / "docs/results-driving.md").read_text()
 
 
 @pytest.mark.parametrize(
