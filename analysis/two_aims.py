@@ -55,18 +55,21 @@ def draw(study: RecordedStudy) -> Figure:
     errors than `edges` at the edge."""
     finished = [trial for trial in study.trials if trial.status == "finished"]
     best = study.best(finished)
+    found = [errors(trial) for trial in finished]
 
     def paint(panels: Sequence[Axes]) -> None:
         (axis,) = panels
-        limits = edges([errors(each) for each in finished])
+        limits = edges(found)
+        cores = [trial.config["core"] for trial in finished]
         for core, (colour, marker) in LOOKS.items():
-            points = [errors(each) for each in finished if each.config["core"] == core]
+            points = [point for own, point in zip(cores, found, strict=True) if own == core]
             if points:
                 drawn = np.minimum(points, limits)
                 look = {"color": colour, "mfc": "none", "ms": 5, "clip_on": False}
                 axis.plot(*drawn.T, marker, label=style.title(core), **look)
-        steps = front([errors(trial) for trial in finished])
-        axis.step(*np.transpose(steps), where="post", color=style.GREY, lw=0.8, label="the front")
+        axis.step(
+            *np.transpose(front(found)), where="post", color=style.GREY, lw=0.8, label="the front"
+        )
         if best is not None:
             ring = {"ms": 10, "mfc": "none", "mec": style.GREY}
             at = np.minimum(errors(best), limits)

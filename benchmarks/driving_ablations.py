@@ -107,14 +107,24 @@ def written(config: WorldModelConfig) -> str:
 
 
 def read(path: Path) -> list[Row]:
-    """Reads the rows of a file; none if there is no such file."""
+    """Reads the rows of a file; none if there is no such file.
+
+    Raises:
+        InputError: If it is not a file of such rows.
+    """
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Row(**{field.name: field.type(row[field.name]) for field in fields(Row)})  # pyright: ignore
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [_row(line) for line in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} has no rows of this benchmark ({error!r}): choose another --file, or remove it"
+        ) from None
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    return Row(**{field.name: field.type(line[field.name]) for field in fields(Row)})  # pyright: ignore
 
 
 def changes(path: Path) -> list[dict[str, Any]]:

@@ -125,9 +125,8 @@ class Moments:
         ages = torch.randint(oldest + 1, (count,), generator=generator)
         ages[::MOMENTS] = 0
         ages, order = ages.sort(stable=True)
-        return cls(
-            starts[which], order // MOMENTS, ages
-        )  # the n-th drawn is of dream n // MOMENTS
+        dream = order // MOMENTS  # of the n-th age that was drawn: n // MOMENTS
+        return cls(starts[which], dream, ages)
 
 
 @torch.no_grad()

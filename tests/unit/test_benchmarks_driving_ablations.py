@@ -68,6 +68,13 @@ def test_rows_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert file.read_text().splitlines()[0] == ",".join(asdict(ROW))
 
 
+@pytest.mark.parametrize("text", ["change,seed\n{},1\n", "no table\nat all\n"])
+def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(InputError, match=r"rows\.csv has no rows of this benchmark"):
+        read(tmp_path / "rows.csv")
+
+
 def test_what_a_file_has_is_not_trained_again() -> None:
     listed = [{}, {"dreams": 0}]
     assert [*missing(listed, 2, [ROW])] == [({"dreams": 0}, 1), ({}, 2), ({"dreams": 0}, 2)]
