@@ -124,7 +124,11 @@ def read(path: Path) -> list[Row]:
 
 
 def _row(line: Mapping[str, str]) -> Row:
-    return Row(**{field.name: field.type(line[field.name]) for field in fields(Row)})  # pyright: ignore
+    values: dict[str, Any] = {}
+    for field in fields(Row):
+        kind: Any = field.type
+        values[field.name] = kind(line[field.name])
+    return Row(**values)
 
 
 def changes(path: Path) -> list[dict[str, Any]]:
