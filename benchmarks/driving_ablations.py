@@ -119,7 +119,7 @@ def read(path: Path) -> list[Row]:
             return [_row(line) for line in csv.DictReader(file)]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} has no rows of this benchmark ({error!r}): choose another --file, or remove it"
+            f"{path} has no rows of this benchmark ({error!r}): choose another --file"
         ) from None
 
 
