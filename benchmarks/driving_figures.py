@@ -14,7 +14,8 @@ from trainables.models.world_model import WorldModelConfig
 CHOSEN = {
     "loop": "homework, a step of the optimiser per time step",
     "best": "study's champion",
-    "long": "long training",
+    "long": "long training, 256 episodes",
+    "both": "long training, 1,024 episodes",
 }
 """Experiment -> what its configuration is called."""
 
