@@ -30,6 +30,7 @@ from analysis.markdown import table
 from benchmarks.command_line import Parser, exit_code, positive
 from benchmarks.document import spread
 from benchmarks.driving_cores import CPU, timed_fit
+from benchmarks.result_table import read_rows
 from datasets.driving import Drives, DrivingOptions, open_drives
 from datasets.errors import InputError
 from trainables.device import pick_device
@@ -112,23 +113,7 @@ def read(path: Path) -> list[Row]:
     Raises:
         InputError: If it is not a file of such rows.
     """
-    if not path.exists():
-        return []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [_row(line) for line in csv.DictReader(file)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} has no rows of this benchmark ({error!r}): choose another --file"
-        ) from None
-
-
-def _row(line: Mapping[str, str]) -> Row:
-    values: dict[str, Any] = {}
-    for field in fields(Row):
-        kind: Any = field.type
-        values[field.name] = kind(line[field.name])
-    return Row(**values)
+    return read_rows(Row, path) if path.exists() else []
 
 
 def changes(path: Path) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ class Row(Protocol):
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
+Made = TypeVar("Made")
 Found = TypeVar("Found")
 
 
@@ -71,18 +72,9 @@ class ResultTable(Generic[AnyRow]):
             file: Another CSV file with the same columns; None: the table's own.
 
         Raises:
-            InputError: If the file has other columns.
+            InputError: See `read_rows`.
         """
-        kinds = get_type_hints(self.kind)
-        file = file or self.file
-        with file.open(newline="", encoding="utf-8") as lines:
-            table = csv.DictReader(lines)
-            if [*(table.fieldnames or ())] != [*kinds]:
-                raise InputError(f"{file} has other columns: expected {', '.join(kinds)}")
-            return [
-                self.kind(**{name: kinds[name](value) for name, value in row.items()})
-                for row in table
-            ]
+        return read_rows(self.kind, file or self.file)
 
     def write(self, rows: Iterable[AnyRow], file: Path | None = None) -> None:
         """Writes all rows, sorted; the file is whole at any moment.
@@ -133,6 +125,29 @@ class ResultTable(Generic[AnyRow]):
                 f"{study.name} has no finals that finished, of which rows could be made: repeat "
                 "its command with --finalists 5"
             )
+
+
+def read_rows(kind: type[Made], file: Path) -> list[Made]:
+    """Reads the rows of a CSV file.
+
+    Args:
+        kind: Class of the rows, a dataclass of texts and numbers, whose fields are the columns.
+        file: The file.
+
+    Raises:
+        InputError: If the file has other columns, or a value is of another type.
+    """
+    kinds = get_type_hints(kind)
+    with file.open(newline="", encoding="utf-8") as lines:
+        table = csv.DictReader(lines)
+        if [*(table.fieldnames or ())] != [*kinds]:
+            raise InputError(f"{file} has other columns: expected {', '.join(kinds)}")
+        try:
+            return [
+                kind(**{name: kinds[name](value) for name, value in row.items()}) for row in table
+            ]
+        except (TypeError, ValueError, KeyError) as error:
+            raise InputError(f"{file}, line {table.line_num}: {error}") from None
 
 
 def common_columns(

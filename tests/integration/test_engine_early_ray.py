@@ -73,10 +73,11 @@ def test_a_ray_that_cannot_start_is_one_line(
 
 
 @pytest.mark.ray
-def test_trials_are_scored_while_the_last_final_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slots", [2, 3])
+def test_trials_are_scored_while_the_last_final_runs(tmp_path: Path, slots: int) -> None:
     study = replace(FAKE, scorecard=FakeScorecard())
     where = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
-    asked = ["--ending", "good", "--trials", "2", "--epochs", "2", "--max-concurrent", "3"]
+    asked = ["--ending", "good", "--trials", "2", "--epochs", "2", "--max-concurrent", str(slots)]
     finals = ["--finalists", "1", "--seeds", "3", "--marker", str(tmp_path / "scored")]
     assert main(study, [*where, "--name", "s", *asked, *finals]) == 0
     state = state_in_log(tmp_path)
@@ -85,7 +86,6 @@ def test_trials_are_scored_while_the_last_final_runs(tmp_path: Path) -> None:
     assert state.scores.keys() >= {trial.number for trial in state.with_role(Replicate)}
 
 
-@pytest.mark.acceptance
 @pytest.mark.ray
 def test_scoring_that_crashes_beside_a_running_trial_is_done_again(tmp_path: Path) -> None:
     study = replace(FAKE, scorecard=FakeScorecard(is_fragile=True))

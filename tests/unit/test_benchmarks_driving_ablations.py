@@ -68,10 +68,18 @@ def test_rows_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert file.read_text().splitlines()[0] == ",".join(asdict(ROW))
 
 
-@pytest.mark.parametrize("text", ["change,seed\n{},1\n", "no table\nat all\n"])
-def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("change,seed\n{},1\n", "has other columns: expected change, config"),
+        ("", "has other columns"),
+        (",".join(asdict(ROW)) + "\n" + "word," * 9 + "word\n", "line 2: .*'word'"),
+        (",".join(asdict(ROW)) + "\n{},1\n", "line 2: "),
+    ],
+)
+def test_a_file_of_something_else_is_refused(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(text)
-    with pytest.raises(InputError, match=r"rows\.csv has no rows of this benchmark"):
+    with pytest.raises(InputError, match=rf"rows\.csv.* {said}"):
         read(tmp_path / "rows.csv")
 
 
