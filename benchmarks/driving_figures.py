@@ -19,6 +19,12 @@ CHOSEN = {
 }
 """Experiment -> what its configuration is called."""
 
+OTHER_DRIVES = {
+    "64": "64x64 pixels",
+    "random": "driven at random",
+}
+"""Experiment on other drives, of the default configuration -> what they are."""
+
 Groups = list[tuple[str, list[Row]]]
 """Trainings that differ in their seeds only, and what they are called."""
 
@@ -45,10 +51,10 @@ def change(row: Row) -> str:
     return changes(row.configuration, WorldModelConfig())
 
 
-def models(rows: Sequence[Row]) -> Groups:
-    """The homework's configurations and those that were chosen; a name that several of them have
-    is told with what each changes."""
-    shown = [row for experiment in ("presets", *CHOSEN) for row in of(rows, experiment)]
+def models(rows: Sequence[Row], experiments: Sequence[str] = ("presets", *CHOSEN)) -> Groups:
+    """The homework's configurations and those that were chosen, or those of other experiments; a
+    name that several of them have is told with what each changes."""
+    shown = [row for experiment in experiments for row in of(rows, experiment)]
     groups = [
         (name, label, group)
         for name, named in grouped(shown, _name)
@@ -61,7 +67,7 @@ def models(rows: Sequence[Row]) -> Groups:
 
 
 def _name(row: Row) -> str:
-    name = CHOSEN.get(row.experiment) or f"homework, {CORES[row.core]}"
+    name = (CHOSEN | OTHER_DRIVES).get(row.experiment) or f"homework, {CORES[row.core]}"
     return f"{name}, {row.epochs} epochs"
 
 
@@ -78,6 +84,11 @@ def model_table(rows: Sequence[Row]) -> str:
         for core, error in published.MSE.items()
     ]
     return table(["model", MSE, *COLUMNS, "minutes"], [*said, *_errors(models(rows))])
+
+
+def other_drives_table(rows: Sequence[Row]) -> str:
+    """The same of the default configuration on other drives."""
+    return table(["drives", MSE, *COLUMNS, "minutes"], _errors(models(rows, [*OTHER_DRIVES])))
 
 
 def _errors(groups: Groups) -> list[list[str]]:
@@ -102,6 +113,10 @@ def champion_table(rows: Sequence[Row]) -> str:
 PAGE = Page(
     file=DOCS / "results-driving.md",
     results=TABLE,
-    tables={"models": model_table, "configurations": champion_table},
+    tables={
+        "models": model_table,
+        "configurations": champion_table,
+        "other_drives": other_drives_table,
+    },
     drawings={},
 )

@@ -132,7 +132,7 @@ TABLE = ResultTable(
     studies=("world-model", "homework-loop"),
     experiments={
         "best": champion,
-        **dict.fromkeys(("presets", "loop", "long", "both"), every_finalist),
+        **dict.fromkeys(("presets", "loop", "long", "both", "64", "random"), every_finalist),
     },
     row=row,
 )

@@ -44,7 +44,7 @@ WORLD_MODEL = WorldModelConfig(
 
 @pytest.fixture(scope="module")
 def drives() -> Drives:
-    return striped_drives(length=45)
+    return striped_drives(length=45, size=16)
 
 
 def gnn(family: str, **changes: Any) -> GNNConfig:

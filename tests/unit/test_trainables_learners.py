@@ -47,7 +47,7 @@ class TestLearnersOfMolecules(LearnerContract):
 
 @pytest.fixture(scope="module")
 def drives() -> Drives:
-    return striped_drives(length=45)
+    return striped_drives(length=45, size=16)
 
 
 @pytest.mark.usefixtures("on_each_device")
