@@ -44,9 +44,6 @@ pytestmark = pytest.mark.usefixtures("on_each_device")
 PARAMETERS = parameters_of(WorldModelConfig)
 CORES, DECODERS = get_args(Core), get_args(Decoder)
 LSTMS: tuple[Core, ...] = ("builtin", "scratch")
-EACH = [*zip(CORES, DECODERS, strict=True)]
-"""Each core and each decoder once; they know nothing of each other."""
-
 SIZE = 16
 """Pixels on a side of a frame: the fewest that every encoder and decoder takes."""
 
@@ -191,7 +188,7 @@ def test_the_homework_trains_as_long_as_every_other_trial() -> None:
     assert {space.baseline(core).epochs for core in CORES} == {space.epochs}
 
 
-@pytest.mark.parametrize(("core", "decoder"), EACH)
+@pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])
 def test_the_same_seed_gives_bit_identical_epochs(
     core: Core, decoder: Decoder, drives: Drives
 ) -> None:
@@ -200,7 +197,7 @@ def test_the_same_seed_gives_bit_identical_epochs(
     assert_same_learned(first, again, decoder)
 
 
-@pytest.mark.parametrize(("core", "decoder"), EACH)
+@pytest.mark.parametrize(("core", "decoder"), [*product(CORES, DECODERS)])
 def test_a_fit_goes_on_from_its_checkpoint_bit_identically(
     core: Core, decoder: Decoder, drives: Drives, tmp_path: Any
 ) -> None:
