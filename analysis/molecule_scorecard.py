@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from analysis.curves import Learning, curve, recorded
-from analysis.predictions import Predictions, checked
+from analysis.curves import Curve, Learning, curve, recorded
+from analysis.predictions import Predictions, checked, of_prior
 from analysis.scorecard import Scorecard
 from analysis.units import squared
 from record.outcomes import Outcomes
@@ -39,10 +39,13 @@ class MoleculeScorecard(Scorecard):
         """
         data, test = problem.molecules, problem.molecules.split.test
         network, task = checked(trial, {"config": trial.config, "model": model}, data)
+        prior, line = of_prior(data.graphs, data.split)
         made = Predictions(
             row=np.array(data.graphs.rows[test]),
             target=np.array(data.graphs.targets[test]),
             prediction=predict(network, task.store, torch.from_numpy(test)).numpy(),
+            prior=prior,
+            line=line,
         )
         return Outcomes(made.errors(), made.reference(), vars(made))
 
@@ -70,7 +73,8 @@ class MoleculeScorecard(Scorecard):
             level=variance,
             mark="predicting the mean (R² = 0)",
             during=True,
-            caption="Mean squared error over the epochs, of the best trial and of the baseline.",
+            caption="Mean squared error over the epochs, of the best trial and of the baseline; "
+            "on the train split of those whose loss is the squared error.",
         )
 
     def cards(self, study: RecordedStudy) -> "Iterator[Card]":
@@ -90,7 +94,11 @@ class MoleculeScorecard(Scorecard):
         return of_dipoles(study).markdown() if study.params["data.target"] == "mu" else ""
 
 
-def _training_error(trial: Trial) -> Any:
+def _training_error(trial: Trial) -> Curve:
+    """Returns the squared error on the train split, from the loss; empty if the loss was another
+    than the squared error."""
+    if trial.config.get("loss", "squared") != "squared":
+        return Curve(np.empty(0, np.int64), np.empty(0))
     train = curve(trial, "train/loss")
     # The squared error over the loss is the variance by which this trial's loss is scaled.
     scale = recorded(trial, "validation/mse") / recorded(trial, "validation/loss")

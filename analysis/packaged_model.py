@@ -60,14 +60,17 @@ def regressor(
     model, _ = predictions.checked(trial, weights, data)
     module = PackedGNN(model, GNNConfig(**weights["config"])).eval()
     some = torch.from_numpy(data.split.validation[:MOLECULES])
+    has_prior = data.graphs.prior is not None
+    of_prior = "charge in e and dipole moment x y z in D by GFN2-xTB, " if has_prior else ""
     example = pack(GraphStore(data.graphs, torch.device("cpu")).select(some))
     return PackagedModel(
         module=module,
         example=example,
         sizes=((-1, -1, -1), (-1,)),
         facts={
-            "input": "molecules, atoms, (11 node features, x y z in Angstrom, and for each atom "
-            "1 + the type of the bond to it or 0); see trainables/packed.py",
+            "input": "molecules, atoms, (11 node features, x y z in Angstrom, "
+            f"{of_prior}and for each atom 1 + the type of the "
+            "bond to it or 0); see trainables/packed.py",
             "output": f"{study.params['data.target']} of each molecule",
             "unit": study.unit,
             "bonds": "listed" if data.lists_bonds else "of the SMILES",

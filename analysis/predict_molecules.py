@@ -17,9 +17,10 @@ from analysis.champion import Champion
 from analysis.markdown import table as markdown_table
 from datasets.features import NEAREST
 from datasets.files import write_whole
-from datasets.graphs import GraphStore
+from datasets.graphs import Graphs, GraphStore
 from datasets.molecules import read_table
 from datasets.new_molecules import from_smiles, graphs_as_learned
+from datasets.prior import moments_of, with_moments
 from datasets.sources import recorded_source
 from record.recorded_study import RecordedStudy
 from trainables.models.gnn import GNNConfig
@@ -43,7 +44,8 @@ class Predicted:
         rows: (molecules,) int64, position of each in the given list or table, from 0.
         smiles: The SMILES of each, as it was given.
         by_seed: (seeds, molecules) float64, predictions in the target's unit.
-        left_out: Number of further molecules that were given but have no valid geometry.
+        left_out: Number of further molecules that were given but have no valid geometry, or no
+            prior that the study needs.
     """
 
     rows: np.ndarray
@@ -88,18 +90,37 @@ def of_file(study: RecordedStudy, champion: Champion, path: Path) -> Predicted:
 def _predicted(
     study: RecordedStudy, champion: Champion, table: pa.Table, smiles: Sequence[str]
 ) -> Predicted:
+    graphs = graphs_of(study, table)
+    return Predicted(
+        rows=graphs.rows,
+        smiles=[smiles[int(row)] for row in graphs.rows],
+        by_seed=by_seed(champion, graphs),
+        left_out=len(smiles) - len(graphs),
+    )
+
+
+def graphs_of(study: RecordedStudy, table: pa.Table) -> Graphs:
+    """Makes the graphs of new molecules as those of a study are, with its prior if it has one;
+    `rows` are those of the table.
+
+    Raises:
+        InputError: If no molecule is valid, or the prior cannot be computed.
+    """
     graphs = graphs_as_learned(table, study.fact("bonds") == "listed")
+    if study.params.get("data.prior", "none") == "none":
+        return graphs
+    return with_moments(graphs, moments_of(graphs))
+
+
+def by_seed(champion: Champion, graphs: Graphs) -> np.ndarray:
+    """Predicts graphs by each training of a champion, (seeds, graphs) float64, in the unit of the
+    target."""
     every, made = torch.arange(len(graphs)), []
     for final, weights in champion.finals:
         cutoff = GNNConfig(**weights["config"]).pair_cutoff
         store = GraphStore(graphs, torch.device("cpu"), cutoff)
         made.append(predict(predictions.restore(final, weights), store, every).numpy())
-    return Predicted(
-        rows=graphs.rows,
-        smiles=[smiles[int(row)] for row in graphs.rows],
-        by_seed=np.stack(made),
-        left_out=len(smiles) - len(graphs),
-    )
+    return np.stack(made)
 
 
 def geometry(study: RecordedStudy) -> str:
@@ -112,8 +133,8 @@ def geometry(study: RecordedStudy) -> str:
 def left_out(found: Predicted) -> str:
     """Returns a remark on how many molecules were not predicted, and why."""
     return (
-        f"Left out {found.left_out:,} molecules: their positions do not fit their SMILES, or two "
-        f"atoms are nearer than {NEAREST} Angstrom."
+        f"Left out {found.left_out:,} molecules: their positions do not fit their SMILES, two "
+        f"atoms are nearer than {NEAREST} Angstrom, or GFN2-xTB fails, if the study needs it."
     )
 
 

@@ -1,19 +1,26 @@
 """Test predictions of a molecule study's trial, and its restored model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.polynomial import Polynomial
 
 from analysis import kept_weights
+from datasets.graphs import Graphs
 from datasets.sources import MoleculeSet
+from datasets.splits import Split
 from datasets.standardize import Standardizer
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from record.values import made_of
 from trainables.models.gnn import GNN, GNNConfig
 from trainables.molecules import MoleculeTask
+
+PRIOR, LINE = "GFN2-xTB alone", "GFN2-xTB with a fitted line"
+"""What predicts molecules without a network: the prior, and a line fitted to it."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +31,24 @@ class Predictions:
         row: (molecules,) int64, row of each molecule in the molecule table.
         target: (molecules,) float64, in the target's unit.
         prediction: (molecules,) float64, in the target's unit.
+        prior: (molecules,) float64, the prior alone, in the target's unit; NaN without a prior.
+        line: (molecules,) float64, a line through the priors of the train split, fitted to its
+            targets; NaN without a prior.
     """
 
     row: np.ndarray
     target: np.ndarray
     prediction: np.ndarray
+    prior: np.ndarray
+    line: np.ndarray
+
+    @property
+    def of_prior(self) -> Mapping[str, np.ndarray]:
+        """What predicts the test split without a network, by what it is called; empty without a
+        prior."""
+        if np.isnan(self.prior).any():
+            return {}
+        return {PRIOR: self.prior, LINE: self.line}
 
     def errors(self) -> np.ndarray:
         """Returns squared errors, (molecules,), in the square of the target's unit."""
@@ -40,6 +60,21 @@ class Predictions:
         R² is 1 - sum of `errors` / sum of these.
         """
         return (self.target - self.target.mean(axis=0)) ** 2
+
+
+def of_prior(graphs: Graphs, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Predicts the test split by the prior alone, and by a line through the priors of the train
+    split, fitted to its targets by least squares; NaN without a prior.
+
+    Returns:
+        Two arrays (molecules,), in the target's unit.
+    """
+    if graphs.prior is None:
+        nothing = np.full(len(split.test), np.nan)
+        return nothing, nothing
+    lengths = np.linalg.norm(graphs.prior.astype(float), axis=1)
+    line = Polynomial.fit(lengths[split.train], graphs.targets[split.train], deg=1)
+    return lengths[split.test], line(lengths[split.test])
 
 
 def of_trial(study: RecordedStudy, trial: Trial) -> Predictions | None:

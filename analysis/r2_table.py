@@ -39,6 +39,9 @@ PANEL = (2.5, 2.6)
 MARGIN = 0.1
 """How far the axes extend beyond the true values, as a share of their range."""
 
+LINE_REMARK = "The line is fitted to the train split. "
+"""Remark on what predicts without a network."""
+
 QUANTITIES = {"mu": "dipole moment"}
 """Target -> its name in axis labels; other targets keep their own."""
 
@@ -154,9 +157,31 @@ def _row(
 
 
 def frame(rows: Sequence[Row], study: RecordedStudy) -> pd.DataFrame:
-    """Returns the table at full precision, one row per family."""
+    """Returns the table at full precision, one row per family, and one for each method without a
+    network."""
+    lines = [_columns(row, study) for row in rows]
+    lines += [
+        {
+            study.group_by: name,
+            "test molecules": molecules,
+            **_score_columns("", scores, study.unit),
+        }
+        for name, scores, molecules in _without_network(rows)
+    ]
     # Integer columns with missing values stay integers.
-    return pd.DataFrame([_columns(row, study) for row in rows]).convert_dtypes()
+    return pd.DataFrame(lines).convert_dtypes()
+
+
+def _without_network(rows: Sequence[Row]) -> list[tuple[str, Scores, int]]:
+    """Returns what predicts the test split without a network: its name, its scores and the number
+    of test molecules."""
+    made = next((row.best.predictions for row in rows if row.best), None)
+    if made is None:
+        return []
+    return [
+        (name, bootstrap(prediction, made.target), len(made.target))
+        for name, prediction in made.of_prior.items()
+    ]
 
 
 def _columns(row: Row, study: RecordedStudy) -> dict[str, object]:
@@ -167,9 +192,9 @@ def _columns(row: Row, study: RecordedStudy) -> dict[str, object]:
         "run_id": study.artifacts.run_id(best.trial) if best else None,
         study.objective: study.value(best.trial) if best else None,
         "test molecules": len(best.predictions.row) if best else None,
-        **_score_columns("", best, study.unit),
+        **_score_columns("", best and best.scores, study.unit),
         "baseline trial": baseline.trial.number if baseline else None,
-        **_score_columns("baseline ", baseline, study.unit),
+        **_score_columns("baseline ", baseline and baseline.scores, study.unit),
         "parameters": best.parameters if best else None,
         "training time (s)": best.seconds if best else None,
         "epochs": best.trial.epoch if best else None,
@@ -177,11 +202,11 @@ def _columns(row: Row, study: RecordedStudy) -> dict[str, object]:
     }
 
 
-def _score_columns(prefix: str, entry: Entry | None, unit: str) -> dict[str, float | None]:
+def _score_columns(prefix: str, scores: Scores | None, unit: str) -> dict[str, float | None]:
     columns = {}
     for name, written in (("r2", ""), ("mse", f" ({squared(unit)})"), ("mae", f" ({unit})")):
         for part, end in (("value", ""), ("low", " low"), ("high", " high")):
-            value = getattr(getattr(entry.scores, name), part) if entry else None
+            value = getattr(getattr(scores, name), part) if scores else None
             columns[f"{prefix}{name}{end}{written}"] = value
     return columns
 
@@ -201,7 +226,10 @@ def markdown(rows: Sequence[Row], study: RecordedStudy) -> str:
         "training time (s)",
         "epochs",
     ]
-    table = markdown_table(header, [_cells(row) for row in rows])
+    others = [
+        [name, "—", *_scored(scores), *["—"] * 5] for name, scores, _ in _without_network(rows)
+    ]
+    table = markdown_table(header, [*map(_cells, rows), *others])
     return f"{table}\n\n{_caption(rows, study)}\n"
 
 
@@ -209,19 +237,25 @@ def _cells(row: Row) -> list[str]:
     best, baseline = row.best, row.baseline
     end = ["—", "—"]
     if baseline:
-        end = [f"{baseline.scores.r2.value:.3f}", f"{baseline.scores.mae.value:#.3g}"]
+        end = [f"{baseline.scores.r2.value:.4f}", f"{baseline.scores.mae.value:#.3g}"]
     if best is None:
         return [style.title(row.family), "—", row.note, "—", "—", *end, "—", "—", "—"]
     return [
         style.title(row.family),
         str(best.trial.number),
-        _interval(best.scores.r2, ".3f"),
-        _interval(best.scores.mse, "#.3g"),
-        _interval(best.scores.mae, "#.3g"),
+        *_scored(best.scores),
         *end,
         f"{best.parameters:,}",
         f"{best.seconds:.1f}",
         str(best.trial.epoch),
+    ]
+
+
+def _scored(scores: Scores) -> list[str]:
+    return [
+        _interval(scores.r2, ".4f"),
+        _interval(scores.mse, "#.3g"),
+        _interval(scores.mae, "#.3g"),
     ]
 
 
@@ -239,6 +273,7 @@ def _caption(rows: Sequence[Row], study: RecordedStudy) -> str:
         "fitted to or chosen by. In brackets: 95 % bootstrap interval over the test molecules "
         f"({RESAMPLES:,} resamples); it leaves out the luck of the training seed. "
         f"Baseline: the default, or preset, configuration of that {study.group_by}. "
+        f"{'' if not _without_network(rows) else LINE_REMARK}"
         f"Best by {study.objective}: "
         f"{style.title(study.group(chosen))}, trial {chosen.number} "
         f"({study.value(chosen):.4f})."
@@ -269,7 +304,7 @@ def _paint_panel(axis: Axes, row: Row, low: float, high: float) -> None:
         axis.text(0.5, 0.5, row.note.replace(" (", "\n("), transform=axis.transAxes, ha="center")
         return
     made, scores = row.best.predictions, row.best.scores
-    axis.set_title(f"{family}, trial {row.best.trial.number}: R² = {scores.r2.value:.3f}")
+    axis.set_title(f"{family}, trial {row.best.trial.number}: R² = {scores.r2.value:.4f}")
     ends = [low, high]
     axis.plot(ends, ends, color=style.GREY, lw=0.8, zorder=3, label="prediction = truth")
     inside = (low <= made.prediction) & (made.prediction <= high)

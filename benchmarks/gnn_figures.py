@@ -10,7 +10,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis import published
 from analysis.markdown import table
-from analysis.style import BLUE, GREY, SKY, VERMILLION, family_titles
+from analysis.style import BLUE, GREY, ORANGE, SKY, VERMILLION, family_titles
+from benchmarks import gnn_beyond
 from benchmarks.document import DOCS, Drawing, Page, changes, grouped, of, spread
 from benchmarks.gnn_results import TABLE, Row
 from trainables.models import families
@@ -25,9 +26,9 @@ LOOKS = dict(
     zip(
         FAMILIES,
         zip(
-            cycle((BLUE, VERMILLION, SKY, "#009E73", GREY)),
-            cycle("os^Dv"),
-            cycle(("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))),
+            cycle((BLUE, VERMILLION, SKY, "#009E73", GREY, ORANGE)),
+            cycle("os^DvP"),
+            cycle(("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))),
             strict=False,
         ),
         strict=False,
@@ -91,16 +92,69 @@ def ablation_table(rows: Sequence[Row]) -> str:
 
 
 def size_table(rows: Sequence[Row]) -> str:
-    """Test error against the number of training molecules, beside the published ones."""
+    """Test error of models that see the geometry alone against the number of training molecules,
+    beside the published ones."""
+    return _size_table(rows, corrects=False, others=published.FROM_GEOMETRY)
+
+
+def delta_size_table(rows: Sequence[Row]) -> str:
+    """Test error of models that correct a prior against the number of training molecules, beside
+    the published ones."""
+    return _size_table(rows, corrects=True, others=published.FROM_QUANTUM_CHEMISTRY)
+
+
+def _size_table(
+    rows: Sequence[Row], corrects: bool, others: Sequence[published.DipoleError]
+) -> str:
     lines = [
         [FAMILIES[r.family], f"{r.train:,}", str(r.epochs), *r2_and_mae([r])]
         for r in of(rows, "sizes") + of(rows, "full")
+        if r.configuration.delta == corrects
     ]
     lines += [
-        [f"{name}, published", f"about {published.MAE_SIZE:,}", "-", "-", str(error)]
-        for name, error in published.MAE.items()
+        [f"{each.model}, published", f"about {each.train:,}", "-", "-", str(each.mae)]
+        for each in others
     ]
     return table(["model", "training molecules", "epochs", "R²", "MAE (D)"], lines)
+
+
+def prior_table(rows: Sequence[Row]) -> str:
+    """Test scores on the homework's split with a prior and without one."""
+    lines = [
+        [name, prior, *r2_and_mae(group), seconds_of(group), str(group[0].epochs)]
+        for family, name in FAMILIES.items()
+        for prior, experiment in (("none", "best"), ("GFN2-xTB", "prior"))
+        if (group := of_family(rows, experiment, family))
+    ]
+    return table(["family", "prior", "R²", "MAE (D)", "training (s)", "epochs"], lines)
+
+
+def seconds_of(rows: Sequence[Row]) -> str:
+    """Mean training time of some rows, in s, as the cell of a table."""
+    return f"{mean(row.seconds for row in rows):.0f}"
+
+
+def loss_table(rows: Sequence[Row]) -> str:
+    """Test and validation scores with each loss."""
+    groups = grouped(of(rows, "losses"), lambda row: row.configuration.loss)
+    lines = [
+        [
+            FAMILIES[group[0].family],
+            loss,
+            spread([r.validation_r2 for r in group], 4),
+            spread([r.validation_mae for r in group], 4),
+            *r2_and_mae(group),
+        ]
+        for loss, group in groups
+    ]
+    head = ["family", "loss", "validation R²", "validation MAE (D)", "test R²", "test MAE (D)"]
+    return table(head, lines)
+
+
+def beyond_table(rows: Sequence[Row]) -> str:
+    """Scores beyond the homework's split, which stand in a file of their own."""
+    del rows
+    return gnn_beyond.shown(gnn_beyond.recorded())
 
 
 def depth_table(rows: Sequence[Row]) -> str:
@@ -113,19 +167,6 @@ def depth_table(rows: Sequence[Row]) -> str:
     return table(["family", *map(str, depths)], lines)
 
 
-def long_table(rows: Sequence[Row]) -> str:
-    """The best configuration, trained for as long as in the study, and longer."""
-    longer = of(rows, "long")
-    trained = {row.family for row in longer}
-    shorter = [row for row in of(rows, "best") if row.family in trained]
-    lines = [
-        [FAMILIES[group[0].family], str(group[0].epochs), *r2_and_mae(group)]
-        for group in (shorter, longer)
-        if group
-    ]
-    return table(["family", "epochs", "R²", "MAE (D)"], lines)
-
-
 # Figures
 
 
@@ -136,18 +177,19 @@ def draw_families(rows: Sequence[Row], figure: Figure) -> None:
         ("published", GREY, "x", lambda f: [R2[f]] if f in R2 else []),
         ("homework preset", SKY, "o", lambda f: _test_r2(rows, "presets", f)),
         ("study's best", VERMILLION, "D", lambda f: _test_r2(rows, "best", f)),
+        ("study's best, correcting GFN2-xTB", BLUE, "P", lambda f: _test_r2(rows, "prior", f)),
     )
     for place, (label, colour, marker, values) in enumerate(kinds):
         for line, family in enumerate(FAMILIES):
             found = [1 - value for value in values(family)]
-            heights = [line + (place - 1) * 0.18] * len(found)
+            heights = [line + (place - 1.5) * 0.18] * len(found)
             named = label if line == 0 else None
             axes.plot(found, heights, marker, color=colour, markersize=5, label=named)
     _scale_r2(axes)
     axes.set_yticks(range(len(FAMILIES)), list(FAMILIES.values()))
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
 
 
 def _test_r2(rows: Sequence[Row], experiment: str, family: str) -> list[float]:
@@ -157,38 +199,50 @@ def _test_r2(rows: Sequence[Row], experiment: str, family: str) -> list[float]:
 def _scale_r2(axes: Axes) -> None:
     """Makes the horizontal axis one of R², for points at 1 - R²."""
     axes.set_xscale("log")
-    shares = [0.6, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005]
-    axes.set_xticks(shares, [f"{1 - share:.3g}" for share in shares])
+    shares = [0.6, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005]
+    axes.set_xticks(shares, [f"{1 - share:.4g}" for share in shares])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_xaxis()
     axes.set_xlabel("test R² (dimensionless), on a logarithmic scale of 1 - R²")
 
 
 def draw_sizes(rows: Sequence[Row], figure: Figure) -> None:
-    """Error against the number of training molecules."""
-    axes, found = figure.subplots(), of(rows, "sizes")
-    family = found[0].family
-    axes.plot(
-        [r.train for r in found],
-        [r.test_mae for r in found],
-        "o-",
-        color=LOOKS[family][0],
-        label=f"the study's best, {FAMILIES[family]}, at least {found[-1].epochs} epochs",
-    )
+    """Error against the number of training molecules, with a prior and without."""
+    axes = figure.subplots()
+    for name, found in grouped(of(rows, "sizes"), _curve):
+        colour, marker, _ = LOOKS[found[0].family]
+        axes.plot(
+            [r.train for r in found],
+            [r.test_mae for r in found],
+            marker=marker,
+            linestyle="--" if found[0].configuration.delta else "-",
+            color=colour,
+            markersize=4,
+            label=name,
+        )
     for row in of(rows, "full"):
-        label = f"the same, {row.epochs} epochs"
-        axes.plot([row.train], [row.test_mae], "D", color=VERMILLION, label=label)
-    for (name, value), marker in zip(published.MAE.items(), "x+*", strict=True):
-        axes.plot([published.MAE_SIZE], [value], marker, color=GREY, label=f"{name}, published")
+        colour, *_ = LOOKS[row.family]
+        label = f"{_curve(row)}, {row.epochs} epochs"
+        axes.plot([row.train], [row.test_mae], "D", color=colour, label=label)
+    every = [*published.FROM_GEOMETRY, *published.FROM_QUANTUM_CHEMISTRY]
+    for each, marker in zip(every, "x+1*23", strict=True):
+        axes.plot([each.train], [each.mae], marker, color=GREY, label=f"{each.model}, published")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("training molecules")
     axes.set_ylabel("test MAE (D)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5], ["0.02", "0.05", "0.1", "0.2", "0.5"])
+    errors = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
+    axes.set_yticks(errors, [str(error) for error in errors])
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _curve(row: Row) -> str:
+    """The curve that a row belongs to: of one family, with a prior or without."""
+    prior = ", correcting GFN2-xTB" if row.configuration.delta else ""
+    return f"{FAMILIES[row.family]}{prior}"
 
 
 def draw_depths(rows: Sequence[Row], figure: Figure) -> None:
@@ -225,11 +279,14 @@ PAGE = Page(
         "ablations": ablation_table,
         "sizes": size_table,
         "depths": depth_table,
-        "long": long_table,
+        "prior": prior_table,
+        "losses": loss_table,
+        "sizes_with_prior": delta_size_table,
+        "beyond": beyond_table,
     },
     drawings={
         "gnn_r2_by_family": Drawing("presets", draw_families),
-        "gnn_error_against_size": Drawing("sizes", draw_sizes),
+        "gnn_error_against_size": Drawing("sizes", draw_sizes, size=(8.0, 4.0)),
         "gnn_error_against_depth": Drawing("depths", draw_depths),
     },
 )

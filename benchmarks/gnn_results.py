@@ -99,8 +99,9 @@ TABLE = ResultTable(
     experiments={
         "best": best_of_each_group,
         **dict.fromkeys(
-            ("presets", "long", "sizes", "full", "depths", "ablations"), every_finalist
+            ("presets", "sizes", "full", "depths", "ablations", "losses"), every_finalist
         ),
+        "prior": best_of_each_group,
     },
     row=row,
 )

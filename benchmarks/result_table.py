@@ -82,14 +82,7 @@ class ResultTable(Generic[AnyRow]):
         Raises:
             InputError: If it cannot be written.
         """
-        text = io.StringIO()
-        table = csv.DictWriter(text, [*get_type_hints(self.kind)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(vars(row) for row in sorted(rows, key=self.order))
-        try:
-            write_whole(file or self.file, text.getvalue().encode())
-        except OSError as error:
-            raise InputError(f"cannot write the table ({described(error)})") from error
+        write_rows(self.kind, sorted(rows, key=self.order), file or self.file)
 
     def rows(self, experiment: str, study: RecordedStudy) -> list[AnyRow]:
         """Makes the rows that a recorded study has for an experiment.
@@ -125,6 +118,27 @@ class ResultTable(Generic[AnyRow]):
                 f"{study.name} has no finals that finished, of which rows could be made: repeat "
                 "its command with --finalists 5"
             )
+
+
+def write_rows(kind: type[Made], rows: Iterable[Made], file: Path) -> None:
+    """Writes rows to a CSV file, which is whole at any moment.
+
+    Args:
+        kind: Class of the rows, a dataclass of texts and numbers, whose fields are the columns.
+        rows: The rows.
+        file: The file.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, [*get_type_hints(kind)], lineterminator="\n")
+    table.writeheader()
+    table.writerows(vars(row) for row in rows)
+    try:
+        write_whole(file, text.getvalue().encode())
+    except OSError as error:
+        raise InputError(f"cannot write the table ({described(error)})") from error
 
 
 def read_rows(kind: type[Made], file: Path) -> list[Made]:

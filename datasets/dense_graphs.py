@@ -29,6 +29,9 @@ class DenseBatch:
         edge_types: (B, A, A) int8, see `datasets.graphs.BOND_TYPES`; `NO_BOND` between atoms that
             are not bonded.
         targets: (B,) float32, in the target's unit.
+        prior: (B, 3) float32, approximate dipole moments in Debye; None if there are none.
+        charges: (B * A, 1) float32, approximate partial charges, in elementary charges, 0 for
+            padding; None if there is no prior.
     """
 
     node_features: Tensor
@@ -37,6 +40,8 @@ class DenseBatch:
     near: Tensor
     edge_types: Tensor
     targets: Tensor
+    prior: Tensor | None = None
+    charges: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -79,6 +84,10 @@ class DenseStore:
         self.edge_types = as_tensor(_types(graphs, counts.max()), device)
         self.targets = as_tensor(graphs.targets, device)
         self.there = as_tensor(np.arange(counts.max()) < counts[:, None], device)
+        self.prior = self.charges = None
+        if graphs.prior is not None and graphs.charges is not None:
+            self.prior = as_tensor(graphs.prior, device)
+            self.charges = as_tensor(_filled_up(graphs.charges[:, None], counts), device)
 
     def select(self, graphs: Tensor) -> DenseBatch:
         """Cuts a batch.
@@ -104,6 +113,8 @@ class DenseStore:
             near=near,
             edge_types=types,
             targets=self.targets[graphs].float(),
+            prior=None if self.prior is None else self.prior[graphs],
+            charges=None if self.charges is None else self.charges[graphs].flatten(end_dim=1),
         )
 
 

@@ -4,8 +4,7 @@ It takes three steps, none of which needs a network:
 
 1. `datasets.molecule_grammar.candidates` draws molecules of 3 to 9 heavy atoms of C, N, O and F.
 2. `datasets.conformers.conformer` embeds one conformer (ETKDGv3) and relaxes it (MMFF94).
-3. `dipole` is a GFN2-xTB single point at that geometry (Bannwarth et al. 2019,
-   doi:10.1021/acs.jctc.8b01176), without solvent, by tblite.
+3. `dipole` is that of a GFN2-xTB single point at that geometry, see `datasets.xtb`.
 
 The order of the molecules depends on the seed alone, a geometry on the SMILES and the seed: a
 smaller data set is the beginning of a larger one, however the work is distributed. The data are
@@ -21,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tblite.exceptions import TBLiteRuntimeError
-from tblite.interface import Calculator
 from threadpoolctl import threadpool_limits
 
 from datasets.cache import Cache
@@ -32,6 +29,7 @@ from datasets.molecule_grammar import candidates
 from datasets.molecules import molecule_table, read_table, write_table
 from datasets.parallel import ParallelMap
 from datasets.source import Source, Wanted
+from datasets.xtb import SinglePointError, single_point
 
 DEFAULT_SIZE = 4096
 """Number of molecules of the default data set."""
@@ -47,12 +45,6 @@ other molecules."""
 CHUNK_SIZE = 32
 """Molecules per chunk: half a second on one core, which is short for a study, and long compared
 with sending the chunk."""
-
-BOHR_PER_ANGSTROM = 1 / 0.529177210903
-"""Bohr radii in one Angstrom, CODATA 2018."""
-
-DEBYE_PER_ATOMIC_UNIT = 2.541746473
-"""Debye in one elementary charge times Bohr, CODATA 2018."""
 
 
 @dataclass(frozen=True)
@@ -170,26 +162,18 @@ def label(smiles: str, seed: int) -> Label:
     atomic_numbers, positions = conformer(smiles, seed)
     try:
         moment = dipole(atomic_numbers, positions)
-    except TBLiteRuntimeError as error:
+    except SinglePointError as error:
         raise LabelError("no convergence", smiles) from error
     return Label(smiles, atomic_numbers, positions, moment)
 
 
 def dipole(atomic_numbers: np.ndarray, positions: np.ndarray) -> float:
-    """Computes the GFN2-xTB dipole moment, in Debye, of a neutral closed-shell molecule in vacuum.
-
-    Args:
-        atomic_numbers: (atoms,).
-        positions: (atoms, 3), Angstrom.
+    """Computes the magnitude of the GFN2-xTB dipole moment, in Debye.
 
     Raises:
-        TBLiteRuntimeError: If the self-consistent field does not converge.
+        SinglePointError: See `datasets.xtb.single_point`, which has the arguments, too.
     """
-    bohr = positions.astype(np.float64) * BOHR_PER_ANGSTROM
-    calculator = Calculator("GFN2-xTB", atomic_numbers.astype(np.int64), bohr)
-    calculator.set("verbosity", 0)
-    moment = calculator.singlepoint().get("dipole")
-    return float(np.linalg.norm(moment)) * DEBYE_PER_ATOMIC_UNIT
+    return float(np.linalg.norm(single_point(atomic_numbers, positions).dipole))
 
 
 def load(

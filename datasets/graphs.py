@@ -11,7 +11,7 @@ over the whole batch in `GraphBatch`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,10 @@ class Graphs:
         edge_offsets: (graphs + 1,) int64; the edges of each graph, like `node_offsets`.
         targets: (graphs,) float64, in the unit of the target.
         rows: (graphs,) int64, ascending, the row of the molecule table that each graph came from.
+        prior: (graphs, 3) float32, an approximate dipole moment in Debye, in the frame of the
+            positions; None if there is none, see `datasets.prior`.
+        charges: (nodes,) float32, approximate partial charges, in elementary charges; None if
+            there is no prior.
     """
 
     node_features: np.ndarray
@@ -57,12 +61,15 @@ class Graphs:
     edge_offsets: np.ndarray
     targets: np.ndarray
     rows: np.ndarray
+    prior: np.ndarray | None = None
+    charges: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def save(self, folder: Path) -> None:
-        """Writes the arrays atomically into a folder, one ``.npy`` file each.
+        """Writes the arrays atomically into a folder, one ``.npy`` file each, but for a prior,
+        which is kept elsewhere.
 
         An existing folder is left as it is: its name identifies its content, and another process
         may have it open.
@@ -73,8 +80,8 @@ class Graphs:
         try:
             with written_whole(folder) as beside:
                 beside.mkdir()
-                for field in fields(self):
-                    np.save(beside / f"{field.name}.npy", getattr(self, field.name))
+                for name in SAVED:
+                    np.save(beside / f"{name}.npy", getattr(self, name))
         except OSError:
             if not folder.is_dir():
                 raise
@@ -82,9 +89,13 @@ class Graphs:
     @classmethod
     def load(cls, folder: Path) -> "Graphs":
         """Memory-maps the arrays that `save` wrote; pages are read when batches access them."""
-        files = {field.name: folder / f"{field.name}.npy" for field in fields(cls)}
+        files = {name: folder / f"{name}.npy" for name in SAVED}
         # Plain arrays over the map: pickle, and so Ray, would copy an np.memmap.
         return cls(**{n: np.asarray(np.load(file, mmap_mode="r")) for n, file in files.items()})
+
+
+SAVED = tuple(field.name for field in fields(Graphs) if field.default is MISSING)
+"""Arrays of `Graphs` that are saved: all but the prior."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,9 @@ class GraphBatch:
         targets: (graphs,) float32, in the unit of the target.
         reverse: (edges,) int64, the index of each edge's reverse edge; None if not computed.
         kept: What depends on the geometry alone; None: to be computed if needed.
+        prior: (graphs, 3) float32, approximate dipole moments in Debye; None if there are none.
+        charges: (nodes, 1) float32, approximate partial charges, in elementary charges; None if
+            there is no prior.
     """
 
     node_features: Tensor
@@ -134,6 +148,8 @@ class GraphBatch:
     targets: Tensor
     reverse: Tensor | None = None
     kept: KeptPairs | None = None
+    prior: Tensor | None = None
+    charges: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -190,6 +206,10 @@ class GraphStore:
         self.edge_index = as_tensor(graphs.edge_index, device)
         self.edge_types = as_tensor(graphs.edge_types, device)
         self.targets = as_tensor(graphs.targets, device)
+        self.prior = self.charges = None
+        if graphs.prior is not None and graphs.charges is not None:
+            self.prior = as_tensor(graphs.prior, device)
+            self.charges = as_tensor(graphs.charges, device)
         self.nodes = _Owned(graphs.node_offsets, device)
         self.edges = _Owned(graphs.edge_offsets, device)
 
@@ -213,6 +233,8 @@ class GraphStore:
             edge_index=self.edge_index[:, edges].long() + node_starts[graph_of_edge],
             edge_types=self.edge_types[edges].long(),
             targets=self.targets[chosen.there].float(),
+            prior=None if self.prior is None else self.prior[chosen.there],
+            charges=None if self.charges is None else self.charges[nodes, None],
         )
         return batch if self.cutoff is None else _with_pairs(batch, node_starts, self.cutoff)
 

@@ -17,6 +17,8 @@ from datasets.graphs import Graphs
 from datasets.molecule_file import DESCRIPTION, SUFFIX, file_source
 from datasets.molecules import BONDS, UNKNOWN, target_values, unit_name
 from datasets.parallel import ParallelMap
+from datasets.prior import PRIORS, Prior, check_no_leak, with_prior
+from datasets.prior import VERSION as PRIOR_VERSION
 from datasets.same_molecule import first_writings, text_keys
 from datasets.source import Source
 from datasets.splits import HOMEWORK, Split, split_rows, split_sizes
@@ -87,14 +89,43 @@ class MoleculeOptions:
 
     molecules: int | None = None
 
+    prior: Prior = "none"
+    """Approximate dipole moment of each molecule that models are given, and learn the difference
+    from (delta learning): none, or gfn2, a GFN2-xTB single point of 5 ms a molecule, which a
+    prediction then takes, too."""
+
     def __post_init__(self) -> None:
+        if self.prior not in PRIORS:
+            raise InputError(f"unknown --prior {self.prior}: expected {' or '.join(PRIORS)}")
         if self.molecules is not None and self.molecules < 1:
             raise InputError(f"--molecules is {self.molecules}: expected at least 1")
         # Checked before minutes are spent making or downloading molecules that cannot be used.
         source = source_of(self.dataset)
         if (rows := source.rows(self.molecules)) is not None:
             split_sizes(self.split, rows)
-        agreed_unit(self.unit, source.unit(self.target), self.target)
+        unit = agreed_unit(self.unit, source.unit(self.target), self.target)
+        if self.prior != "none":
+            self.check_prior(unit)
+
+    def check_prior(self, unit: str) -> None:
+        """Checks that a prior suits the data.
+
+        Args:
+            unit: Unit of the target, or `UNKNOWN`.
+
+        Raises:
+            InputError: If the labels are the prior's own, or the target is no dipole moment.
+        """
+        if self.dataset == self.prior:
+            raise InputError(
+                f"--prior {self.prior} with --dataset {self.dataset}, whose labels are by that "
+                "method: the model would be told what it is to predict; choose another one"
+            )
+        if unit not in ("D", UNKNOWN):
+            raise InputError(
+                f"--prior {self.prior} is a dipole moment in D, but {self.target} is in {unit}: "
+                "leave it out"
+            )
 
 
 def agreed_unit(said: str | None, recorded: str, target: str) -> str:
@@ -125,9 +156,9 @@ class MoleculeSet:
         graphs: The molecules, with bonds as edges.
         split: Indices of `graphs`, not rows of the table.
         unit: Unit of the target.
-        digest: Fingerprint of the graphs, see `datasets.features.digest_of`.
+        digest: Fingerprint of the graphs, see `datasets.features.digest_of`, and of the prior.
         dropped: Number of rows left out for lack of a valid geometry, see
-            `datasets.features.molecule_graphs`.
+            `datasets.features.molecule_graphs`, or of a prior.
         lists_bonds: Whether the table lists bonds, see `datasets.features`.
     """
 
@@ -162,6 +193,13 @@ def open_molecules(
     source = source_of(options.dataset)
     table = source.load(options, cache, parallel, notify).slice(0, options.molecules)
     unit = agreed_unit(options.unit, source.unit_in(table, options.target), options.target)
+    if options.prior != "none":
+        options.check_prior(unit)
+        if unit == UNKNOWN:
+            raise InputError(
+                f"--prior {options.prior} needs a dipole moment in D, and the unit of "
+                f"{options.target} is not recorded: say --unit D if it is one"
+            )
     if options.split == "homework":
         table = table.slice(0, sum(HOMEWORK))  # the split does not use the other rows
     target_values(table, options.target)
@@ -172,12 +210,20 @@ def open_molecules(
     if molecules is not None and (shared := _shared(molecules, split)):
         notify(shared)
     graphs = molecule_graphs(table, options.target, cache, parallel)
+    digest = digest_of(table, options.target)
     dropped = table.num_rows - len(graphs)
     lists_bonds = BONDS in table.column_names
     if dropped:
         near = f"of which two atoms are nearer than {NEAREST} Angstrom"
         why = near if lists_bonds else "whose positions do not fit their SMILES"
         notify(f"left out {dropped:,} of {table.num_rows:,} molecules, {why}")
+    if options.prior != "none":
+        graphs, failed = with_prior(graphs, cache, parallel)
+        if failed:
+            notify(f"left out {failed:,} molecules for which GFN2-xTB fails")
+        check_no_leak(graphs, options.target)
+        dropped += failed
+        digest += f":{options.prior}-v{PRIOR_VERSION}"
     split = split.keeping(graphs.rows)
     for name, part in vars(split).items():
         if len(part) < 2 or np.ptp(graphs.targets[part]) == 0:
@@ -189,7 +235,7 @@ def open_molecules(
         graphs=graphs,
         split=split,
         unit=unit,
-        digest=digest_of(table, options.target),
+        digest=digest,
         dropped=dropped,
         lists_bonds=lists_bonds,
     )

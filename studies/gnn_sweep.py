@@ -1,9 +1,9 @@
 """Which graph neural network predicts a molecule's dipole moment best, and what makes it so?
 
-Five families (GCN, GAT, GraphSAGE, GIN, DeepGCN), each with its default configuration as the
-baseline, searched over depth, width, edges, head and training. The objective is R² on the
-validation split, in the target's own unit. Needs no download: by default the molecules are made
-on the spot.
+Six families (GCN, GAT, GraphSAGE, GIN, DeepGCN, PaiNN), each with its default configuration as
+the baseline, searched over depth, width, edges, head, loss and training. The objective is R² on
+the validation split, in the target's own unit. Needs no download: by default the molecules are
+made on the spot.
 """
 
 import sys
@@ -30,8 +30,9 @@ def open_problem(options: MoleculeOptions, seed: int, tools: Tools) -> MoleculeP
 
 
 def data_title(options: MoleculeOptions) -> str:
-    """Returns data set and target, for the study's name: ``gfn2-mu``, ``qm9-mu``."""
-    return f"{Path(options.dataset).stem}-{options.target}"
+    """Returns data set, target and prior, for the study's name: ``gfn2-mu``, ``qm9-mu-gfn2``."""
+    prior = f"-{options.prior}" if options.prior != "none" else ""
+    return f"{Path(options.dataset).stem}-{options.target}{prior}"
 
 
 STUDY = Study(

@@ -5,7 +5,7 @@ violates the contract.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -42,8 +42,17 @@ SET_ONLY: dict[str, tuple[Any, ...]] = {
     "precision": ("float32", "bfloat16"),
     "hybridization": (True, False),
     "raw_positions": (False, True),
+    "delta": (False, True),
 }
 """Fields that are never searched, with values that must lead to different fits."""
+
+
+def with_made_up_prior(data: MoleculeSet) -> MoleculeSet:
+    """Gives molecules dipole moments and charges that were drawn at random, as their prior."""
+    graphs, generator = data.graphs, np.random.default_rng(0)
+    prior = generator.normal(size=(len(graphs), 3)).astype(np.float32)
+    charges = generator.normal(scale=0.2, size=len(graphs.positions)).astype(np.float32)
+    return replace(data, graphs=replace(graphs, prior=prior, charges=charges))
 
 
 def small(family: str, **changes: Any) -> GNNConfig:
@@ -134,8 +143,12 @@ def close(found: Tensor, expected: Tensor) -> None:
 
 def doubled(batch: Batch) -> Batch:
     """Converts a batch to float64, in which sums in different orders agree to 1e-9."""
-    of = ("node_features", "positions", "targets")
+    of = [field.name for field in fields(batch) if _is_real(getattr(batch, field.name))]
     return replace(batch, **{name: getattr(batch, name).double() for name in of})
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def predicted(config: GNNConfig, graphs: Graphs, chosen: list[int] = SOME) -> Tensor:
@@ -156,8 +169,11 @@ def rotation(seed: int = 0) -> np.ndarray:
 
 
 def moved(graphs: Graphs, matrix: np.ndarray, shift=(0.0, 0.0, 0.0)) -> Graphs:
-    """Transforms all positions by a matrix and a shift in Angstrom, in float64."""
-    return replace(graphs, positions=graphs.positions.astype(np.float64) @ matrix + shift)
+    """Transforms all positions by a matrix and a shift in Angstrom, in float64, and turns the
+    prior with them."""
+    positions = graphs.positions.astype(np.float64) @ matrix + shift
+    prior = None if graphs.prior is None else graphs.prior.astype(np.float64) @ matrix
+    return replace(graphs, positions=positions, prior=prior)
 
 
 def reordered(graphs: Graphs, seed: int = 0) -> Graphs:
@@ -179,6 +195,7 @@ def reordered(graphs: Graphs, seed: int = 0) -> Graphs:
         positions=graphs.positions[nodes],
         edge_index=edge_index[:, edges],
         edge_types=graphs.edge_types[edges],
+        charges=None if graphs.charges is None else graphs.charges[nodes],
     )
 
 

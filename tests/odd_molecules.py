@@ -1,6 +1,6 @@
 """Degenerate molecules: a single atom, and one with an atom without neighbours."""
 
-from dataclasses import fields
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,16 +32,25 @@ APART = Graphs(
 
 
 def with_odd_ones(graphs: Graphs) -> Graphs:
-    """Appends to graphs a single atom and a molecule with an atom without neighbours."""
+    """Appends to graphs a single atom and a molecule with an atom without neighbours; with a
+    prior if the graphs have one."""
     parts = (graphs, LONE, APART)
+    columns = ["edge_index", "edge_types", "targets", "rows"]
+    rows = ["node_features", "positions"]
+    if graphs.prior is not None:
+        parts = (graphs, *(_with_prior(odd) for odd in parts[1:]))
+        columns.append("charges")
+        rows.append("prior")
     joined = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts], axis=-1)
-        for field in fields(Graphs)
-        if field.name in ("edge_index", "edge_types", "targets", "rows")
+        name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in columns
     }
-    rows = ("node_features", "positions")
     joined |= {name: np.concatenate([getattr(part, name) for part in parts]) for name in rows}
     for name in ("node_offsets", "edge_offsets"):
         counts = np.concatenate([np.diff(getattr(part, name)) for part in parts])
         joined[name] = np.append(0, counts.cumsum())
     return Graphs(**joined)
+
+
+def _with_prior(odd: Graphs) -> Graphs:
+    prior = np.array([[0.1, -0.2, 0.3]], np.float32)
+    return replace(odd, prior=prior, charges=np.linspace(-0.1, 0.1, len(odd.positions), dtype="f"))

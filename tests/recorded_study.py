@@ -49,6 +49,7 @@ SPEC: Mapping[str, Any] = {
     "data.dataset": "gfn2",
     "data.target": "mu",
     "data.split": "random",
+    "data.prior": "none",
     "data.digest": "0123",
     "facts.unit": "D",
 }

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import huber_loss
 
+from datasets.errors import InputError
 from datasets.graphs import Graphs, Selection
 from datasets.molecules import UNKNOWN
 from datasets.sources import MoleculeSet
@@ -15,9 +17,14 @@ from datasets.stores import Batch, Store, store_of
 from record.trial import Role
 from trainables.fit import SupervisedLearner
 from trainables.metrics import mae, mse, r2
-from trainables.models.gnn import GNN, GNNConfig
+from trainables.models.gnn import GNN, GNNConfig, Loss
 from trainables.models.kept_pairs import keeping_store
 from trainables.problem import Context
+
+TURN, STEEPNESS, SQUARED = 0.05, 10.0, 0.3
+"""Error, in standard deviations of the target, from which Huber's loss grows linearly; factor of
+that loss, by which its gradients are about as large as those of the squared error; and share of
+the squared error in the mixed loss."""
 
 EVALUATION_BATCH = 256
 """Number of graphs in a batch of evaluation; it does not change the predictions."""
@@ -60,7 +67,10 @@ class MoleculeProblem:
 
     @property
     def decided(self) -> Mapping[str, Sequence[Any]]:
-        """Restricts the head to ``mean`` unless the target's unit is Debye."""
+        """Restricts the network to correcting the prior, with the head ``dipole``, if the
+        molecules have one; else the head to ``mean``, unless the target's unit is Debye."""
+        if self.molecules.graphs.prior is not None:
+            return {"delta": [True], "head": ["dipole"]}
         return {} if self.molecules.unit == "D" else {"head": ["mean"]}
 
     def remark(self, target: str) -> str:
@@ -75,7 +85,15 @@ class MoleculeProblem:
         return f"{target} is in {self.molecules.unit}, not D: no dipole head, only the mean"
 
     def check(self, config: GNNConfig) -> None:
-        """Accepts any configuration."""
+        """Checks that a configuration corrects a prior if the molecules have one.
+
+        Raises:
+            InputError: If it does not, or there is none to correct.
+        """
+        if config.delta != (self.molecules.graphs.prior is not None):
+            raise InputError(
+                f"delta is {config.delta}: whether a model corrects a prior is decided by --prior"
+            )
 
     def learner(self, config: GNNConfig, role: Role, context: Context) -> SupervisedLearner[Batch]:
         """Makes the learner of one trial; trials of every role train on the same split."""
@@ -105,8 +123,8 @@ def trial_store(graphs: Graphs, device: torch.device, cutoff: float | None) -> S
 class MoleculeTask:
     """The `trainables.fit.Task` that fits one configuration to the molecules.
 
-    The loss is the mean squared error in units of the train split's variance, so that a learning
-    rate means the same for every target; with ``standardize=False`` it is that of the raw target.
+    The loss is of errors in units of the train split's standard deviation, so that a learning
+    rate means the same for every target; with ``standardize=False`` of those of the raw target.
 
     No training step synchronises with a GPU: the order of an epoch is copied to it once, and
     predictions are copied back once in an evaluation. The memory of a fit is forecast with
@@ -157,17 +175,31 @@ class MoleculeTask:
         return self.store.select(self.train[most])
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        return ((model(batch) - batch.targets) / self.scale.std).square().mean()
+        return loss_of((model(batch) - batch.targets) / self.scale.std, self.config.loss)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         prediction = _predicted(model, self.store, self.validation)
-        error = mse(prediction, self.targets)
+        error = (prediction - self.targets) / self.scale.std
         return {
-            "validation/loss": error / self.scale.std**2,
-            "validation/mse": error,
+            "validation/loss": loss_of(error, self.config.loss).item(),
+            "validation/mse": mse(prediction, self.targets),
             "validation/mae": mae(prediction, self.targets),
             "validation/r2": r2(prediction, self.targets),
         }
+
+
+def loss_of(error: Tensor, loss: Loss) -> Tensor:
+    """Returns the mean loss of errors, a scalar.
+
+    Args:
+        error: (molecules,), in standard deviations of the target.
+        loss: See `GNNConfig`.
+    """
+    squared = error.square().mean()
+    if loss == "squared":
+        return squared
+    huber = STEEPNESS * huber_loss(error, torch.zeros_like(error), delta=TURN)
+    return huber if loss == "huber" else huber + SQUARED * squared
 
 
 def predict(model: nn.Module, store: Store, graphs: Tensor) -> Tensor:

@@ -20,6 +20,10 @@ ATOMIC_NUMBER = 5
 ATOM = NODE_FEATURES + 3
 """Number of columns of an atom without its bonds: its features, and x, y, z in Angstrom."""
 
+PRIOR = 1 + 3
+"""Number of further columns of an atom where molecules have a prior: its charge, and the dipole
+moment of its molecule."""
+
 TOGETHER = 2**18
 """Approximate number of pairs of atoms, near or far, that a GPU processes in one batch; it does
 not change the predictions."""
@@ -37,12 +41,14 @@ class PackedGNN(nn.Module):
         super().__init__()
         self.gnn = gnn
         self.cutoff = config.pair_cutoff
+        self.delta = config.delta
 
     def forward(self, packed: Tensor) -> Tensor:
         """Predicts the target of each molecule.
 
         Args:
-            packed: Molecules as `pack` makes them, (M, A, 14 + A) float32.
+            packed: Molecules as `pack` makes them, (M, A, 14 + A) float32; (M, A, 18 + A) with a
+                prior, if the network corrects one.
 
         Returns:
             (M,), in the unit of the target.
@@ -50,9 +56,10 @@ class PackedGNN(nn.Module):
         Raises:
             ValueError: If the tensor has another shape.
         """
-        if packed.ndim != 3 or packed.shape[2] != ATOM + packed.shape[1]:
+        atom = ATOM + PRIOR * self.delta
+        if packed.ndim != 3 or packed.shape[2] != atom + packed.shape[1]:
             raise ValueError(
-                f"expected molecules of shape (molecules, atoms, {ATOM} + atoms), got "
+                f"expected molecules of shape (molecules, atoms, {atom} + atoms), got "
                 f"{tuple(packed.shape)}"
             )
         if packed.device.type == "cpu":  # edge lists take a tenth of the time there
@@ -65,25 +72,30 @@ def pack(batch: GraphBatch) -> Tensor:
     """Packs molecules into one tensor.
 
     The row of an atom holds its 11 node features (see `datasets.graphs.NODE_FEATURES`), its
-    position in Angstrom, and, for each atom of the molecule, 1 + the type of the bond between them
-    (see `datasets.graphs.BOND_TYPES`), or 0 without a bond. Smaller molecules are padded with
-    zeros; a row with atomic number 0 is padding.
+    position in Angstrom, with a prior its charge and the dipole moment of its molecule, and, for
+    each atom of the molecule, 1 + the type of the bond between them (see
+    `datasets.graphs.BOND_TYPES`), or 0 without a bond. Smaller molecules are padded with zeros; a
+    row with atomic number 0 is padding.
 
     Args:
         batch: Molecules with their bonds as edges.
 
     Returns:
-        (M, A, 14 + A) float32.
+        (M, A, 14 + A) float32; (M, A, 18 + A) with a prior.
     """
     atoms = batch.graph.bincount(minlength=batch.size)
     first = atoms.cumsum(dim=0) - atoms
     place = torch.arange(len(batch.graph), device=batch.graph.device) - first[batch.graph]
     most = int(atoms.max())
-    packed = batch.positions.new_zeros(batch.size, most, ATOM + most)
-    packed[batch.graph, place, :NODE_FEATURES] = batch.node_features
-    packed[batch.graph, place, NODE_FEATURES:ATOM] = batch.positions
+    columns = [batch.node_features, batch.positions]
+    if batch.prior is not None and batch.charges is not None:
+        columns += [batch.charges, batch.prior[batch.graph]]
+    of_atoms = torch.cat(columns, dim=1)
+    width = of_atoms.shape[1]
+    packed = of_atoms.new_zeros(batch.size, most, width + most)
+    packed[batch.graph, place, :width] = of_atoms
     source, target = batch.edge_index
-    bond = batch.graph[source], place[source], ATOM + place[target]
+    bond = batch.graph[source], place[source], width + place[target]
     packed[bond] = batch.edge_types.float() + 1
     return packed
 
@@ -92,11 +104,13 @@ def unpacked(packed: Tensor, cutoff: float | None) -> DenseBatch:
     """Unpacks molecules from one tensor into a padded batch.
 
     Args:
-        packed: Molecules as `pack` makes them, (M, A, 14 + A).
+        packed: Molecules as `pack` makes them, (M, A, 14 + A) or (M, A, 18 + A).
         cutoff: Longest distance between two atoms that share an edge, in Angstrom; None: the bonds
             are the edges.
     """
-    features, positions, bonds = packed.split([NODE_FEATURES, 3, packed.shape[1]], dim=2)
+    more = packed.shape[2] - ATOM - packed.shape[1]
+    parts = [NODE_FEATURES, 3, more, packed.shape[1]]
+    features, positions, known, bonds = packed.split(parts, dim=2)
     there = features[..., ATOMIC_NUMBER] > 0
     types = torch.where(bonds > 0, bonds - 1, NO_BOND).to(torch.int8)
     return DenseBatch(
@@ -106,6 +120,8 @@ def unpacked(packed: Tensor, cutoff: float | None) -> DenseBatch:
         near=bonds > 0 if cutoff is None else near_pairs(positions, there, cutoff),
         edge_types=types,
         targets=packed.new_zeros(len(packed)),
+        prior=known[:, 0, 1:] if more else None,
+        charges=known[..., :1].flatten(end_dim=1) if more else None,
     )
 
 
@@ -121,6 +137,8 @@ def listed(batch: DenseBatch) -> GraphBatch:
         edge_index=torch.stack([number[graph, source], number[graph, target]]),
         edge_types=batch.edge_types[graph, source, target].long(),
         targets=batch.targets,
+        prior=batch.prior,
+        charges=None if batch.charges is None else batch.charges[there],
     )
 
 

@@ -113,7 +113,8 @@ def plant(study: RecordedStudy, trial: Trial, error: float) -> None:
     """Puts predictions that are off by so many Debye in the place of a trial's own."""
     made = predictions.of_trial(study, trial)
     target = made.target if made else np.arange(12.0)
-    planted = Predictions(np.arange(12), target, target + error)
+    nothing = np.full(12, np.nan)
+    planted = Predictions(np.arange(12), target, target + error, nothing, nothing)
     outcomes = Outcomes(planted.errors(), planted.reference(), vars(planted))
     study.artifacts.keep_outcomes(trial, outcomes)
 
@@ -179,6 +180,8 @@ def test_predictions_are_kept_with_row_and_target(
         "row": np.int64,
         "target": np.float64,
         "prediction": np.float64,
+        "prior": np.float64,
+        "line": np.float64,
     }
     kept = outcomes.more
     assert kept["row"].tolist() == molecules.graphs.rows[molecules.split.test].tolist()
@@ -259,7 +262,9 @@ def test_a_file_of_outcomes_that_cannot_be_used_is_named(copied: Studied, how: s
         said = f"trial {best.number} of molecules: outcomes.npz is no file of outcomes, or damaged"
     else:
         study.artifacts.keep_outcomes(best, Outcomes(made.errors, made.reference))
-        said = "row, target, prediction: expected with what was recorded, but an older or a newer"
+        said = (
+            "row, target, prediction, prior, line: expected with what was recorded, but an older"
+        )
     with pytest.raises(InputError, match=said):
         copied.analyse()
 

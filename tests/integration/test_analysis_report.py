@@ -285,7 +285,7 @@ def test_what_others_wrote_is_shown_as_it_is(tmp_path: Path) -> None:
     shown = html.escape(odd, quote=False)
     assert f"1 of them: {shown} second line</li>" in page
     assert f"<li>machine: {shown}</li>" in page
-    assert f"target {shown}, split random, unit $\\foo$ | x y</li>" in page
+    assert f"target {shown}, split random, prior none, unit $\\foo$ | x y</li>" in page
     assert f"<code>python '{shown}'\n</code>" in page
     assert f"<strong>{shown}</strong>" in page, "the title of a configuration"
     assert f"<td>{shown}</td>\n<td>3</td>\n<td>9</td>" in page, "the device"

@@ -144,7 +144,7 @@ def test_the_tracking_server_alone_gives_the_same_rows(make: Make, trained_copy:
     [
         (("gnn", "loop", MOLECULES), "unknown experiment loop: expected best, presets"),
         (("driving", "best", MOLECULES), "is a study of gnn with seed 0: expected one of world"),
-        (("gnn", "long", "nowhere"), "nowhere"),
+        (("gnn", "sizes", "nowhere"), "nowhere"),
     ],
 )
 def test_what_cannot_be_rows_is_refused(make: Make, typed: tuple[str, ...], said: str) -> None:

@@ -70,7 +70,7 @@ def test_the_champion_validates_best_over_its_seeds() -> None:
     rows = [row for row in rows_of("best", seeds=2) if row.family in ("gat", "gin")]
     validation = (0.90, 0.92, 0.94, 0.89)  # gat 0.91 on average, gin 0.915
     rows = [replace(row, validation_r2=r2) for row, r2 in zip(rows, validation, strict=True)]
-    found = champion([*rows, replace(rows[0], experiment="long", validation_r2=0.99)])
+    found = champion([*rows, replace(rows[0], experiment="sizes", validation_r2=0.99)])
     assert (found.family, found.seed) == ("gin", 0)
     with pytest.raises(InputError, match=r"rows\.py gnn best STUDY"):
         champion(rows_of("presets"))

@@ -29,12 +29,14 @@ from family_contracts import (
     repeats_itself,
     small,
     values_that_matter,
+    with_made_up_prior,
 )
 from torch import nn
 
 from datasets import stores
 from datasets.dense_graphs import DenseBatch
 from datasets.graphs import GraphBatch
+from datasets.sources import MoleculeSet
 from datasets.stores import DENSE_ATOMS
 from engine.space import parameters_of
 from trainables import checkpoint
@@ -46,6 +48,12 @@ from trainables.molecules import MoleculeTask, predict
 pytestmark = pytest.mark.usefixtures("on_each_device")
 
 PARAMETERS = parameters_of(GNNConfig)
+
+
+@pytest.fixture(scope="module")
+def molecules(molecules: MoleculeSet) -> MoleculeSet:
+    """Molecules with a prior, which networks that do not correct one ignore."""
+    return with_made_up_prior(molecules)
 
 
 def cases() -> list[Any]:

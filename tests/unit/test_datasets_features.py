@@ -329,6 +329,9 @@ def test_listed_bonds_do_not_make_a_geometry(unfit, tmp_path):
     expected = with_bonds(table("O", "C#N", mu=[1.8, 3.0]), [bonds[0], bonds[2]])
     for name, array in vars(molecule_graphs(expected, "mu", tmp_path)).items():
         found = getattr(graphs, name)
+        if array is None:  # no prior
+            assert found is None
+            continue
         assert found.dtype == array.dtype, name
         np.testing.assert_array_equal(found, [0, 2] if name == "rows" else array, name)
 

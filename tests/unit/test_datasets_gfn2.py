@@ -5,7 +5,6 @@ from itertools import islice
 import numpy as np
 import pytest
 from rdkit import Chem
-from tblite.exceptions import TBLiteRuntimeError
 from threadpoolctl import threadpool_info
 
 from datasets import conformers, gfn2, molecule_grammar
@@ -13,6 +12,7 @@ from datasets.conformers import conformer
 from datasets.errors import InputError
 from datasets.molecule_grammar import candidates
 from datasets.molecules import ragged, target_unit
+from datasets.xtb import SinglePointError
 
 SIZE = 80
 SEED = 7
@@ -128,7 +128,7 @@ def test_size_and_seed_out_of_range_are_refused(size, seed):
 def test_failed_candidates_are_counted_and_replaced_by_the_next_ones(generated, monkeypatch):
     def dipole(atomic_numbers, _):
         if 7 in atomic_numbers:
-            raise TBLiteRuntimeError("SCF not converged")
+            raise SinglePointError("SCF not converged")
         return 1.0
 
     stream = ["C1#CC1", "C#N", "C1#CN1", *generated.table["smiles"].to_pylist()]

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from family_contracts import with_made_up_prior
 from rdkit import Chem
 
 from datasets import gfn2, sources, splits
@@ -108,7 +109,7 @@ def test_a_table_of_ones_own_is_the_same_as_the_generated_one(tmp_path, molecule
 
 def test_the_molecules_travel_to_a_trial_without_a_copy(molecules: MoleculeSet):
     """Ray's object store shares what pickle hands out as a buffer, and copies the rest."""
-    buffers = []
+    molecules, buffers = with_made_up_prior(molecules), []
     rest = pickle.dumps(molecules, protocol=5, buffer_callback=buffers.append)
     arrays = [*vars(molecules.graphs).values(), *vars(molecules.split).values()]
     assert sum(len(buffer.raw()) for buffer in buffers) == sum(array.nbytes for array in arrays)

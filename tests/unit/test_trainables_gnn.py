@@ -1,6 +1,7 @@
 """The graph neural networks: layers by hand, against PyG's models, and their symmetries."""
 
 import re
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -14,8 +15,11 @@ from family_contracts import (
     close,
     doubled,
     is_invariant,
+    moved,
     predicted,
     predicts_one_by_one,
+    rotation,
+    with_made_up_prior,
 )
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
@@ -293,17 +297,17 @@ CHARGES = [[-0.8], [0.4], [0.4]]
 """Charges -0.8 and 0.4 e at these positions (Angstrom): 2 * 0.4 * 0.59 = 0.472 e Angstrom."""
 
 
-def head_of(pair_features: int | None = None) -> DipoleHead:
+def head_of(vectors: int = 1) -> DipoleHead:
     """The node features are the charge and the coefficients of the atomic dipoles themselves."""
-    head = DipoleHead(1, pair_features)
+    head = DipoleHead(1, vectors)
     head.charges = nn.Sequential(nn.Identity())
     return head
 
 
 def moment_of(head: DipoleHead, features, batch: GraphBatch, pairs=None) -> list[float]:
     pairs = None if pairs is None else torch.tensor(pairs)
-    x = torch.tensor(features)
-    return head(x, nn.Identity(), Neighbours.of(batch), pairs).tolist()
+    x, near = torch.tensor(features), Neighbours.of(batch)
+    return head(x, nn.Identity(), near, near.moments(pairs)).tolist()
 
 
 def test_known_charges_have_their_known_dipole_moment():
@@ -355,7 +359,7 @@ def test_the_mean_head_is_linear_in_the_mean_over_the_nodes_of_a_graph():
     nn.init.constant_(head.linear.bias, 1)
     batch = batch_of([[0.0, 0, 0]] * 3, [], graph=[0, 0, 1])
     x = torch.tensor([[1.0, 2], [3, 4], [10, 20]])
-    assert head(x, nn.Identity(), Neighbours.of(batch), None).tolist() == [
+    assert head(x, nn.Identity(), Neighbours.of(batch)).tolist() == [
         1 + 2 * (2 + 3),
         1 + 2 * (10 + 20),
     ]
@@ -511,6 +515,33 @@ def small(family: str, edges, **fields) -> GNNConfig:
 @pytest.mark.parametrize(("family", "edges"), VARIANTS)
 def test_predictions_are_invariant_to(move, family, edges, head, molecules):
     is_invariant(small(family, edges, head=head), move, molecules)
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize(("family", "edges"), VARIANTS)
+def test_a_corrected_prior_turns_with_the_molecule(move, family, edges, molecules):
+    is_invariant(small(family, edges, delta=True), move, with_made_up_prior(molecules))
+
+
+@pytest.mark.parametrize("family", KEYS)
+def test_a_prior_that_is_left_behind_spoils_the_invariance(family, molecules):
+    """Which is proof that the test above would see it."""
+    graphs, config = with_made_up_prior(molecules).graphs, small(family, "distances", delta=True)
+    turned = replace(moved(graphs, rotation()), prior=graphs.prior)
+    assert (predicted(config, turned) - predicted(config, graphs)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("family", "edges"), VARIANTS)
+def test_a_fresh_network_predicts_about_its_prior(family, edges, molecules):
+    """It is in Debye, as the prediction is, whatever the target is standardised by."""
+    graphs = with_made_up_prior(molecules).graphs
+    assert graphs.prior is not None
+    torch.manual_seed(0)
+    config = small(family, edges, delta=True)
+    model = GNN(config, Standardizer(mean=3.0, std=0.5)).eval()
+    found = model(select(graphs, SOME, config)).detach().numpy()
+    expected = np.linalg.norm(graphs.prior[SOME], axis=1)
+    assert np.abs(found - expected).mean() < 0.2 * expected.std()
 
 
 @pytest.mark.parametrize("move", ["rotation", "reflection", "translation"])

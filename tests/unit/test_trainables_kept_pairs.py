@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from family_contracts import with_made_up_prior
 from odd_molecules import with_odd_ones
 
 from datasets.graphs import GraphBatch, Graphs, GraphStore, KeptPairs
@@ -19,7 +20,7 @@ CHOSEN = torch.tensor([119, 3, 121, 120, 0, 3])
 
 @pytest.fixture
 def graphs(molecules) -> Graphs:
-    return with_odd_ones(molecules.graphs)
+    return with_odd_ones(with_made_up_prior(molecules).graphs)
 
 
 def kept_of(batch: GraphBatch) -> KeptPairs:

@@ -110,9 +110,27 @@ def test_moments_turn_their_sign_on_the_way_back_by_hand():
     assert near.moments(None).tolist() == [[[0], [0], [1]], [[0], [0], [-1]]]
 
 
+def test_directed_messages_by_hand():
+    """One pair along z: a scalar, the direction times a number, and the other one's vector."""
+    near = path(2, [(0, 1), (1, 0)], [[0.0, 0, 0], [0, 0, 2]])
+    x = torch.tensor([[1.0, 2, 3], [10, 20, 30]])
+    vectors = torch.tensor([[[1.0], [0], [0]], [[0.0], [1], [0]]])
+    scalars, directions = near.directed_sum(x, torch.tensor([[1.0, 2, 4]]), vectors)
+    assert scalars.tolist() == [[10], [1]]
+    assert directions.tolist() == [[[0], [120], [40]], [[12], [0], [-4]]]
+    scalars, directions = near.directed_sum(x[:, :2], torch.tensor([[1.0, 2]]), None)
+    assert scalars.tolist() == [[10], [1]]
+    assert directions.tolist() == [[[0], [0], [40]], [[0], [0], [-4]]]
+
+
 def test_the_way_back_is_found_where_it_is_not_given(near):
     found = Neighbours.of(replace(near.batch, reverse=None)).reverse
     assert torch.equal(found, near.batch.reverse)
+
+
+def side_by_side(scalars: Tensor, vectors: Tensor) -> Tensor:
+    """Returns scalars (N, W) and vectors (N, 3, W) as one tensor, (N, 4 W)."""
+    return torch.cat([scalars, vectors.flatten(start_dim=1)], dim=1)
 
 
 SUMS: dict[str, tuple[Callable[..., Tensor], list[Any]]] = {
@@ -134,6 +152,14 @@ SUMS: dict[str, tuple[Callable[..., Tensor], list[Any]]] = {
     ),
     "softened": (lambda near, x, e, t: near.softmax_aggregate(x, e, t), ["N", "P", (1,)]),
     "softened without pairs": (lambda near, x, t: near.softmax_aggregate(x, None, t), ["N", (1,)]),
+    "directed": (
+        lambda near, x, f, v: side_by_side(*near.directed_sum(x, f, v)),
+        [("N", 3 * WIDTH), ("P", 3 * WIDTH), ("N", 3, WIDTH)],
+    ),
+    "directed without vectors": (
+        lambda near, x, f: side_by_side(*near.directed_sum(x, f, None)),
+        [("N", 2 * WIDTH), ("P", 2 * WIDTH)],
+    ),
     "graph sums": (lambda near, x: near.graph_sums(x), ["N"]),
     "graph means": (lambda near, x: near.graph_means(x), ["N"]),
     "to nodes": (lambda near, x: near.to_nodes(x), [("G", WIDTH)]),

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 from contracts import SomeGPU
-from family_contracts import KEYS
+from family_contracts import KEYS, with_made_up_prior
 from moving_stripes import striped_drives
 from pretended_gpu import GPU
 
@@ -23,16 +23,20 @@ from trainables.rollout import CONTEXT, autoregressive
 CPU = torch.device("cpu")
 
 
+@pytest.mark.parametrize("with_prior", [False, True])
 @pytest.mark.parametrize("cutoff", [None, 3.0])
 def test_packed_molecules_are_the_batch_that_they_were(
-    molecules: MoleculeSet, cutoff: float | None
+    molecules: MoleculeSet, cutoff: float | None, with_prior: bool
 ) -> None:
+    if with_prior:
+        molecules = with_made_up_prior(molecules)
     every = torch.arange(120).flip(0)  # the largest is among them
     again = unpacked(pack(GraphStore(molecules.graphs, CPU).select(every)), cutoff)
     expected = DenseStore(molecules.graphs, CPU, cutoff).select(every)
     for field in fields(expected):
-        if field.name != "targets":
-            assert torch.equal(getattr(again, field.name), getattr(expected, field.name)), field
+        one, other = getattr(again, field.name), getattr(expected, field.name)
+        if field.name != "targets" and (with_prior or other is not None):
+            assert torch.equal(one, other), field
 
 
 def test_molecules_are_packed_where_they_lie(molecules: MoleculeSet, a_gpu: SomeGPU) -> None:
@@ -45,12 +49,15 @@ def test_molecules_are_packed_where_they_lie(molecules: MoleculeSet, a_gpu: Some
         assert torch.equal(found.cpu(), expected)
 
 
+@pytest.mark.parametrize("delta", [False, True])
 @pytest.mark.parametrize("edges", ["bonds", "distances"])
 @pytest.mark.parametrize("family", KEYS)
 def test_a_packed_network_predicts_what_the_network_does(
-    molecules: MoleculeSet, family: str, edges: Edges
+    molecules: MoleculeSet, family: str, edges: Edges, delta: bool
 ) -> None:
-    config = GNNConfig(family=family, edges=edges, width=8, depth=2)
+    config = GNNConfig(family=family, edges=edges, width=8, depth=2, delta=delta)
+    if delta:
+        molecules = with_made_up_prior(molecules)
     network = GNN(config, Standardizer(mean=2.0, std=1.5)).eval()
     some = torch.arange(20)
     expected = network(GraphStore(molecules.graphs, CPU, config.pair_cutoff).select(some))

@@ -121,6 +121,26 @@ class Adjacency(Protocol):
         """
         ...
 
+    def directed_sum(
+        self, x: Tensor, filters: Tensor, vectors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Sums scalar and vector messages over the neighbours j of each node i.
+
+        The messages are made of m_ij = x_j * f_ij, split into three parts a, b and c of width W,
+        and of the unit vector u_ij from i to j: ``sum_j a_ij`` and
+        ``sum_j u_ij (x) b_ij + v_j * c_ij``. Without vectors v there is no c.
+
+        Args:
+            x: Node features, (N, 3 W), or (N, 2 W) without vectors.
+            filters: f, (P, 3 W), or (P, 2 W) without vectors.
+            vectors: v, (N, 3, W); None: 0.
+
+        Returns:
+            (N, W), which a rotation of the molecule leaves as they are, and (N, 3, W), which turn
+            with it.
+        """
+        ...
+
     def moments(self, weights: Tensor | None) -> Tensor:
         """Sums outer products over neighbours: ``sum_j u_ij (x) e_ij``.
 

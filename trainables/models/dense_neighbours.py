@@ -126,6 +126,18 @@ class DenseNeighbours:
         total = (weights * messages).sum(dim=2).flatten(end_dim=1) + kernels.EPSILON
         return total * (self.degree > 0)
 
+    def directed_sum(
+        self, x: Tensor, filters: Tensor, vectors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        filters = self._between(filters).masked_fill(self._far, 0)
+        width = x.shape[1] // (2 if vectors is None else 3)
+        scalar, along, *further = (filters * self._of_graphs(x)[:, None]).split(width, dim=3)
+        unit = normalize(self._vectors, dim=3)
+        heard = unit.transpose(2, 3) @ along  # (B, A, 3, W)
+        if vectors is not None:
+            heard = heard + torch.einsum("bijw,bjcw->bicw", *further, self._of_graphs(vectors))
+        return scalar.sum(dim=2).flatten(end_dim=1), heard.flatten(end_dim=1)
+
     def moments(self, weights: Tensor | None) -> Tensor:
         unit = normalize(self._vectors, dim=3).masked_fill(self._far, 0)
         if weights is None:

@@ -66,8 +66,9 @@ class Family:
         title: Name of the family in the literature.
         body: Function that makes the family's body, a module that takes node features
             (N, features), an `Adjacency` and the vectors of the pairs (P, 24) or None, and returns
-            (N, W). The head applies the module's ``last``, W -> W, to the result: the identity or
-            a linear layer, which may also be applied after averaging over the nodes.
+            (N, W), or, if `has_vectors`, that and (N, 3, W). The head applies the module's
+            ``last``, W -> W, to the result: the identity or a linear layer, which may also be
+            applied after averaging over the nodes.
         depth: Search range of the number of convolutions; its lower end is the allowed minimum.
         deepest: Largest allowed number of convolutions; without residual connections, more than a
             few over-smooth the node features.
@@ -75,6 +76,8 @@ class Family:
         further: Search ranges of `BodyConfig` fields that apply to this family but not to all.
         published: Published result to compare with; None if there is none.
         stock: The family in PyG's own layers, for benchmarks; None if there is none.
+        has_vectors: Whether the body also returns features that turn with the molecule; the dipole
+            head then makes its atomic dipoles of them.
     """
 
     key: str
@@ -86,6 +89,7 @@ class Family:
     further: Mapping[str, BaseDistribution] = field(default_factory=dict)
     published: PublishedR2 | None = None
     stock: Stock | None = None
+    has_vectors: bool = False
 
 
 def named(families: Sequence[Family], key: str) -> Family:

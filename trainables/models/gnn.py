@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from torch import Tensor, nn
 
 from datasets.dense_graphs import DenseBatch
+from datasets.errors import InputError
 from datasets.graphs import NODE_FEATURES
 from datasets.standardize import Standardizer
 from datasets.stores import Batch
@@ -30,6 +31,15 @@ from trainables.models.pair_features import PAIR_FEATURES, PairFeatures
 
 Edges = Literal["bonds", "distances"]
 Head = Literal["mean", "dipole"]
+Loss = Literal["squared", "huber", "mixed"]
+
+CHARGES = 5.0
+"""Factor of a partial charge, in elementary charges, as a node feature: the largest are about 1
+then."""
+
+OF_CORRECTION = 0.1
+"""Factor of the initial weights of the dipole head's last layer where it corrects a prior, whose
+error is about a tenth of the moment."""
 
 HYBRIDIZATION = slice(6, 10)
 """Columns of the node features: aromatic, sp, sp2, sp3."""
@@ -53,7 +63,15 @@ class GNNConfig(BodyConfig, families=families.FAMILIES):
 
     head: Annotated[Head, CategoricalDistribution(("mean", "dipole"))] = "dipole"
     """Output of the network: the mean over the nodes and a linear layer, or the norm of a dipole
-    moment made of atomic charges that sum to zero and of bond dipoles."""
+    moment made of atomic charges that sum to zero and of atomic dipoles."""
+
+    delta: bool = False
+    """Whether the network corrects the prior of the molecules (`datasets.prior`): its vector is
+    added inside the norm of the dipole head, and its charges are a feature of the nodes."""
+
+    loss: Annotated[Loss, CategoricalDistribution(get_args(Loss))] = "squared"
+    """Loss of an error, in standard deviations of the target: squared; huber, half the square up
+    to 0.05 and linear from there, times 10; or mixed, huber plus 0.3 of squared."""
 
     standardize: bool = True
     """Whether the model predicts in units of the train split's standard deviation."""
@@ -80,7 +98,10 @@ class GNNConfig(BodyConfig, families=families.FAMILIES):
         super().__post_init__()
         one_of("edges", self.edges, get_args(Edges))
         one_of("head", self.head, get_args(Head))
+        one_of("loss", self.loss, get_args(Loss))
         at_least("cutoff", self.cutoff, 0, open_end=True)
+        if self.delta and self.head != "dipole":
+            raise InputError(f"delta is true, and head is {self.head}: expected dipole")
 
 
 def homework(family: str) -> Mapping[str, Any]:
@@ -104,12 +125,16 @@ class GNN(nn.Module):
         super().__init__()
         self.hybridization = config.hybridization
         self.raw_positions = config.raw_positions
-        features = NODE_FEATURES + 3 * config.raw_positions
+        self.delta = config.delta
+        features = NODE_FEATURES + 3 * config.raw_positions + config.delta
         with_edges = config.edges == "distances"
         self.pair_features = PairFeatures(config.cutoff) if with_edges else None
         self.body = config.chosen.body(config, features, PAIR_FEATURES if with_edges else None)
+        self.has_vectors = config.chosen.has_vectors
         if config.head == "dipole":
-            self.head = DipoleHead(config.width, PAIR_FEATURES if with_edges else None)
+            moments = PAIR_FEATURES if with_edges else 1
+            vectors = config.width if self.has_vectors else moments
+            self.head = DipoleHead(config.width, vectors, OF_CORRECTION if config.delta else 1.0)
         else:
             self.head = MeanHead(config.width)
         self.register_buffer("shift", torch.tensor(scale.mean * (config.head == "mean")))
@@ -123,13 +148,28 @@ class GNN(nn.Module):
             x[:, HYBRIDIZATION] = 0
         if self.raw_positions:
             x = torch.cat([x, batch.positions], dim=1)
+        if self.delta:
+            assert batch.charges is not None and batch.prior is not None
+            x = torch.cat([x, CHARGES * batch.charges.to(x.dtype)], dim=1)
         near = adjacency_of(batch)
         pairs = None if self.pair_features is None else self.pair_features(near)  # (P, 24)
-        x = self.body(x, near, pairs)  # (N, W)
+        x, vectors = self._bodily(x, near, pairs)
         # In half precision, sums of charges times positions would depend on the origin.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.scale.dtype)
-            return self.shift + self.scale * self.head(x, self.body.last, near, pairs)
+            if isinstance(self.head, MeanHead):
+                return self.shift + self.scale * self.head(x, self.body.last, near)
+            vectors = near.moments(pairs) if vectors is None else vectors.to(x.dtype)
+            known = batch.prior / self.scale if self.delta else None  # pyright: ignore[reportOptionalOperand]
+            return self.scale * self.head(x, self.body.last, near, vectors, known)
+
+    def _bodily(
+        self, x: Tensor, near: Adjacency, pairs: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns what the body makes of node features: features, (N, W), and vectors, (N, 3, W),
+        or None."""
+        made = self.body(x, near, pairs)
+        return made if self.has_vectors else (made, None)
 
 
 def adjacency_of(batch: Batch) -> Adjacency:

@@ -89,7 +89,7 @@ class KeptStore(GraphStore):
 
     def batch(self, chosen: Selection) -> GraphBatch:
         """Cuts the batch of the selected graphs, in the order of the selection."""
-        numbers = chosen.numbers.numpy()
+        numbers, charges = chosen.numbers.numpy(), self.graphs.charges
         nodes = Ranges.of(self.graphs.node_offsets, numbers)
         pairs = Ranges.of(self.pair_offsets, numbers)
         edges = pairs.times(2)
@@ -111,4 +111,6 @@ class KeptStore(GraphStore):
             targets=self.targets[chosen.numbers].float(),
             reverse=edges.numbers(self.reverse, edges.moved),
             kept=kept,
+            prior=None if self.prior is None else self.prior[chosen.numbers],
+            charges=None if charges is None else nodes.rows(charges[:, None]),
         )

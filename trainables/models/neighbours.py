@@ -186,6 +186,21 @@ class Neighbours:
         total = self.edges.sums(weights).clamp(min=1)
         return self.edges.sums(weights * messages) / total
 
+    def directed_sum(
+        self, x: Tensor, filters: Tensor, vectors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if _is_for_loops(x, filters, *(() if vectors is None else (vectors,))):
+            none = x.new_empty(0, 3, x.shape[1] // 2)
+            return _DirectedSum.apply(x, filters, none if vectors is None else vectors, self)  # pyright: ignore[reportReturnType]
+        width = x.shape[1] // (2 if vectors is None else 3)
+        messages = self.of_target(x) * self.both_ways(filters)
+        scalar, along, *further = messages.split(width, dim=1)
+        unit = normalize(self._vectors(self.batch.edge_index), dim=1)
+        heard = unit[:, :, None] * along[:, None]
+        if vectors is not None:
+            heard = heard + further[0][:, None] * self.of_target(vectors)
+        return self.edges.sums(scalar), self.edges.sums(heard)
+
     def moments(self, weights: Tensor | None) -> Tensor:
         if self.kept is not None and weights is self.kept.vectors:
             return self.kept.moments
@@ -337,4 +352,32 @@ class _SoftenedSum(torch.autograd.Function):
         edges = near.offsets, near.target, near.pair
         found = [_room(one) for one in given]
         kernels.softened_gradients(*_arrays(gradient, *given, *edges, weights, total, *found))
+        return *found, None
+
+
+class _DirectedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, filters: Tensor, vectors: Tensor, near: Neighbours
+    ) -> tuple[Tensor, Tensor]:
+        unit = normalize(near.vectors, dim=1)
+        width = vectors.shape[2]
+        scalars, directions = x.new_empty(len(x), width), x.new_empty(len(x), 3, width)
+        edges = near.offsets, near.target, near.pair
+        kernels.directed(*_arrays(x, filters, vectors, unit, *edges, scalars, directions))
+        ctx.save_for_backward(x, filters, vectors, unit)
+        ctx.near = near
+        return scalars, directions
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, of_scalars: Tensor, of_directions: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        x, filters, vectors, unit = ctx.saved_tensors
+        near = ctx.near
+        edges = near.offsets, near.target, near.pair
+        found = [_room(one) for one in (x, filters, vectors)]
+        given = of_scalars, of_directions, x, filters, vectors, unit
+        kernels.directed_gradients(*_arrays(*given, *edges, *found))
         return *found, None
