@@ -20,6 +20,7 @@ from family_contracts import (
     repeats_itself,
     small,
     values_that_matter,
+    with_made_up_prior,
 )
 from optuna.distributions import IntDistribution
 from recorded_study import study_of, trial
@@ -95,7 +96,7 @@ def toy_is_an_entry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_it_is_compared_and_searched_in_its_own_ranges() -> None:
     space = Space.of(GNNConfig, "family", {})
-    assert space.compared == ("gcn", "gat", "sage", "gin", "deepgcn", "toy")
+    assert space.compared == ("gcn", "gat", "sage", "gin", "deepgcn", "painn", "toy")
     assert space.default("toy") == GNNConfig(family="toy")
     ranges = {p.key: p.distribution for p in space.parameters if p.applies(asdict(small("toy")))}
     assert ranges["depth_toy"] == IntDistribution(2, 3)
@@ -115,7 +116,7 @@ def test_the_command_line_takes_it() -> None:
     typed = ["--family", "toy", "gin", "--heads", "2"]
     line = parse(typed, STUDY.question, STUDY.data_options, STUDY.config)
     assert line.given == {"family": ["toy", "gin"], "heads": [2]}
-    with pytest.raises(InputError, match=r"choose from 'gcn', .*'deepgcn', 'toy'"):
+    with pytest.raises(InputError, match=r"choose from 'gcn', .*'painn', 'toy'"):
         parse(["--family", "mpnn"], STUDY.question, STUDY.data_options, STUDY.config)
 
 
@@ -130,7 +131,9 @@ def test_its_bounds_are_said_by_name() -> None:
     assert GNNConfig(family="toy", depth=4).depth == 4
     with pytest.raises(InputError, match="depth is 5: expected 2 to 4 for toy"):
         GNNConfig(family="toy", depth=5)
-    with pytest.raises(InputError, match="expected one of gcn, gat, sage, gin, deepgcn, toy"):
+    with pytest.raises(
+        InputError, match="expected one of gcn, gat, sage, gin, deepgcn, painn, toy"
+    ):
         GNNConfig(family="mpnn")
 
 
@@ -163,7 +166,7 @@ def test_its_published_figure_stands_beside_a_study() -> None:
 
 @pytest.mark.usefixtures("on_each_device")
 def test_every_field_changes_its_fit(molecules: MoleculeSet) -> None:
-    held = values_that_matter("toy")
+    molecules, held = with_made_up_prior(molecules), values_that_matter("toy")
     assert (held["depth"], held["heads"]) == ((2, 3), (1, 2))
     for field, values in held.items():
         changes_the_fit("toy", field, values, molecules)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from family_contracts import KEYS
 from happened import at, began, ended, placed, proposed, report
 
 from benchmarks.breakdown import (
@@ -24,6 +23,7 @@ from benchmarks.breakdown import (
 from benchmarks.plain_notes import ASKED, Notes
 from benchmarks.plain_study import Plan, _parsed, check_same
 from benchmarks.rounds import Disagreement
+from benchmarks.stock import mirrored
 from benchmarks.study_tables import apart, best_table, outlook
 from record.events import Reported
 from trainables.models.gnn import GNNConfig
@@ -152,7 +152,7 @@ def test_the_plan_is_the_defaults_and_then_draws_with_the_seed() -> None:
     typed = ["--trials", "8", "--epochs", "3"]
     plan = Plan.of(_parsed(typed))
     assert plan == Plan.of(_parsed(typed))
-    assert plan.configs[:5] == [GNNConfig(family=family, epochs=3) for family in KEYS]
+    assert plan.configs[:5] == [GNNConfig(family=family, epochs=3) for family in mirrored()]
     assert len(plan.points) == len(plan.configs) == 8
     other = Plan.of(_parsed([*typed, "--seed", "1"]))
     assert other.configs[:5] == plan.configs[:5]
@@ -161,4 +161,4 @@ def test_the_plan_is_the_defaults_and_then_draws_with_the_seed() -> None:
 
 def test_searches_of_their_own_share_the_defaults_only() -> None:
     plan = Plan.of(_parsed(["--trials", "8", "--configurations", "searched"]))
-    assert [config.family for config in plan.configs] == list(KEYS)
+    assert [config.family for config in plan.configs] == mirrored()

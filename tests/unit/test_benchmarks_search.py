@@ -15,6 +15,11 @@ from benchmarks.search_tables import Kind, Searched
 from benchmarks.stopping_rules import RULES, Plan
 from datasets.errors import InputError
 from record.trial import Trial
+from trainables.models import families
+
+FAMILIES = len(families.FAMILIES)
+KEPT = 4
+"""A quarter of 16 trials."""
 
 EPOCHS = 15
 START = 0.5
@@ -62,18 +67,19 @@ def test_workers_share_the_trials() -> None:
 def test_the_defaults_come_first_and_are_never_stopped() -> None:
     for rule in RULES:
         replay, _ = replayed(rule, made())
-        first = replay.state.search()[:5]
-        assert [replay.configuration[trial.number] for trial in first] == [0, 1, 2, 3, 4]
+        first = replay.state.search()[:FAMILIES]
+        assert [replay.configuration[trial.number] for trial in first] == list(range(FAMILIES))
         assert {trial.status for trial in first} == {"finished"}, rule
 
 
 def test_after_one_epoch_the_best_quarter_goes_on() -> None:
     replay, result = replayed("1 epoch, then the best quarter", made())
-    assert epochs(replay.state.search()[5:]) == [1] * 7 + [EPOCHS] * 4
-    others = [replay.configuration[trial.number] for trial in replay.state.search()[5:]]
-    finished = {each.number for each in result.found} - {0, 1, 2, 3, 4}
-    assert finished == set(sorted(others)[-4:])
-    took = (5 + 4) * EPOCHS + 7 + START * (16 + 4)
+    others = replay.state.search()[FAMILIES:]
+    assert epochs(others) == [1] * (len(others) - KEPT) + [EPOCHS] * KEPT
+    finished = {each.number for each in result.found} - set(range(FAMILIES))
+    numbers = [replay.configuration[trial.number] for trial in others]
+    assert finished == set(sorted(numbers)[-KEPT:])
+    took = (FAMILIES + KEPT) * EPOCHS + len(others) - KEPT + START * (16 + KEPT)
     assert result.seconds == pytest.approx(took)
 
 

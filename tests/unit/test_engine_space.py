@@ -12,6 +12,7 @@ import engine.space
 from datasets.errors import InputError
 from engine.space import Space, parameters_of
 from trainables.config import TrialConfig
+from trainables.models.families import FAMILIES
 from trainables.models.gnn import GNNConfig, homework
 from trainables.models.node_classifier import NodeConfig
 from trainables.models.world_model import WorldModelConfig
@@ -46,6 +47,7 @@ EVERYTHING = {
     "normalization": "batch",
     "dropout": 0.1,
     "head": "mean",
+    "loss": "huber",
 }
 
 
@@ -58,7 +60,7 @@ def test_every_annotated_field_is_searched_under_its_own_name() -> None:
 SEARCHED: dict[type[TrialConfig], list[str]] = {
     GNNConfig: [
         *("learning_rate", "schedule", "weight_decay", "batch_size", "family", "width"),
-        *("normalization", "dropout", "edges", "head", "depth", "depth_deepgcn", "heads"),
+        *("normalization", "dropout", "edges", "head", "loss", "depth", "depth_deepgcn", "heads"),
         "cutoff",
     ],
     WorldModelConfig: [
@@ -284,7 +286,7 @@ def test_a_grid_over_a_preset_changes_what_is_given_alone() -> None:
         {**homework(family), "width": width} for family, width in told(space, "family", "width")
     ]
     assert space.listed == tuple(GNNConfig(**each) for each in expected)  # pyright: ignore[reportArgumentType]
-    assert len(expected) == 10
+    assert len(expected) == 2 * len(FAMILIES)
 
 
 def test_a_preset_that_is_not_a_grid_takes_one_value_of_a_field() -> None:

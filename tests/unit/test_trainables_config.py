@@ -33,7 +33,7 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("batch_size", 0, "expected at least 1"),
     ("epochs", 0, "expected at least 1"),
     ("seed", -1, "expected at least 0"),
-    ("family", "mpnn", "expected one of gcn, gat, sage, gin, deepgcn"),
+    ("family", "mpnn", "expected one of gcn, gat, sage, gin, deepgcn, painn"),
     ("depth", 0, "expected 2 to 8 for gcn"),
     ("depth", 9, "expected 2 to 8 for gcn"),
     ("width", 0, "expected at least 1"),
@@ -46,6 +46,7 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("cutoff", 0.0, "expected above 0"),
     ("cutoff", -1.0, "expected above 0"),
     ("head", "sum", "expected one of mean, dipole"),
+    ("loss", "absolute", "expected one of squared, huber, mixed"),
 ]
 
 
@@ -64,6 +65,7 @@ def test_every_field_that_can_be_wrong_has_an_example_of_it():
         "standardize",
         "hybridization",
         "raw_positions",
+        "delta",
     }  # the command line takes only true and false
     assert {name for name, _, _ in BAD_VALUES} == {f.name for f in fields(GNNConfig)} - flags
 
@@ -183,10 +185,13 @@ def test_a_condition_is_a_value():
 
 @pytest.mark.parametrize("family", KEYS)
 def test_the_homework_is_the_published_configuration(family: str):
-    """Provenance: shared/references.md, which quotes liblaf/84100343-Deep-Learning, hw2."""
+    """Provenance: shared/references.md, which quotes liblaf/84100343-Deep-Learning, hw2. It has no
+    DeepGCN and no PaiNN: these are trained as the others are."""
     config = GNNConfig(**homework(family))
     assert (config.family, config.width, config.epochs, config.batch_size) == (family, 128, 50, 32)
-    assert config.depth == {"gcn": 2, "gat": 2, "sage": 2, "gin": 7, "deepgcn": 7}[family]
+    assert (
+        config.depth == {"gcn": 2, "gat": 2, "sage": 2, "gin": 7, "deepgcn": 7, "painn": 2}[family]
+    )
     assert config.heads == 4
     assert (config.learning_rate, config.schedule, config.weight_decay) == (1e-3, "constant", 0.0)
     assert (config.edges, config.head, config.dropout) == ("bonds", "mean", 0.0)

@@ -5,7 +5,7 @@ order must not change: it is that of the choices in recorded studies, and the fi
 default.
 """
 
-from trainables.models.families import deepgcn, gat, gcn, gin, sage
+from trainables.models.families import deepgcn, gat, gcn, gin, painn, sage
 from trainables.models.family import Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -14,4 +14,5 @@ FAMILIES: tuple[Family, ...] = (
     sage.FAMILY,
     gin.FAMILY,
     deepgcn.FAMILY,
+    painn.FAMILY,
 )
