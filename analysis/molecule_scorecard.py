@@ -47,7 +47,10 @@ class MoleculeScorecard(Scorecard):
             prior=prior,
             line=line,
         )
-        return Outcomes(made.errors(), made.reference(), vars(made))
+        without_network = {
+            name: (values - made.target) ** 2 for name, values in made.of_prior.items()
+        }
+        return Outcomes(made.errors(), made.reference(), vars(made), without_network)
 
     def learning(self, study: RecordedStudy) -> Learning:
         """Returns mean squared errors over the epochs, in the square of the target's unit.

@@ -59,6 +59,8 @@ def test_the_prior_alone_and_a_fitted_line_stand_in_the_table(runs: Path) -> Non
     assert table["family"].tolist() == ["gcn", predictions.PRIOR, predictions.LINE]
     _, prior, line = table["r2"].tolist()
     assert line > 0.99 > prior
+    finals = (runs / NAME / "report" / "finals.md").read_text()
+    assert f"| {predictions.PRIOR} " in finals and f"| {predictions.LINE} " in finals
     study = recorded_study(StudyFolder(runs, NAME), f"sqlite:///{runs / 'mlflow.db'}")
     assert study.champion is not None
     made = predictions.of_trial(study, study.finalists[study.champion.number][0])
