@@ -31,9 +31,9 @@ class Predictions:
         row: (molecules,) int64, row of each molecule in the molecule table.
         target: (molecules,) float64, in the target's unit.
         prediction: (molecules,) float64, in the target's unit.
-        prior: (molecules,) float64, the prior alone, in the target's unit; NaN without a prior.
+        prior: (molecules,) float64, the prior alone, in the target's unit; empty without a prior.
         line: (molecules,) float64, a line through the priors of the train split, fitted to its
-            targets; NaN without a prior.
+            targets; empty without a prior.
     """
 
     row: np.ndarray
@@ -46,7 +46,7 @@ class Predictions:
     def of_prior(self) -> Mapping[str, np.ndarray]:
         """What predicts the test split without a network, by what it is called; empty without a
         prior."""
-        if np.isnan(self.prior).any():
+        if not len(self.prior):
             return {}
         return {PRIOR: self.prior, LINE: self.line}
 
@@ -64,14 +64,13 @@ class Predictions:
 
 def of_prior(graphs: Graphs, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Predicts the test split by the prior alone, and by a line through the priors of the train
-    split, fitted to its targets by least squares; NaN without a prior.
+    split, fitted to its targets by least squares.
 
     Returns:
-        Two arrays (molecules,), in the target's unit.
+        Two arrays (molecules,), in the target's unit; empty ones without a prior.
     """
     if graphs.prior is None:
-        nothing = np.full(len(split.test), np.nan)
-        return nothing, nothing
+        return np.empty(0), np.empty(0)
     lengths = np.linalg.norm(graphs.prior.astype(float), axis=1)
     line = Polynomial.fit(lengths[split.train], graphs.targets[split.train], deg=1)
     return lengths[split.test], line(lengths[split.test])

@@ -19,9 +19,9 @@ def record(file: Path, cache: Path, configurations: int) -> dict[tuple[int, int]
 
 def test_curves_are_recorded_in_parts_and_none_twice(tmp_path: Path, cache: Path) -> None:
     file, parts = tmp_path / "curves.parquet", tmp_path / "curves.parts.jsonl"
-    first = record(file, cache, 5)
-    cosine = {(COSINE + n, 0) for n in range(5)}
-    assert set(first) == {(n, 0) for n in range(5)} | cosine | {(0, 1)}
+    first = record(file, cache, 6)
+    cosine = {(COSINE + n, 0) for n in range(6)}
+    assert set(first) == {(n, 0) for n in range(6)} | cosine | {(0, 1)}
     assert not parts.exists()
     curve = first[3, 0]
     assert len(curve.objective) == len(curve.seconds) == EPOCHS
@@ -29,10 +29,10 @@ def test_curves_are_recorded_in_parts_and_none_twice(tmp_path: Path, cache: Path
     assert first[COSINE + 3, 0].config == {**curve.config, "schedule": "cosine"}
     assert first[0, 1].objective != first[0, 0].objective
 
-    # A sixth configuration was trained before an interruption.
-    trained = replace(curve, number=5, objective=[0.25, 0.5])
+    # A seventh configuration was trained before an interruption.
+    trained = replace(curve, number=6, objective=[0.25, 0.5])
     parts.write_text(f"{trained.line()}\n")
-    second = record(file, cache, 7)
-    assert set(second) == {*first, (5, 0), (6, 0)}
+    second = record(file, cache, 8)
+    assert set(second) == {*first, (6, 0), (7, 0)}
     assert {key: second[key] for key in first} == first
-    assert second[5, 0].objective == [0.25, 0.5]
+    assert second[6, 0].objective == [0.25, 0.5]

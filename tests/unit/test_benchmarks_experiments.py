@@ -21,7 +21,7 @@ from trainables.config import TrialConfig
 ROWS = [command.split()[2:] for command in COMMANDS if "benchmarks/rows.py" in command]
 """Table, experiment and studies of each command that makes rows."""
 
-LISTED = [made for made in ROWS if made[1] != "best"]
+LISTED = [made for made in ROWS if made[1] not in ("best", "prior")]
 """Those of configurations that a command lists; the others are what a search found."""
 
 

@@ -47,7 +47,7 @@ def test_a_dataclass_is_made_of_what_was_recorded_of_it(value) -> None:
 
 
 def test_a_field_that_is_not_there_is_named() -> None:
-    with pytest.raises(InputError, match="target, unit, split: expected with what was recorded"):
+    with pytest.raises(InputError, match="target, unit, split, prior: expected with what was"):
         made_of(MoleculeOptions, {"dataset": "gfn2", "molecules": None})
 
 
