@@ -113,7 +113,7 @@ def plant(study: RecordedStudy, trial: Trial, error: float) -> None:
     """Puts predictions that are off by so many Debye in the place of a trial's own."""
     made = predictions.of_trial(study, trial)
     target = made.target if made else np.arange(12.0)
-    nothing = np.full(12, np.nan)
+    nothing = np.empty(0)
     planted = Predictions(np.arange(12), target, target + error, nothing, nothing)
     outcomes = Outcomes(planted.errors(), planted.reference(), vars(planted))
     study.artifacts.keep_outcomes(trial, outcomes)
