@@ -39,9 +39,6 @@ PANEL = (2.5, 2.6)
 MARGIN = 0.1
 """How far the axes extend beyond the true values, as a share of their range."""
 
-LINE_REMARK = "The line is fitted to the train split. "
-"""Remark on what predicts without a network."""
-
 QUANTITIES = {"mu": "dipole moment"}
 """Target -> its name in axis labels; other targets keep their own."""
 
@@ -266,14 +263,16 @@ def _interval(score: Score, digits: str) -> str:
 def _caption(rows: Sequence[Row], study: RecordedStudy) -> str:
     chosen = study.best(study.trials)
     assert chosen is not None
-    molecules = next((len(row.best.predictions.row) for row in rows if row.best), 0)
+    made = next((row.best.predictions for row in rows if row.best), None)
+    molecules = len(made.row) if made else 0
+    line = "The line is fitted to the train split. " if made and made.of_prior else ""
     return (
         f"{escaped(study.name)}: the trial of each {study.group_by} that finished with the "
         f"highest {study.objective}, on {molecules:,} test molecules that nothing was "
         "fitted to or chosen by. In brackets: 95 % bootstrap interval over the test molecules "
         f"({RESAMPLES:,} resamples); it leaves out the luck of the training seed. "
         f"Baseline: the default, or preset, configuration of that {study.group_by}. "
-        f"{'' if not _without_network(rows) else LINE_REMARK}"
+        f"{line}"
         f"Best by {study.objective}: "
         f"{style.title(study.group(chosen))}, trial {chosen.number} "
         f"({study.value(chosen):.4f})."

@@ -210,19 +210,17 @@ def open_molecules(
     if molecules is not None and (shared := _shared(molecules, split)):
         notify(shared)
     graphs = molecule_graphs(table, options.target, cache, parallel)
-    digest = digest_of(table, options.target)
-    dropped = table.num_rows - len(graphs)
     lists_bonds = BONDS in table.column_names
-    if dropped:
+    if dropped := table.num_rows - len(graphs):
         near = f"of which two atoms are nearer than {NEAREST} Angstrom"
         why = near if lists_bonds else "whose positions do not fit their SMILES"
         notify(f"left out {dropped:,} of {table.num_rows:,} molecules, {why}")
+    digest = digest_of(table, options.target)
     if options.prior != "none":
         graphs, failed = with_prior(graphs, cache, parallel)
         if failed:
             notify(f"left out {failed:,} molecules for which GFN2-xTB fails")
         check_no_leak(graphs, options.target)
-        dropped += failed
         digest += f":{options.prior}-v{PRIOR_VERSION}"
     split = split.keeping(graphs.rows)
     for name, part in vars(split).items():
@@ -236,7 +234,7 @@ def open_molecules(
         split=split,
         unit=unit,
         digest=digest,
-        dropped=dropped,
+        dropped=table.num_rows - len(graphs),
         lists_bonds=lists_bonds,
     )
 
