@@ -1,14 +1,25 @@
 """Which finalists of a recorded study an experiment of docs/results shows, by their numbers."""
 
+from collections.abc import Mapping
+
 from record.recorded_study import RecordedStudy
+from record.trial import Trial
+
+
+def trainings(study: RecordedStudy) -> Mapping[int, tuple[Trial, ...]]:
+    """Number of a configuration -> its trainings whose scores no choice has flattered: the finals
+    of each finalist; or, of a study without finals that tried a single configuration, that one."""
+    if len(study.trials) == 1 and not study.finals:
+        return {study.trials[0].number: study.trials}
+    return study.finalists
 
 
 def every_finalist(study: RecordedStudy) -> list[int]:
-    """All finalists whose configurations were asked for: a baseline that is not the default, such
-    as a preset that stands beside a grid, is left out."""
+    """All configurations with `trainings` that were asked for: a baseline that is not the default,
+    such as a preset that stands beside a grid, is left out."""
     return [
         number
-        for number in study.finalists
+        for number in trainings(study)
         if number in study.defaults or not study.trial(number).is_baseline
     ]
 

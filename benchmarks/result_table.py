@@ -1,7 +1,8 @@
 """The tables of docs/results: CSV files with one row a training, which recorded studies give.
 
 A row is a final: a training of a finalist on a seed that the search did not use, scored on the
-test split once, when its study ended.
+test split once, when its study ended. A study that tries a single configuration chooses nothing,
+and may do without finals.
 """
 
 import csv
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
+from benchmarks.chosen_finalists import trainings
 from datasets.errors import InputError, described
 from datasets.files import write_whole
 from record import names
@@ -93,7 +95,8 @@ class ResultTable(Generic[AnyRow]):
         """
         self._check(study)
         numbers = self.experiments[experiment](study)
-        if missing := [number for number in numbers if number not in study.finalists]:
+        trained = trainings(study)
+        if missing := [number for number in numbers if number not in trained]:
             numbered = ", ".join(map(str, missing))
             raise InputError(
                 f"trials {numbered} of {study.name} have no finals: repeat its command with more "
@@ -102,7 +105,7 @@ class ResultTable(Generic[AnyRow]):
         return [
             self.row(experiment, study, final)
             for number in numbers
-            for final in study.finalists[number]
+            for final in trained[number]
         ]
 
     def _check(self, study: RecordedStudy) -> None:
@@ -113,7 +116,7 @@ class ResultTable(Generic[AnyRow]):
                 f"{' or '.join(self.studies)} with seed {SPLIT_SEED}"
             )
         study.check_ended()
-        if not study.finalists:
+        if not trainings(study):
             raise InputError(
                 f"{study.name} has no finals that finished, of which rows could be made: repeat "
                 "its command with --finalists 5"

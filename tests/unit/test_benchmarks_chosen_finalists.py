@@ -7,7 +7,7 @@ import pytest
 from recorded_study import study_of, trial
 
 from analysis import predictions
-from benchmarks.chosen_finalists import best_of_each_group, champion, every_finalist
+from benchmarks.chosen_finalists import best_of_each_group, champion, every_finalist, trainings
 from benchmarks.gnn_results import TABLE
 from datasets.errors import InputError
 from record.names import DEFAULTS
@@ -55,6 +55,17 @@ def test_the_champion_is_the_one_that_fresh_seeds_chose() -> None:
 def test_a_best_trial_without_finals_is_asked_for_by_number() -> None:
     with pytest.raises(InputError, match="trials 3 of s have no finals: repeat its command with"):
         TABLE.rows("best", studied(*FINALS[:3]))
+
+
+def test_a_study_of_one_configuration_needs_no_finals() -> None:
+    alone = study_of(SEARCH[2:3], tags={DEFAULTS: "2"})
+    assert trainings(alone) == {2: (SEARCH[2],)}
+    assert every_finalist(alone) == [2]
+
+
+def test_a_trial_that_was_chosen_is_no_row() -> None:
+    assert trainings(studied()) == {}
+    assert trainings(studied(*FINALS[:1])) == {0: FINALS[:1]}
 
 
 @pytest.mark.parametrize(
