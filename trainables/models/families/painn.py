@@ -17,8 +17,8 @@ before each network, and what is added to them when they are mixed may have drop
 `trainables.models.heads.DipoleHead`, in place of gated blocks. Where edges have no vectors, f is
 1. The homework has no PaiNN; its preset is the homework's training with two layers.
 
-A width of W means W / 2 scalar and as many vector features, whose number the paper calls F: a layer
-then takes about as long as one of the same width in another family.
+A width of W means W / 2 scalar and as many vector features, whose number the paper calls F: a
+layer then takes about as long as one of the same width in another family.
 
 Shapes in this module: nodes N, pairs P, features F.
 """
