@@ -103,9 +103,7 @@ class ResultTable(Generic[AnyRow]):
                 "--finalists"
             )
         return [
-            self.row(experiment, study, final)
-            for number in numbers
-            for final in trained[number]
+            self.row(experiment, study, final) for number in numbers for final in trained[number]
         ]
 
     def _check(self, study: RecordedStudy) -> None:
