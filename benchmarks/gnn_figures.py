@@ -108,7 +108,7 @@ def _size_table(
 ) -> str:
     lines = [
         [FAMILIES[r.family], f"{r.train:,}", str(r.epochs), *r2_and_mae([r])]
-        for r in of(rows, "sizes") + of(rows, "full")
+        for r in of(rows, "sizes") + of(rows, "full") + of(rows, "painn_sizes")
         if r.configuration.delta == corrects
     ]
     lines += [
@@ -209,7 +209,7 @@ def _scale_r2(axes: Axes) -> None:
 def draw_sizes(rows: Sequence[Row], figure: Figure) -> None:
     """Error against the number of training molecules, with a prior and without."""
     axes = figure.subplots()
-    for name, found in grouped(of(rows, "sizes"), _curve):
+    for name, found in grouped(of(rows, "sizes") + of(rows, "painn_sizes"), _curve):
         colour, marker, _ = LOOKS[found[0].family]
         axes.plot(
             [r.train for r in found],

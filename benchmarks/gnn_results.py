@@ -99,7 +99,8 @@ TABLE = ResultTable(
     experiments={
         "best": best_of_each_group,
         **dict.fromkeys(
-            ("presets", "sizes", "full", "depths", "ablations", "losses"), every_finalist
+            ("presets", "sizes", "full", "painn_sizes", "depths", "ablations", "losses"),
+            every_finalist,
         ),
         "prior": best_of_each_group,
     },

@@ -46,9 +46,11 @@ def asked(name: str) -> Asked:
     _, script, *arguments = shlex.split(command)
     study = runpy.run_path(str(ROOT / script))["STUDY"]
     typed = parse(arguments, "", study.data_options, study.config, study.data_file)
-    loop = LoopProblem(striped_drives()).decided if "homework_loop" in script else {}
+    decided = LoopProblem(striped_drives()).decided if "homework_loop" in script else {}
+    if getattr(typed.data, "prior", "none") != "none":
+        decided = {"delta": [True], "head": ["dipole"]}
     made = Command(study, typed.options, typed.data, typed.given, arguments)
-    space = made.space(loop)
+    space = made.space(decided)
     defaults = [space.default(value) for value in space.compared]
     others = {space.baseline(value) for value in space.compared} - {*defaults}
     every = {*(space.listed or defaults)}

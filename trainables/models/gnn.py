@@ -131,13 +131,12 @@ class GNN(nn.Module):
         self.pair_features = PairFeatures(config.cutoff) if with_edges else None
         self.body = config.chosen.body(config, features, PAIR_FEATURES if with_edges else None)
         self.has_vectors = config.chosen.has_vectors
-        features = config.width // 2 if self.has_vectors else config.width
         if config.head == "dipole":
             moments = PAIR_FEATURES if with_edges else 1
-            vectors = features if self.has_vectors else moments
-            self.head = DipoleHead(features, vectors, OF_CORRECTION if config.delta else 1.0)
+            vectors = config.width if self.has_vectors else moments
+            self.head = DipoleHead(config.width, vectors, OF_CORRECTION if config.delta else 1.0)
         else:
-            self.head = MeanHead(features)
+            self.head = MeanHead(config.width)
         self.register_buffer("shift", torch.tensor(scale.mean * (config.head == "mean")))
         self.register_buffer("scale", torch.tensor(scale.std))
 
@@ -167,8 +166,8 @@ class GNN(nn.Module):
     def _bodily(
         self, x: Tensor, near: Adjacency, pairs: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns what the body makes of node features: features, (N, W), and None; or, if it has
-        vectors, (N, W / 2) and (N, 3, W / 2)."""
+        """Returns what the body makes of node features: features, (N, W), and vectors, (N, 3, W),
+        or None."""
         made = self.body(x, near, pairs)
         return made if self.has_vectors else (made, None)
 

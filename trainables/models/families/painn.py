@@ -17,10 +17,7 @@ before each network, and what is added to them when they are mixed may have drop
 `trainables.models.heads.DipoleHead`, in place of gated blocks. Where edges have no vectors, f is
 1. The homework has no PaiNN; its preset is the homework's training with two layers.
 
-A width of W means W / 2 scalar and as many vector features, whose number the paper calls F: a
-layer then takes about as long as one of the same width in another family.
-
-Shapes in this module: nodes N, pairs P, features F.
+Shapes in this module: nodes N, pairs P, width W.
 """
 
 import torch
@@ -48,7 +45,7 @@ class PaiNNBody(nn.Module):
 
     def __init__(self, config: BodyConfig, features: int, pair_features: int | None) -> None:
         super().__init__()
-        self.encode = nn.Linear(features, config.width // 2)
+        self.encode = nn.Linear(features, config.width)
         self.layers = nn.ModuleList(
             PaiNNLayer(config, pair_features, parts=2 if place == 0 else 3)
             for place in range(config.depth)
@@ -64,7 +61,7 @@ class PaiNNBody(nn.Module):
             pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
 
         Returns:
-            Scalar features, (N, F), and vector features, (N, 3, F).
+            Scalar features, (N, W), and vector features, (N, 3, W).
         """
         x, vectors = self.encode(x), None
         for layer in self.layers:
@@ -85,7 +82,7 @@ class PaiNNLayer(nn.Module):
 
     def __init__(self, config: BodyConfig, pair_features: int | None, parts: int) -> None:
         super().__init__()
-        width = config.width // 2
+        width = config.width
         self.before, self.between = (norm_of(config.normalization, width) for _ in range(2))
         self.message = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, parts * width)
@@ -103,13 +100,13 @@ class PaiNNLayer(nn.Module):
         """Computes features from those of the layer before.
 
         Args:
-            x: Scalar features, (N, F).
-            vectors: Vector features, (N, 3, F); None in the first layer.
+            x: Scalar features, (N, W).
+            vectors: Vector features, (N, 3, W); None in the first layer.
             near: Neighbours of the nodes.
             pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
 
         Returns:
-            Scalar features, (N, F), and vector features, (N, 3, F).
+            Scalar features, (N, W), and vector features, (N, 3, W).
         """
         sent = self.message(normalized(self.before, x, near.there))
         if self.filter is None or pairs is None:
