@@ -216,6 +216,7 @@ def draw_sizes(rows: Sequence[Row], figure: Figure) -> None:
             [r.test_mae for r in found],
             marker=marker,
             linestyle="--" if found[0].configuration.delta else "-",
+            fillstyle="none" if found[0].configuration.delta else "full",
             color=colour,
             markersize=4,
             label=name,
