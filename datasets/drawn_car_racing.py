@@ -34,11 +34,15 @@ class DrawnCarRacing(CarRacing):
     """CarRacing whose observations, (84, 96, 3) uint8, are drawn from arrays.
 
     What ``render`` shows is drawn by Gymnasium, with the dashboard.
+
+    Attributes:
+        draws: Whether a step draws its observation; if not, the last one is returned again.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.observation_space = spaces.Box(0, 255, (ROWS, COLUMNS, 3), np.uint8)
+        self.draws = True
 
     def _create_track(self) -> bool:
         is_made = super()._create_track()
@@ -65,7 +69,9 @@ class DrawnCarRacing(CarRacing):
         self.road_poly = list(zip(points, rows, strict=True))
 
     def _render(self, mode: str) -> Any:
-        return self._frame() if mode == "state_pixels" else super()._render(mode)
+        if mode != "state_pixels":
+            return super()._render(mode)
+        return self._frame() if self.draws else self.state
 
     def _frame(self) -> np.ndarray:
         assert self.car is not None  # there is a track

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from datasets.errors import InputError
+from datasets.parallel import ParallelMap
 from record.trial import Role
 from record.values import plain
 from trainables.learner import Learner
@@ -33,10 +34,12 @@ class Context:
     Attributes:
         device: Device of the learner's tensors.
         cores: Number of processor cores that the learner may use.
+        parallel: Maps a function over items on these cores and those of the trial's workers.
     """
 
     device: "torch.device"
     cores: int
+    parallel: ParallelMap = map
 
 
 class Problem(Protocol[Config]):

@@ -1,0 +1,139 @@
+"""The controller of a car: its phases, its generations, and what it leaves to go on from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from learner_contract import Begin, LearnerContract, advanced, same
+from moving_blocks import blocks
+
+from datasets.cache import Cache
+from datasets.errors import InputError
+from datasets.racing import Rules
+from trainables import perception, racing_controller
+from trainables.controller_config import ControllerConfig
+from trainables.problem import Context
+from trainables.racing_controller import (
+    FURTHER,
+    TEST,
+    TRAINING,
+    VALIDATION,
+    ControllerLearner,
+    training_seeds,
+)
+
+CONTEXT = Context(torch.device("cpu"), 1)
+QUICK = ControllerConfig(
+    code=8,
+    hidden=8,
+    mixtures=2,
+    population=4,
+    rollouts=1,
+    action_repeat=4,
+    vision_epochs=1,
+    memory_epochs=1,
+    epochs=4,
+)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shortens drives, and evaluates on two tracks."""
+    monkeypatch.setattr(racing_controller, "PATIENCE", 12)
+    monkeypatch.setattr(racing_controller, "VALIDATION", VALIDATION[:2])
+    monkeypatch.setattr(ControllerLearner, "rules", Rules(size=32, steps=24, repeat=4))
+
+
+def learner(folder: Path, config: ControllerConfig = QUICK) -> ControllerLearner:
+    return ControllerLearner(config, blocks(), Cache(folder), -30.0, CONTEXT)
+
+
+class TestControllerLearner(LearnerContract):
+    @pytest.fixture
+    def begin(self, tmp_path: Path) -> Begin:
+        return lambda: learner(tmp_path)
+
+
+def test_each_phase_has_its_metrics(tmp_path: Path) -> None:
+    found = learner(tmp_path)
+    first, second, third, _ = (found.advance(epoch) for epoch in (1, 2, 3, 4))
+    assert {"validation/reconstruction_mse", "validation/divergence"} <= first.keys()
+    assert "validation/surprise" in second
+    assert first["validation/return"] == second["validation/return"] == -30
+    assert third["validation/return"] != -30
+    assert third["train/environment_steps"] > 0
+
+
+def test_a_generation_goes_on_bit_by_bit(tmp_path: Path) -> None:
+    whole, resumed = learner(tmp_path / "one"), learner(tmp_path / "other")
+    advanced(whole, 1, 2, 3)
+    resumed.restore(whole.snapshot())
+    assert advanced(resumed, 4) == advanced(whole, 4)
+    assert same(vars(resumed.snapshot()), vars(whole.snapshot()))
+    assert not (tmp_path / "other").exists()  # all it needs is in the snapshot
+
+
+def test_trials_that_see_alike_share_the_vision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        perception, "SupervisedLearner", noting(made, perception.SupervisedLearner)
+    )
+    for config in (QUICK, replace(QUICK, sigma=0.2), replace(QUICK, hidden=9)):
+        advanced(learner(tmp_path, config), 1, 2)
+    assert made == ["CodingTask", "MemoryTask", "MemoryTask"]
+    advanced(learner(tmp_path, replace(QUICK, seed=1)), 1)
+    advanced(learner(tmp_path, replace(QUICK, beta=2.0)), 1)
+    assert made[3:] == ["CodingTask", "CodingTask"]
+
+
+def noting(made: list[str], original: type) -> object:
+    def make(task: object, *arguments: object) -> object:
+        made.append(type(task).__name__)
+        return original(task, *arguments)
+
+    return make
+
+
+def test_a_damaged_vision_is_told_in_a_line(tmp_path: Path) -> None:
+    advanced(learner(tmp_path), 1)
+    (file,) = tmp_path.glob("vision-*.pt")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"vision-.*\.pt is damaged .*: delete it"):
+        learner(tmp_path).advance(1)
+
+
+@pytest.mark.parametrize("vision", ["vaegan", "autoencoder", "pca", "random"])
+@pytest.mark.parametrize("memory", ["untrained", "none"])
+def test_every_vision_goes_with_every_memory(tmp_path: Path, vision: str, memory: str) -> None:
+    config = replace(QUICK, vision=vision, memory=memory)  # pyright: ignore[reportArgumentType]
+    found = learner(tmp_path, config)
+    rows = advanced(found, 1, 2, 3)
+    assert "validation/surprise" not in rows[1]
+    snapshot = found.snapshot()
+    hidden = 8 if memory == "untrained" else 0
+    assert len(snapshot.model["controller"]) == 3 * (8 + hidden + 1)
+    other = learner(tmp_path / "empty", config)
+    other.restore(snapshot)
+    assert advanced(other, 4) == advanced(found, 4)
+
+
+def test_all_candidates_of_a_generation_drive_on_the_same_tracks_and_no_other_does() -> None:
+    first, second = (training_seeds(0, generation, 3) for generation in (1, 2))
+    assert training_seeds(0, 1, 3) == first
+    assert len({*first, *second, *training_seeds(1, 1, 3)}) == 9
+    assert min(*first, *second) >= TRAINING > max(*VALIDATION, *TEST, *FURTHER)
+    assert not {*VALIDATION} & {*TEST} | {*TEST} & {*FURTHER}
+    assert (len(VALIDATION), len(TEST), len(FURTHER)) == (16, 16, 100)
+
+
+def test_the_mean_of_the_candidates_is_what_is_judged(tmp_path: Path) -> None:
+    found = learner(tmp_path)
+    advanced(found, 1, 2, 3)
+    expected = found.judged(VALIDATION[:2], found.rules)
+    before = found.search.mean.copy()
+    assert found.judged(VALIDATION[:2], found.rules) == expected
+    np.testing.assert_array_equal(found.search.mean, before)

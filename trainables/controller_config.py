@@ -1,0 +1,132 @@
+"""Hyperparameters of a controller of a car, and of what it drives by."""
+
+from dataclasses import dataclass
+from typing import Annotated, get_args
+
+from optuna.distributions import CategoricalDistribution as Choice
+from optuna.distributions import FloatDistribution as Real
+from optuna.distributions import IntDistribution as Whole
+
+from datasets.errors import InputError
+from trainables.config import FitConfig, TrialConfig, When, at_least, one_of
+from trainables.models.visions import VisionName
+from trainables.perception import MemoryName, MemorySettings, VisionSettings
+
+
+@dataclass(frozen=True)
+class ControllerConfig(TrialConfig):
+    """Hyperparameters of a controller, and of what it drives by."""
+
+    vision: Annotated[VisionName, Choice(get_args(VisionName))] = "vae"
+    """Vision: a variational autoencoder (vae), one with a discriminator (vaegan), an autoencoder,
+    principal components (pca), or an encoder that is not trained (random)."""
+
+    memory: Annotated[MemoryName, Choice(get_args(MemoryName))] = "trained"
+    """Memory: an LSTM that was trained to predict the next code, one that was not, or none."""
+
+    code: Annotated[int, Whole(8, 64, log=True)] = 16
+    """Number of numbers that a frame is seen as."""
+
+    beta: Annotated[float, Real(0.1, 4.0, log=True), When("vision", ("vae", "vaegan"))] = 1.0
+    """Weight of the divergence of codes from the standard Gaussian; the squared error beside it is
+    summed over 64 x 64 pixels, whatever the size of a frame."""
+
+    gan_weight: Annotated[float, Real(1e-3, 1.0, log=True), When("vision", ("vaegan",))] = 0.03
+    """Weight of the discriminator's judgement in the decoder's loss."""
+
+    feature_level: Annotated[int, Whole(1, 2), When("vision", ("vaegan",))] = 1
+    """Layer of the discriminator whose features are compared, from 1."""
+
+    hidden: Annotated[int, Whole(32, 128, log=True), When("memory", ("trained", "untrained"))] = 64
+    """Width of the memory."""
+
+    mixtures: Annotated[int, Whole(1, 8), When("memory", ("trained",))] = 5
+    """Number of Gaussians that the memory mixes to predict a number of the next code."""
+
+    action_repeat: Annotated[int, Whole(1, 4)] = 4
+    """Steps of the simulator, 20 ms each, that each action is kept up for."""
+
+    population: Annotated[int, Whole(16, 64, log=True)] = 32
+    """Candidates of a generation."""
+
+    rollouts: Annotated[int, Whole(1, 8, log=True)] = 2
+    """Tracks on which each candidate drives, the same for all candidates of a generation."""
+
+    sigma: Annotated[float, Real(0.03, 0.5, log=True)] = 0.1
+    """Initial step size of CMA-ES, in units of the parameters, which begin at zero."""
+
+    learning_rate: float = 2e-3
+    """Peak step size of AdamW, which trains vision and memory."""
+
+    batch_size: int = 64
+    """Number of frames, or of windows of a drive, in one of its steps."""
+
+    vision_epochs: int = 4
+    """Number of epochs in which the vision is trained; one that is not lets them pass."""
+
+    memory_epochs: int = 6
+    """Number of epochs in which the memory is trained."""
+
+    epochs: int = 60
+    """Number of epochs of all three phases; those of the last are generations."""
+
+    @property
+    def generations(self) -> int:
+        """Number of generations."""
+        return self.epochs - self.vision_epochs - self.memory_epochs
+
+    @property
+    def title(self) -> str:
+        remembers = "no memory" if self.memory == "none" else f"{self.memory} {self.hidden}"
+        return f"{self.vision} {self.code}, {remembers}, {self.population}x{self.rollouts}"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("vision", self.vision, get_args(VisionName))
+        one_of("memory", self.memory, get_args(MemoryName))
+        for name in ("code", "feature_level", "hidden", "mixtures", "action_repeat", "rollouts"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("batch_size", "vision_epochs", "memory_epochs"):
+            at_least(name, getattr(self, name), 1)
+        at_least("population", self.population, 4)
+        for name in ("beta", "gan_weight"):
+            at_least(name, getattr(self, name), 0)
+        for name in ("sigma", "learning_rate"):
+            at_least(name, getattr(self, name), 0, open_end=True)
+        if self.generations < 1:
+            raise InputError(
+                f"epochs is {self.epochs}, of which {self.vision_epochs + self.memory_epochs} "
+                "train vision and memory: expected more, for generations"
+            )
+
+    def _fit(self, epochs: int) -> FitConfig:
+        return FitConfig(
+            seed=self.seed,
+            epochs=epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+        )
+
+    @property
+    def seeing(self) -> VisionSettings:
+        """What the vision depends on."""
+        has_prior, has_judge = self.vision in ("vae", "vaegan"), self.vision == "vaegan"
+        return VisionSettings(
+            name=self.vision,
+            code=self.code,
+            beta=self.beta if has_prior else 0.0,
+            gan_weight=self.gan_weight if has_judge else 0.0,
+            feature_level=self.feature_level if has_judge else 0,
+            fit=self._fit(self.vision_epochs),
+        )
+
+    @property
+    def remembering(self) -> MemorySettings:
+        """What the memory depends on."""
+        return MemorySettings(
+            name=self.memory,
+            hidden=self.hidden,
+            mixtures=self.mixtures if self.memory == "trained" else 1,
+            repeat=self.action_repeat,
+            fit=self._fit(self.memory_epochs),
+        )

@@ -1,0 +1,152 @@
+"""Trains what a controller sees frames with; see `trainables.models.visions`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datasets.driving import Drives
+from datasets.tensors import as_tensor
+from trainables.models.visions import Autoencoder
+
+PIXELS = 64 * 64 * 3
+"""Pixels over which the squared errors of a frame are summed, whatever its size, so that a weight
+of the prior means what it means in Ha and Schmidhuber 2018."""
+
+TOGETHER = 1024
+"""Number of frames that are coded in one batch; it does not change the codes."""
+
+SAMPLES = 256
+"""Number of frames that are drawn from the prior to see how far they lie apart."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of some drives.
+
+    Attributes:
+        train: Of the train episodes, (N, 3, S, S) uint8.
+        validation: Of the validation episodes, (M, 3, S, S) uint8.
+    """
+
+    train: Tensor
+    validation: Tensor
+
+    @classmethod
+    def of(cls, drives: Drives, device: torch.device) -> "Frames":
+        """Returns the frames of recorded drives on a device."""
+        recordings = drives.recordings
+        chosen = [
+            np.concatenate(
+                [recordings.frames[slice(*recordings.offsets[e : e + 2])] for e in episodes]
+            )
+            for episodes in (drives.split.train, drives.split.validation)
+        ]
+        return cls(*(as_tensor(frames, device) for frames in chosen))
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Computes the Kullback-Leibler divergence of Gaussians, (N, Z) each, from the standard one,
+    in nats, (N,)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
+
+
+def sampled(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Draws codes from Gaussians by noise of the standard one, (N, Z) each."""
+    return mean + (log_variance / 2).exp() * noise
+
+
+def diversity(model: Autoencoder, frames: Tensor) -> float:
+    """Computes how far frames lie apart that are drawn from the prior: the mean squared difference
+    of two of them, as a share of that of two true frames; 0 where all are the same.
+
+    Args:
+        model: The autoencoder.
+        frames: True frames, (N, 3, S, S) uint8, of which some are taken.
+    """
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(SAMPLES, len(model.center), generator=generator).to(frames.device)
+    places = torch.linspace(0, len(frames) - 1, SAMPLES).long().to(frames.device)
+    true, drawn = frames[places].float() / 255, model.drawn(codes)
+    return float(_spread(drawn) / _spread(true))
+
+
+def _spread(frames: Tensor) -> Tensor:
+    """Returns the mean squared difference of a pixel of two frames; half of it is the variance."""
+    return 2 * frames.var(dim=0).mean()
+
+
+class CodingTask:
+    """The `trainables.fit.Task` that fits an autoencoder, variational or not, to frames.
+
+    The loss is the squared error of a frame, summed over `PIXELS`, plus `beta` times the
+    divergence of its codes from the standard Gaussian, divided by `PIXELS`.
+
+    Args:
+        frames: The frames.
+        code: Number of numbers of a code.
+        beta: Weight of the divergence; None: codes are not sampled, and have no prior.
+        batch_size: Number of frames in one optimiser step.
+    """
+
+    def __init__(self, frames: Frames, code: int, beta: float | None, batch_size: int) -> None:
+        self.frames = frames
+        self.code = code
+        self.beta = beta
+        self.batch_size = batch_size
+
+    def model(self) -> nn.Module:
+        return Autoencoder(self.code, self.frames.train.shape[-1])
+
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.frames.train) // self.batch_size)
+
+    def training_batches(
+        self, model: nn.Module, generator: torch.Generator, epoch: int
+    ) -> Iterator[Tensor]:
+        del model, epoch
+        train = self.frames.train
+        order = torch.randperm(len(train), generator=generator).to(train.device)
+        return (train[part].float() / 255 for part in order.split(self.batch_size))
+
+    def heaviest_batch(self, model: nn.Module) -> Tensor:
+        """Returns a whole batch."""
+        del model
+        return self.frames.train[: self.batch_size].float() / 255
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        assert isinstance(model, Autoencoder)
+        mean, log_variance = model.posterior(batch)
+        if self.beta is None:
+            return (model.drawn(mean) - batch).square().mean()
+        drawn = model.drawn(sampled(mean, log_variance, torch.randn_like(mean)))
+        prior = self.beta * divergence(mean, log_variance).mean()
+        return (drawn - batch).square().mean() + prior / PIXELS
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, Autoencoder)
+        return reconstruction(model, self.frames.validation)
+
+
+@torch.no_grad()
+def reconstruction(model: Autoencoder, frames: Tensor) -> dict[str, float]:
+    """Scores reconstructions from the means of codes: mean squared error of a pixel, from 0 to 1,
+    divergence, in nats a frame, and `diversity`.
+
+    Args:
+        model: The autoencoder.
+        frames: (N, 3, S, S) uint8.
+    """
+    error, nats = 0.0, 0.0
+    for part in frames.split(TOGETHER):
+        batch = part.float() / 255
+        mean, log_variance = model.posterior(batch)
+        error += float((model.drawn(mean) - batch).square().mean()) * len(part)
+        nats += float(divergence(mean, log_variance).sum())
+    return {
+        "validation/reconstruction_mse": error / len(frames),
+        "validation/divergence": nats / len(frames),
+        "validation/diversity": diversity(model, frames),
+    }
