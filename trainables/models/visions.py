@@ -11,6 +11,7 @@ Frames are float32 from 0 to 1 in three planes. Shapes in this module: frames N,
 S, numbers of a code Z.
 """
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -30,7 +31,7 @@ QUIETEST, LOUDEST = -10.0, 4.0
 """Bounds of the logarithm of a variance."""
 
 
-class Codes(nn.Module):
+class Codes(nn.Module, ABC):
     """Base of a vision: shifts and scales the numbers of its codes, so that they are about 0 and
     of about the same size.
 
@@ -46,14 +47,16 @@ class Codes(nn.Module):
         self.register_buffer("center", torch.zeros(code))
         self.register_buffer("spread", torch.ones(code))
 
+    @abstractmethod
     def raw(self, frames: Tensor) -> Tensor:
         """Computes codes before they are shifted and scaled, (N, 3, S, S) -> (N, Z)."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def drawn(self, codes: Tensor) -> Tensor | None:
         """Draws frames of codes that are not shifted and scaled, (N, Z) -> (N, 3, S, S); None if
         this vision draws nothing."""
-        raise NotImplementedError
+        ...
 
     def forward(self, frames: Tensor) -> Tensor:
         """Computes codes, (N, 3, S, S) -> (N, Z)."""
@@ -177,7 +180,7 @@ class Discriminator(nn.Module):
         layers, features = encoder("convolutional", CHANNELS, size)
         assert isinstance(layers, nn.Sequential)
         self.layers = layers
-        self.judge = nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(features, 1))
+        self.judge = nn.Linear(features, 1)
 
     def features(self, frames: Tensor, level: int) -> Tensor:
         """Computes the feature maps after so many layers of patches, counted from 1, flattened,
