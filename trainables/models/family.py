@@ -66,8 +66,8 @@ class Family:
         title: Name of the family in the literature.
         body: Function that makes the family's body, a module that takes node features
             (N, features), an `Adjacency` and the vectors of the pairs (P, 24) or None, and returns
-            (N, W), or, if `has_vectors`, that and (N, 3, W). The head applies the module's
-            ``last``, W -> W, to the result: the identity or a linear layer, which may also be
+            (N, W), or, if `has_vectors`, (N, W / 2) and (N, 3, W / 2). The head applies the
+            module's ``last``, which keeps the shape, to the result: the identity or a linear layer, which may also be
             applied after averaging over the nodes.
         depth: Search range of the number of convolutions; its lower end is the allowed minimum.
         deepest: Largest allowed number of convolutions; without residual connections, more than a
@@ -76,8 +76,8 @@ class Family:
         further: Search ranges of `BodyConfig` fields that apply to this family but not to all.
         published: Published result to compare with; None if there is none.
         stock: The family in PyG's own layers, for benchmarks; None if there is none.
-        has_vectors: Whether the body also returns features that turn with the molecule; the dipole
-            head then makes its atomic dipoles of them.
+        has_vectors: Whether half of a node's features are vectors, which turn with the molecule;
+            the dipole head then makes its atomic dipoles of them.
     """
 
     key: str
@@ -119,7 +119,8 @@ class BodyConfig(FitConfig):
     """Number of convolutions, at least 2; the allowed maximum depends on the family."""
 
     width: Annotated[int, IntDistribution(32, 128, log=True)] = 64
-    """Number of features of a node between the convolutions (with attention: in each head)."""
+    """Number of features of a node between the convolutions (with attention: in each head).
+    Where the family has vectors, half of them are."""
 
     heads: int = 2
     """Number of attention heads, whose outputs are concatenated; the last convolution has one."""
@@ -143,6 +144,11 @@ class BodyConfig(FitConfig):
         """The family whose key is `family`."""
         return named(self.families, self.family)
 
+    @property
+    def scalars(self) -> int:
+        """Number of features of a node that are numbers, not vectors."""
+        return self.width // 2 if self.chosen.has_vectors else self.width
+
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("family", self.family, [each.key for each in self.families])
@@ -152,7 +158,7 @@ class BodyConfig(FitConfig):
             raise InputError(
                 f"depth is {self.depth}: expected {least} to {most} for {self.family}"
             )
-        at_least("width", self.width, 1)
+        at_least("width", self.width, 2 if self.chosen.has_vectors else 1)
         at_least("heads", self.heads, 1)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}: expected 0 to below 1")

@@ -4,7 +4,7 @@ The families are those of `trainables.models.families`. Edges are either the bon
 features, as in the homework, or all pairs of atoms within a cutoff, each with a vector of its
 distance and bond type. Each family's module describes how its convolution uses that vector.
 
-Shapes in this module: nodes N, pairs P, graphs G, width W.
+Shapes in this module: nodes N, pairs P, graphs G, width W, scalars F.
 """
 
 from collections.abc import Mapping
@@ -133,10 +133,10 @@ class GNN(nn.Module):
         self.has_vectors = config.chosen.has_vectors
         if config.head == "dipole":
             moments = PAIR_FEATURES if with_edges else 1
-            vectors = config.width if self.has_vectors else moments
-            self.head = DipoleHead(config.width, vectors, OF_CORRECTION if config.delta else 1.0)
+            vectors = config.scalars if self.has_vectors else moments
+            self.head = DipoleHead(config.scalars, vectors, OF_CORRECTION if config.delta else 1.0)
         else:
-            self.head = MeanHead(config.width)
+            self.head = MeanHead(config.scalars)
         self.register_buffer("shift", torch.tensor(scale.mean * (config.head == "mean")))
         self.register_buffer("scale", torch.tensor(scale.std))
 
@@ -166,8 +166,8 @@ class GNN(nn.Module):
     def _bodily(
         self, x: Tensor, near: Adjacency, pairs: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns what the body makes of node features: features, (N, W), and vectors, (N, 3, W),
-        or None."""
+        """Returns what the body makes of node features: scalars, (N, F), and vectors, (N, 3, F),
+        or (N, W) and None."""
         made = self.body(x, near, pairs)
         return made if self.has_vectors else (made, None)
 

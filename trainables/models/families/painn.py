@@ -15,9 +15,11 @@ features of an atom, in place of an embedding of its element; the scalar feature
 before each network, and what is added to them when they are mixed may have dropout. The length
 |V v| is that of SchNetPack, whose gradient is finite at zero. The dipole moment is that of
 `trainables.models.heads.DipoleHead`, in place of gated blocks. Where edges have no vectors, f is
-1. The homework has no PaiNN; its preset is the homework's training with two layers.
+1. The homework has no PaiNN; its preset is the homework's training with two layers. Of a
+configuration's width, half are scalar features and half are vectors. Weights begin as in
+SchNetPack: uniform after Glorot and Bengio (2010), biases at zero.
 
-Shapes in this module: nodes N, pairs P, width W.
+Shapes in this module: nodes N, pairs P, scalar features, and as many vector features, F.
 """
 
 import torch
@@ -45,12 +47,13 @@ class PaiNNBody(nn.Module):
 
     def __init__(self, config: BodyConfig, features: int, pair_features: int | None) -> None:
         super().__init__()
-        self.encode = nn.Linear(features, config.width)
+        self.encode = nn.Linear(features, config.scalars)
         self.layers = nn.ModuleList(
             PaiNNLayer(config, pair_features, parts=2 if place == 0 else 3)
             for place in range(config.depth)
         )
         self.last = nn.Identity()
+        self.apply(_initialized)
 
     def forward(self, x: Tensor, near: Adjacency, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
         """Computes the output features of each node.
@@ -61,7 +64,7 @@ class PaiNNBody(nn.Module):
             pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
 
         Returns:
-            Scalar features, (N, W), and vector features, (N, 3, W).
+            Scalar features, (N, F), and vector features, (N, 3, F).
         """
         x, vectors = self.encode(x), None
         for layer in self.layers:
@@ -82,7 +85,7 @@ class PaiNNLayer(nn.Module):
 
     def __init__(self, config: BodyConfig, pair_features: int | None, parts: int) -> None:
         super().__init__()
-        width = config.width
+        width = config.scalars
         self.before, self.between = (norm_of(config.normalization, width) for _ in range(2))
         self.message = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, parts * width)
@@ -100,13 +103,13 @@ class PaiNNLayer(nn.Module):
         """Computes features from those of the layer before.
 
         Args:
-            x: Scalar features, (N, W).
-            vectors: Vector features, (N, 3, W); None in the first layer.
+            x: Scalar features, (N, F).
+            vectors: Vector features, (N, 3, F); None in the first layer.
             near: Neighbours of the nodes.
             pairs: Vectors of pairs, (P, 24); None: edges have no vectors.
 
         Returns:
-            Scalar features, (N, W), and vector features, (N, 3, W).
+            Scalar features, (N, F), and vector features, (N, 3, F).
         """
         sent = self.message(normalized(self.before, x, near.there))
         if self.filter is None or pairs is None:
@@ -123,6 +126,13 @@ class PaiNNLayer(nn.Module):
         shift, factor, gate = self.update(features).chunk(3, dim=1)
         x = x + self.dropout(shift + factor * (moved * other).sum(dim=1))
         return x, vectors + gate[:, None] * moved
+
+
+def _initialized(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 FAMILY = Family(
