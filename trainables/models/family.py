@@ -67,8 +67,8 @@ class Family:
         body: Function that makes the family's body, a module that takes node features
             (N, features), an `Adjacency` and the vectors of the pairs (P, 24) or None, and returns
             (N, W), or, if `has_vectors`, (N, W / 2) and (N, 3, W / 2). The head applies the
-            module's ``last``, which keeps the shape, to the result: the identity or a linear layer, which may also be
-            applied after averaging over the nodes.
+            module's ``last``, which keeps the shape, to the result: the identity or a linear
+            layer, which may also be applied after averaging over the nodes.
         depth: Search range of the number of convolutions; its lower end is the allowed minimum.
         deepest: Largest allowed number of convolutions; without residual connections, more than a
             few over-smooth the node features.
