@@ -176,6 +176,11 @@ def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
     typed = _tiny(study, typed) if typed.options.smoke else typed
     command = Command(study, typed.options, typed.data, typed.given, arguments)
     command.space({})
+    if typed.options.workers_per_trial and not study.spreads:
+        raise InputError(
+            f"--workers-per-trial {typed.options.workers_per_trial}: expected none, as a trial of "
+            "this study trains in one process, to which --cpus-per-trial gives cores"
+        )
     _check_writable(typed.options.runs_dir)
     _check_writable(typed.options.data_dir)
     _check_tracking(typed.options.tracking_uri)
@@ -185,9 +190,9 @@ def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
 
 
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
-    """Returns the smoke-test version of a command: little data, two epochs, only the trials that
+    """Returns the smoke-test version of a command: little data, few epochs, only the trials that
     come first in the space."""
-    given = {"epochs": [2], **typed.given}
+    given = {**{field: [value] for field, value in study.smoke_config.items()}, **typed.given}
     space = Command(study, typed.options, typed.data, given, ()).space({})
     asked = typed.options.finalists
     options = replace(

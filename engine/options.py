@@ -110,6 +110,11 @@ class Options:
     cpus_per_trial: int = 1
     """Number of CPU cores of each trial."""
 
+    workers_per_trial: int = 0
+    """Number of further processes of a CPU core each, on any node of a cluster, that share the
+    work of each trial; only for studies whose trials spread theirs, such as drives of a
+    controller."""
+
     gpus_per_trial: Share = "auto"
     """Fraction of a GPU for each trial, 0 to 1; 0 trains on the CPU. auto: if there is a GPU, as
     many trials share it as its memory and the CPU cores allow; with --local one trial at a time
@@ -153,6 +158,12 @@ class Options:
         if self.trials is not None:
             at_least("--trials", self.trials, 1)
         at_least("--cpus-per-trial", self.cpus_per_trial, 1)
+        at_least("--workers-per-trial", self.workers_per_trial, 0)
+        if self.workers_per_trial and self.local:
+            raise InputError(
+                f"--workers-per-trial {self.workers_per_trial} and --local: expected one of them, "
+                "as local trials run in one process"
+            )
         if self.time_budget is not None:
             at_least("--time-budget", self.time_budget, 0, open_end=True)
         if self.plateau is not None:

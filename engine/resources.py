@@ -99,6 +99,11 @@ def _on_this_machine(command: Command) -> float:
             f"--cpus-per-trial {options.cpus_per_trial}: expected at most {there}, "
             "the cores that this process may use"
         )
+    if options.workers_per_trial > (there := there - options.cpus_per_trial):
+        raise InputError(
+            f"--workers-per-trial {options.workers_per_trial}: expected at most {there}, the "
+            "cores that this process may use besides --cpus-per-trial"
+        )
     if not options.local:
         from engine.on_ray.cluster import check_sockets
 
@@ -124,8 +129,9 @@ def _on_a_cluster(command: Command) -> float:
     check_nodes(command.storage)
     most = max((node.gpus for node in (*nodes.alive(), *nodes.to_come())), default=0)
     gpus = first_share(options.gpus_per_trial, int(most), "a node has at most")
-    nodes.check_room(options.cpus_per_trial, gpus)
-    if not any(node.capacity(options.cpus_per_trial, gpus) for node in nodes.alive()):
+    needs = options.cpus_per_trial, gpus, options.workers_per_trial
+    nodes.check_room(*needs)
+    if not nodes.together(nodes.alive(), *needs):
         command.notify("no node holds a trial yet; the cluster starts some, which takes minutes")
     return gpus
 

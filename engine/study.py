@@ -55,7 +55,10 @@ class Study(Generic[DataOptions]):
             unless ``--finalists`` says otherwise.
         seeds: Number of times that each finalist is trained again, unless ``--seeds`` says
             otherwise.
+        spreads: Whether trials spread work over `trainables.problem.Context.parallel`, so that
+            they may have workers.
         smoke: Values of the data options for ``--smoke``.
+        smoke_config: Values of config fields for ``--smoke``; two epochs unless said otherwise.
         package: Builds the model to register from the recorded study, the trial, its weights and
             the problem. None to register no model.
     """
@@ -77,5 +80,7 @@ class Study(Generic[DataOptions]):
     first_rung: float = FIRST_RUNG
     finalists: int = 5
     seeds: int = 5
+    spreads: bool = False
     smoke: Mapping[str, Any] = field(default_factory=dict)
+    smoke_config: Mapping[str, Any] = field(default_factory=lambda: {"epochs": 2})
     package: Callable[[RecordedStudy, Trial, dict[str, Any], Any], PackagedModel] | None = None

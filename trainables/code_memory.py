@@ -62,8 +62,7 @@ class CodedDrives:
             raise InputError(
                 f"action_repeat is {repeat}: expected less than the {longest} frames of a drive"
             )
-        rows = np.concatenate([np.arange(*recordings.offsets[e : e + 2]) for e in split.train])
-        rewards = _next(recordings.rewards, repeat)
+        rewards, unit = rewards_of(drives, repeat)
         length = steps * repeat + 1
         starts = (
             recordings.window_starts(split.train, length),
@@ -72,12 +71,21 @@ class CodedDrives:
         return cls(
             coded(vision, recordings.frames, device),
             as_tensor(_next(recordings.actions, repeat) / repeat, device),
-            as_tensor(rewards / (rewards[rows].std() or 1.0), device),
+            as_tensor(rewards / unit, device),
             repeat,
             steps,
             *(torch.from_numpy(each).to(device) for each in starts),
-            frames=len(rows),
+            frames=int(recordings.lengths[split.train].sum()),
         )
+
+
+def rewards_of(drives: Drives, repeat: int) -> tuple[np.ndarray, float]:
+    """Returns the sum of the rewards of so many steps from each frame on, (frames,), and its
+    standard deviation over the train episodes."""
+    recordings = drives.recordings
+    sums = _next(recordings.rewards, repeat)
+    rows = [np.arange(*recordings.offsets[e : e + 2]) for e in drives.split.train]
+    return sums, float(sums[np.concatenate(rows)].std()) or 1.0
 
 
 def _next(values: np.ndarray, count: int) -> np.ndarray:

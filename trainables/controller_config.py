@@ -1,7 +1,7 @@
 """Hyperparameters of a controller of a car, and of what it drives by."""
 
 from dataclasses import dataclass
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Real
@@ -11,6 +11,8 @@ from datasets.errors import InputError
 from trainables.config import FitConfig, TrialConfig, When, at_least, one_of
 from trainables.models.visions import VisionName
 from trainables.perception import MemoryName, MemorySettings, VisionSettings
+
+LearnIn = Literal["world", "dream"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class ControllerConfig(TrialConfig):
     rollouts: Annotated[int, Whole(1, 8, log=True)] = 2
     """Tracks on which each candidate drives, the same for all candidates of a generation."""
 
+    learn_in: LearnIn = "world"
+    """Where candidates drive: in the simulator (world), or in what a trained memory dreams, which
+    takes seconds a generation; validation and test drives are in the simulator."""
+
+    temperature: Annotated[float, Real(0.5, 1.5), When("learn_in", ("dream",))] = 1.0
+    """Temperature of a dream: above 1 it is more uncertain than what the memory has learned."""
+
     sigma: Annotated[float, Real(0.03, 0.5, log=True)] = 0.1
     """Initial step size of CMA-ES, in units of the parameters, which begin at zero."""
 
@@ -84,6 +93,10 @@ class ControllerConfig(TrialConfig):
         super().__post_init__()
         one_of("vision", self.vision, get_args(VisionName))
         one_of("memory", self.memory, get_args(MemoryName))
+        one_of("learn_in", self.learn_in, get_args(LearnIn))
+        if self.learn_in == "dream" and self.memory != "trained":
+            raise InputError(f"learn_in is dream, and memory is {self.memory}: expected trained")
+        at_least("temperature", self.temperature, 0)
         for name in ("code", "feature_level", "hidden", "mixtures", "action_repeat", "rollouts"):
             at_least(name, getattr(self, name), 1)
         for name in ("batch_size", "vision_epochs", "memory_epochs"):

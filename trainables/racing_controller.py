@@ -27,11 +27,13 @@ from datasets.parallel import ParallelMap
 from datasets.racing import LAP, STEPS, AtRandom, Drive, Rules, StraightOn, drive, pursue
 from record.trial import Role
 from trainables.controller_config import ControllerConfig
+from trainables.dreaming import Dream
 from trainables.evolution import Evolution
 from trainables.learner import Probe, Snapshot
 from trainables.perception import fresh_memory, fresh_vision, trained_memory, trained_vision
 from trainables.problem import Context, Problem
-from trainables.steering import TOGETHER, Senses, driven
+from trainables.sights import of_a_drive
+from trainables.steering import TOGETHER, Controllers, Senses, driven
 
 VALIDATION = range(100_000, 100_016)
 """Seeds of the tracks by which trials are compared."""
@@ -148,16 +150,10 @@ class ControllerLearner:
         begun = time.perf_counter()
         candidates = self.search.ask()
         seeds = training_seeds(self.config.seed, number, self.config.rollouts)
-        found = driven(
-            self.senses,
-            np.repeat(candidates, len(seeds), axis=0),
-            seeds * len(candidates),
-            replace(self.rules, patience=PATIENCE),
-            self.context.parallel,
-        )
-        values = returns(found).reshape(len(candidates), -1).mean(axis=1)
+        weights = np.repeat(candidates, len(seeds), axis=0)
+        found = self._dreamed(weights, seeds) if self.dreams else self._driven(weights, seeds)
+        values = found.reshape(len(candidates), -1).mean(axis=1)
         self.search.tell(values)
-        self.steps += sum(each.steps for each in found)
         seconds = time.perf_counter() - begun
         judged = self.judged(VALIDATION, self.rules)
         return {
@@ -169,6 +165,27 @@ class ControllerLearner:
             "train/environment_steps": float(self.steps),
             "train/seconds": seconds,
         }
+
+    def _driven(self, weights: np.ndarray, seeds: list[int]) -> np.ndarray:
+        """Returns the returns of candidates in the simulator, each on all tracks in turn."""
+        rules = replace(self.rules, patience=PATIENCE)
+        tracks = seeds * (len(weights) // len(seeds))
+        found = driven(self.senses, weights, tracks, rules, self.context.parallel)
+        self.steps += sum(each.steps for each in found)
+        return returns(found)
+
+    def _dreamed(self, weights: np.ndarray, seeds: list[int]) -> np.ndarray:
+        """Returns the returns of candidates in what the memory dreams, each from all beginnings in
+        turn."""
+        config = self.config
+        dream = Dream(self.senses, self.drives, config.action_repeat, config.temperature)
+        places = np.random.default_rng(seeds).random(len(seeds))
+        return dream.returns(weights, np.tile(places, len(weights) // len(seeds)), seeds[0])
+
+    @property
+    def dreams(self) -> bool:
+        """Whether candidates drive in what the memory dreams."""
+        return self.config.learn_in == "dream"
 
     def judged(self, seeds: Sequence[int], rules: Rules) -> list[Drive]:
         """Drives with the mean of the candidates, one car from each seed."""
@@ -294,6 +311,11 @@ class Driver:
         """Drives one car from each seed."""
         weights = np.tile(self.weights, (len(seeds), 1))
         return driven(self.senses, weights, list(seeds), self.rules, parallel)
+
+    def watched(self, seed: int, dreams: bool) -> dict[str, np.ndarray]:
+        """Drives one car and returns what it saw; see `trainables.sights.of_a_drive`."""
+        policy = Controllers(self.senses, self.weights[None])
+        return of_a_drive(policy, self.senses, seed, self.rules, dreams)
 
 
 def baseline_returns(cache: Cache, parallel: ParallelMap = map) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Runs a trial as a Ray Tune trainable; no other module of this package imports Ray."""
+"""Runs a trial as a Ray Tune trainable."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from ray import tune
 
 from trainables.device import give_back_memory, pick_device
 from trainables.problem import Problem
+from trainables.trial_map import TrialMap
 from trainables.trial_spec import TrialSpec
 from trainables.versions import check_versions
 from trainables.worker import Worker
@@ -40,6 +41,7 @@ class TrialTrainable(tune.Trainable):
         self.problem: Problem[Any] = ray.get(problem[0])
         self.versions = versions
         self.device = pick_device(gpus, cpus)
+        self.parallel = TrialMap(cpus)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -68,5 +70,5 @@ class TrialTrainable(tune.Trainable):
         """
         if self.worker is None:
             check_versions(self.versions)
-            self.worker = Worker(self.spec, self.problem, self.device)
+            self.worker = Worker(self.spec, self.problem, self.device, self.parallel)
         return {"message": self.worker.work()}

@@ -12,6 +12,7 @@ from upath import UPath
 
 from datasets.errors import InputError, described
 from datasets.files import AnyPath
+from datasets.parallel import ParallelMap
 from trainables import checkpoint
 from trainables.config import METRIC
 from trainables.device import memory_gib, ran_out_of_memory
@@ -49,6 +50,7 @@ class TrialLoop:
         spec: The trial to train.
         problem: The study's problem, from which the learner is made.
         device: Device to train on.
+        parallel: Map that the learner may use; see `trainables.problem.Context`.
 
     Attributes:
         history: A row for each epoch: its metrics, its number ``epoch``, its end ``unix_ms`` in
@@ -59,9 +61,16 @@ class TrialLoop:
         InputError: If the problem returns something that is no learner.
     """
 
-    def __init__(self, spec: TrialSpec, problem: Problem[Any], device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        problem: Problem[Any],
+        device: torch.device,
+        parallel: ParallelMap = map,
+    ) -> None:
         self.spec = spec
         self.device = device
+        self.parallel = parallel
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         self.history: list[dict[str, Any]] = []
@@ -73,7 +82,7 @@ class TrialLoop:
             self.over = _no_room(error)
 
     def _begun(self, problem: Problem[Any]) -> Learner:
-        context = Context(self.device, torch.get_num_threads())
+        context = Context(self.device, torch.get_num_threads(), self.parallel)
         learner = problem.learner(self.spec.config, self.spec.role, context)
         check_learner(learner)
         if self.spec.resume:

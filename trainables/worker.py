@@ -10,6 +10,7 @@ import torch
 from upath import UPath
 
 from datasets.files import away_is_an_oserror
+from datasets.parallel import ParallelMap
 from trainables import checkpoint
 from trainables.device import circumstances
 from trainables.message import DEPTH, Message
@@ -30,15 +31,22 @@ class Worker:
         spec: The trial to train.
         problem: The study's problem, from which the trial's learner is made.
         device: Device to train on.
+        parallel: Map that the learner may use; see `trainables.problem.Context`.
 
     Raises:
         Damaged: If the checkpoint to resume from is damaged.
     """
 
-    def __init__(self, spec: TrialSpec, problem: Problem[Any], device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        problem: Problem[Any],
+        device: torch.device,
+        parallel: ParallelMap = map,
+    ) -> None:
         self.spec = spec
         self.device = device
-        self.loop = TrialLoop(spec, problem, device)
+        self.loop = TrialLoop(spec, problem, device, parallel)
         self.saved: list[UPath] = []
         self.sent = self.loop.epoch
         is_due = spec.is_rung(self.sent)

@@ -141,7 +141,10 @@ class RayBackend:
         The number is needed because Tune requests only one trial ahead from a searcher.
         """
         start(self.options.cluster)
-        return self.options.max_concurrent or nodes.slots(self.options.cpus_per_trial, self.gpus)
+        options = self.options
+        return options.max_concurrent or nodes.slots(
+            options.cpus_per_trial, self.gpus, options.workers_per_trial
+        )
 
     def memory_of_a_trial(self) -> float:
         """Returns the memory available to each trial, in GiB: GPU memory if trials use a GPU."""
@@ -240,11 +243,11 @@ class RayBackend:
         trainable = tune.with_parameters(
             self.trainable, problem=[self._data()], cpus=cpus, gpus=gpus, versions=versions()
         )
-        resources: dict[str, float] = {"cpu": cpus, "gpu": gpus}
+        workers = self.options.workers_per_trial
         if alone:
-            node = nodes.largest(cpus, gpus)
-            resources = {"cpu": node.cpus, "gpu": gpus}
-        return tune.with_resources(trainable, resources)
+            cpus, workers = nodes.largest(cpus, gpus).cpus, 0
+        bundles = [{"CPU": cpus, "GPU": gpus}, *({"CPU": 1.0} for _ in range(workers))]
+        return tune.with_resources(trainable, tune.PlacementGroupFactory(bundles))
 
     def _tuner(self, driver: Driver, scratch: str) -> tune.Tuner:
         watcher = NodeWatcher(

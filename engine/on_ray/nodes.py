@@ -1,7 +1,7 @@
 """The nodes of a Ray cluster: those that are alive, their resources, and those it can grow by."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,7 +102,20 @@ def _launched() -> dict[str, Any]:
     return yaml.safe_load(LAUNCHED.read_text(encoding="utf-8")) if LAUNCHED.is_file() else {}
 
 
-def slots(cpus: float, gpus: float) -> int:
+def together(there: Sequence[Node], cpus: float, gpus: float, workers: int = 0) -> int:
+    """Returns how many trials fit on some nodes at the same time.
+
+    Args:
+        there: The nodes.
+        cpus: CPU cores of a trial.
+        gpus: GPUs of a trial, 0 to 1.
+        workers: Workers of a trial, of a core each, which may be on other nodes.
+    """
+    cores = sum(int(node.cpus) for node in there)
+    return int(min(sum(node.capacity(cpus, gpus) for node in there), cores // (cpus + workers)))
+
+
+def slots(cpus: float, gpus: float, workers: int = 0) -> int:
     """Returns how many trials can run at the same time.
 
     This is the number on the nodes that are alive, or on the largest worker nodes that the cluster
@@ -111,10 +124,11 @@ def slots(cpus: float, gpus: float) -> int:
     Args:
         cpus: CPU cores of a trial.
         gpus: GPUs of a trial, 0 to 1.
+        workers: Workers of a trial, of a core each, which may be on other nodes.
     """
-    now = sum(node.capacity(cpus, gpus) for node in alive())
-    kinds = sorted((kind.capacity(cpus, gpus) for kind in to_come()), reverse=True)
-    return max(now, sum(kinds[: most_workers()]))
+    kinds = sorted(to_come(), key=lambda kind: kind.capacity(cpus, gpus), reverse=True)
+    there = (alive(), kinds[: most_workers()])
+    return max(together(each, cpus, gpus, workers) for each in there)
 
 
 def cores_a_gpu() -> float:
@@ -126,22 +140,28 @@ def cores_a_gpu() -> float:
     return max((node.cpus / node.gpus for node in nodes if node.gpus), default=0.0)
 
 
-def check_room(cpus: float, gpus: float) -> None:
-    """Checks that a trial fits on a node that is alive or that the cluster can add.
+def check_room(cpus: float, gpus: float, workers: int = 0) -> None:
+    """Checks that a trial fits on nodes that are alive or that the cluster can add.
 
     Args:
         cpus: CPU cores of a trial.
         gpus: GPUs of a trial, 0 to 1.
+        workers: Workers of a trial, of a core each, which may be on other nodes.
 
     Raises:
-        InputError: If the trial fits on no node.
+        InputError: If the trial fits on no node, or not with its workers.
     """
     there = (*alive(), *to_come())
-    if not any(node.capacity(cpus, gpus) for node in there):
-        known = sorted({str(node) for node in there})
+    known = ", ".join(sorted({str(node) for node in there}))
+    if not together(there, cpus, gpus):
         raise InputError(
             f"no node holds a trial of {cpus:g} CPU and {gpus:g} GPU: there are, or can be, "
-            f"{', '.join(known)}; lower --cpus-per-trial or --gpus-per-trial"
+            f"{known}; lower --cpus-per-trial or --gpus-per-trial"
+        )
+    if not together(there, cpus, gpus, workers):
+        raise InputError(
+            f"no nodes hold a trial of {cpus:g} CPU and {workers} workers of a CPU each: there "
+            f"are, or can be, {known}; lower --workers-per-trial"
         )
 
 

@@ -1,5 +1,7 @@
 """A study on a cluster of three nodes, in this process: one goes, one comes, nothing is lost."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import ray
 from fake_study import FAKE
 from places import TESTS
 from ray.cluster_utils import Cluster
+from rollouts_study import ROLLOUTS, ROLLOUTS_STUDY
 from spread_study import SPREAD
 
 from engine.display import Display
@@ -110,6 +113,54 @@ def test_a_node_goes_and_one_comes_and_every_trial_finishes(three, tmp_path, mon
     each_epoch_is_there_once(tmp_path / "runs", trials=7, epochs=20)
     shared = tmp_path / "shared" / "studies" / "spread"
     assert sorted(path.name for path in shared.iterdir()) == ["log", "trials"]
+
+
+def marked(marks: Path, kind: str) -> list[list[str]]:
+    """What trials or rollouts recorded, in the order of time."""
+    found = [mark.name.split("_")[1:] for mark in marks.iterdir() if mark.name.startswith(kind)]
+    return sorted(found, key=lambda parts: int(parts[-1]))
+
+
+def test_a_node_lost_in_a_generation_costs_no_more_than_the_rollouts_it_drove(
+    three, tmp_path, capsys
+):
+    """A trial with four workers, on all three nodes: one of those that do not hold the trial goes
+    in its second generation of eight rollouts."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    gone: list[str] = []
+
+    def meddle() -> None:
+        while not [each for each in marked(marks, "rollout") if each[0] == "2"]:
+            time.sleep(0.05)
+        (trial,) = {node for _, node, _ in marked(marks, "generation")}
+        nodes = [node for node in three.worker_nodes if node.node_id != trial]
+        used = {node for _, _, node, _ in marked(marks, "rollout")}
+        victim = next(node for node in nodes if node.node_id in used)
+        gone.append(victim.node_id)
+        three.remove_node(victim, allow_graceful=False)
+
+    other = threading.Thread(target=meddle)
+    other.start()
+    command = [
+        *("--workers-per-trial", "4", "--trials", "1", "--epochs", "5", "--scheduler", "none"),
+        *("--marks", str(marks), "--name", "generations"),
+    ]
+    code = main(ROLLOUTS_STUDY, [*command, *where(three, tmp_path)])
+    other.join()
+    said = capsys.readouterr()
+    assert code == 0, said
+    assert said.out.count("is gone\n") == 1
+
+    begun = [epoch for epoch, *_ in marked(marks, "generation")]
+    assert begun == ["1", "2", "3", "4", "5"]  # none was begun again
+    driven = marked(marks, "rollout")
+    assert len({node for _, _, node, _ in driven}) == 3
+    second = [item for epoch, item, _, _ in driven if epoch == "2"]
+    assert len(set(second)) == ROLLOUTS
+    lost = [item for epoch, item, node, _ in driven if epoch == "2" and node == gone[0]]
+    assert 1 <= len(lost) <= 2  # what its two cores were at
+    three.add_node(**NODE)
 
 
 def refused(command: list[str], capsys) -> str:

@@ -59,11 +59,11 @@ def test_without_a_measurement_no_gpu_is_asked() -> None:
 @pytest.mark.parametrize(
     ("share", "alone", "asked", "told"),
     [
-        (0.25, False, {"cpu": 2, "gpu": 0.25}, 0.25),
-        (0.25, True, {"cpu": 64, "gpu": 1.0}, 1.0),
-        (1.0, True, {"cpu": 64, "gpu": 1.0}, 1.0),
-        (0, False, {"cpu": 2, "gpu": 0}, 0),
-        (0, True, {"cpu": 64, "gpu": 0}, 0),
+        (0.25, False, [{"CPU": 2, "GPU": 0.25}, {"CPU": 1}], 0.25),
+        (0.25, True, [{"CPU": 64, "GPU": 1.0}], 1.0),
+        (1.0, True, [{"CPU": 64, "GPU": 1.0}], 1.0),
+        (0, False, [{"CPU": 2}, {"CPU": 1}], 0),
+        (0, True, [{"CPU": 64}], 0),
     ],
 )
 def test_a_trial_that_is_tried_again_alone_has_one_gpu_and_all_cores_of_a_node(
@@ -73,6 +73,6 @@ def test_a_trial_that_is_tried_again_alone_has_one_gpu_and_all_cores_of_a_node(
     monkeypatch.setattr(RayBackend, "_data", lambda _: None)
     monkeypatch.setattr(backend.tune, "with_parameters", lambda _, **known: given.update(known))
     monkeypatch.setattr(backend.tune, "with_resources", lambda _, resources: resources)
-    chosen = RayBackend(PROBLEM, Options(cpus_per_trial=2), share)
-    assert chosen._trainable(alone) == asked
+    chosen = RayBackend(PROBLEM, Options(cpus_per_trial=2, workers_per_trial=1), share)
+    assert chosen._trainable(alone).bundles == asked  # pyright: ignore[reportAttributeAccessIssue]
     assert given["gpus"] == told

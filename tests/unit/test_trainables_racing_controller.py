@@ -12,15 +12,18 @@ from moving_blocks import blocks
 from datasets.cache import Cache
 from datasets.errors import InputError
 from datasets.racing import Rules
+from record.trial import Searched
 from trainables import perception, racing_controller
 from trainables.controller_config import ControllerConfig
 from trainables.problem import Context
 from trainables.racing_controller import (
     FURTHER,
+    POLICIES,
     TEST,
     TRAINING,
     VALIDATION,
     ControllerLearner,
+    ControllerProblem,
     training_seeds,
 )
 
@@ -137,3 +140,67 @@ def test_the_mean_of_the_candidates_is_what_is_judged(tmp_path: Path) -> None:
     before = found.search.mean.copy()
     assert found.judged(VALIDATION[:2], found.rules) == expected
     np.testing.assert_array_equal(found.search.mean, before)
+
+
+def test_a_generation_that_learns_in_a_dream_asks_no_simulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    driven = racing_controller.driven
+
+    def noted(senses: object, weights: np.ndarray, *more: object) -> object:
+        seen.append(len(weights))
+        return driven(senses, weights, *more)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(racing_controller, "driven", noted)
+    config = replace(QUICK, learn_in="dream")
+    found = learner(tmp_path / "one", config)
+    rows = advanced(found, 1, 2, 3)
+    assert seen == [2]  # the validation tracks
+    assert rows[2]["train/environment_steps"] == 0
+    other = learner(tmp_path / "other", config)
+    other.restore(found.snapshot())
+    assert advanced(other, 4) == advanced(found, 4)
+
+
+@pytest.mark.parametrize("memory", ["untrained", "none"])
+def test_only_a_trained_memory_dreams(memory: str) -> None:
+    with pytest.raises(InputError, match=f"learn_in is dream, and memory is {memory}"):
+        replace(QUICK, learn_in="dream", memory=memory)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture
+def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ControllerProblem:
+    """Whose baselines are not driven: 0, 1 and 2 on the first track, then 3, 4, 5 and so on."""
+    returns = iter(np.arange(96.0).reshape(32, 3).T)
+    monkeypatch.setattr(racing_controller, "driven_without_learning", lambda _: next(returns))
+    monkeypatch.setattr(racing_controller, "VALIDATION", VALIDATION)
+    return ControllerProblem(blocks(), Cache(tmp_path))
+
+
+def test_policies_that_learn_nothing_are_driven_once_and_compared_on_the_test_tracks(
+    problem: ControllerProblem, tmp_path: Path
+) -> None:
+    assert list(problem.baselines) == list(POLICIES)
+    assert problem.baselines["straight on"].tolist() == list(range(49, 97, 3))
+    assert problem.before == pytest.approx(np.arange(0, 48, 3).mean())
+    assert problem.facts["random_actions_return"] == 70.5
+    again = ControllerProblem(blocks(), Cache(tmp_path))  # there is nothing left to drive
+    assert again.facts == problem.facts
+    assert again.digest == problem.digest
+    assert ControllerProblem(blocks(seed=1), Cache(tmp_path)).digest != problem.digest
+
+
+def test_a_driver_drives_as_its_learner_judged(problem: ControllerProblem, tmp_path: Path) -> None:
+    found = problem.learner(QUICK, Searched(0), CONTEXT)
+    advanced(found, 1, 2, 3)
+    driver = problem.restored(QUICK, found.snapshot().model)
+    driver = replace(driver, rules=found.rules)
+    assert driver.drives(VALIDATION[:2]) == found.judged(VALIDATION[:2], found.rules)
+    assert driver.watched(VALIDATION[0], dreams=True)["seen"].shape == (6, 3, 32, 32)
+
+
+def test_random_actions_are_scored_as_a_policy_of_the_table() -> None:
+    """On whole tracks, without frames: the first two of validation."""
+    found = POLICIES["random actions"](VALIDATION[:2], Rules(0))
+    assert all(-120 < each.total < 0 for each in found)

@@ -1,0 +1,190 @@
+"""What a study of controllers shows: curves over environment steps, pictures, an animation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import film, style
+from analysis.cards import Card
+from analysis.curves import curve
+from datasets.errors import InputError
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from trainables.racing_controller import PURSUIT
+
+SIZE = (5.2, 3.2)
+"""Width and height of the panel of curves, in inches."""
+
+CELL = 0.75
+"""Side of a frame among the pictures, in inches."""
+
+HA_STEPS = 64 * 16 * 1000
+"""Steps of the environment in a generation of Ha and Schmidhuber 2018: 64 candidates, 16 rollouts,
+1,000 steps at most."""
+
+HA_BEST = {25: 823, 50: 867, 100: 867, 200: 880, 500: 891, 1800: 900}
+"""Generation -> return of the best candidate, evaluated again, of Ha and Schmidhuber 2018; source:
+carracing.cma.16.64.hist_best.json in https://github.com/hardmaru/WorldModelsExperiments."""
+
+HA_MEAN = {11: 281, 26: 641, 51: 754, 101: 792}
+"""Generation -> mean return of the candidates there; source: carracing.cma.16.64.hist.json in the
+same repository."""
+
+ROWS = {
+    "true": "frames of test drives",
+    "again": "reconstructed",
+    "nearest": "nearest frame of the train drives",
+    "sampled": "drawn from random codes",
+    "between": "from the first to the last",
+}
+"""Rows of the pictures -> their captions."""
+
+FILMS = {
+    "seen": "seen",
+    "reconstructed": "reconstructed, of its code",
+    "dreamed": "dreamed, by its memory",
+}
+"""Films of a drive -> their captions."""
+
+
+def make(study: RecordedStudy) -> Iterator[Card]:
+    """Makes the cards of a study of controllers.
+
+    Raises:
+        InputError: If there are no finals.
+    """
+    champion = study.champion_final
+    if champion is None:
+        raise InputError(f"{study.name} has no finals, of which these figures are")
+    yield _curves(study)
+    outcomes = study.artifacts.outcomes(champion)
+    if outcomes is not None:
+        yield _pictures(outcomes.more)
+        yield _animation(outcomes.more)
+
+
+def _curves(study: RecordedStudy) -> Card:
+    finals = [(number, final) for number in study.finalists for final in study.finalists[number]]
+    rows = [
+        {"trial": number, "seed": final.config["seed"], "steps": steps, "return": value}
+        for number, final in finals
+        for steps, value in zip(*_points(final), strict=True)
+    ]
+    with matplotlib.rc_context(style.LOOK):
+        figure = Figure(SIZE, layout="constrained")
+        axes = figure.subplots()
+        _paint(axes, study)
+        axes.set(xscale="log", xlabel="environment steps", ylabel="return")
+        axes.legend(fontsize=7)
+    caption = (
+        "Return of the candidates' mean on the validation tracks over the steps that the "
+        "candidates drove, mean over the seeds of each finalist and range of the champion's; "
+        "beside it Ha and Schmidhuber's own log (2018; of an older simulator)."
+    )
+    return Card(
+        title="return over environment steps",
+        name="return_curves",
+        text="",
+        table=pd.DataFrame(rows),
+        figures={"return_curves": figure},
+        captions={"return_curves": caption},
+    )
+
+
+def _points(final: Trial) -> tuple[list[float], list[float]]:
+    """Returns the steps after each generation, and the return."""
+    steps = curve(final, "train/environment_steps")
+    values = curve(final, "validation/return")
+    return steps.values.tolist(), values.values[-len(steps.values) :].tolist()
+
+
+def _paint(axes: Axes, study: RecordedStudy) -> None:
+    champion = study.champion.number if study.champion is not None else None
+    ranked = sorted(
+        study.finalists, key=lambda n: (n == champion, fmean(map(study.value, study.finalists[n])))
+    )
+    for number in ranked:
+        points = [_points(final) for final in study.finalists[number]]
+        steps = np.mean([steps for steps, _ in points], axis=0)
+        values = np.array([values for _, values in points])
+        config = study.finalists[number][0].config
+        crowned = number == champion
+        title = f"trial {number}, {config['vision']}, {config['memory']} memory"
+        look = {"color": style.BLUE, "lw": 1.8} if crowned else {"lw": 0.9, "alpha": 0.7}
+        axes.plot(steps, values.mean(axis=0), label=title + ", champion" * crowned, **look)
+        if crowned:
+            least, most = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(steps, least, most, color=style.SKY, alpha=0.4, lw=0)
+    level = study.fact(f"{PURSUIT.replace(' ', '_')}_return")
+    axes.axhline(level, color=style.ORANGE, ls=":", lw=1, label=PURSUIT)
+    for name, points, look in (("best", HA_BEST, "--"), ("mean", HA_MEAN, ":")):
+        steps = [HA_STEPS * generation for generation in points]
+        axes.plot(
+            steps, [*points.values()], color=style.GREY, ls=look, marker=".", label=f"Ha, {name}"
+        )
+
+
+def _pictures(more: Mapping[str, np.ndarray]) -> Card:
+    rows = [(title, more[name]) for name, title in ROWS.items() if name in more]
+    return Card(
+        title="what the vision makes of frames",
+        name="vision",
+        text="",
+        table=pd.DataFrame(_errors(more)),
+        figures={"vision": _grid(rows)},
+        captions={
+            "vision": "Frames of test drives, what the champion's vision draws from their codes, "
+            "the frames of the train drives with the nearest codes, frames of codes of the "
+            "standard Gaussian, and of codes between that of the first frame and the last."
+        },
+    )
+
+
+def _errors(more: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """Returns the mean squared error of each shown frame's reconstruction and nearest frame."""
+    true = more["true"] / 255
+    found = {"frame": [float(n) for n in range(len(true))]}
+    for name in ("again", "nearest"):
+        if name in more:
+            errors = np.square(more[name] / 255 - true).mean(axis=(1, 2, 3))
+            found[f"mse of {ROWS[name]}"] = errors.tolist()
+    return found
+
+
+def _grid(rows: Sequence[tuple[str, np.ndarray]]) -> Figure:
+    columns = max(len(frames) for _, frames in rows)
+    with matplotlib.rc_context(style.LOOK):
+        size = (CELL * columns + 1.9, (CELL + 0.06) * len(rows))
+        figure = Figure(size, layout="constrained")
+        cells = figure.subplots(len(rows), columns, squeeze=False)
+        for line, (title, frames) in zip(cells, rows, strict=True):
+            for cell in line:
+                cell.set(xticks=[], yticks=[])
+                cell.spines[:].set_visible(False)
+            for cell, frame in zip(line, frames, strict=False):
+                cell.imshow(frame.transpose(1, 2, 0), interpolation="nearest")
+            words = title.replace(" of ", "\nof ").replace(" from ", "\nfrom ")
+            line[0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8)
+        return figure
+
+
+def _animation(more: Mapping[str, np.ndarray]) -> Card:
+    columns = [(title, more[name]) for name, title in FILMS.items() if name in more]
+    tiles = pd.DataFrame({"tiles reached (share)": more["tiles"]})
+    return Card(
+        title="a drive",
+        name="drive",
+        text="",
+        table=tiles,
+        figures={"drive": film.play(columns)},
+        captions={
+            "drive": "The champion on the first test track, a frame for each action: what it "
+            "sees, what its vision draws from the code, and what its memory dreams, which sees a "
+            "code every 25 actions only and knows the actions."
+        },
+    )

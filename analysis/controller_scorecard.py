@@ -1,0 +1,116 @@
+"""The scorecard of a study of controllers: how trials are scored and what is shown of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.curves import Learning, curve, recorded
+from analysis.scorecard import Scorecard
+from datasets.errors import InputError
+from record.outcomes import Outcomes
+from record.recorded_study import RecordedStudy
+from record.trial import Trial
+from record.values import made_of
+from trainables import sights
+from trainables.controller_config import ControllerConfig
+from trainables.racing_controller import RANDOM, TEST, VALIDATION, ControllerProblem, returns
+
+if TYPE_CHECKING:
+    from analysis.cards import Card
+
+CEILING = 1000.0
+"""Return that no drive exceeds: the sum of all tiles."""
+
+TOLERANCE = 100.0
+"""Largest difference between a controller's mean return on the validation tracks and the recorded
+one: on another kind of processor rounding may steer a car off some track."""
+
+
+class ControllerScorecard(Scorecard):
+    """Scores controllers by their return on the test tracks."""
+
+    unit = "tracks"
+    quantity = "return"
+    heading = "What the champion sees, and how it drives"
+    remark = (
+        "The return is 1,000 shared among the tiles of a track for those that the car reaches, "
+        "less 0.1 for each of at most 1,000 steps, of the mean of the last generation's "
+        "candidates. Test tracks are others than those of validation."
+    )
+
+    def outcomes(
+        self, problem: ControllerProblem, trial: Trial, model: Mapping[str, Any]
+    ) -> Outcomes:
+        """Scores a trial by how much its returns lack; see `analysis.scorecard.Scorecard`.
+
+        Raises:
+            InputError: If the model is not the one that the trial recorded.
+        """
+        config = made_of(ControllerConfig, trial.config)
+        driver = problem.restored(config, model)
+        _check_recorded(trial, float(returns(driver.drives(VALIDATION)).mean()))
+        found = driver.drives(TEST)
+        return Outcomes(
+            errors=CEILING - returns(found),
+            reference=np.full(len(TEST), CEILING),
+            more={
+                "tiles": np.array([each.tiles for each in found]),
+                **driver.watched(TEST[0], dreams=config.memory == "trained"),
+                **sights.of_frames(driver.senses.vision, problem.drives),
+            },
+            baselines={name: CEILING - found for name, found in problem.baselines.items()},
+        )
+
+    def factor(self, study: RecordedStudy) -> float:
+        """Returns the highest possible return: scores are printed as returns."""
+        del study
+        return CEILING
+
+    def learning(self, study: RecordedStudy) -> Learning:
+        """Returns the return over the epochs.
+
+        Raises:
+            InputError: If no trial finished.
+        """
+        study.best_or_refuse()
+        return Learning(
+            quantity="return",
+            name="return",
+            unit="",
+            train=lambda trial: curve(trial, "train/return"),
+            validation=lambda trial: curve(trial, "validation/return"),
+            reference=RANDOM,
+            level=study.fact("random_actions_return"),
+            mark=RANDOM,
+            during=True,
+            is_error=False,
+            caption="Return over the epochs, of the best trial and of the baseline: of the "
+            "candidates of a generation, whose drives may be cut off, and of their mean on the "
+            "validation tracks. Vision and memory learn in the first epochs.",
+        )
+
+    def cards(self, study: RecordedStudy) -> "Iterator[Card]":
+        """Yields the curves of the finals over environment steps, what the champion's vision
+        makes of frames, and an animation of a drive.
+
+        Raises:
+            InputError: If there are no finals.
+        """
+        from analysis import controller_cards  # imports plotting, which scoring can skip
+
+        yield from controller_cards.make(study)
+
+
+def _check_recorded(trial: Trial, found: float) -> None:
+    """Checks that a controller has the return that its trial recorded.
+
+    Raises:
+        InputError: If it has not.
+    """
+    expected = recorded(trial, "validation/return")
+    if abs(found - expected) > TOLERANCE:
+        raise InputError(
+            f"the weights of trial {trial.number} give a validation/return of {found:.1f}, "
+            f"recorded is {expected:.1f}: the simulator or the model have changed since"
+        )
