@@ -115,9 +115,16 @@ def _paint(axes: Axes, study: RecordedStudy) -> None:
         config = study.finalists[number][0].config
         crowned = number == champion
         title = f"trial {number}, {config['vision']}, {config['memory']} memory"
-        look = {"color": style.BLUE, "lw": 1.8} if crowned else {"lw": 0.9, "alpha": 0.7}
-        axes.plot(steps, values.mean(axis=0), label=title + ", champion" * crowned, **look)
+        (line,) = axes.plot(
+            steps,
+            values.mean(axis=0),
+            lw=1,
+            marker=".",
+            ms=3,
+            label=title + ", champion" * crowned,
+        )
         if crowned:
+            line.set(color=style.BLUE, linewidth=2)
             least, most = values.min(axis=0), values.max(axis=0)
             axes.fill_between(steps, least, most, color=style.SKY, alpha=0.4, lw=0)
     level = study.fact(f"{PURSUIT.replace(' ', '_')}_return")

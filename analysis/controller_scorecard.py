@@ -5,26 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.curves import Learning, curve, recorded
+from analysis.curves import Learning, curve
 from analysis.scorecard import Scorecard
-from datasets.errors import InputError
 from record.outcomes import Outcomes
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from record.values import made_of
 from trainables import sights
 from trainables.controller_config import ControllerConfig
-from trainables.racing_controller import RANDOM, TEST, VALIDATION, ControllerProblem, returns
+from trainables.racing_controller import RANDOM, TEST, ControllerProblem, returns
 
 if TYPE_CHECKING:
     from analysis.cards import Card
 
 CEILING = 1000.0
 """Return that no drive exceeds: the sum of all tiles."""
-
-TOLERANCE = 100.0
-"""Largest difference between a controller's mean return on the validation tracks and the recorded
-one: on another kind of processor rounding may steer a car off some track."""
 
 
 class ControllerScorecard(Scorecard):
@@ -42,14 +37,9 @@ class ControllerScorecard(Scorecard):
     def outcomes(
         self, problem: ControllerProblem, trial: Trial, model: Mapping[str, Any]
     ) -> Outcomes:
-        """Scores a trial by how much its returns lack; see `analysis.scorecard.Scorecard`.
-
-        Raises:
-            InputError: If the model is not the one that the trial recorded.
-        """
+        """Scores a trial by how much its returns lack; see `analysis.scorecard.Scorecard`."""
         config = made_of(ControllerConfig, trial.config)
         driver = problem.restored(config, model)
-        _check_recorded(trial, float(returns(driver.drives(VALIDATION)).mean()))
         found = driver.drives(TEST)
         return Outcomes(
             errors=CEILING - returns(found),
@@ -100,17 +90,3 @@ class ControllerScorecard(Scorecard):
         from analysis import controller_cards  # imports plotting, which scoring can skip
 
         yield from controller_cards.make(study)
-
-
-def _check_recorded(trial: Trial, found: float) -> None:
-    """Checks that a controller has the return that its trial recorded.
-
-    Raises:
-        InputError: If it has not.
-    """
-    expected = recorded(trial, "validation/return")
-    if abs(found - expected) > TOLERANCE:
-        raise InputError(
-            f"the weights of trial {trial.number} give a validation/return of {found:.1f}, "
-            f"recorded is {expected:.1f}: the simulator or the model have changed since"
-        )

@@ -1,7 +1,6 @@
 """A study whose trials spread rollouts, and record when and where each of them was driven."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,7 +57,7 @@ class Generations:
         self.marks, self.context = marks, context
         self.evaluator = torch.nn.Linear(1, 1)
 
-    def advance(self, epoch: int) -> Mapping[str, float]:
+    def advance(self, epoch: int) -> dict[str, float]:
         node = ray.get_runtime_context().get_node_id()
         (self.marks / f"generation_{epoch}_{node}_{time.time_ns()}").touch()
         function = partial(rolled_out, self.marks, 0.7, epoch)
@@ -81,7 +80,10 @@ class Rollouts(Problem[Config]):
 
     def __init__(self, options: Options) -> None:
         self.marks = Path(options.marks)
-        self.digest = "rollouts"
+
+    @property
+    def digest(self) -> str:
+        return "rollouts"
 
     def learner(self, config: Config, role: Any, context: Context) -> Generations:
         del config, role
