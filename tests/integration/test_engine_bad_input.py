@@ -64,6 +64,12 @@ def write_molecules(path: Path, smiles: list[str], numbers: list[int], dipole: f
         (["--time-budget", "0"], "--time-budget is 0.0"),
         (["--cpus-per-trial", "0"], "--cpus-per-trial is 0"),
         (["--cpus-per-trial", "4096"], "--cpus-per-trial 4096: expected at most "),
+        (["--workers-per-trial", "-1"], "--workers-per-trial is -1"),
+        (["--workers-per-trial", "1"], "--workers-per-trial 1: expected none, as a trial of this"),
+        (
+            ["--workers-per-trial", "1", "--local"],
+            "--workers-per-trial 1 and --local: expected one of them",
+        ),
         (["--name", "artifacts"], "--name artifacts is taken"),
         (["--max-concurrent", "0"], "--max-concurrent is 0"),
         (["--gpus-per-trial", "-1"], "--gpus-per-trial is -1"),

@@ -74,3 +74,15 @@ def test_a_trial_that_fits_on_no_kind_of_node_is_refused_with_what_there_is(aws)
     nodes.check_room(cpus=4, gpus=1)
     with pytest.raises(InputError, match=r"2 GPU: .* gpu_spot \(4 CPU, 1 GPU\)"):
         nodes.check_room(cpus=1, gpus=2)
+
+
+def test_workers_of_a_trial_may_be_on_other_nodes(aws, monkeypatch):
+    monkeypatch.setattr(nodes, "to_come", list)
+    monkeypatch.setattr(nodes, "alive", lambda: [HEAD, WORKER, replace(WORKER, cpus=3, gpus=0)])
+    assert nodes.slots(cpus=2, gpus=0) == 5
+    assert nodes.slots(cpus=2, gpus=0, workers=2) == 2
+    assert nodes.slots(cpus=2, gpus=0, workers=9) == 1
+    assert nodes.slots(cpus=2, gpus=1, workers=1) == 2
+    nodes.check_room(cpus=2, gpus=1, workers=9)
+    with pytest.raises(InputError, match="no nodes hold a trial of 2 CPU and 10 workers of a"):
+        nodes.check_room(cpus=2, gpus=0, workers=10)
