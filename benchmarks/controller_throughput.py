@@ -12,7 +12,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -73,9 +73,7 @@ def driven(side: Side, steps: int, seeds: Sequence[int]) -> int:
     return sum(each.steps for each in drive(Controllers(senses, weights), seeds, rules))
 
 
-def rate(
-    pool: ProcessPoolExecutor, processes: int, side: Side, steps: int, cars: int
-) -> Callable[[], float]:
+def rate(pool: Executor, processes: int, side: Side, steps: int, cars: int) -> Callable[[], float]:
     """Returns what drives on other tracks whenever it is called, and returns steps a second."""
     numbers = count()
 

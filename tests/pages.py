@@ -49,6 +49,7 @@ BENCHMARKS = [
     for script in (
         *("batching", "training_step", "driving_step", "driving_cores", "plain_study"),
         *("recording_cost", "car_racing_drawing", "large_study", "driver_cost", "gpu", "chaos"),
+        "controller_throughput",
     )
     for command in beginning(f"python benchmarks/{script}.py")
 ]
@@ -63,12 +64,15 @@ EXPERIMENTS = [
 ]
 """The studies whose finals are rows of docs/results."""
 
+RACES = beginning("python studies/controller_sweep.py --name racing-")
+FURTHER = beginning("python analysis/further_drives.py")
+
 STUDIES = [
     command
     for command in beginning("python studies/")
-    if command not in (*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS, *EXPERIMENTS)
+    if command not in (*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS, *EXPERIMENTS, *RACES)
 ]
-ANALYSES = beginning("python analysis/")
+ANALYSES = [command for command in beginning("python analysis/") if command not in FURTHER]
 MAKE = beginning("make ")
 OWN = commands(PAGES["docs/your-own-study.md"])
 CLUSTERS = [line for line in commands(PAGES["README.md"]) if line.startswith("ray ")]
@@ -88,6 +92,10 @@ ON_PREM = "needs machines of one's own; tests/cluster/on_prem.py does the same w
 JOB = "takes place on the head of a cluster; tests/cluster/aws.py submits such a job"
 SLURM = "needs a batch system, and is a script of it"
 HOURS = "trains for hours; unit/test_benchmarks_experiments.py holds what it asks for to the rows"
+DRIVEN = (
+    "drives for minutes or hours; unit/test_trainables_racing_controller.py and "
+    "unit/test_analysis_further_drives.py drive some steps"
+)
 ROWS = "needs those studies; integration/test_benchmarks_rows.py makes rows of small ones"
 POLE = (
     "trains for minutes, or needs Stable-Baselines3; unit/test_benchmarks_cartpole.py is of both"
@@ -115,6 +123,8 @@ NOT_EXECUTED: Mapping[str, str] = {
     "python studies/gnn_sweep.py --name qm9-": HOURS,
     "python studies/world_model_sweep.py --name drives-": HOURS,
     "python benchmarks/homework_loop.py": HOURS,
+    "python studies/controller_sweep.py --name racing-": DRIVEN,
+    "python analysis/further_drives.py": DRIVEN,
     "python benchmarks/cartpole_curves.py": POLE,
     "python benchmarks/cartpole_reference.py": POLE,
     "python benchmarks/rows.py": ROWS,

@@ -10,6 +10,7 @@ from pages import BENCHMARKS, executed
 from places import SHARED_DATA
 
 from benchmarks.breakdown import PARTS
+from benchmarks.controller_throughput import SIDES
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,12 @@ def compares_both_drawings(printed: str) -> None:
     ]
 
 
+def has_a_row_for_each_drawing(printed: str) -> None:
+    rows = [cells for line in printed.splitlines() if len(cells := cells_of(line)) == 3]
+    assert [cells[0] for cells in rows[2:]] == [*SIDES]
+    assert all(float(cells[1].split()[0].replace(",", "")) > 0 for cells in rows[2:])
+
+
 TOY = ("--molecules", "120", "--rounds", "1")
 
 SHORT = {
@@ -142,6 +149,10 @@ SHORT = {
     ),
     "car_racing_drawing.py": Short(
         ("--steps", "20", "--rounds", "1", "--episodes", "2", "3"), compares_both_drawings
+    ),
+    "controller_throughput.py": Short(
+        ("--steps", "12", "--cars", "2", "--rounds", "1", "--processes", "1"),
+        has_a_row_for_each_drawing,
     ),
     "large_study.py": Short(("--trials", "12", "--rounds", "1"), begins_and_ends),
     "chaos.py": Short(("--runs", "2", "--seed", "1"), lost_nothing),

@@ -30,6 +30,9 @@ DEFAULT_NAMES = {
     "python studies/gnn_sweep.py": "gnn-gfn2-mu",
     "python studies/world_model_sweep.py --trials 12": "world-model-pursuit",
     "python studies/cartpole_sweep.py": "cartpole",
+    "python studies/controller_sweep.py --vision vae pca --trials 4 --finalists 1 --seeds 2": (
+        "controller-pursuit"
+    ),
 }
 """Studies that analyses take up by a name that nobody typed."""
 

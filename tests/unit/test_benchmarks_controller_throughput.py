@@ -1,7 +1,6 @@
 """What the benchmark of controllers' drives measures and prints."""
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,7 +13,7 @@ def test_each_side_drives_and_counts_its_steps(name: str) -> None:
 
 
 def test_a_rate_is_of_the_steps_of_all_processes() -> None:
-    with ProcessPoolExecutor(2, get_context("fork")) as pool:
+    with ThreadPoolExecutor(2) as pool:
         measure = rate(pool, 2, SIDES["no frames, no controller"], 20, 1)
         assert measure() > 0
 
