@@ -19,7 +19,7 @@ from datasets.files import write_whole
 from record import names
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
-from trainables.config import FitConfig
+from trainables.config import TrialConfig
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 
@@ -166,7 +166,7 @@ def read_rows(kind: type[Made], file: Path) -> list[Made]:
 
 
 def common_columns(
-    experiment: str, study: RecordedStudy, final: Trial, config: FitConfig
+    experiment: str, study: RecordedStudy, final: Trial, config: TrialConfig
 ) -> dict[str, Any]:
     """The columns that every table has, of a final with this configuration.
 
