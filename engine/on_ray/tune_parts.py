@@ -60,7 +60,9 @@ class Proposals(_OfThisDriver, Searcher):
         self.watcher = watcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if len(self.driver.live) >= self.watcher.slots and not self.driver.agenda.should_stop():
+        # A cluster may have lost the nodes for another trial when there is none left to begin.
+        slots = max(1, self.watcher.slots)
+        if len(self.driver.live) >= slots and not self.driver.agenda.should_stop():
             return None  # no slot is free, as after most results
         return self._next()
 

@@ -131,12 +131,13 @@ def test_a_node_lost_in_a_generation_costs_no_more_than_the_rollouts_it_drove(
     gone: list[str] = []
 
     def meddle() -> None:
-        while not [each for each in marked(marks, "rollout") if each[0] == "2"]:
-            time.sleep(0.05)
-        (trial,) = {node for _, node, _ in marked(marks, "generation")}
-        nodes = [node for node in three.worker_nodes if node.node_id != trial]
-        used = {node for _, _, node, _ in marked(marks, "rollout")}
-        victim = next(node for node in nodes if node.node_id in used)
+        victim = None
+        while victim is None:
+            time.sleep(0.02)
+            trials = {node for _, node, _ in marked(marks, "generation")}
+            used = {node for epoch, _, node, _ in marked(marks, "rollout") if epoch == "2"}
+            others = [node for node in three.worker_nodes if node.node_id in used - trials]
+            victim = next(iter(others), None)
         gone.append(victim.node_id)
         three.remove_node(victim, allow_graceful=False)
 
