@@ -192,7 +192,7 @@ def command_of(study: Study[Any], arguments: Sequence[str]) -> Command:
 def _tiny(study: Study[Any], typed: CommandLine) -> CommandLine:
     """Returns the smoke-test version of a command: little data, few epochs, only the trials that
     come first in the space."""
-    given = {**{field: [value] for field, value in study.smoke_config.items()}, **typed.given}
+    given = {**study.smoke_config, **typed.given}
     space = Command(study, typed.options, typed.data, given, ()).space({})
     asked = typed.options.finalists
     options = replace(

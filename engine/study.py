@@ -58,7 +58,8 @@ class Study(Generic[DataOptions]):
         spreads: Whether trials spread work over `trainables.problem.Context.parallel`, so that
             they may have workers.
         smoke: Values of the data options for ``--smoke``.
-        smoke_config: Values of config fields for ``--smoke``; two epochs unless said otherwise.
+        smoke_config: Values of config fields for ``--smoke``, as if they had been given on the
+            command line; two epochs unless said otherwise.
         package: Builds the model to register from the recorded study, the trial, its weights and
             the problem. None to register no model.
     """
@@ -82,5 +83,5 @@ class Study(Generic[DataOptions]):
     seeds: int = 5
     spreads: bool = False
     smoke: Mapping[str, Any] = field(default_factory=dict)
-    smoke_config: Mapping[str, Any] = field(default_factory=lambda: {"epochs": 2})
+    smoke_config: Mapping[str, Sequence[Any]] = field(default_factory=lambda: {"epochs": (2,)})
     package: Callable[[RecordedStudy, Trial, dict[str, Any], Any], PackagedModel] | None = None

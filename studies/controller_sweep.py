@@ -55,11 +55,12 @@ STUDY = Study(
     spreads=True,
     smoke={"episodes": 20, "steps": 80},
     smoke_config={
-        "vision_epochs": 1,
-        "memory_epochs": 1,
-        "epochs": 3,
-        "population": 8,
-        "rollouts": 1,
+        "vision": ("vae", "vaegan", "pca"),
+        "vision_epochs": (1,),
+        "memory_epochs": (1,),
+        "epochs": (3,),
+        "population": (8,),
+        "rollouts": (1,),
     },
     scorecard=ControllerScorecard(),
 )
