@@ -163,7 +163,8 @@ def depth_table(rows: Sequence[Row]) -> str:
     lines = []
     for family, name in FAMILIES.items():
         r2 = {r.depth: f"{r.test_r2:.4f}" for r in of_family(rows, "depths", family)}
-        lines.append([name, *[r2.get(depth, "-") for depth in depths]])
+        if r2:
+            lines.append([name, *[r2.get(depth, "-") for depth in depths]])
     return table(["family", *map(str, depths)], lines)
 
 
