@@ -33,6 +33,9 @@ LAP = 0.95
 STEPS = 1000
 """Steps after which Gymnasium cuts a drive off."""
 
+COST = 0.1
+"""What each step takes from the return."""
+
 
 class Policy(Protocol):
     """Chooses the actions of several cars from what they see."""
@@ -81,11 +84,19 @@ class Drive:
         total: Its return.
         steps: Steps of the simulator that it took.
         tiles: Share of the track's tiles that the car reached.
+        stalled: Whether it was cut off because the car reached no new tile for so long.
     """
 
     total: float
     steps: int
     tiles: float
+    stalled: bool = False
+
+    @property
+    def total_to_the_end(self) -> float:
+        """Its return; of one that stalled, as if it had gone on until `STEPS` without a further
+        tile."""
+        return self.total - COST * (STEPS - self.steps) * self.stalled
 
 
 class Car:
@@ -110,7 +121,8 @@ class Car:
         if rules.size:
             self.means = [area_means(n, rules.size) for n in (SEEN_ROWS, picture.shape[1])]
         self.frame = self._seen(picture)
-        self.total, self.steps, self.waited, self.over = 0.0, 0, 0, False
+        self.total, self.steps, self.waited = 0.0, 0, 0
+        self.over, self.stalled = False, False
 
     def drive(self, action: np.ndarray) -> None:
         """Keeps an action, (3,), up for some steps, or until the drive is over."""
@@ -130,8 +142,10 @@ class Car:
         self.frame = self._seen(picture)
 
     def _is_to_end(self) -> bool:
-        rules = self.rules
-        if self.steps >= rules.steps or 0 < rules.patience <= self.waited:
+        if self.steps >= self.rules.steps:
+            return True
+        if 0 < self.rules.patience <= self.waited:
+            self.stalled = True
             return True
         if self.reached <= LAP:
             return False
@@ -154,7 +168,7 @@ class Car:
 
     def result(self) -> Drive:
         """Returns what came of the drive so far."""
-        return Drive(self.total, self.steps, self.reached)
+        return Drive(self.total, self.steps, self.reached, self.stalled)
 
     def close(self) -> None:
         """Frees the simulator."""

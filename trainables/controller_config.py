@@ -48,7 +48,7 @@ class ControllerConfig(TrialConfig):
     action_repeat: Annotated[int, Whole(1, 4)] = 4
     """Steps of the simulator, 20 ms each, that each action is kept up for."""
 
-    population: Annotated[int, Whole(16, 64, log=True)] = 32
+    population: Annotated[int, Whole(16, 64, log=True)] = 24
     """Candidates of a generation."""
 
     rollouts: Annotated[int, Whole(1, 8, log=True)] = 2
@@ -76,7 +76,7 @@ class ControllerConfig(TrialConfig):
     memory_epochs: int = 6
     """Number of epochs in which the memory is trained."""
 
-    epochs: int = 60
+    epochs: int = 40
     """Number of epochs of all three phases; those of the last are generations."""
 
     @property

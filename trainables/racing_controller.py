@@ -48,9 +48,11 @@ TRAINING = 1_000_000
 """Least seed of the tracks of generations."""
 
 PATIENCE = 100
-"""Steps without a new tile after which a drive of a candidate is cut off; those of evaluation are
-not."""
+"""Steps without a new tile after which a drive of a candidate is cut off."""
 
+LOST = 250
+"""Steps without a new tile after which a drive on a validation track is cut off and counts as if
+no further tile had been reached; those on test tracks never are."""
 
 PROBED = 40
 """Steps of the drives by which the duration of a generation is estimated."""
@@ -155,9 +157,9 @@ class ControllerLearner:
         values = found.reshape(len(candidates), -1).mean(axis=1)
         self.search.tell(values)
         seconds = time.perf_counter() - begun
-        judged = self.judged(VALIDATION, self.rules)
+        judged = self.judged(VALIDATION, replace(self.rules, patience=LOST))
         return {
-            "validation/return": float(returns(judged).mean()),
+            "validation/return": float(np.mean([each.total_to_the_end for each in judged])),
             "validation/tiles": float(np.mean([each.tiles for each in judged])),
             "train/return": float(values.mean()),
             "train/best_return": float(values.max()),
@@ -276,7 +278,7 @@ class ControllerProblem(Problem[ControllerConfig]):
     @property
     def digest(self) -> str:
         """Fingerprint of the recorded drives, the simulator, and the tracks of evaluation."""
-        simulator = gymnasium.__version__, version("box2d"), STEPS, PATIENCE, LAP
+        simulator = gymnasium.__version__, version("box2d"), STEPS, PATIENCE, LOST, LAP
         parts = self.drives.digest, simulator, [*VALIDATION], [*TEST]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -163,3 +163,20 @@ def test_random_actions_are_drawn_from_the_whole_range() -> None:
     np.testing.assert_allclose(actions.max(axis=0), [1, 1, 1], atol=0.02)
     policy.begin(1000)
     np.testing.assert_array_equal(policy.act(np.empty(0), np.arange(1000)), actions)
+
+
+def test_a_drive_that_stalls_counts_as_if_it_went_on_without_a_further_tile() -> None:
+    """Standing still: the tiles below the car at the start, and then none."""
+
+    class Standing(StraightOn):
+        def act(self, frames: np.ndarray, cars: np.ndarray) -> np.ndarray:
+            return np.zeros_like(super().act(frames, cars))
+
+    (whole,) = drive(Standing(), [5], Rules(0))
+    (cut,) = drive(Standing(), [5], Rules(0, patience=60))
+    assert (whole.steps, whole.stalled) == (1000, False)
+    assert cut.stalled
+    assert cut.steps < 100
+    assert whole.total_to_the_end == whole.total
+    assert cut.total_to_the_end == pytest.approx(whole.total)
+    assert cut.total > whole.total
