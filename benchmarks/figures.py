@@ -1,4 +1,4 @@
-"""Draws the figures and fills in the tables of the pages docs/results-*.md that have rows.
+"""Draws the figures and fills in the tables of docs/results-gnn.md and docs/results-driving.md.
 
     python benchmarks/figures.py
     python benchmarks/figures.py --report runs/drives-best/report
@@ -14,17 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import controller_figures, driving_figures, gnn_figures
+from benchmarks import driving_figures, gnn_figures
 from benchmarks.command_line import Parser, exit_code
 from benchmarks.document import IMAGES, Page
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
 
-PAGES: tuple[Page[Any], ...] = (
-    gnn_figures.PAGE,
-    driving_figures.PAGE,
-    controller_figures.PAGE,
-)
+PAGES: tuple[Page[Any], ...] = (gnn_figures.PAGE, driving_figures.PAGE)
 
 TAKEN = ("loss_curves", "two_aims", "error_against_horizon", "film_strip")
 """Figures of a report."""

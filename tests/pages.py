@@ -65,6 +65,8 @@ EXPERIMENTS = [
 """The studies whose finals are rows of docs/results."""
 
 RACES = beginning("python studies/controller_sweep.py --name racing-")
+"""Studies that drive for an hour or more."""
+
 FURTHER = beginning("python analysis/further_drives.py")
 
 STUDIES = [

@@ -212,7 +212,7 @@ class ControllerLearner:
 
     def probe(self) -> Probe:
         """Estimates the duration of a generation from short drives with an untrained vision, as if
-        no drive of a candidate were cut off before its last step."""
+        a drive took half of its steps until it is cut off."""
         config, cars = self.config, min(TOGETHER, self.config.population)
         seeds, rules = training_seeds(config.seed, 1, cars), replace(self.rules, steps=PROBED)
         weights = np.zeros((cars, self.senses.parameters))
@@ -221,7 +221,7 @@ class ControllerLearner:
         driven(self.senses, weights, seeds, rules)
         a_step = (time.perf_counter() - begun) / (cars * PROBED)
         drives = config.population * config.rollouts + len(VALIDATION)
-        return Probe(a_step * drives * STEPS / self.context.cores, self.snapshot())
+        return Probe(a_step * drives * STEPS / 2 / self.context.cores, self.snapshot())
 
 
 def restored(senses: Senses, model: Mapping[str, Any]) -> Senses:
