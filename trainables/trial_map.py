@@ -35,9 +35,9 @@ class TrialMap:
     """A `datasets.parallel.ParallelMap` over the cores and the workers of a trial.
 
     Each place takes the next item when it has done one. When there are none left, places that are
-    idle repeat what is still under way elsewhere, and the first result counts: a node that is
-    slow, or lost, costs no more than what it had begun. The function must therefore give the same
-    result wherever it runs.
+    idle repeat what is still under way in other bundles, and the first result counts: a node that
+    is slow, or lost, costs no more than what it had begun. The function must therefore give the
+    same result wherever it runs.
 
     Args:
         cores: Number of the trial's own cores.
@@ -95,22 +95,28 @@ class _Spread:
             (ready,), _ = ray.wait(list(self.under_way), num_returns=1)
             self._end(ready)
         for reference in self.under_way:
-            ray.cancel(reference, force=True)
+            ray.cancel(reference)
         return [self.done[number] for number in range(len(self.items))]
 
     def _begin(self) -> None:
         """Gives every idle place something to do."""
-        while self.idle and (number := self._next()) is not None:
-            place = self.idle.pop(0)
+        for place in list(self.idle):
+            number = self._next(place)
+            if number is None:
+                continue
+            self.idle.remove(place)
             reference = self.spread.begin(self.function, self.items[number], place)
             self.under_way[reference] = number, place
 
-    def _next(self) -> int | None:
-        """Returns the number of an item to begin, which waits or is under way in one place."""
+    def _next(self, place: Place) -> int | None:
+        """Returns the number of an item to begin in a place: one that waits, or is under way once,
+        in another bundle, which may be on another node."""
         if self.waiting:
             return self.waiting.popleft()
-        begun = [number for number, _ in self.under_way.values() if number not in self.done]
-        return next((number for number in begun if begun.count(number) == 1), None)
+        begun = [(number, where) for number, where in self.under_way.values()]
+        numbers = [number for number, _ in begun]
+        elsewhere = (number for number, where in begun if where.bundle != place.bundle)
+        return next((n for n in elsewhere if n not in self.done and numbers.count(n) == 1), None)
 
     def _end(self, reference: Any) -> None:
         number, place = self.under_way.pop(reference)

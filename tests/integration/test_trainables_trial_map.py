@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -33,21 +35,6 @@ def test_one_core_works_in_the_trial_s_own_process() -> None:
     assert os.getpid() not in TrialMap(2)(process, [1, 2])
 
 
-def test_a_place_that_is_idle_repeats_what_is_slow_elsewhere(tmp_path: Path) -> None:
-    """The last item sleeps for a minute where it is begun first."""
-
-    def slow(item: int) -> int:
-        first = tmp_path / str(item)
-        if item == 3 and not first.exists():
-            first.touch()
-            time.sleep(60)
-        return item
-
-    begun = time.monotonic()
-    assert TrialMap(2)(slow, range(4)) == [0, 1, 2, 3]
-    assert time.monotonic() - begun < 40
-
-
 def test_what_the_function_raises_comes_as_itself() -> None:
     def refuse(item: int) -> None:
         raise InputError(f"track {item} cannot be")
@@ -64,29 +51,54 @@ def test_a_process_of_the_trial_s_own_cores_that_dies_is_an_error_of_the_trial()
         TrialMap(2)(die, [1, 2])
 
 
-def test_a_trial_with_a_worker_has_a_place_for_it_and_outlives_its_process(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+def in_a_trial() -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    """Runs a function in the first of two bundles of a core each, as a trial with a worker is."""
     group = placement_group([{"CPU": 1}, {"CPU": 1}])
     ray.get(group.ready(), timeout=60)
+    here = PlacementGroupSchedulingStrategy(group, 0)
+
+    def run(function: Callable[[], Any]) -> Any:
+        task = ray.remote(num_cpus=1)(function).options(scheduling_strategy=here)
+        return ray.get(task.remote(), timeout=120)
+
+    yield run
+    remove_placement_group(group)
+
+
+def test_a_worker_whose_process_dies_costs_what_it_was_at(
+    in_a_trial: Callable[[Callable[[], Any]], Any], tmp_path: Path
+) -> None:
+    def dies_once(item: int) -> int:
+        if (
+            ray.get_runtime_context().get_assigned_resources().get("CPU")
+            and not (tmp_path / "died").exists()
+        ):
+            (tmp_path / "died").touch()
+            os._exit(1)
+        time.sleep(0.1)
+        return item
 
     def trial() -> tuple[int, list[int]]:
-        def dies_once(item: int) -> int:
-            mark = tmp_path / "died"
-            held = ray.get_runtime_context().get_assigned_resources().get("CPU", 0)
-            if held and not mark.exists():
-                mark.touch()
-                os._exit(1)
-            time.sleep(0.1)
-            return item
-
         spread = TrialMap(1)
         return len(spread.places), [*spread(dies_once, range(6))]
 
-    here = PlacementGroupSchedulingStrategy(group, 0)
-    task = ray.remote(num_cpus=1)(trial).options(scheduling_strategy=here)
-    try:
-        assert ray.get(task.remote(), timeout=120) == (2, [0, 1, 2, 3, 4, 5])
-    finally:
-        remove_placement_group(group)
+    assert in_a_trial(trial) == (2, [0, 1, 2, 3, 4, 5])
     assert (tmp_path / "died").exists()
+
+
+def test_a_place_that_is_idle_repeats_what_is_slow_elsewhere(
+    in_a_trial: Callable[[Callable[[], Any]], Any],
+) -> None:
+    def slow_in_a_worker(item: int) -> int:
+        time.sleep(60 if ray.get_runtime_context().get_assigned_resources().get("CPU") else 0.1)
+        return item
+
+    def trial() -> tuple[float, list[int]]:
+        begun = time.monotonic()
+        found = [*TrialMap(1)(slow_in_a_worker, range(4))]
+        return time.monotonic() - begun, found
+
+    seconds, found = in_a_trial(trial)
+    assert found == [0, 1, 2, 3]
+    assert seconds < 40
