@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import film, style
 from analysis.cards import Card
-from analysis.curves import curve
+from analysis.curves import curve, recorded
 from datasets.errors import InputError
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
@@ -64,15 +64,26 @@ def make(study: RecordedStudy) -> Iterator[Card]:
     champion = study.champion_final
     if champion is None:
         raise InputError(f"{study.name} has no finals, of which these figures are")
-    yield _curves(study)
+    if _finals_in_the_world(study):
+        yield _curves(study)
     outcomes = study.artifacts.outcomes(champion)
     if outcomes is not None:
         yield _pictures(outcomes.more)
         yield _animation(outcomes.more)
 
 
+def _finals_in_the_world(study: RecordedStudy) -> dict[int, list[Trial]]:
+    """Returns the finals of each finalist whose candidates drove in the simulator."""
+    steps = {
+        number: [final for final in finals if recorded(final, "train/environment_steps") > 0]
+        for number, finals in study.finalists.items()
+    }
+    return {number: finals for number, finals in steps.items() if finals}
+
+
 def _curves(study: RecordedStudy) -> Card:
-    finals = [(number, final) for number in study.finalists for final in study.finalists[number]]
+    shown = _finals_in_the_world(study)
+    finals = [(number, final) for number in shown for final in shown[number]]
     rows = [
         {"trial": number, "seed": final.config["seed"], "steps": steps, "return": value}
         for number, final in finals
@@ -81,7 +92,7 @@ def _curves(study: RecordedStudy) -> Card:
     with matplotlib.rc_context(style.LOOK):
         figure = Figure(SIZE, layout="constrained")
         axes = figure.subplots()
-        _paint(axes, study)
+        _paint(axes, study, shown)
         axes.set(xscale="log", xlabel="environment steps", ylabel="return")
         axes.legend(fontsize=7)
     caption = (
@@ -106,16 +117,16 @@ def _points(final: Trial) -> tuple[list[float], list[float]]:
     return steps.values.tolist(), values.values[-len(steps.values) :].tolist()
 
 
-def _paint(axes: Axes, study: RecordedStudy) -> None:
+def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]]) -> None:
     champion = study.champion.number if study.champion is not None else None
     ranked = sorted(
-        study.finalists, key=lambda n: (n == champion, fmean(map(study.value, study.finalists[n])))
+        shown, key=lambda number: (number == champion, fmean(map(study.value, shown[number])))
     )
     for number in ranked:
-        points = [_points(final) for final in study.finalists[number]]
+        points = [_points(final) for final in shown[number]]
         steps = np.mean([steps for steps, _ in points], axis=0)
         values = np.array([values for _, values in points])
-        config = study.finalists[number][0].config
+        config = shown[number][0].config
         crowned = number == champion
         title = f"trial {number}, {config['vision']}, {config['memory']} memory"
         (line,) = axes.plot(

@@ -6,7 +6,7 @@ writes runs/NAME/report/further_drives.md and .csv, .png and .pdf. The 100 track
 that the study trained, compared or scored on, and the frames are Gymnasium's own: what the return
 is worth elsewhere. Beside it stands the driver that sees the track, on the same tracks. A champion
 has several controllers, one for each seed of its finals; a study without finals has the best of
-its search. Takes some minutes on two cores.
+its search. Each controller takes up to ten minutes on two cores, as Gymnasium draws every step.
 """
 
 import sys

@@ -64,15 +64,12 @@ EXPERIMENTS = [
 ]
 """The studies whose finals are rows of docs/results."""
 
-RACES = beginning("python studies/controller_sweep.py --name racing-")
-"""Studies that drive for an hour or more."""
-
 FURTHER = beginning("python analysis/further_drives.py")
 
 STUDIES = [
     command
     for command in beginning("python studies/")
-    if command not in (*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS, *EXPERIMENTS, *RACES)
+    if command not in (*DOCTOR, *REPLAYS, *EXPORTS, *DRY_RUNS, *EXPERIMENTS)
 ]
 ANALYSES = [command for command in beginning("python analysis/") if command not in FURTHER]
 MAKE = beginning("make ")
@@ -125,7 +122,6 @@ NOT_EXECUTED: Mapping[str, str] = {
     "python studies/gnn_sweep.py --name qm9-": HOURS,
     "python studies/world_model_sweep.py --name drives-": HOURS,
     "python benchmarks/homework_loop.py": HOURS,
-    "python studies/controller_sweep.py --name racing-": DRIVEN,
     "python analysis/further_drives.py": DRIVEN,
     "python benchmarks/cartpole_curves.py": POLE,
     "python benchmarks/cartpole_reference.py": POLE,

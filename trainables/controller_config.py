@@ -55,8 +55,8 @@ class ControllerConfig(TrialConfig):
     """Tracks on which each candidate drives, the same for all candidates of a generation."""
 
     learn_in: LearnIn = "world"
-    """Where candidates drive: in the simulator (world), or in what a trained memory dreams, which
-    takes seconds a generation; validation and test drives are in the simulator."""
+    """Where candidates drive: in the simulator (world), or, if the memory is trained, in what it
+    dreams, which takes seconds a generation; validation and test drives are in the simulator."""
 
     temperature: Annotated[float, Real(0.5, 1.5), When("learn_in", ("dream",))] = 1.0
     """Temperature of a dream: above 1 it is more uncertain than what the memory has learned."""
@@ -94,8 +94,6 @@ class ControllerConfig(TrialConfig):
         one_of("vision", self.vision, get_args(VisionName))
         one_of("memory", self.memory, get_args(MemoryName))
         one_of("learn_in", self.learn_in, get_args(LearnIn))
-        if self.learn_in == "dream" and self.memory != "trained":
-            raise InputError(f"learn_in is dream, and memory is {self.memory}: expected trained")
         at_least("temperature", self.temperature, 0)
         for name in ("code", "feature_level", "hidden", "mixtures", "action_repeat", "rollouts"):
             at_least(name, getattr(self, name), 1)

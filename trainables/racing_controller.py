@@ -97,6 +97,7 @@ class ControllerLearner:
         self.search = Evolution(
             self.senses.parameters, config.sigma, config.population, config.seed
         )
+        self.dream: Dream | None = None
         self.steps = 0
         self.phase = ""
         self.history: list[dict[str, float]] = []
@@ -180,14 +181,15 @@ class ControllerLearner:
         """Returns the returns of candidates in what the memory dreams, each from all beginnings in
         turn."""
         config = self.config
-        dream = Dream(self.senses, self.drives, config.action_repeat, config.temperature)
+        if self.dream is None:
+            self.dream = Dream(self.senses, self.drives, config.action_repeat, config.temperature)
         places = np.random.default_rng(seeds).random(len(seeds))
-        return dream.returns(weights, np.tile(places, len(weights) // len(seeds)), seeds[0])
+        return self.dream.returns(weights, np.tile(places, len(weights) // len(seeds)), seeds[0])
 
     @property
     def dreams(self) -> bool:
         """Whether candidates drive in what the memory dreams."""
-        return self.config.learn_in == "dream"
+        return self.config.learn_in == "dream" and self.config.memory == "trained"
 
     def judged(self, seeds: Sequence[int], rules: Rules) -> list[Drive]:
         """Drives with the mean of the candidates, one car from each seed."""
@@ -206,7 +208,7 @@ class ControllerLearner:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Restores vision, memory and search from a snapshot."""
-        self.senses = restored(self.senses, snapshot.model)
+        self.senses, self.dream = restored(self.senses, snapshot.model), None
         self.search.restore(snapshot.training["search"])
         self.steps = snapshot.training["steps"]
 
@@ -220,7 +222,7 @@ class ControllerLearner:
         begun = time.perf_counter()
         driven(self.senses, weights, seeds, rules)
         a_step = (time.perf_counter() - begun) / (cars * PROBED)
-        drives = config.population * config.rollouts + len(VALIDATION)
+        drives = len(VALIDATION) + config.population * config.rollouts * (not self.dreams)
         return Probe(a_step * drives * STEPS / 2 / self.context.cores, self.snapshot())
 
 

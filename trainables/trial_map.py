@@ -87,15 +87,17 @@ class _Spread:
         """Applies the function; returns the results in order.
 
         Raises:
-            Exception: What the function raises.
-            RayError: If the trial's own node cannot run it.
+            Exception: What the function raises on the trial's own cores.
+            RayError: If a process there died.
         """
-        while len(self.done) < len(self.items):
-            self._begin()
-            (ready,), _ = ray.wait(list(self.under_way), num_returns=1)
-            self._end(ready)
-        for reference in self.under_way:
-            ray.cancel(reference)
+        try:
+            while len(self.done) < len(self.items):
+                self._begin()
+                (ready,), _ = ray.wait(list(self.under_way), num_returns=1)
+                self._end(ready)
+        finally:
+            for reference in self.under_way:
+                ray.cancel(reference)
         return [self.done[number] for number in range(len(self.items))]
 
     def _begin(self) -> None:
@@ -109,28 +111,44 @@ class _Spread:
             self.under_way[reference] = number, place
 
     def _next(self, place: Place) -> int | None:
-        """Returns the number of an item to begin in a place: one that waits, or is under way once,
-        in another bundle, which may be on another node."""
-        if self.waiting:
-            return self.waiting.popleft()
-        begun = [(number, where) for number, where in self.under_way.values()]
-        numbers = [number for number, _ in begun]
-        elsewhere = (number for number, where in begun if where.bundle != place.bundle)
-        return next((n for n in elsewhere if n not in self.done and numbers.count(n) == 1), None)
+        """Returns the number of an item to begin in a place; None if there is none.
+
+        It is one that waits, or that is under way in other bundles alone, which may be on a lost
+        node: in one of them at most, or in any number for the trial's own cores, which are there
+        as long as the trial is.
+        """
+        while self.waiting:
+            number = self.waiting.popleft()
+            if number not in self.done:
+                return number
+        bundles: dict[int, list[int]] = {}
+        for number, where in self.under_way.values():
+            bundles.setdefault(number, []).append(where.bundle)
+        most = len(self.spread.places) if place.bundle == 0 else 1
+        for number, begun in bundles.items():
+            if number not in self.done and place.bundle not in begun and len(begun) <= most:
+                return number
+        return None
 
     def _end(self, reference: Any) -> None:
+        """Takes the result of a task.
+
+        A worker that fails, its process or its node, is not asked again; what it was at is done
+        elsewhere. What fails on the trial's own cores fails the trial.
+        """
         number, place = self.under_way.pop(reference)
         try:
-            self.done.setdefault(number, ray.get(reference))
-        except RayTaskError as error:
-            raise error.cause from None
-        except RayError:  # its process or its node died
-            if place.bundle == 0:
-                raise
-            if number not in self.done:
+            result = ray.get(reference)
+        except RayError as error:
+            if number in self.done and place.bundle == 0:
+                self.idle.append(place)
+            elif place.bundle == 0:
+                raise (error.cause if isinstance(error, RayTaskError) else error) from None
+            else:
                 self.waiting.appendleft(number)
-            return  # the place is not idle: it is gone
-        self.idle.append(place)
+        else:
+            self.done.setdefault(number, result)
+            self.idle.append(place)
 
 
 @ray.remote

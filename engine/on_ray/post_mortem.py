@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ray
 from ray import cloudpickle
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
 from ray.tune.experiment import Trial as TuneTrial
 
 from datasets.errors import InputError
@@ -63,7 +63,8 @@ def process_died(error: Exception | None, text: str) -> bool:
     """
     if "CUDA error" in text:
         return True
-    return isinstance(error, RayActorError)
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return isinstance(cause, (RayActorError, WorkerCrashedError))  # the latter of a task of it
 
 
 def last_line(text: str) -> str:

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from benchmarks import controller_throughput
 from benchmarks.controller_throughput import SIDES, driven, main, rate, rows
 
 
@@ -12,10 +13,12 @@ def test_each_side_drives_and_counts_its_steps(name: str) -> None:
     assert driven(SIDES[name], 20, [3, 4]) == 40
 
 
-def test_a_rate_is_of_the_steps_of_all_processes() -> None:
+def test_a_rate_is_of_the_steps_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 14.0])
+    monkeypatch.setattr(controller_throughput.time, "perf_counter", lambda: next(clock))
     with ThreadPoolExecutor(2) as pool:
-        measure = rate(pool, 2, SIDES["no frames, no controller"], 20, 1)
-        assert measure() > 0
+        measure = rate(pool, 2, SIDES["no frames, no controller"], 20, 3)
+        assert measure() == 2 * 3 * 20 / 4
 
 
 def test_rates_stand_beside_their_ratio_to_gymnasium_s_on_as_many_cores() -> None:
