@@ -128,7 +128,8 @@ def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]
         values = np.array([values for _, values in points])
         config = shown[number][0].config
         crowned = number == champion
-        title = f"trial {number}, {config['vision']}, {config['memory']} memory"
+        memory = "no" if config["memory"] == "none" else config["memory"]
+        title = f"trial {number}, {config['vision']}, {memory} memory"
         (line,) = axes.plot(
             steps,
             values.mean(axis=0),

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import RayTaskError, WorkerCrashedError
 
 from engine.on_ray import post_mortem
 
@@ -20,3 +21,18 @@ def test_an_error_file_is_read_whatever_the_locale_and_the_bytes_are(
     assert error is None
     assert text == "2 Å\ncaf�: died\n"
     assert post_mortem.last_line(text) == "caf�: died"
+
+
+@pytest.mark.parametrize(
+    ("error", "died"),
+    [
+        (WorkerCrashedError(), True),
+        (RayTaskError("step", "", WorkerCrashedError()), True),  # of a process of its cores
+        (RayTaskError("step", "", RuntimeError("planted")), False),
+        (None, False),
+    ],
+)
+def test_a_trial_that_lost_a_process_did_not_fail_by_itself(
+    error: Exception | None, died: bool
+) -> None:
+    assert post_mortem.process_died(error, str(error)) == died

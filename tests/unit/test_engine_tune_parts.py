@@ -74,6 +74,20 @@ def test_tune_gets_as_many_trials_as_there_are_places(on_ray: OnRay) -> None:
     assert on_ray.proposals.suggest("x") == Searcher.FINISHED
 
 
+def test_a_session_ends_though_its_cluster_has_lost_the_room_for_another_trial(
+    on_ray: OnRay,
+) -> None:
+    first, second = on_ray.trial(), on_ray.trial()
+    on_ray.proposals.watcher.slots = 0
+    for trial in (first, second):
+        assert on_ray.proposals.suggest("x") is None
+        on_ray.reports(trial, *range(1, EPOCHS + 1))
+    third = on_ray.trial()  # waits for a node
+    assert on_ray.proposals.suggest("x") is None
+    on_ray.reports(third, *range(1, EPOCHS + 1))
+    assert on_ray.proposals.suggest("x") == Searcher.FINISHED
+
+
 def test_the_scheduler_says_what_the_driver_says(on_ray: OnRay) -> None:
     trial = on_ray.trial()
     assert on_ray.reports(trial, 1, 2) == TrialScheduler.CONTINUE
