@@ -15,6 +15,7 @@ from datasets import downloads
 from datasets.molecules import molecule_table
 from engine import resources
 from engine.main import main
+from studies.controller_sweep import STUDY as CONTROLLERS
 from studies.gnn_sweep import STUDY
 
 
@@ -65,7 +66,6 @@ def write_molecules(path: Path, smiles: list[str], numbers: list[int], dipole: f
         (["--cpus-per-trial", "0"], "--cpus-per-trial is 0"),
         (["--cpus-per-trial", "4096"], "--cpus-per-trial 4096: expected at most "),
         (["--workers-per-trial", "-1"], "--workers-per-trial is -1"),
-        (["--workers-per-trial", "1"], "--workers-per-trial 1: expected none, as a trial of this"),
         (
             ["--workers-per-trial", "1", "--local"],
             "--workers-per-trial 1 and --local: expected one of them",
@@ -101,6 +101,30 @@ def test_a_trial_gets_no_more_cores_than_this_process_may_use(
     """Whatever the machine has: ``taskset`` and batch systems give a share of it."""
     monkeypatch.setattr(resources, "cores", lambda: 3)
     assert "--cpus-per-trial 4: expected at most 3, the cores" in refused("--cpus-per-trial", "4")
+
+
+def test_workers_are_refused_where_trials_have_no_use_for_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Before anything is prepared, and Ray is started."""
+    folders = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    assert main(STUDY, ["--workers-per-trial", "1", *folders]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: --workers-per-trial 1: expected none, as a trial of this")
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_workers_are_refused_where_there_are_no_cores_for_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "cores", lambda: 3)
+    folders = ["--runs-dir", str(tmp_path / "runs"), "--data-dir", str(tmp_path / "data")]
+    asked = ["--cpus-per-trial", "2", "--workers-per-trial", "2"]
+    assert main(CONTROLLERS, [*asked, *folders]) == 2
+    said = capsys.readouterr()
+    assert "error: --workers-per-trial 2: expected at most 1, the cores" in said.err
 
 
 def test_a_truncated_parquet_is_refused(refused: Refused, tmp_path: Path) -> None:
