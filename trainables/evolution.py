@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from cmaes import CMA
+from threadpoolctl import threadpool_limits
 
 ARRAYS = ("_mean", "_C", "_p_sigma", "_pc", "_funhist_values")
 """What a generation changes of a `CMA`, besides its step size, its count and its random state."""
@@ -42,12 +43,15 @@ class Evolution:
 
     def ask(self) -> np.ndarray:
         """Proposes the candidates of the next generation, (population, dimensions)."""
-        self.asked = [self.search.ask() for _ in range(self.search.population_size)]
+        with threadpool_limits(1):  # the last bits of eigenvectors depend on the number of threads
+            self.asked = [self.search.ask() for _ in range(self.search.population_size)]
         return np.stack(self.asked)
 
     def tell(self, values: np.ndarray) -> None:
         """Learns from the values of the candidates, (population,); the higher, the better."""
-        self.search.tell([(x, -float(value)) for x, value in zip(self.asked, values, strict=True)])
+        told = [(x, -float(value)) for x, value in zip(self.asked, values, strict=True)]
+        with threadpool_limits(1):
+            self.search.tell(told)
 
     def state(self) -> dict[str, Any]:
         """Returns the state after a generation, as tensors and numbers."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from learner_contract import same
+from threadpoolctl import threadpool_limits
 
 from trainables.evolution import Evolution
 
@@ -54,3 +55,16 @@ def test_a_state_is_not_changed_by_what_follows() -> None:
 def test_other_seeds_propose_others() -> None:
     one, other = (Evolution(3, 0.3, 8, seed).ask() for seed in (1, 2))
     assert (one != other).all()
+
+
+def test_proposals_do_not_depend_on_the_number_of_threads() -> None:
+    """Eigenvectors of so many dimensions do, in their last bits."""
+
+    def proposed(threads: int) -> np.ndarray:
+        search = Evolution(243, 0.1, 8, seed=0)
+        with threadpool_limits(threads):
+            for _ in range(3):
+                search.tell(-np.square(search.ask()).sum(axis=1))
+            return search.ask()
+
+    np.testing.assert_array_equal(proposed(1), proposed(2))
