@@ -24,6 +24,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from analysis import cards, command_line, style
@@ -96,9 +97,10 @@ def _pursued(rules: Rules, seeds: Sequence[int]) -> np.ndarray:
 
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Returns the 95 % bootstrap interval of a mean over tracks."""
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=0
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def card(found: Driven, champion: Champion, drawing: Drawing) -> Card:
