@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from datasets.driving import Drives
 from datasets.errors import InputError
 from datasets.tensors import as_tensor
-from trainables.frame_coding import TOGETHER
 from trainables.models.mixture_memory import MixtureMemory
-from trainables.models.visions import Codes
+from trainables.visions.codes import TOGETHER, Codes
 
 STEPS = 32
 """Steps of a training window, or less where drives are shorter."""

@@ -9,10 +9,14 @@ from optuna.distributions import IntDistribution as Whole
 
 from datasets.errors import InputError
 from trainables.config import FitConfig, TrialConfig, When, at_least, one_of
-from trainables.models.visions import VisionName
-from trainables.perception import MemoryName, MemorySettings, VisionSettings
+from trainables.perception import MemoryName, MemorySettings
+from trainables.visions import VISIONS, VisionName
+from trainables.visions.vision import VisionSettings
 
 LearnIn = Literal["world", "dream"]
+
+SAMPLED = tuple(name for name, kind in VISIONS.items() if kind.has_prior)
+JUDGED = tuple(name for name, kind in VISIONS.items() if kind.has_discriminator)
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,14 @@ class ControllerConfig(TrialConfig):
     code: Annotated[int, Whole(8, 64, log=True)] = 16
     """Number of numbers that a frame is seen as."""
 
-    beta: Annotated[float, Real(0.1, 4.0, log=True), When("vision", ("vae", "vaegan"))] = 1.0
+    beta: Annotated[float, Real(0.1, 4.0, log=True), When("vision", SAMPLED)] = 1.0
     """Weight of the divergence of codes from the standard Gaussian; the squared error beside it is
     summed over 64 x 64 pixels, whatever the size of a frame."""
 
-    gan_weight: Annotated[float, Real(1e-3, 1.0, log=True), When("vision", ("vaegan",))] = 0.03
+    gan_weight: Annotated[float, Real(1e-3, 1.0, log=True), When("vision", JUDGED)] = 0.03
     """Weight of the discriminator's judgement in the decoder's loss."""
 
-    feature_level: Annotated[int, Whole(1, 2), When("vision", ("vaegan",))] = 1
+    feature_level: Annotated[int, Whole(1, 2), When("vision", JUDGED)] = 1
     """Layer of the discriminator whose features are compared, from 1."""
 
     hidden: Annotated[int, Whole(32, 128, log=True), When("memory", ("trained", "untrained"))] = 64
@@ -121,13 +125,13 @@ class ControllerConfig(TrialConfig):
     @property
     def seeing(self) -> VisionSettings:
         """What the vision depends on."""
-        has_prior, has_judge = self.vision in ("vae", "vaegan"), self.vision == "vaegan"
+        kind = VISIONS[self.vision]
         return VisionSettings(
             name=self.vision,
             code=self.code,
-            beta=self.beta if has_prior else 0.0,
-            gan_weight=self.gan_weight if has_judge else 0.0,
-            feature_level=self.feature_level if has_judge else 0,
+            beta=self.beta if kind.has_prior else 0.0,
+            gan_weight=self.gan_weight if kind.has_discriminator else 0.0,
+            feature_level=self.feature_level if kind.has_discriminator else 0,
             fit=self._fit(self.vision_epochs),
         )
 

@@ -19,57 +19,19 @@ from datasets.cache import Cache
 from datasets.driving import Drives
 from datasets.errors import InputError, described
 from datasets.files import write_whole
-from trainables.adversarial import AdversarialLearner
 from trainables.code_memory import CodedDrives, MemoryTask
 from trainables.config import FitConfig
 from trainables.fit import SupervisedLearner
-from trainables.frame_coding import TOGETHER, CodingTask, Frames
-from trainables.learner import Learner
 from trainables.models.mixture_memory import MixtureMemory
-from trainables.models.visions import Codes, PrincipalComponents, VisionName, vision
+from trainables.visions import VISIONS
+from trainables.visions.codes import TOGETHER, Codes
+from trainables.visions.vision import Frames, History, VisionSettings
 
 MemoryName = Literal["trained", "untrained", "none"]
 
 VERSION = 1
 """Version of the trainings, part of the cache's names; to be raised when equal settings give other
 weights."""
-
-MOST = 8192
-"""Number of frames of which principal components are computed, at most."""
-
-
-@dataclass(frozen=True)
-class VisionSettings:
-    """What a vision depends on, besides the frames.
-
-    Attributes:
-        name: Its kind.
-        code: Number of numbers of a code.
-        beta: Weight of the prior; 0 where there is none.
-        gan_weight: Weight of the discriminator's judgement; 0 without a discriminator.
-        feature_level: Layer of the discriminator whose features are compared; 0 without one.
-        fit: Of its training.
-    """
-
-    name: VisionName
-    code: int
-    beta: float
-    gan_weight: float
-    feature_level: int
-    fit: FitConfig
-
-    def learner(self, frames: Frames, device: torch.device) -> Learner | None:
-        """Makes what trains it; None if nothing does."""
-        if self.name == "vaegan":
-            level = self.feature_level
-            return AdversarialLearner(
-                frames, self.code, self.beta, self.gan_weight, level, self.fit
-            )
-        if self.name in ("vae", "autoencoder"):
-            beta = self.beta if self.name == "vae" else None
-            task = CodingTask(frames, self.code, beta, self.fit.batch_size)
-            return SupervisedLearner(task, self.fit, device)
-        return None
 
 
 @dataclass(frozen=True)
@@ -101,14 +63,14 @@ class Trained:
     """
 
     weights: Mapping[str, Any]
-    history: list[dict[str, float]]
+    history: History
 
 
 def fresh_vision(settings: VisionSettings, size: int) -> Codes:
     """Makes a vision of frames of so many pixels on a side, which is not trained."""
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.fit.seed)
-        return vision(settings.name, settings.code, size).eval()
+        return VISIONS[settings.name].make(settings.code, size).eval()
 
 
 def fresh_memory(settings: MemorySettings, code: int) -> MixtureMemory | None:
@@ -132,13 +94,8 @@ def trained_vision(
 
     def train() -> Trained:
         frames = Frames.of(drives, device)
-        model, history = fresh_vision(settings, drives.recordings.size).to(device), []
-        learner = settings.learner(frames, device)
-        if learner is not None:
-            history = [learner.advance(n) for n in range(1, settings.fit.epochs + 1)]
-            model.load_state_dict(learner.snapshot().model)
-        if isinstance(model, PrincipalComponents):
-            model.fit(frames.train[:: -(-len(frames.train) // MOST)].float() / 255)
+        model = fresh_vision(settings, drives.recordings.size).to(device)
+        history = VISIONS[settings.name].train(model, settings, frames)
         model.standardize(_raw(model, frames))
         return Trained(model.state_dict(), history)
 

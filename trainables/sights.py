@@ -13,10 +13,9 @@ from torch import Tensor
 from datasets.driving import Drives
 from datasets.racing import Policy, Rules, drive
 from trainables.code_memory import coded
-from trainables.frame_coding import TOGETHER
 from trainables.models.mixture_memory import MixtureMemory
-from trainables.models.visions import Codes
 from trainables.steering import Senses
+from trainables.visions.codes import TOGETHER, Codes
 
 SHOWN = 8
 """Number of frames in a row of pictures."""

@@ -15,7 +15,7 @@ from datasets.parallel import ParallelMap
 from datasets.racing import Drive, Rules, drive
 from datasets.recordings import ACTIONS
 from trainables.models.mixture_memory import MixtureMemory
-from trainables.models.visions import Codes
+from trainables.visions.codes import Codes
 
 TOGETHER = 8
 """Cars that one process drives at once."""

@@ -15,9 +15,9 @@ from analysis.further_drives import Driven, analyse, card, drive, interval
 from datasets.errors import InputError
 from datasets.racing import Rules
 from record.trial import Replicate, Searched, Trial
-from trainables.models.visions import RandomEncoder
 from trainables.racing_controller import FURTHER, Driver
 from trainables.steering import Senses
+from trainables.visions.untrained import RandomEncoder
 
 
 def trial(number: int, seed: int, replicate: bool) -> Trial:

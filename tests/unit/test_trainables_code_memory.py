@@ -12,7 +12,8 @@ from datasets.errors import InputError
 from trainables.code_memory import STEPS, CodedDrives, MemoryTask, Window, coded
 from trainables.config import FitConfig
 from trainables.fit import SupervisedLearner
-from trainables.models.visions import Codes, PrincipalComponents
+from trainables.visions.codes import Codes
+from trainables.visions.pca import PrincipalComponents
 
 CPU = torch.device("cpu")
 QUICK = FitConfig(epochs=3, batch_size=8, learning_rate=5e-3)

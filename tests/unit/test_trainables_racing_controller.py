@@ -15,6 +15,7 @@ from datasets.racing import Rules
 from record.trial import Searched
 from trainables import perception, racing_controller
 from trainables.controller_config import ControllerConfig
+from trainables.fit import SupervisedLearner
 from trainables.problem import Context
 from trainables.racing_controller import (
     FURTHER,
@@ -26,6 +27,7 @@ from trainables.racing_controller import (
     ControllerProblem,
     training_seeds,
 )
+from trainables.visions import autoencoder
 
 CONTEXT = Context(torch.device("cpu"), 1)
 QUICK = ControllerConfig(
@@ -82,9 +84,8 @@ def test_trials_that_see_alike_share_the_vision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    monkeypatch.setattr(
-        perception, "SupervisedLearner", noting(made, perception.SupervisedLearner)
-    )
+    for module in (autoencoder, perception):
+        monkeypatch.setattr(module, "SupervisedLearner", noting(made, SupervisedLearner))
     for config in (QUICK, replace(QUICK, sigma=0.2), replace(QUICK, hidden=9)):
         advanced(learner(tmp_path, config), 1, 2)
     assert made == ["CodingTask", "MemoryTask", "MemoryTask"]

@@ -8,8 +8,9 @@ from moving_blocks import blocks
 from datasets.racing import Rules, StraightOn
 from trainables import sights
 from trainables.models.mixture_memory import MixtureMemory
-from trainables.models.visions import PrincipalComponents, RandomEncoder
 from trainables.steering import Senses
+from trainables.visions.pca import PrincipalComponents
+from trainables.visions.untrained import RandomEncoder
 
 DRIVES = blocks()
 CPU = torch.device("cpu")

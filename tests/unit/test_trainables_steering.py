@@ -6,8 +6,8 @@ import torch
 
 from datasets.racing import Rules
 from trainables.models.mixture_memory import MixtureMemory
-from trainables.models.visions import RandomEncoder
 from trainables.steering import TOGETHER, Controllers, Senses, driven, steered
+from trainables.visions.untrained import RandomEncoder
 
 RULES = Rules(size=32, steps=12)
 

@@ -5,14 +5,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.models.visions import (
-    LEAST_SPREAD,
-    Autoencoder,
-    Discriminator,
-    PrincipalComponents,
-    RandomEncoder,
-    vision,
-)
+from trainables.visions import VISIONS
+from trainables.visions.autoencoder import Autoencoder
+from trainables.visions.codes import LEAST_SPREAD
+from trainables.visions.pca import PrincipalComponents
+from trainables.visions.untrained import RandomEncoder
+from trainables.visions.vaegan import Discriminator
 
 SIZE = 32
 
@@ -26,9 +24,9 @@ def frames(count: int) -> Tensor:
     return torch.einsum("nk,kcij->ncij", shares, bases) + noise
 
 
-@pytest.mark.parametrize("name", ["vae", "vaegan", "autoencoder", "pca", "random"])
+@pytest.mark.parametrize("name", VISIONS)
 def test_a_vision_makes_codes_of_frames_and_most_make_frames_of_codes(name: str) -> None:
-    seeing = vision(name, 5, SIZE)  # pyright: ignore[reportArgumentType]
+    seeing = VISIONS[name].make(5, SIZE)
     codes = seeing(frames(4))
     assert codes.shape == (4, 5)
     drawn = seeing.reconstructed(codes)

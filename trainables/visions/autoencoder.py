@@ -1,50 +1,56 @@
-"""Trains what a controller sees frames with; see `trainables.models.visions`."""
+"""A vision by an autoencoder, variational (Kingma and Welling 2014, as in Ha and Schmidhuber 2018)
+or with neither noise nor prior.
+
+Shapes in this module: frames N, pixels on a side S, numbers of a code Z.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.driving import Drives
-from datasets.tensors import as_tensor
-from trainables.models.visions import Autoencoder
+from datasets.recordings import CHANNELS
+from trainables.fit import SupervisedLearner
+from trainables.models.frame_decoders import Drawing
+from trainables.models.frame_encoders import encoder
+from trainables.visions.codes import TOGETHER, Codes
+from trainables.visions.vision import Frames, History, Vision, VisionSettings, trained_by
 
 PIXELS = 64 * 64 * 3
 """Pixels over which the squared errors of a frame are summed, whatever its size, so that a weight
 of the prior means what it means in Ha and Schmidhuber 2018."""
 
-TOGETHER = 1024
-"""Number of frames that are coded in one batch; it does not change the codes."""
-
 SAMPLES = 256
 """Number of frames that are drawn from the prior to see how far they lie apart."""
 
+QUIETEST, LOUDEST = -10.0, 4.0
+"""Bounds of the logarithm of a variance."""
 
-@dataclass(frozen=True)
-class Frames:
-    """The frames of some drives.
 
-    Attributes:
-        train: Of the train episodes, (N, 3, S, S) uint8.
-        validation: Of the validation episodes, (M, 3, S, S) uint8.
+class Autoencoder(Codes):
+    """An encoder to a Gaussian of codes, and a decoder; a code is the mean.
+
+    Args:
+        code: Number of numbers of a code, Z.
+        size: Pixels on a side of a frame, S.
     """
 
-    train: Tensor
-    validation: Tensor
+    def __init__(self, code: int, size: int) -> None:
+        super().__init__(code)
+        self.encoder, features = encoder("convolutional", CHANNELS, size)
+        self.gaussian = nn.Linear(features, 2 * code)
+        self.decoder = Drawing(code, size, CHANNELS)
 
-    @classmethod
-    def of(cls, drives: Drives, device: torch.device) -> "Frames":
-        """Returns the frames of recorded drives on a device."""
-        recordings = drives.recordings
-        chosen = [
-            np.concatenate(
-                [recordings.frames[slice(*recordings.offsets[e : e + 2])] for e in episodes]
-            )
-            for episodes in (drives.split.train, drives.split.validation)
-        ]
-        return cls(*(as_tensor(frames, device) for frames in chosen))
+    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes mean and logarithm of the variance of the codes of frames, (N, Z) each."""
+        mean, log_variance = self.gaussian(self.encoder(frames)).chunk(2, dim=1)
+        return mean, log_variance.clamp(QUIETEST, LOUDEST)
+
+    def raw(self, frames: Tensor) -> Tensor:
+        return self.posterior(frames)[0]
+
+    def drawn(self, codes: Tensor) -> Tensor:
+        return self.decoder(codes).sigmoid()
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -150,3 +156,25 @@ def reconstruction(model: Autoencoder, frames: Tensor) -> dict[str, float]:
         "validation/divergence": nats / len(frames),
         "validation/diversity": diversity(model, frames),
     }
+
+
+def train(model: Codes, settings: VisionSettings, frames: Frames) -> History:
+    """Trains an autoencoder without a prior; see `trainables.visions.vision.Vision`."""
+    return _trained(model, settings, frames, None)
+
+
+def train_with_prior(model: Codes, settings: VisionSettings, frames: Frames) -> History:
+    """Trains a variational autoencoder; see `trainables.visions.vision.Vision`."""
+    return _trained(model, settings, frames, settings.beta)
+
+
+def _trained(
+    model: Codes, settings: VisionSettings, frames: Frames, beta: float | None
+) -> History:
+    task = CodingTask(frames, settings.code, beta, settings.fit.batch_size)
+    learner = SupervisedLearner(task, settings.fit, frames.train.device)
+    return trained_by(learner, model, settings.fit.epochs)
+
+
+AUTOENCODER = Vision("autoencoder", Autoencoder, train)
+VAE = Vision("VAE", Autoencoder, train_with_prior, has_prior=True)

@@ -1,4 +1,5 @@
-"""Trains an autoencoder against a discriminator: a VAE-GAN (Larsen et al. 2016, arXiv 1512.09300).
+"""A vision by an autoencoder trained against a discriminator: a VAE-GAN (Larsen et al. 2016, arXiv
+1512.09300).
 
 In each step the discriminator learns to tell true frames from reconstructed ones and from ones
 that are drawn of the prior. The autoencoder then learns that its reconstructions have the
@@ -18,10 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from datasets.recordings import CHANNELS
 from trainables.config import FitConfig
-from trainables.frame_coding import PIXELS, Frames, divergence, reconstruction, sampled
 from trainables.learner import Diverged, Probe, Snapshot
-from trainables.models.visions import Autoencoder, Discriminator
+from trainables.models.frame_encoders import encoder
+from trainables.visions.autoencoder import (
+    PIXELS,
+    Autoencoder,
+    divergence,
+    reconstruction,
+    sampled,
+)
+from trainables.visions.codes import Codes
+from trainables.visions.vision import Frames, History, Vision, VisionSettings, trained_by
 
 TRUE = 0.9
 """What the discriminator learns to say of a true frame."""
@@ -30,13 +40,44 @@ MOMENTUM = 0.5
 """First moment's decay of both optimisers, lower than usual (Radford et al. 2016)."""
 
 
+class Discriminator(nn.Module):
+    """Tells true frames from drawn ones, by convolutions of patches.
+
+    Args:
+        size: Pixels on a side of a frame, S.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        layers, features = encoder("convolutional", CHANNELS, size)
+        assert isinstance(layers, nn.Sequential)
+        self.layers = layers
+        self.judge = nn.Linear(features, 1)
+
+    def features(self, frames: Tensor, level: int) -> Tensor:
+        """Computes the feature maps after so many layers of patches, counted from 1, flattened,
+        (N, features)."""
+        seen = frames
+        for layer in self.layers:
+            seen = layer(seen)
+            if isinstance(layer, nn.ReLU):
+                level -= 1
+            if level == 0:
+                break
+        return seen.flatten(1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Computes the logit of being true, (N, 3, S, S) -> (N,)."""
+        return self.judge(self.layers(frames)).squeeze(dim=1)
+
+
 class AdversarialLearner:
     """The `trainables.learner.Learner` that trains a VAE-GAN.
 
     Args:
         frames: The frames.
         code: Number of numbers of a code.
-        beta: Weight of the divergence, see `trainables.frame_coding.CodingTask`.
+        beta: Weight of the divergence, see `trainables.visions.autoencoder.CodingTask`.
         gan_weight: Weight of the discriminator's judgement in the decoder's loss.
         level: After how many layers of the discriminator features are compared, from 1.
         config: Learning rate, batch size and seed.
@@ -163,3 +204,19 @@ def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+
+
+def train(model: Codes, settings: VisionSettings, frames: Frames) -> History:
+    """Trains an autoencoder against a discriminator; see `trainables.visions.vision.Vision`."""
+    learner = AdversarialLearner(
+        frames,
+        settings.code,
+        settings.beta,
+        settings.gan_weight,
+        settings.feature_level,
+        settings.fit,
+    )
+    return trained_by(learner, model, settings.fit.epochs)
+
+
+VAEGAN = Vision("VAE-GAN", Autoencoder, train, has_prior=True, has_discriminator=True)

@@ -7,11 +7,17 @@ from learner_contract import Begin, LearnerContract
 from moving_blocks import blocks
 from torch.distributions import Normal, kl_divergence
 
-from trainables.adversarial import AdversarialLearner
 from trainables.config import FitConfig
 from trainables.fit import SupervisedLearner
-from trainables.frame_coding import CodingTask, Frames, divergence, diversity, sampled
-from trainables.models.visions import Autoencoder
+from trainables.visions.autoencoder import (
+    Autoencoder,
+    CodingTask,
+    divergence,
+    diversity,
+    sampled,
+)
+from trainables.visions.vaegan import AdversarialLearner
+from trainables.visions.vision import Frames
 
 CPU = torch.device("cpu")
 QUICK = FitConfig(epochs=3, batch_size=16, learning_rate=3e-3)
