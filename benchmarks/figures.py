@@ -1,11 +1,11 @@
-"""Draws the figures and fills in the tables of docs/results-gnn.md and docs/results-driving.md.
+"""Draws the figures and fills in the tables of the pages docs/results-*.md.
 
     python benchmarks/figures.py
     python benchmarks/figures.py --report runs/drives-best/report
 
 Both are made of the rows in docs/results, which benchmarks/rows.py takes from recorded studies.
-``--report`` takes figures over from the report of a study of drives, all four or those that
-``--figure`` names; in docs/images their names begin with ``--prefix``.
+``--report`` takes figures over from the report of a study, those that ``--figure`` names, by
+default the four of a study of drives; in docs/images their names begin with ``--prefix``.
 """
 
 import shutil
@@ -14,16 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import driving_figures, gnn_figures
+from benchmarks import controller_figures, driving_figures, gnn_figures
 from benchmarks.command_line import Parser, exit_code
 from benchmarks.document import IMAGES, Page
 from datasets.errors import InputError
 from datasets.typed_paths import typed_path
 
-PAGES: tuple[Page[Any], ...] = (gnn_figures.PAGE, driving_figures.PAGE)
+PAGES: tuple[Page[Any], ...] = (
+    gnn_figures.PAGE,
+    driving_figures.PAGE,
+    controller_figures.PAGE,
+)
 
 TAKEN = ("loss_curves", "two_aims", "error_against_horizon", "film_strip")
-"""Figures of a report."""
+"""Figures of the report of a study of drives."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     line.add_argument(
         "--report", type=typed_path, metavar="PATH", help="of a study, to take figures of"
     )
-    line.add_argument("--figure", nargs="+", choices=TAKEN, default=TAKEN, help="of the report")
+    line.add_argument("--figure", nargs="+", default=TAKEN, help="names of figures of the report")
     line.add_argument("--prefix", default="driving", help="of their names in docs/images")
     typed = line.parse_args(argv)
     if typed.report is not None:

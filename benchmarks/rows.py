@@ -2,12 +2,13 @@
 
     python benchmarks/rows.py gnn ablations qm9-ablations
     python benchmarks/rows.py driving best drives-best
+    python benchmarks/rows.py controllers verdicts racing-verdicts
 
 The rows of the experiment are then those of the studies that are named, and no others; each final,
 a training on a fresh seed, is one. `best` takes of a study of molecules the finals of each
 family's best trial, and of a study of drives those of the champion; every other experiment takes
-all finals. The pages docs/results-gnn.md and docs/results-driving.md list the commands of the
-studies; benchmarks/figures.py draws and tabulates the rows.
+all finals. The pages docs/results-gnn.md, docs/results-driving.md and docs/results-world-models.md
+list the commands of the studies; benchmarks/figures.py draws and tabulates the rows.
 """
 
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.command_line import add_runs_dir
-from benchmarks import driving_results, gnn_results
+from benchmarks import controller_results, driving_results, gnn_results
 from benchmarks.command_line import Parser, exit_code
 from benchmarks.result_table import ResultTable
 from datasets.errors import InputError
@@ -25,7 +26,11 @@ from record.folder import StudyFolder
 from record.reading import recorded_study
 from record.tracking_uri import tracking_uri
 
-TABLES: dict[str, ResultTable[Any]] = {"gnn": gnn_results.TABLE, "driving": driving_results.TABLE}
+TABLES: dict[str, ResultTable[Any]] = {
+    "gnn": gnn_results.TABLE,
+    "driving": driving_results.TABLE,
+    "controllers": controller_results.TABLE,
+}
 
 
 def main(argv: Sequence[str]) -> None:

@@ -33,7 +33,8 @@ class Context:
 
     Attributes:
         device: Device of the learner's tensors.
-        cores: Number of processor cores that the learner may use.
+        cores: Number of processor cores that the learner may use; in the pre-flight, which has no
+            workers yet, theirs are counted.
         parallel: Maps a function over items, on Ray on these cores and those of the trial's
             workers. The function must be picklable and give the same result wherever, and however
             often, it runs; elsewhere it is the builtin map.

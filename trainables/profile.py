@@ -45,7 +45,9 @@ class ProfileResult:
     card_gib: float = 0.0
 
 
-def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) -> ProfileResult:
+def profile(
+    config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float, workers: int = 0
+) -> ProfileResult:
     """Profiles a configuration: starts a trial, probes it, saves a checkpoint and loads it.
 
     Args:
@@ -53,6 +55,7 @@ def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) 
         problem: The study's problem, from which the learner is made.
         cpus: Number of cores of a trial.
         gpus: Share of a GPU that a trial has; 0: the CPU.
+        workers: Number of further processes that share a trial's work.
 
     Returns:
         The measured cost, or the reason why the trial failed; errors are not raised.
@@ -62,7 +65,7 @@ def profile(config: TrialConfig, problem: Problem[Any], cpus: int, gpus: float) 
         give_back_memory(device)
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        learner = problem.learner(config, Searched(0), Context(device, cpus))
+        learner = problem.learner(config, Searched(0), Context(device, cpus + workers))
         check_learner(learner)
         probe = learner.probe()
         with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from trainables.profile import ProfileResult, profile
 
 
 def side_by_side(
-    configs: Sequence[TrialConfig], problem: ray.ObjectRef, cpus: int
+    configs: Sequence[TrialConfig], problem: ray.ObjectRef, cpus: int, workers: int
 ) -> list[ProfileResult]:
     """Profiles configurations on the CPU in parallel, each in a Ray task of its own.
 
@@ -25,12 +25,13 @@ def side_by_side(
         configs: Configurations to profile, smallest first.
         problem: Reference to the problem in Ray's object store.
         cpus: CPU cores of a trial.
+        workers: Its further processes, which are counted but not started.
 
     Raises:
         RayDied: If Ray or a node was lost.
     """
     task = ray.remote(num_cpus=cpus, max_retries=0)(profile)
-    under_way = [task.remote(config, problem, cpus, 0) for config in reversed(configs)]
+    under_way = [task.remote(config, problem, cpus, 0, workers) for config in reversed(configs)]
     return [_profiled(each) for each in reversed(under_way)]
 
 

@@ -83,3 +83,10 @@ BAD = [
 def test_what_is_refused_is_told_in_its_own_words(kind: Any, message: str) -> None:
     done = profile(TrialConfig(), GuessingProblem(kind), cpus=1, gpus=0)
     assert (done.problem, done.no_room) == (message, False)
+
+
+def test_the_cores_of_workers_that_share_the_work_are_counted() -> None:
+    problem = GuessingProblem()
+    profile(TrialConfig(), problem, cpus=2, gpus=0)
+    profile(TrialConfig(), problem, cpus=2, gpus=0, workers=3)
+    assert [context.cores for _, _, context in problem.begun] == [2, 5]
