@@ -30,7 +30,7 @@ def side_by_side(
     Raises:
         RayDied: If Ray or a node was lost.
     """
-    task = ray.remote(num_cpus=cpus, max_retries=0)(profile)
+    task: Any = ray.remote(num_cpus=cpus, max_retries=0)(profile)
     under_way = [task.remote(config, problem, cpus, 0, workers) for config in reversed(configs)]
     return [_profiled(each) for each in reversed(under_way)]
 
