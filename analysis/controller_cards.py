@@ -56,15 +56,14 @@ FILMS = {
 
 
 def make(study: RecordedStudy) -> Iterator[Card]:
-    """Makes the cards of a study of controllers.
+    """Makes the cards of a study of controllers: of its finals, or, without finals, of the best
+    trial of the search.
 
     Raises:
-        InputError: If there are no finals.
+        InputError: If no trial finished.
     """
-    champion = study.champion_final
-    if champion is None:
-        raise InputError(f"{study.name} has no finals, of which these figures are")
-    if _finals_in_the_world(study):
+    champion = study.champion_final or study.best_or_refuse()
+    if _trained_in_the_world(study):
         yield _curves(study)
     outcomes = study.artifacts.outcomes(champion)
     if outcomes is not None:
@@ -72,21 +71,23 @@ def make(study: RecordedStudy) -> Iterator[Card]:
         yield _animation(outcomes.more)
 
 
-def _finals_in_the_world(study: RecordedStudy) -> dict[int, list[Trial]]:
-    """Returns the finals of each finalist whose candidates drove in the simulator."""
-    steps = {
-        number: [final for final in finals if recorded(final, "train/environment_steps") > 0]
-        for number, finals in study.finalists.items()
+def _trained_in_the_world(study: RecordedStudy) -> dict[int, list[Trial]]:
+    """Returns the trainings of each configuration that is shown whose candidates drove in the
+    simulator."""
+    best = study.best_or_refuse()
+    in_the_world = {
+        number: [each for each in trainings if recorded(each, "train/environment_steps") > 0]
+        for number, trainings in (study.finalists or {best.number: [best]}).items()
     }
-    return {number: finals for number, finals in steps.items() if finals}
+    return {number: trainings for number, trainings in in_the_world.items() if trainings}
 
 
 def _curves(study: RecordedStudy) -> Card:
-    shown = _finals_in_the_world(study)
-    finals = [(number, final) for number in shown for final in shown[number]]
+    shown = _trained_in_the_world(study)
+    trainings = [(number, final) for number in shown for final in shown[number]]
     rows = [
         {"trial": number, "seed": final.config["seed"], "steps": steps, "return": value}
-        for number, final in finals
+        for number, final in trainings
         for steps, value in zip(*_points(final), strict=True)
     ]
     with matplotlib.rc_context(style.LOOK):
@@ -97,7 +98,7 @@ def _curves(study: RecordedStudy) -> Card:
         axes.legend(fontsize=7)
     caption = (
         "Return of the candidates' mean on the validation tracks over the steps that the "
-        "candidates drove, mean over the seeds of each finalist and range of the champion's; "
+        "candidates drove, mean over seeds, and their range for the best configuration; "
         "beside it Ha and Schmidhuber's own log (2018; of an older simulator)."
     )
     return Card(
@@ -118,7 +119,7 @@ def _points(final: Trial) -> tuple[list[float], list[float]]:
 
 
 def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]]) -> None:
-    champion = study.champion.number if study.champion is not None else None
+    champion = (study.champion or study.best_or_refuse()).number
     ranked = sorted(
         shown, key=lambda number: (number == champion, fmean(map(study.value, shown[number])))
     )
@@ -130,13 +131,14 @@ def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]
         crowned = number == champion
         memory = "no" if config["memory"] == "none" else config["memory"]
         title = f"trial {number}, {config['vision']}, {memory} memory"
+        title += ", champion" * (crowned and study.champion is not None)
         (line,) = axes.plot(
             steps,
             values.mean(axis=0),
             lw=1,
             marker=".",
             ms=3,
-            label=title + ", champion" * crowned,
+            label=title,
         )
         if crowned:
             line.set(color=style.BLUE, linewidth=2)
@@ -160,7 +162,7 @@ def _pictures(more: Mapping[str, np.ndarray]) -> Card:
         table=pd.DataFrame(_errors(more)),
         figures={"vision": _grid(rows)},
         captions={
-            "vision": "Frames of test drives, what the champion's vision draws from their codes, "
+            "vision": "Frames of test drives, what the vision draws from their codes, "
             "the frames of the train drives with the nearest codes, frames of codes of the "
             "standard Gaussian, and of codes between that of the first frame and the last."
         },
@@ -205,7 +207,7 @@ def _animation(more: Mapping[str, np.ndarray]) -> Card:
         table=tiles,
         figures={"drive": film.play(columns)},
         captions={
-            "drive": "The champion on the first test track, a frame for every second action: what "
+            "drive": "The controller on the first test track, a frame for every second action: what "
             "it sees, what its vision draws from the code, and what its memory dreams, which "
             "knows the actions but sees a code every 25 actions only."
         },

@@ -81,11 +81,11 @@ class ControllerScorecard(Scorecard):
         )
 
     def cards(self, study: RecordedStudy) -> "Iterator[Card]":
-        """Yields the curves of the finals over environment steps, what the champion's vision
-        makes of frames, and an animation of a drive.
+        """Yields the curves over environment steps, what the vision makes of frames, and an
+        animation of a drive; see `analysis.controller_cards.make`.
 
         Raises:
-            InputError: If there are no finals.
+            InputError: If no trial finished.
         """
         from analysis import controller_cards  # imports plotting, which scoring can skip
 

@@ -189,10 +189,21 @@ def test_a_vision_that_draws_nothing_shows_frames_alone() -> None:
     assert Image.open(io.BytesIO(made)).size[0] == 192
 
 
-def test_without_finals_the_reason_is_said() -> None:
-    alone = study_of([trial(0, QUICK, [{"validation/return": 1.0}])])
-    with pytest.raises(InputError, match="has no finals"):
-        next(iter(CARD.cards(alone)))
+def test_without_finals_the_best_trial_of_the_search_is_shown() -> None:
+    searched = replace(study(), finals=())
+    curves, pictures, _ = CARD.cards(searched)
+    figure = curves.figures["return_curves"]
+    assert isinstance(figure, Figure)
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    best = lines["trial 1, vae, trained memory"]
+    assert np.asarray(best.get_ydata()).tolist() == [200, 300]
+    assert "vision" in pictures.figures
+
+
+def test_without_a_finished_trial_the_reason_is_said() -> None:
+    failed = replace(trial(0, QUICK, []), status="failed")
+    with pytest.raises(InputError, match="no trial"):
+        next(iter(CARD.cards(study_of([failed]))))
 
 
 def test_the_learning_curve_has_the_return_of_random_actions() -> None:
