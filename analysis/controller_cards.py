@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from analysis import film, style
 from analysis.cards import Card
 from analysis.curves import curve, recorded
-from datasets.errors import InputError
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from trainables.racing_controller import PURSUIT
@@ -207,8 +206,8 @@ def _animation(more: Mapping[str, np.ndarray]) -> Card:
         table=tiles,
         figures={"drive": film.play(columns)},
         captions={
-            "drive": "The controller on the first test track, a frame for every second action: what "
-            "it sees, what its vision draws from the code, and what its memory dreams, which "
+            "drive": "A drive on the first test track, a frame for every second action: what the car "
+            "sees, what the vision draws from the code, and what the memory dreams, which "
             "knows the actions but sees a code every 25 actions only."
         },
     )
