@@ -206,8 +206,8 @@ def _animation(more: Mapping[str, np.ndarray]) -> Card:
         table=tiles,
         figures={"drive": film.play(columns)},
         captions={
-            "drive": "A drive on the first test track, a frame for every second action: what the car "
-            "sees, what the vision draws from the code, and what the memory dreams, which "
+            "drive": "A drive on the first test track, a frame for every second action: what the "
+            "car sees, what the vision draws from the code, and what the memory dreams, which "
             "knows the actions but sees a code every 25 actions only."
         },
     )

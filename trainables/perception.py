@@ -29,7 +29,7 @@ from trainables.visions.vision import Frames, History, VisionSettings
 
 MemoryName = Literal["trained", "untrained", "none"]
 
-VERSION = 1
+VERSION = 2
 """Version of the trainings, part of the cache's names; to be raised when equal settings give other
 weights."""
 

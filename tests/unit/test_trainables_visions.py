@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.visions import VISIONS
 from trainables.visions.autoencoder import Autoencoder
@@ -87,12 +87,26 @@ def test_shift_and_scale_do_not_change_what_is_reconstructed() -> None:
     np.testing.assert_allclose(before.detach(), after.detach(), atol=1e-5)
 
 
-def test_the_features_of_a_level_are_those_after_so_many_layers() -> None:
+@pytest.mark.parametrize(("size", "maps"), [(32, [16, 32]), (64, [16, 32, 64])])
+def test_the_discriminator_halves_the_side_down_to_eight_pixels(
+    size: int, maps: list[int]
+) -> None:
     torch.manual_seed(0)
-    judge, seen = Discriminator(SIZE), frames(2)
-    rectifiers = [place for place, layer in enumerate(judge.layers) if isinstance(layer, nn.ReLU)]
-    assert len(rectifiers) >= 2
-    for level, place in enumerate(rectifiers, start=1):
-        expected = judge.layers[: place + 1](seen).flatten(1)
-        assert torch.equal(judge.features(seen, level), expected)
+    judge, seen = Discriminator(size), torch.rand(2, 3, size, size)
+    for level, count in enumerate(maps, start=1):
+        assert judge.features(seen, level).shape == (2, count * (size >> level) ** 2)
+    assert len(judge.layers) == len(maps)
+    assert size >> len(maps) == 8
     assert judge(seen).shape == (2,)
+
+
+def test_every_pixel_is_seen_by_features_on_both_sides_of_a_patch() -> None:
+    """As patches side by side would not: then the decoder draws a grid along their edges."""
+    torch.manual_seed(0)
+    judge, seen = Discriminator(SIZE), torch.zeros(1, 3, SIZE, SIZE)
+    blank = judge.features(seen, 1).view(16, 16, 16)
+    for place in (10, 11, 12, 13):
+        spot = seen.clone()
+        spot[..., place, place] = 1
+        changed = (judge.features(spot, 1).view(16, 16, 16) != blank).any(dim=0)
+        assert int(changed.sum()) == 4

@@ -13,6 +13,7 @@ discriminator; the decoder's loss is the non-saturating one; and true frames cou
 import time
 from collections.abc import Mapping
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,7 +23,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from datasets.recordings import CHANNELS
 from trainables.config import FitConfig
 from trainables.learner import Diverged, Probe, Snapshot
-from trainables.models.frame_encoders import encoder
 from trainables.visions.autoencoder import (
     PIXELS,
     Autoencoder,
@@ -36,12 +36,19 @@ from trainables.visions.vision import Frames, History, Vision, VisionSettings, t
 TRUE = 0.9
 """What the discriminator learns to say of a true frame."""
 
+COARSEST, MAPS, SLOPE = 8, 16, 0.2
+"""Side of the discriminator's last maps, number of its first ones, which doubles with each
+convolution, and slope of its leaky rectifiers below 0 (Radford et al. 2016)."""
+
 MOMENTUM = 0.5
 """First moment's decay of both optimisers, lower than usual (Radford et al. 2016)."""
 
 
 class Discriminator(nn.Module):
-    """Tells true frames from drawn ones, by convolutions of patches.
+    """Tells true frames from drawn ones, by convolutions that halve the side down to `COARSEST`.
+
+    They overlap: features of patches side by side would leave the patches' edges unjudged, and the
+    decoder draws a grid there.
 
     Args:
         size: Pixels on a side of a frame, S.
@@ -49,26 +56,24 @@ class Discriminator(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        layers, features = encoder("convolutional", CHANNELS, size)
-        assert isinstance(layers, nn.Sequential)
-        self.layers = layers
-        self.judge = nn.Linear(features, 1)
+        sides = [size >> level for level in range(1, (size // COARSEST).bit_length())]
+        widths = [CHANNELS, *(MAPS << level for level in range(len(sides)))]
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE))
+            for before, after in pairwise(widths)
+        )
+        self.judge = nn.Linear(widths[-1] * sides[-1] ** 2, 1)
 
     def features(self, frames: Tensor, level: int) -> Tensor:
-        """Computes the feature maps after so many layers of patches, counted from 1, flattened,
+        """Computes the feature maps after so many convolutions, counted from 1, flattened,
         (N, features)."""
-        seen = frames
-        for layer in self.layers:
-            seen = layer(seen)
-            if isinstance(layer, nn.ReLU):
-                level -= 1
-            if level == 0:
-                break
-        return seen.flatten(1)
+        for layer in self.layers[:level]:
+            frames = layer(frames)
+        return frames.flatten(1)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Computes the logit of being true, (N, 3, S, S) -> (N,)."""
-        return self.judge(self.layers(frames)).squeeze(dim=1)
+        return self.judge(self.features(frames, len(self.layers))).squeeze(dim=1)
 
 
 class AdversarialLearner:
