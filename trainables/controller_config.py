@@ -52,10 +52,10 @@ class ControllerConfig(TrialConfig):
     action_repeat: Annotated[int, Whole(1, 4)] = 4
     """Steps of the simulator, 20 ms each, that each action is kept up for."""
 
-    population: Annotated[int, Whole(16, 64, log=True)] = 24
+    population: Annotated[int, Whole(16, 64, log=True)] = 64
     """Candidates of a generation."""
 
-    rollouts: Annotated[int, Whole(1, 8, log=True)] = 2
+    rollouts: Annotated[int, Whole(1, 8, log=True)] = 1
     """Tracks on which each candidate drives, the same for all candidates of a generation."""
 
     learn_in: LearnIn = "world"
@@ -65,7 +65,7 @@ class ControllerConfig(TrialConfig):
     temperature: Annotated[float, Real(0.5, 1.5), When("learn_in", ("dream",))] = 1.0
     """Temperature of a dream: above 1 it is more uncertain than what the memory has learned."""
 
-    sigma: Annotated[float, Real(0.03, 0.5, log=True)] = 0.1
+    sigma: Annotated[float, Real(0.003, 0.3, log=True)] = 0.01
     """Initial step size of CMA-ES, in units of the parameters, which begin at zero."""
 
     learning_rate: float = 2e-3
@@ -80,7 +80,7 @@ class ControllerConfig(TrialConfig):
     memory_epochs: int = 6
     """Number of epochs in which the memory is trained."""
 
-    epochs: int = 40
+    epochs: int = 34
     """Number of epochs of all three phases; those of the last are generations."""
 
     @property
