@@ -61,10 +61,9 @@ def make(study: RecordedStudy) -> Iterator[Card]:
     Raises:
         InputError: If no trial finished.
     """
-    champion = study.champion_final or study.best_or_refuse()
     if _trained_in_the_world(study):
         yield _curves(study)
-    outcomes = study.artifacts.outcomes(champion)
+    outcomes = study.artifacts.outcomes(study.champion_final or study.best_or_refuse())
     if outcomes is not None:
         yield _pictures(outcomes.more)
         yield _animation(outcomes.more)
@@ -73,10 +72,13 @@ def make(study: RecordedStudy) -> Iterator[Card]:
 def _trained_in_the_world(study: RecordedStudy) -> dict[int, list[Trial]]:
     """Returns the trainings of each configuration that is shown whose candidates drove in the
     simulator."""
-    best = study.best_or_refuse()
+    shown: Mapping[int, Sequence[Trial]] = study.finalists
+    if not shown:
+        best = study.best_or_refuse()
+        shown = {best.number: [best]}
     in_the_world = {
         number: [each for each in trainings if recorded(each, "train/environment_steps") > 0]
-        for number, trainings in (study.finalists or {best.number: [best]}).items()
+        for number, trainings in shown.items()
     }
     return {number: trainings for number, trainings in in_the_world.items() if trainings}
 
@@ -85,9 +87,9 @@ def _curves(study: RecordedStudy) -> Card:
     shown = _trained_in_the_world(study)
     trainings = [(number, final) for number in shown for final in shown[number]]
     rows = [
-        {"trial": number, "seed": final.config["seed"], "steps": steps, "return": value}
-        for number, final in trainings
-        for steps, value in zip(*_points(final), strict=True)
+        {"trial": number, "seed": each.config["seed"], "steps": steps, "return": value}
+        for number, each in trainings
+        for steps, value in zip(*_points(each), strict=True)
     ]
     with matplotlib.rc_context(style.LOOK):
         figure = Figure(SIZE, layout="constrained")
@@ -97,7 +99,7 @@ def _curves(study: RecordedStudy) -> Card:
         axes.legend(fontsize=7)
     caption = (
         "Return of the candidates' mean on the validation tracks over the steps that the "
-        "candidates drove, mean over seeds, and their range for the best configuration; "
+        "candidates drove; of finals the mean over seeds, and the range of the champion's; "
         "beside it Ha and Schmidhuber's own log (2018; of an older simulator)."
     )
     return Card(
@@ -110,10 +112,10 @@ def _curves(study: RecordedStudy) -> Card:
     )
 
 
-def _points(final: Trial) -> tuple[list[float], list[float]]:
+def _points(trained: Trial) -> tuple[list[float], list[float]]:
     """Returns the steps after each generation, and the return."""
-    steps = curve(final, "train/environment_steps")
-    values = curve(final, "validation/return")
+    steps = curve(trained, "train/environment_steps")
+    values = curve(trained, "validation/return")
     return steps.values.tolist(), values.values[-len(steps.values) :].tolist()
 
 
@@ -123,7 +125,7 @@ def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]
         shown, key=lambda number: (number == champion, fmean(map(study.value, shown[number])))
     )
     for number in ranked:
-        points = [_points(final) for final in shown[number]]
+        points = [_points(each) for each in shown[number]]
         steps = np.mean([steps for steps, _ in points], axis=0)
         values = np.array([values for _, values in points])
         config = shown[number][0].config

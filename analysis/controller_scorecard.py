@@ -27,7 +27,7 @@ class ControllerScorecard(Scorecard):
 
     unit = "tracks"
     quantity = "return"
-    heading = "What the champion sees, and how it drives"
+    heading = "What the controller sees, and how it drives"
     remark = (
         "The return is 1,000 shared among the tiles of a track for those that the car reaches, "
         "less 0.1 for each of at most 1,000 steps, of the mean of the last generation's "

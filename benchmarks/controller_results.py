@@ -39,7 +39,8 @@ class Row:
         validation_return: Mean return of the last generation's mean on the validation tracks.
         test_return: On the test tracks.
         tiles: Share of the test tracks' tiles that were reached.
-        seconds: Of training, on the clock, whatever else the machine did.
+        seconds: Of the trial's epochs, on the clock, whatever else the machine did; vision and
+            memory take none where another trial has trained them. Validation drives are left out.
         device: ``cpu``, or what the GPU calls itself.
         config: The whole configuration as JSON.
     """
@@ -106,6 +107,6 @@ TABLE = ResultTable(
     kind=Row,
     order=lambda row: (row.experiment, row.vision, row.memory, row.config),
     studies=("controller",),
-    experiments={"verdicts": _all, "long": _all},
+    experiments={"long": _all},
     row=row,
 )

@@ -2,7 +2,7 @@
 
     python benchmarks/rows.py gnn ablations qm9-ablations
     python benchmarks/rows.py driving best drives-best
-    python benchmarks/rows.py controllers verdicts racing-verdicts
+    python benchmarks/rows.py controllers long racing-long
 
 The rows of the experiment are then those of the studies that are named, and no others; each final,
 a training on a fresh seed, is one. `best` takes of a study of molecules the finals of each

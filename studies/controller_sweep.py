@@ -60,7 +60,6 @@ STUDY = Study(
         "memory_epochs": (1,),
         "epochs": (3,),
         "population": (8,),
-        "rollouts": (1,),
     },
     scorecard=ControllerScorecard(),
 )

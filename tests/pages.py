@@ -61,8 +61,9 @@ EXPERIMENTS = [
     *beginning("python studies/gnn_sweep.py --name qm9-"),
     *beginning("python studies/world_model_sweep.py --name drives-"),
     *beginning("python benchmarks/homework_loop.py --name drives-"),
+    *beginning("python studies/controller_sweep.py --name racing-"),
 ]
-"""The studies whose finals are rows of docs/results."""
+"""The studies whose trainings are rows of docs/results."""
 
 FURTHER = beginning("python analysis/further_drives.py")
 
@@ -95,7 +96,10 @@ DRIVEN = (
     "drives for minutes or hours; unit/test_trainables_racing_controller.py and "
     "unit/test_analysis_further_drives.py drive some steps"
 )
-ROWS = "needs those studies; integration/test_benchmarks_rows.py makes rows of small ones"
+ROWS = (
+    "needs those studies; integration/test_benchmarks_rows.py and "
+    "unit/test_benchmarks_controllers.py make rows of small ones"
+)
 POLE = (
     "trains for minutes, or needs Stable-Baselines3; unit/test_benchmarks_cartpole.py is of both"
 )
@@ -122,6 +126,7 @@ NOT_EXECUTED: Mapping[str, str] = {
     "python studies/gnn_sweep.py --name qm9-": HOURS,
     "python studies/world_model_sweep.py --name drives-": HOURS,
     "python benchmarks/homework_loop.py": HOURS,
+    "python studies/controller_sweep.py --name racing-": HOURS,
     "python analysis/further_drives.py": DRIVEN,
     "python benchmarks/cartpole_curves.py": POLE,
     "python benchmarks/cartpole_reference.py": POLE,

@@ -15,8 +15,14 @@ from trainables.visions.vision import VisionSettings
 
 LearnIn = Literal["world", "dream"]
 
-SAMPLED = tuple(name for name, kind in VISIONS.items() if kind.has_prior)
+WITH_PRIOR = tuple(name for name, kind in VISIONS.items() if kind.has_prior)
+"""Visions that frames can be drawn from at random."""
+
 JUDGED = tuple(name for name, kind in VISIONS.items() if kind.has_discriminator)
+"""Visions against which a discriminator is trained."""
+
+LEVELS = 2
+"""Convolutions of the discriminator of frames of 32 pixels, which are the smallest."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,14 @@ class ControllerConfig(TrialConfig):
     code: Annotated[int, Whole(8, 64, log=True)] = 16
     """Number of numbers that a frame is seen as."""
 
-    beta: Annotated[float, Real(0.1, 4.0, log=True), When("vision", SAMPLED)] = 1.0
+    beta: Annotated[float, Real(0.1, 4.0, log=True), When("vision", WITH_PRIOR)] = 1.0
     """Weight of the divergence of codes from the standard Gaussian; the squared error beside it is
     summed over 64 x 64 pixels, whatever the size of a frame."""
 
     gan_weight: Annotated[float, Real(1e-3, 1.0, log=True), When("vision", JUDGED)] = 0.03
     """Weight of the discriminator's judgement in the decoder's loss."""
 
-    feature_level: Annotated[int, Whole(1, 2), When("vision", JUDGED)] = 1
+    feature_level: Annotated[int, Whole(1, LEVELS), When("vision", JUDGED)] = 1
     """Layer of the discriminator whose features are compared, from 1."""
 
     hidden: Annotated[int, Whole(32, 128, log=True), When("memory", ("trained", "untrained"))] = 64
@@ -103,6 +109,8 @@ class ControllerConfig(TrialConfig):
             at_least(name, getattr(self, name), 1)
         for name in ("batch_size", "vision_epochs", "memory_epochs"):
             at_least(name, getattr(self, name), 1)
+        if self.feature_level > LEVELS:
+            raise InputError(f"feature_level is {self.feature_level}: expected 1 to {LEVELS}")
         at_least("population", self.population, 4)
         for name in ("beta", "gan_weight"):
             at_least(name, getattr(self, name), 0)

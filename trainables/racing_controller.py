@@ -30,6 +30,7 @@ from trainables.controller_config import ControllerConfig
 from trainables.dreaming import Dream
 from trainables.evolution import Evolution
 from trainables.learner import Probe, Snapshot
+from trainables.perception import VERSION as PERCEPTION
 from trainables.perception import fresh_memory, fresh_vision, trained_memory, trained_vision
 from trainables.problem import Context, Problem
 from trainables.sights import of_a_drive
@@ -279,9 +280,10 @@ class ControllerProblem(Problem[ControllerConfig]):
 
     @property
     def digest(self) -> str:
-        """Fingerprint of the recorded drives, the simulator, and the tracks of evaluation."""
+        """Fingerprint of the recorded drives, the simulator, the tracks of evaluation, and the
+        version of the trainings of vision and memory."""
         simulator = gymnasium.__version__, version("box2d"), STEPS, PATIENCE, LOST, LAP
-        parts = self.drives.digest, simulator, [*VALIDATION], [*TEST]
+        parts = self.drives.digest, simulator, [*VALIDATION], [*TEST], PERCEPTION
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def learner(self, config: ControllerConfig, role: Role, context: Context) -> ControllerLearner:

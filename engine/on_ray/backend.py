@@ -107,9 +107,10 @@ class RayBackend:
 
         def all_of_them() -> list[ProfileResult]:
             data, cpus = self._data(), self.options.cpus_per_trial
+            workers = self.options.workers_per_trial
             if self.gpus == 0:
-                return profiles.side_by_side(configs, data, cpus, self.options.workers_per_trial)
-            return profiles.one_by_one(configs, data, cpus, 1.0, notify)
+                return profiles.side_by_side(configs, data, cpus, workers)
+            return profiles.one_by_one(configs, data, cpus, 1.0, workers, notify)
 
         done = surviving(all_of_them, self.options.cluster, self.options.max_failures, notify)
         self.card_gib = min((each.card_gib for each in done if each.card_gib), default=0.0)

@@ -25,7 +25,7 @@ def side_by_side(
         configs: Configurations to profile, smallest first.
         problem: Reference to the problem in Ray's object store.
         cpus: CPU cores of a trial.
-        workers: Its further processes, which are counted but not started.
+        workers: Further processes of a trial, which are counted but not started.
 
     Raises:
         RayDied: If Ray or a node was lost.
@@ -40,6 +40,7 @@ def one_by_one(
     problem: ray.ObjectRef,
     cpus: int,
     gpus: float,
+    workers: int,
     notify: Callable[[str], None],
 ) -> list[ProfileResult]:
     """Profiles configurations on a GPU, one after the other in one process.
@@ -52,6 +53,7 @@ def one_by_one(
         problem: Reference to the problem in Ray's object store.
         cpus: CPU cores of a trial.
         gpus: GPUs of the process.
+        workers: Further processes of a trial, which are counted but not started.
         notify: Prints the progress.
 
     Raises:
@@ -60,7 +62,7 @@ def one_by_one(
     process: Any = ray.remote(num_cpus=cpus, num_gpus=gpus)(_Profiler)
     running, done = None, []
     for config in configs:
-        running = running or process.remote(problem, cpus, gpus)
+        running = running or process.remote(problem, cpus, gpus, workers)
         done.append(_profiled(running.profile.remote(config)))
         place = f"{len(done)} of {len(configs)}"
         notify(f"pre-flight {place}: an epoch of {config.title}: {taken(done[-1])}")
@@ -72,11 +74,11 @@ def one_by_one(
 class _Profiler:
     """Ray actor that profiles configurations."""
 
-    def __init__(self, problem: Problem[Any], cpus: int, gpus: float) -> None:
-        self.problem, self.cpus, self.gpus = problem, cpus, gpus
+    def __init__(self, problem: Problem[Any], cpus: int, gpus: float, workers: int) -> None:
+        self.problem, self.cpus, self.gpus, self.workers = problem, cpus, gpus, workers
 
     def profile(self, config: TrialConfig) -> ProfileResult:
-        return profile(config, self.problem, self.cpus, self.gpus)
+        return profile(config, self.problem, self.cpus, self.gpus, self.workers)
 
 
 def _profiled(under_way: ray.ObjectRef) -> ProfileResult:

@@ -206,7 +206,7 @@ def test_one_process_profiles_until_one_fails_and_no_result_is_lost(tmp_path: Pa
     configs[3] = replace(configs[3], ending="no_start")
     said: list[str] = []
     data = ray.put(saying_where(tmp_path))
-    done = profiles.one_by_one(configs, data, cpus=1, gpus=0, notify=said.append)
+    done = profiles.one_by_one(configs, data, cpus=1, gpus=0, workers=0, notify=said.append)
     problems = [each.problem for each in done]
     assert [bool(problem) for problem in problems] == [False, True, False, True, False, False]
     assert "exit" in problems[1]

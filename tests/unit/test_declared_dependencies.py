@@ -29,7 +29,8 @@ def imported() -> Iterator[tuple[str, Path]]:
 def test_no_package_or_module_that_is_installed_is_left_out() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     installed = project["tool"]["setuptools"]
-    assert {name.partition(".")[0] for name in installed["packages"]} == {*PACKAGES}
+    there = [file.parent for package in PACKAGES for file in (ROOT / package).rglob("__init__.py")]
+    assert {*installed["packages"]} == {".".join(each.relative_to(ROOT).parts) for each in there}
     assert installed["py-modules"] == [*MODULES]
 
 

@@ -102,6 +102,11 @@ def noting(made: list[str], original: type) -> object:
     return make
 
 
+def test_a_layer_that_the_discriminator_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match="feature_level is 3: expected 1 to 2"):
+        ControllerConfig(vision="vaegan", feature_level=3)
+
+
 def test_a_damaged_vision_is_told_in_a_line(tmp_path: Path) -> None:
     advanced(learner(tmp_path), 1)
     (file,) = tmp_path.glob("vision-*.pt")

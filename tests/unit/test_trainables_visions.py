@@ -1,16 +1,20 @@
 """Visions: codes of frames, and frames of codes."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from trainables.visions import VISIONS
+from trainables.config import FitConfig
+from trainables.visions import VISIONS, VisionName
 from trainables.visions.autoencoder import Autoencoder
 from trainables.visions.codes import LEAST_SPREAD
 from trainables.visions.pca import PrincipalComponents
 from trainables.visions.untrained import RandomEncoder
 from trainables.visions.vaegan import Discriminator
+from trainables.visions.vision import Frames, VisionSettings
 
 SIZE = 32
 
@@ -36,6 +40,21 @@ def test_a_vision_makes_codes_of_frames_and_most_make_frames_of_codes(name: str)
         assert drawn is not None
         assert drawn.shape == (4, 3, SIZE, SIZE)
         assert 0 <= float(drawn.detach().min()) <= float(drawn.detach().max()) <= 1
+
+
+def test_every_vision_has_its_name_in_the_order_of_the_choices() -> None:
+    assert get_args(VisionName) == (*VISIONS,)
+
+
+def test_the_error_of_principal_components_is_told_of_each_epoch() -> None:
+    known = (255 * frames(60)).byte()
+    seeing = PrincipalComponents(3, SIZE)
+    settings = VisionSettings("pca", 3, 0.0, 0.0, 0, FitConfig(epochs=4))
+    history = VISIONS["pca"].train(seeing, settings, Frames(known[:50], known[50:]))
+    unseen = known[50:].float() / 255
+    error = float((seeing.drawn(seeing.raw(unseen)) - unseen).square().mean())
+    assert history == [{"validation/reconstruction_mse": pytest.approx(error)}] * 4
+    assert 0 < error < 1e-3
 
 
 def test_principal_components_are_those_of_a_singular_value_decomposition() -> None:

@@ -1,8 +1,7 @@
 """What a controller sees of a frame: a code of a few numbers, by several kinds of vision.
 
-To add one, write a module in this package and append its `Vision` to the end of `VISIONS` and
-`VisionName`. The order must not change: it is that of the choices in recorded studies, and the
-first is the default.
+To add one, write a module in this package and append its `Vision` to the end of `VISIONS` and its
+name to `VisionName`. The order must not change: it is that of the choices in recorded studies.
 """
 
 from collections.abc import Mapping

@@ -14,7 +14,14 @@ from trainables.fit import SupervisedLearner
 from trainables.models.frame_decoders import Drawing
 from trainables.models.frame_encoders import encoder
 from trainables.visions.codes import TOGETHER, Codes
-from trainables.visions.vision import Frames, History, Vision, VisionSettings, trained_by
+from trainables.visions.vision import (
+    Frames,
+    History,
+    Vision,
+    VisionSettings,
+    reconstruction_error,
+    trained_by,
+)
 
 PIXELS = 64 * 64 * 3
 """Pixels over which the squared errors of a frame are summed, whatever its size, so that a weight
@@ -145,15 +152,14 @@ def reconstruction(model: Autoencoder, frames: Tensor) -> dict[str, float]:
         model: The autoencoder.
         frames: (N, 3, S, S) uint8.
     """
-    error, nats = 0.0, 0.0
-    for part in frames.split(TOGETHER):
-        batch = part.float() / 255
-        mean, log_variance = model.posterior(batch)
-        error += float((model.drawn(mean) - batch).square().mean()) * len(part)
-        nats += float(divergence(mean, log_variance).sum())
+    nats = [
+        float(divergence(*model.posterior(part.float() / 255)).sum())
+        for part in frames.split(TOGETHER)
+    ]
+    error = reconstruction_error(lambda seen: model.drawn(model.raw(seen)), frames)
     return {
-        "validation/reconstruction_mse": error / len(frames),
-        "validation/divergence": nats / len(frames),
+        "validation/reconstruction_mse": error,
+        "validation/divergence": sum(nats) / len(frames),
         "validation/diversity": diversity(model, frames),
     }
 

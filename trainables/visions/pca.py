@@ -8,7 +8,13 @@ from torch import Tensor
 
 from datasets.recordings import CHANNELS
 from trainables.visions.codes import Codes
-from trainables.visions.vision import Frames, History, Vision, VisionSettings
+from trainables.visions.vision import (
+    Frames,
+    History,
+    Vision,
+    VisionSettings,
+    reconstruction_error,
+)
 
 MOST = 8192
 """Number of frames of which principal components are computed, at most."""
@@ -35,7 +41,7 @@ class PrincipalComponents(Codes):
         from sklearn.decomposition import PCA  # slow to import, and needed here only
 
         found = PCA(len(self.components), svd_solver="randomized", random_state=0)
-        found.fit(frames.flatten(1).double().numpy())
+        found.fit(frames.flatten(1).double().cpu().numpy())
         self.mean.copy_(torch.from_numpy(found.mean_))
         self.components.copy_(torch.from_numpy(found.components_))
 
@@ -49,11 +55,11 @@ class PrincipalComponents(Codes):
 
 
 def train(model: Codes, settings: VisionSettings, frames: Frames) -> History:
-    """Computes the components; see `trainables.visions.vision.Vision`."""
-    del settings
+    """Computes the components, all at once; see `trainables.visions.vision.Vision`."""
     assert isinstance(model, PrincipalComponents)
     model.fit(frames.train[:: -(-len(frames.train) // MOST)].float() / 255)
-    return []
+    error = reconstruction_error(lambda seen: model.drawn(model.raw(seen)), frames.validation)
+    return [{"validation/reconstruction_mse": error}] * settings.fit.epochs
 
 
 PCA = Vision("principal components", PrincipalComponents, train)

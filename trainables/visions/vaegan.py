@@ -36,7 +36,7 @@ from trainables.visions.vision import Frames, History, Vision, VisionSettings, t
 TRUE = 0.9
 """What the discriminator learns to say of a true frame."""
 
-COARSEST, MAPS, SLOPE = 8, 16, 0.2
+LAST_SIDE, FIRST_MAPS, SLOPE = 8, 16, 0.2
 """Side of the discriminator's last maps, number of its first ones, which doubles with each
 convolution, and slope of its leaky rectifiers below 0 (Radford et al. 2016)."""
 
@@ -45,7 +45,7 @@ MOMENTUM = 0.5
 
 
 class Discriminator(nn.Module):
-    """Tells true frames from drawn ones, by convolutions that halve the side down to `COARSEST`.
+    """Tells true frames from drawn ones, by convolutions that halve the side down to `LAST_SIDE`.
 
     They overlap: features of patches side by side would leave the patches' edges unjudged, and the
     decoder draws a grid there.
@@ -56,8 +56,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        sides = [size >> level for level in range(1, (size // COARSEST).bit_length())]
-        widths = [CHANNELS, *(MAPS << level for level in range(len(sides)))]
+        sides = [size >> level for level in range(1, (size // LAST_SIDE).bit_length())]
+        widths = [CHANNELS, *(FIRST_MAPS << level for level in range(len(sides)))]
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE))
             for before, after in pairwise(widths)

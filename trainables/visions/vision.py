@@ -1,6 +1,6 @@
 """Describes kinds of vision as data.
 
-Each kind is a module of `trainables.visions` that defines a `Vision`.
+Modules of `trainables.visions` define one or two each.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from datasets.driving import Drives
 from datasets.tensors import as_tensor
 from trainables.config import FitConfig
 from trainables.learner import Learner
-from trainables.visions.codes import Codes
+from trainables.visions.codes import TOGETHER, Codes
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Vision:
         make: Function that makes the network, which is not trained, from the number of numbers of
             a code and the pixels on a side of a frame.
         train: Function that trains the network on frames, on their device; returns the metrics of
-            each epoch, none if it takes none. It may raise `trainables.learner.Diverged`.
+            each of the epochs of `VisionSettings.fit`, or none if there are none to tell. It may
+            raise `trainables.learner.Diverged`.
         has_prior: Whether its codes have a prior, of which frames can be drawn.
         has_discriminator: Whether a discriminator judges what it draws.
     """
@@ -98,3 +99,18 @@ def trained_by(learner: Learner, model: Codes, epochs: int) -> History:
     history = [learner.advance(epoch) for epoch in range(1, epochs + 1)]
     model.load_state_dict(learner.snapshot().model)
     return history
+
+
+@torch.no_grad()
+def reconstruction_error(again: Callable[[Tensor], Tensor], frames: Tensor) -> float:
+    """Computes the mean squared error of a pixel, from 0 to 1, of what is drawn of frames.
+
+    Args:
+        again: Draws frames anew, (n, 3, S, S) -> (n, 3, S, S).
+        frames: (N, 3, S, S) uint8.
+    """
+    error = 0.0
+    for part in frames.split(TOGETHER):
+        seen = part.float() / 255
+        error += float((again(seen) - seen).square().mean()) * len(part)
+    return error / len(frames)
