@@ -148,7 +148,7 @@ def _figure(found: Driven) -> Figure:
         figure = Figure(SIZE, layout="constrained")
         axes = figure.subplots()
         known = {"bins": BINS.tolist(), "histtype": "stepfilled", "alpha": 0.5}
-        axes.hist(found.mean, color=style.BLUE, label="champion", **known)
+        axes.hist(found.mean, color=style.BLUE, label="controller", **known)
         axes.hist(found.pursuit, color=style.ORANGE, label=PURSUIT, **known)
         for values, colour in ((found.mean, style.BLUE), (found.pursuit, style.VERMILLION)):
             axes.axvline(values.mean(), color=colour, ls="--", lw=1)
