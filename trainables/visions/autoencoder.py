@@ -19,7 +19,6 @@ from trainables.visions.vision import (
     History,
     Vision,
     VisionSettings,
-    reconstruction_error,
     trained_by,
 )
 
@@ -152,14 +151,15 @@ def reconstruction(model: Autoencoder, frames: Tensor) -> dict[str, float]:
         model: The autoencoder.
         frames: (N, 3, S, S) uint8.
     """
-    nats = [
-        float(divergence(*model.posterior(part.float() / 255)).sum())
-        for part in frames.split(TOGETHER)
-    ]
-    error = reconstruction_error(lambda seen: model.drawn(model.raw(seen)), frames)
+    error, nats = 0.0, 0.0
+    for part in frames.split(TOGETHER):
+        batch = part.float() / 255
+        mean, log_variance = model.posterior(batch)
+        error += float((model.drawn(mean) - batch).square().mean()) * len(part)
+        nats += float(divergence(mean, log_variance).sum())
     return {
-        "validation/reconstruction_mse": error,
-        "validation/divergence": sum(nats) / len(frames),
+        "validation/reconstruction_mse": error / len(frames),
+        "validation/divergence": nats / len(frames),
         "validation/diversity": diversity(model, frames),
     }
 

@@ -13,7 +13,6 @@ from trainables.visions.vision import (
     History,
     Vision,
     VisionSettings,
-    reconstruction_error,
 )
 
 MOST = 8192
@@ -58,8 +57,9 @@ def train(model: Codes, settings: VisionSettings, frames: Frames) -> History:
     """Computes the components, all at once; see `trainables.visions.vision.Vision`."""
     assert isinstance(model, PrincipalComponents)
     model.fit(frames.train[:: -(-len(frames.train) // MOST)].float() / 255)
-    error = reconstruction_error(lambda seen: model.drawn(model.raw(seen)), frames.validation)
-    return [{"validation/reconstruction_mse": error}] * settings.fit.epochs
+    unseen = frames.validation.float() / 255
+    error = (model.drawn(model.raw(unseen)) - unseen).square().mean()
+    return [{"validation/reconstruction_mse": float(error)}] * settings.fit.epochs
 
 
 PCA = Vision("principal components", PrincipalComponents, train)

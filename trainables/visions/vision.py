@@ -14,7 +14,7 @@ from datasets.driving import Drives
 from datasets.tensors import as_tensor
 from trainables.config import FitConfig
 from trainables.learner import Learner
-from trainables.visions.codes import TOGETHER, Codes
+from trainables.visions.codes import Codes
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,3 @@ def trained_by(learner: Learner, model: Codes, epochs: int) -> History:
     history = [learner.advance(epoch) for epoch in range(1, epochs + 1)]
     model.load_state_dict(learner.snapshot().model)
     return history
-
-
-@torch.no_grad()
-def reconstruction_error(again: Callable[[Tensor], Tensor], frames: Tensor) -> float:
-    """Computes the mean squared error of a pixel, from 0 to 1, of what is drawn of frames.
-
-    Args:
-        again: Draws frames anew, (n, 3, S, S) -> (n, 3, S, S).
-        frames: (N, 3, S, S) uint8.
-    """
-    error = 0.0
-    for part in frames.split(TOGETHER):
-        seen = part.float() / 255
-        error += float((again(seen) - seen).square().mean()) * len(part)
-    return error / len(frames)
