@@ -52,19 +52,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: [not item.get_closest_marker(name) for name in order])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Limits torch to one thread, whatever the test before has set.
+
+    The models are too small for more, and the last bits of a sum depend on it.
+    """
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _without_finals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switches finals off by default, so that a study ends with its search."""
     monkeypatch.setenv("ORRERY_FINALISTS", "0")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Limits torch to one thread: the models are too small for more, and sums depend on it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

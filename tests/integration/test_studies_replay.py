@@ -1,6 +1,6 @@
 """A recorded trial is trained again: the same numbers, or it is said what is not the same."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -37,13 +37,6 @@ GOOD = ("--local", "--ending", "good", "--trials", "1")
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file of the fake study says which study it defines."""
     monkeypatch.setattr(fake_study, "STUDY", fake_study.FAKE, raising=False)
-
-
-@pytest.fixture
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -308,7 +301,6 @@ def test_a_run_that_the_doctor_recorded_anew_says_the_same(
     ]
 
 
-@pytest.mark.usefixtures("_threads")
 def test_it_has_the_threads_that_it_had(ask: Ask, again: Replay, tmp_path: Path) -> None:
     assert ask(*GOOD, "--epochs", "1") == 0
     (trial,) = trials_in_log(tmp_path)

@@ -33,9 +33,8 @@ MEMORY = 24 * GIB
 @pytest.fixture
 def _as_before() -> Iterator[None]:
     rnn = cast(Any, torch.backends.cudnn).rnn
-    threads, precision = torch.get_num_threads(), rnn.fp32_precision
+    precision = rnn.fp32_precision
     yield
-    torch.set_num_threads(threads)
     rnn.fp32_precision = precision
 
 
@@ -50,7 +49,6 @@ def shares(_as_before: None, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return kept
 
 
-@pytest.mark.usefixtures("_as_before")
 @pytest.mark.parametrize(("cpus", "threads"), [(1, 1), (2, 2), (0.5, 1)])
 def test_a_trial_has_as_many_threads_as_cores(cpus: float, threads: int) -> None:
     assert pick_device(0, cpus) == CPU
