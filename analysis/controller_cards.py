@@ -15,6 +15,7 @@ from analysis.curves import curve, recorded
 from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from trainables.racing_controller import PURSUIT
+from trainables.sights import DREAMED
 
 SIZE = (5.2, 3.2)
 """Width and height of the panel of curves, in inches."""
@@ -44,14 +45,31 @@ ROWS = {
     "sampled": "drawn from random codes",
     "between": "from the first to the last",
 }
-"""Rows of the pictures -> their captions."""
+"""Rows of the pictures -> their titles."""
+
+PICTURED = {
+    "true": "frames of test drives",
+    "again": "what the vision draws from their codes",
+    "nearest": "the frames of the train drives with the nearest codes",
+    "sampled": "frames of random codes",
+    "between": "frames of codes between that of the first frame and that of the last",
+}
+"""Rows of the pictures -> what the caption says of them."""
 
 FILMS = {
     "seen": "seen",
     "reconstructed": "reconstructed, of its code",
     "dreamed": "dreamed, by its memory",
 }
-"""Films of a drive -> their captions."""
+"""Films of a drive -> their titles."""
+
+FILMED = {
+    "seen": "what the car sees",
+    "reconstructed": "what the vision draws from its code",
+    "dreamed": "what the memory dreams, which knows the actions but sees a code every "
+    f"{DREAMED} actions only",
+}
+"""Films of a drive -> what the caption says of them."""
 
 
 def make(study: RecordedStudy) -> Iterator[Card]:
@@ -98,7 +116,7 @@ def _curves(study: RecordedStudy) -> Card:
         axes.set(xscale="log", xlabel="environment steps", ylabel="return")
         axes.legend(fontsize=7)
     caption = (
-        "Return of the candidates' mean on the validation tracks over the steps that the "
+        "Return of the mean controller on the validation tracks over the steps that the "
         "candidates drove; of finals the mean over seeds, and the range of the champion's; "
         "beside it Ha and Schmidhuber's own log (2018; of an older simulator)."
     )
@@ -131,7 +149,7 @@ def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]
         config = shown[number][0].config
         crowned = number == champion
         memory = "no" if config["memory"] == "none" else config["memory"]
-        title = f"trial {number}, {config['vision']}, {memory} memory"
+        title = f"trial {number}, {style.title(config['vision'])}, {memory} memory"
         title += ", champion" * (crowned and study.champion is not None)
         (line,) = axes.plot(
             steps,
@@ -146,7 +164,7 @@ def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]
             least, most = values.min(axis=0), values.max(axis=0)
             axes.fill_between(steps, least, most, color=style.SKY, alpha=0.4, lw=0)
     level = study.fact(f"{PURSUIT.replace(' ', '_')}_return")
-    axes.axhline(level, color=style.ORANGE, ls=":", lw=1, label=PURSUIT)
+    axes.axhline(level, color=style.ORANGE, ls=":", lw=1, label=f"{PURSUIT}, test")
     for name, points, look in (("best", HA_BEST, "--"), ("mean", HA_MEAN, ":")):
         steps = [HA_STEPS * generation for generation in points]
         axes.plot(
@@ -156,17 +174,14 @@ def _paint(axes: Axes, study: RecordedStudy, shown: Mapping[int, Sequence[Trial]
 
 def _pictures(more: Mapping[str, np.ndarray]) -> Card:
     rows = [(title, more[name]) for name, title in ROWS.items() if name in more]
+    told = "; ".join(PICTURED[name] for name in ROWS if name in more)
     return Card(
         title="what the vision makes of frames",
         name="vision",
         text="",
         table=pd.DataFrame(_errors(more)),
         figures={"vision": _grid(rows)},
-        captions={
-            "vision": "Frames of test drives, what the vision draws from their codes, "
-            "the frames of the train drives with the nearest codes, frames of codes of the "
-            "standard Gaussian, and of codes between that of the first frame and the last."
-        },
+        captions={"vision": f"From above: {told}."},
     )
 
 
@@ -200,6 +215,7 @@ def _grid(rows: Sequence[tuple[str, np.ndarray]]) -> Figure:
 
 def _animation(more: Mapping[str, np.ndarray]) -> Card:
     columns = [(title, more[name][::STRIDE]) for name, title in FILMS.items() if name in more]
+    told = "; ".join(FILMED[name] for name in FILMS if name in more)
     tiles = pd.DataFrame({"tiles reached (share)": more["tiles"]})
     return Card(
         title="a drive",
@@ -208,8 +224,6 @@ def _animation(more: Mapping[str, np.ndarray]) -> Card:
         table=tiles,
         figures={"drive": film.play(columns)},
         captions={
-            "drive": "A drive on the first test track, a frame for every second action: what the "
-            "car sees, what the vision draws from the code, and what the memory dreams, which "
-            "knows the actions but sees a code every 25 actions only."
+            "drive": f"A drive on the first test track, a frame for every second action: {told}."
         },
     )

@@ -14,6 +14,7 @@ from record.values import made_of
 from trainables import sights
 from trainables.controller_config import ControllerConfig
 from trainables.racing_controller import RANDOM, TEST, ControllerProblem, returns
+from trainables.visions import VISIONS
 
 if TYPE_CHECKING:
     from analysis.cards import Card
@@ -30,8 +31,11 @@ class ControllerScorecard(Scorecard):
     heading = "What the controller sees, and how it drives"
     remark = (
         "The return is 1,000 shared among the tiles of a track for those that the car reaches, "
-        "less 0.1 for each of at most 1,000 steps, of the mean of the last generation's "
-        "candidates. Test tracks are others than those of validation."
+        "less 0.1 for each of at most 1,000 steps, and less 100 where the car leaves the field. "
+        "One controller is scored: the mean of the distribution from which CMA-ES would draw the "
+        "next candidates. Test tracks are others than those of validation. The driver that sees "
+        "the track is the one that recorded the drives, with a trembling hand and a cruising "
+        "speed drawn for each drive: a reference, not the best that is possible."
     )
 
     def outcomes(
@@ -47,7 +51,9 @@ class ControllerScorecard(Scorecard):
             more={
                 "tiles": np.array([each.tiles for each in found]),
                 **driver.watched(TEST[0], dreams=config.memory == "trained"),
-                **sights.of_frames(driver.senses.vision, problem.drives),
+                **sights.of_frames(
+                    driver.senses.vision, problem.drives, VISIONS[config.vision].has_prior
+                ),
             },
             baselines={name: CEILING - found for name, found in problem.baselines.items()},
         )
@@ -72,12 +78,13 @@ class ControllerScorecard(Scorecard):
             validation=lambda trial: curve(trial, "validation/return"),
             reference=RANDOM,
             level=study.fact("random_actions_return"),
-            mark=RANDOM,
+            mark=f"{RANDOM}, test tracks",
             during=True,
             is_error=False,
-            caption="Return over the epochs, of the best trial and of the baseline: of the "
-            "candidates of a generation, whose drives may be cut off, and of their mean on the "
-            "validation tracks. Vision and memory learn in the first epochs.",
+            caption="Return over the epochs, of the best trial and of the baseline: the average "
+            "over the candidates of a generation, whose drives are cut off after 100 steps "
+            "without a new tile, and that of the mean controller on the validation tracks. Vision "
+            "and memory learn in the first epochs.",
         )
 
     def cards(self, study: RecordedStudy) -> "Iterator[Card]":

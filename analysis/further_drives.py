@@ -4,9 +4,10 @@
 
 writes runs/NAME/report/further_drives.md and .csv, .png and .pdf. The 100 tracks are none of those
 that the study trained, compared or scored on, and the frames are Gymnasium's own: what the return
-is worth elsewhere. Beside it stands the driver that sees the track, on the same tracks. A champion
-has several controllers, one for each seed of its finals; a study without finals has the best of
-its search. Each controller takes up to ten minutes on two cores, as Gymnasium draws every step.
+is worth elsewhere. Beside it stands the driver that sees the track, the one that recorded the
+drives, on the same tracks: a reference, not the best that is possible. A champion has several
+controllers, one for each seed of its finals; a study without finals has the best of its search.
+Each controller takes up to ten minutes on two cores, as Gymnasium draws every step.
 """
 
 import sys
@@ -114,7 +115,7 @@ def card(found: Driven, champion: Champion, drawing: Drawing) -> Card:
         f"{champion.title} on {len(FURTHER)} further tracks, with {drawer} drawing; intervals "
         f"are over tracks.{champion.remark}\n\n"
         + markdown_table(
-            ["driver", "return", "95 % interval", "over tracks", "least", "most"],
+            ["driver", "return", "95 % interval", "deviation over tracks", "least", "most"],
             [_row(name, values) for name, values in lines],
         )
     )

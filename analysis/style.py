@@ -18,6 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from datasets.files import write_whole
 from trainables.models import families
+from trainables.visions import VISIONS
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -64,7 +65,8 @@ def family_titles() -> dict[str, str]:
 
 def title(value: str) -> str:
     """Returns the display name of a compared value, such as a family; else the value itself."""
-    return {**family_titles(), **CORES}.get(value, value)
+    visions = {name: kind.title for name, kind in VISIONS.items()}
+    return {**family_titles(), **CORES, **visions}.get(value, value)
 
 
 def plain(text: str) -> str:

@@ -16,7 +16,6 @@ from record.recorded_study import RecordedStudy
 from record.trial import Trial
 from record.values import made_of
 from trainables.controller_config import ControllerConfig
-from trainables.visions import VISIONS
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,6 @@ def row(experiment: str, study: RecordedStudy, final: Trial) -> Row:
     columns = common_columns(experiment, study, final, config)
     columns["split"] = study.data_options(DrivingOptions).split_method
     seen = final.reports[config.vision_epochs - 1].metrics
-    has_prior = VISIONS[config.vision].has_prior
     return Row(
         **columns,
         data=study.params[names.DIGEST],
@@ -87,7 +85,7 @@ def row(experiment: str, study: RecordedStudy, final: Trial) -> Row:
         memory=config.memory,
         environment_steps=round(metrics["train/environment_steps"]),
         reconstruction_mse=round(seen.get("validation/reconstruction_mse", math.nan), 6),
-        diversity=round(seen["validation/diversity"], 4) if has_prior else math.nan,
+        diversity=round(seen.get("validation/diversity", math.nan), 4),
         validation_return=round(metrics["validation/return"], 1),
         test_return=round(float((CEILING - test.errors).mean()), 1),
         tiles=round(float(np.mean(test.more["tiles"])), 4),
@@ -107,6 +105,6 @@ TABLE = ResultTable(
     kind=Row,
     order=lambda row: (row.experiment, row.vision, row.memory, row.config),
     studies=("controller",),
-    experiments={"long": _all},
+    experiments={"long": _all, "verdicts": _all},
     row=row,
 )

@@ -53,8 +53,8 @@ class DrivingOptions:
     """Number of episodes to record."""
 
     steps: int = 160
-    """Frames per recorded episode, unless it ends earlier: at least 10 more than a dream in
-    training has free steps, and 1 more than a training window has."""
+    """Frames per recorded episode, unless it ends earlier; for world models at least 10 more than
+    a dream in training has free steps, and 1 more than a training window has."""
 
     size: int = 32
     """Side of a recorded frame in pixels: 32 or 64."""

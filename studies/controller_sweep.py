@@ -13,6 +13,7 @@ from typing import Any
 
 from analysis.controller_scorecard import ControllerScorecard
 from datasets.driving import DrivingOptions, open_drives
+from datasets.errors import InputError
 from datasets.tools import Tools
 from engine.main import main
 from engine.study import Study
@@ -21,7 +22,16 @@ from trainables.racing_controller import ControllerProblem
 
 
 def open_problem(options: DrivingOptions, seed: int, tools: Tools) -> ControllerProblem:
-    """Opens the drives that vision and memory learn from, and the tracks."""
+    """Opens the drives that vision and memory learn from, and the tracks.
+
+    Raises:
+        InputError: If the drives cannot be used, or show what controllers do not see.
+    """
+    if options.drawing != "arrays":
+        raise InputError(
+            f"--drawing {options.drawing} shows the dashboard, which controllers do not see: "
+            "expected arrays"
+        )
     drives = open_drives(options, seed, tools.cache, tools.parallel)
     return ControllerProblem(drives, tools.cache, tools.parallel)
 

@@ -66,28 +66,32 @@ class ControllerConfig(TrialConfig):
 
     learn_in: LearnIn = "world"
     """Where candidates drive: in the simulator (world), or, if the memory is trained, in what it
-    dreams, which takes seconds a generation; validation and test drives are in the simulator."""
+    dreams (dream), which takes a second a generation. Without a trained memory they drive in the
+    simulator all the same; validation and test drives always do."""
 
     temperature: Annotated[float, Real(0.5, 1.5), When("learn_in", ("dream",))] = 1.0
-    """Temperature of a dream: above 1 it is more uncertain than what the memory has learned."""
+    """Temperature of a dream: above 1 it is more uncertain than what the memory has learned.
+    Without a trained memory it changes nothing."""
 
     sigma: Annotated[float, Real(0.003, 0.3, log=True)] = 0.01
     """Initial step size of CMA-ES, in units of the parameters, which begin at zero."""
 
     learning_rate: float = 2e-3
-    """Peak step size of AdamW, which trains vision and memory."""
+    """Step size of AdamW, which trains vision and memory: the peak of its schedule, and constant
+    against a discriminator."""
 
     batch_size: int = 64
     """Number of frames, or of windows of a drive, in one of its steps."""
 
     vision_epochs: int = 4
-    """Number of epochs in which the vision is trained; one that is not lets them pass."""
+    """Epochs of a trial in which its vision is trained; one that is not lets them pass idle."""
 
     memory_epochs: int = 6
-    """Number of epochs in which the memory is trained."""
+    """Epochs after these in which its memory is trained; without one, or with an untrained one,
+    they pass idle."""
 
     epochs: int = 34
-    """Number of epochs of all three phases; those of the last are generations."""
+    """Epochs of a trial in all: those of vision and memory, and one for each generation."""
 
     @property
     def generations(self) -> int:
@@ -118,8 +122,8 @@ class ControllerConfig(TrialConfig):
             at_least(name, getattr(self, name), 0, open_end=True)
         if self.generations < 1:
             raise InputError(
-                f"epochs is {self.epochs}, of which {self.vision_epochs + self.memory_epochs} "
-                "train vision and memory: expected more, for generations"
+                f"epochs is {self.epochs}, with vision_epochs {self.vision_epochs} and "
+                f"memory_epochs {self.memory_epochs}: expected more than both, for generations"
             )
 
     def _fit(self, epochs: int) -> FitConfig:

@@ -106,14 +106,20 @@ def dreamed(memory: MixtureMemory, codes: Tensor, actions: Tensor) -> Tensor:
     return torch.stack(made)
 
 
-def of_frames(vision: Codes, drives: Drives) -> Mapping[str, np.ndarray]:
+def of_frames(vision: Codes, drives: Drives, has_prior: bool) -> Mapping[str, np.ndarray]:
     """Returns what a vision makes of frames of the test episodes.
+
+    Args:
+        vision: The vision.
+        drives: The drives.
+        has_prior: Whether its codes have a prior, the standard Gaussian.
 
     Returns:
         ``true``: the frames; ``nearest``: the train frames whose codes are nearest to theirs; and
-        if the vision draws, ``again``: their reconstructions, ``sampled``: drawn from codes of the
-        standard Gaussian, ``between``: from codes between those of the first and the last of them;
-        (N, 3, S, S) uint8 each.
+        if the vision draws, ``again``: their reconstructions, ``sampled``: drawn from random
+        codes, of the prior, or without one of the Gaussian that has the mean and the deviations
+        of the codes of train frames, ``between``: from codes between those of the first and the
+        last of them; (N, 3, S, S) uint8 each.
     """
     true = _spread(drives, drives.split.test, SHOWN)
     known = _spread(drives, drives.split.train, TOGETHER)
@@ -121,6 +127,8 @@ def of_frames(vision: Codes, drives: Drives) -> Mapping[str, np.ndarray]:
     nearest = torch.cdist(codes, coded(vision, known, CPU)).argmin(dim=1).numpy()
     steps = torch.linspace(0, 1, SHOWN)[:, None]
     noise = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
+    if has_prior:
+        noise = (noise - vision.center) / vision.spread
     found = {
         "true": true,
         "again": pictures(vision, codes),

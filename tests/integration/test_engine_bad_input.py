@@ -127,6 +127,13 @@ def test_workers_are_refused_where_there_are_no_cores_for_them(
     assert "error: --workers-per-trial 2: expected at most 1, the cores" in said.err
 
 
+def test_frames_with_a_dashboard_are_refused_where_controllers_see_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = refusing(CONTROLLERS, tmp_path, capsys)
+    assert "--drawing gymnasium shows the dashboard" in refused("--drawing", "gymnasium")
+
+
 def test_a_truncated_parquet_is_refused(refused: Refused, tmp_path: Path) -> None:
     path = Path(write_molecules(tmp_path / "molecules.parquet", ["O"] * 9, [8, 1, 1]))
     path.write_bytes(path.read_bytes()[:-100])

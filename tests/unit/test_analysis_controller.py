@@ -157,11 +157,11 @@ def test_curves_are_over_environment_steps_beside_ha_s_log() -> None:
     figure = card.figures["return_curves"]
     assert isinstance(figure, Figure)
     lines = {str(line.get_label()): line for line in figure.axes[0].lines}
-    champion = lines["trial 1, vae, trained memory, champion"]
+    champion = lines["trial 1, VAE, trained memory, champion"]
     assert np.asarray(champion.get_xdata()).tolist() == [30_000, 60_000]
     assert np.asarray(champion.get_ydata()).tolist() == [205, 305]
     assert np.asarray(lines["Ha, best"].get_xdata())[0] == 25 * 1_024_000
-    assert np.asarray(lines["driver that sees the track"].get_ydata()).tolist() == [697, 697]
+    assert np.asarray(lines["driver that sees the track, test"].get_ydata()).tolist() == [697, 697]
 
 
 def test_pictures_and_the_animation_have_a_caption_and_a_size_to_send() -> None:
@@ -177,10 +177,14 @@ def test_pictures_and_the_animation_have_a_caption_and_a_size_to_send() -> None:
     assert (getattr(image, "n_frames"), image.size[0]) == (4, 3 * 192)  # noqa: B009
     for card in (pictures, drive):
         assert card.captions.keys() == card.figures.keys()
+        assert "what the vision draws from" in card.captions[card.name]
+    assert "every 25 actions" in drive.captions["drive"]
 
 
 def test_a_vision_that_draws_nothing_shows_frames_alone() -> None:
     _, pictures, drive = CARD.cards(study(draws=False))
+    assert "the vision draws" not in pictures.captions["vision"] + drive.captions["drive"]
+    assert "dreams" not in drive.captions["drive"]
     figure = pictures.figures["vision"]
     assert isinstance(figure, Figure)
     assert len(figure.axes) == 2 * 8
@@ -195,7 +199,7 @@ def test_without_finals_the_best_trial_of_the_search_is_shown() -> None:
     figure = curves.figures["return_curves"]
     assert isinstance(figure, Figure)
     lines = {str(line.get_label()): line for line in figure.axes[0].lines}
-    best = lines["trial 1, vae, trained memory"]
+    best = lines["trial 1, VAE, trained memory"]
     assert np.asarray(best.get_ydata()).tolist() == [200, 300]
     assert "vision" in pictures.figures
 

@@ -1,4 +1,4 @@
-"""Rows and table of docs/results-world-models.md; and that the page is true."""
+"""Rows, tables and figure of docs/results-world-models.md; and that the page is true."""
 
 import json
 import math
@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
 from recorded_study import HERE, study_of
 
 from analysis.controller_scorecard import CEILING
@@ -16,6 +18,7 @@ from benchmarks import controller_figures, controller_results
 from benchmarks.controller_figures import PAGE
 from benchmarks.controller_results import Row
 from datasets.driving import DrivingOptions
+from datasets.errors import InputError
 from record import names
 from record.artifacts import Artifacts
 from record.outcomes import Outcomes
@@ -34,8 +37,8 @@ def row(experiment: str, test_return: float, **config: Any) -> Row:
         seed=made.seed,
         epochs=made.epochs,
         environment_steps=1_500_000,
-        reconstruction_mse=0.001,
-        diversity=0.5,
+        reconstruction_mse=0.001 * (1 + made.seed),
+        diversity=0.5 if made.vision == "vae" else math.nan,
         validation_return=test_return + 7,
         test_return=test_return,
         tiles=0.75,
@@ -72,6 +75,57 @@ def test_returns_are_means_over_seeds_best_first() -> None:
         ["VAE", "trained"],
     ]
     assert found[0][2:] == ["520 ± 90", "527 ± 90", "75.0%", "1.5 M", "3", "3"]
+
+
+def test_a_verdict_is_a_paired_difference_with_student_s_interval() -> None:
+    """Differences of 10, 20 and 30: the mean is 20, its standard error 10 / sqrt(3), and Student's
+    t with two degrees of freedom 4.303."""
+    found = {tuple(line[:2]): line[2:] for line in cells(controller_figures.verdicts(ROWS))}
+    assert found["VAE", "principal components"] == ["+20", "-5 to +45", "+10, +20, +30"]
+    assert found["trained memory", "no memory"] == ["-200", "-448 to +48", "-300, -200, -100"]
+    assert len(found) == 2  # nothing else is alike but for one of them
+
+
+def test_pairs_of_a_seed_are_no_samples_of_their_own() -> None:
+    """With a second memory there are six differences between the visions, and three of seeds."""
+    more = [
+        row("verdicts", value, vision="pca", memory="trained", seed=seed)
+        for seed, value in enumerate((320, 320, 320))
+    ]
+    found = {tuple(line[:2]): line[2:] for line in cells(controller_figures.verdicts(ROWS + more))}
+    # The mean of +10 and -10, of +20 and 0, of +30 and +10.
+    assert found["VAE", "principal components"] == ["+10", "-15 to +35", "+0, +10, +20"]
+
+
+def test_two_trainings_of_the_same_are_refused() -> None:
+    again = row("verdicts", 100, vision="pca", memory="none", seed=1, hidden=32)
+    with pytest.raises(InputError, match="10 rows of verdicts have 9 combinations"):
+        controller_figures.verdicts([*ROWS, again])
+
+
+def test_a_vision_that_several_controllers_share_is_counted_once() -> None:
+    assert cells(controller_figures.visions(ROWS)) == [
+        ["VAE", "2.00 ± 1.00", "0.50 ± 0.00", "3"],
+        ["principal components", "2.00 ± 1.00", "–", "3"],
+    ]
+
+
+def test_the_figure_has_a_marker_for_each_training_and_a_line_for_each_mean() -> None:
+    figure = Figure()
+    controller_figures.paint(ROWS, figure)
+    (axes,) = figure.axes
+    points = [each for each in axes.collections if isinstance(each, PathCollection)]
+    shown = np.concatenate([np.ma.getdata(each.get_offsets()) for each in points])
+    assert sorted(map(tuple, shown.round(1))) == sorted(
+        (at, each.test_return)
+        for each in ROWS
+        if each.experiment == "verdicts"
+        for at in [{"vae": 0, "pca": 1}[each.vision] + 0.2 * (1 - 2 * (each.memory == "trained"))]
+    )
+    lines = [each for each in axes.collections if isinstance(each, LineCollection)]
+    means = [segment[0, 1] for each in lines for segment in each.get_segments()]
+    assert sorted(means) == [320, 500, 520]
+    assert [each.get_text() for each in axes.get_xticklabels()] == ["VAE", "principal components"]
 
 
 @pytest.mark.parametrize("name", PAGE.tables)

@@ -3,7 +3,7 @@
 import re
 import runpy
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,8 @@ class Asked:
 
 
 def asked(name: str) -> Asked:
-    """What the command of a study asks for; a baseline that is no default is not to be a row."""
+    """What the command of a study asks for; a baseline that is no default, and that the command
+    does not list itself, is not to be a row."""
     (command,) = (each for each in EXPERIMENTS if f"--name {name} " in each)
     _, script, *arguments = shlex.split(command)
     study = runpy.run_path(str(ROOT / script))["STUDY"]
@@ -52,12 +53,21 @@ def asked(name: str) -> Asked:
     made = Command(study, typed.options, typed.data, typed.given, arguments)
     space = made.space(decided)
     defaults = [space.default(value) for value in space.compared]
-    others = {space.baseline(value) for value in space.compared} - {*defaults}
+    others = {
+        baseline
+        for value, default in zip(space.compared, defaults, strict=True)
+        if (baseline := space.baseline(value)) != _with(default, baseline, typed.given)
+    }
     every = {*(space.listed or defaults)}
     # The default of the first compared value is a finalist in any case.
     has_all = made.finalists >= len(every) or every - others == {defaults[0]}
     split = getattr(typed.data, "split_method", typed.data.split)
     return Asked(split, every - others, has_all)
+
+
+def _with(default: TrialConfig, baseline: TrialConfig, fields: Iterable[str]) -> TrialConfig:
+    """The default configuration with a baseline's values of some fields."""
+    return replace(default, **{field: getattr(baseline, field) for field in fields})
 
 
 def configurations(table: str, experiment: str) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from docstring_parser import parse_from_object
 from learner_contract import Begin, LearnerContract, advanced, same
 from moving_blocks import blocks
 
@@ -27,7 +28,7 @@ from trainables.racing_controller import (
     ControllerProblem,
     training_seeds,
 )
-from trainables.visions import autoencoder
+from trainables.visions import VISIONS, autoencoder
 
 CONTEXT = Context(torch.device("cpu"), 1)
 QUICK = ControllerConfig(
@@ -107,6 +108,12 @@ def test_a_layer_that_the_discriminator_lacks_is_refused() -> None:
         ControllerConfig(vision="vaegan", feature_level=3)
 
 
+def test_the_help_of_the_option_names_every_vision() -> None:
+    fields = parse_from_object(ControllerConfig).params
+    helps = {field.arg_name: str(field.description) for field in fields}
+    assert [name for name in VISIONS if name not in helps["vision"]] == []
+
+
 def test_a_damaged_vision_is_told_in_a_line(tmp_path: Path) -> None:
     advanced(learner(tmp_path), 1)
     (file,) = tmp_path.glob("vision-*.pt")
@@ -115,13 +122,15 @@ def test_a_damaged_vision_is_told_in_a_line(tmp_path: Path) -> None:
         learner(tmp_path).advance(1)
 
 
-@pytest.mark.parametrize("vision", ["vaegan", "autoencoder", "pca", "random"])
+@pytest.mark.parametrize("vision", VISIONS)
 @pytest.mark.parametrize("memory", ["untrained", "none"])
 def test_every_vision_goes_with_every_memory(tmp_path: Path, vision: str, memory: str) -> None:
     config = replace(QUICK, vision=vision, memory=memory)  # pyright: ignore[reportArgumentType]
     found = learner(tmp_path, config)
     rows = advanced(found, 1, 2, 3)
     assert "validation/surprise" not in rows[1]
+    assert ("validation/reconstruction_mse" in rows[0]) == (vision != "random")
+    assert ("validation/diversity" in rows[0]) == VISIONS[vision].has_prior
     snapshot = found.snapshot()
     hidden = 8 if memory == "untrained" else 0
     assert len(snapshot.model["controller"]) == 3 * (8 + hidden + 1)

@@ -29,7 +29,7 @@ def components() -> PrincipalComponents:
 def test_pictures_are_of_test_frames_and_of_their_nearest_train_frames(
     components: PrincipalComponents,
 ) -> None:
-    found = sights.of_frames(components, DRIVES)
+    found = sights.of_frames(components, DRIVES, has_prior=False)
     assert {name: frames.shape for name, frames in found.items()} == dict.fromkeys(
         ("true", "again", "nearest", "sampled", "between"), (8, 3, 32, 32)
     )
@@ -44,8 +44,17 @@ def test_pictures_are_of_test_frames_and_of_their_nearest_train_frames(
     assert (found["between"][3] != found["between"][4]).any()
 
 
+def test_random_codes_are_of_the_prior_if_there_is_one(components: PrincipalComponents) -> None:
+    noise = torch.randn(8, 24, generator=torch.Generator().manual_seed(0))
+    expected = 255 * components.drawn(noise).numpy()
+    found = sights.of_frames(components, DRIVES, has_prior=True)["sampled"]
+    np.testing.assert_allclose(found, expected, atol=1)
+    other = sights.of_frames(components, DRIVES, has_prior=False)["sampled"]
+    assert np.abs(other - expected).max() > 2
+
+
 def test_a_vision_that_draws_nothing_shows_frames_only() -> None:
-    found = sights.of_frames(RandomEncoder(4, 32).eval(), DRIVES)
+    found = sights.of_frames(RandomEncoder(4, 32).eval(), DRIVES, has_prior=False)
     assert found.keys() == {"true", "nearest"}
 
 

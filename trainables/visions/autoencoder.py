@@ -139,17 +139,18 @@ class CodingTask:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         assert isinstance(model, Autoencoder)
-        return reconstruction(model, self.frames.validation)
+        return reconstruction(model, self.frames.validation, self.beta is not None)
 
 
 @torch.no_grad()
-def reconstruction(model: Autoencoder, frames: Tensor) -> dict[str, float]:
+def reconstruction(model: Autoencoder, frames: Tensor, has_prior: bool) -> dict[str, float]:
     """Scores reconstructions from the means of codes: mean squared error of a pixel, from 0 to 1,
-    divergence, in nats a frame, and `diversity`.
+    and, if codes have a prior, divergence from it, in nats a frame, and `diversity`.
 
     Args:
         model: The autoencoder.
         frames: (N, 3, S, S) uint8.
+        has_prior: Whether the codes were trained towards the standard Gaussian.
     """
     error, nats = 0.0, 0.0
     for part in frames.split(TOGETHER):
@@ -157,11 +158,11 @@ def reconstruction(model: Autoencoder, frames: Tensor) -> dict[str, float]:
         mean, log_variance = model.posterior(batch)
         error += float((model.drawn(mean) - batch).square().mean()) * len(part)
         nats += float(divergence(mean, log_variance).sum())
-    return {
-        "validation/reconstruction_mse": error / len(frames),
-        "validation/divergence": nats / len(frames),
-        "validation/diversity": diversity(model, frames),
-    }
+    found = {"validation/reconstruction_mse": error / len(frames)}
+    if has_prior:
+        found["validation/divergence"] = nats / len(frames)
+        found["validation/diversity"] = diversity(model, frames)
+    return found
 
 
 def train(model: Codes, settings: VisionSettings, frames: Frames) -> History:

@@ -138,7 +138,7 @@ class AdversarialLearner:
             raise Diverged(f"losses {losses.tolist()} in epoch {epoch}")
         seconds = time.perf_counter() - begun
         return {
-            **reconstruction(self.model, self.frames.validation),
+            **reconstruction(self.model, self.frames.validation, has_prior=True),
             "train/loss": float(losses[0]),
             "train/discriminator_loss": float(losses[1]),
             "train/seconds": seconds,

@@ -72,11 +72,13 @@ class Vision:
     """A kind of vision.
 
     Attributes:
-        title: What tables and figures call it.
+        title: Its name in figures and tables.
         make: Function that makes the network, which is not trained, from the number of numbers of
             a code and the pixels on a side of a frame.
         train: Function that trains the network on frames, on their device; returns the metrics of
-            each of the epochs of `VisionSettings.fit`, or none if there are none to tell. It may
+            each of the epochs of `VisionSettings.fit`, or none if there are none to tell: by
+            convention ``validation/reconstruction_mse`` if the vision draws frames, and
+            ``validation/diversity`` if it has a prior, see `autoencoder.reconstruction`. It may
             raise `trainables.learner.Diverged`.
         has_prior: Whether its codes have a prior, of which frames can be drawn.
         has_discriminator: Whether a discriminator judges what it draws.
