@@ -105,9 +105,9 @@ def _compared(
         low, high = stats.ttest_1samp(means, 0).confidence_interval(0.95)
         lines.append(
             [
-                *(titles[one], titles[other], f"{fmean(means):+.0f}"),
-                f"{low:+.0f} to {high:+.0f}",
-                ", ".join(f"{mean:+.0f}" for mean in means),
+                *(titles[one], titles[other], f"{round(fmean(means)):+}"),
+                f"{round(low):+} to {round(high):+}",
+                ", ".join(f"{round(mean):+}" for mean in means),
             ]
         )
     return lines
@@ -139,21 +139,34 @@ def _known(values: Sequence[float]) -> str:
 
 
 def paint(rows: Sequence[Row], figure: Figure) -> None:
-    """Draws the test return of each training by vision and memory, and the means over seeds."""
+    """Draws the test return of each training by vision and memory, the means over seeds, and a
+    thin line through the trainings of a vision that have a seed in common."""
     found = of(rows, "verdicts")
     shown = [kind for kind in TITLES if any(row.vision == kind for row in found)]
+    places = dict(zip(LOOKS, (-0.2, 0.0, 0.2), strict=True))
     axes = figure.subplots()
-    for shift, (memory, (colour, marker)) in zip((-0.2, 0, 0.2), LOOKS.items(), strict=True):
+
+    def at(row: Row) -> float:
+        return shown.index(row.vision) + places[row.memory]
+
+    for _, group in grouped(found, lambda row: f"{row.vision} {row.seed}"):
+        group = sorted(group, key=at)
+        axes.plot(
+            [*map(at, group)],
+            [row.test_return for row in group],
+            color=style.LIGHT,
+            lw=1,
+            zorder=0,
+        )
+    for memory, (colour, marker) in LOOKS.items():
         own = [row for row in found if row.memory == memory]
-        x = [shown.index(row.vision) + shift for row in own]
-        y = [row.test_return for row in own]
         if not own:
             continue
+        x, y = [*map(at, own)], [row.test_return for row in own]
         axes.scatter(x, y, color=colour, marker=marker, s=18, alpha=0.7, label=MEMORIES[memory])
-        for place, group in grouped(own, lambda row: row.vision):
-            at = shown.index(place) + shift
+        for _, group in grouped(own, lambda row: row.vision):
             mean = fmean(row.test_return for row in group)
-            axes.hlines(mean, at - 0.07, at + 0.07, color=colour, lw=2)
+            axes.hlines(mean, at(group[0]) - 0.07, at(group[0]) + 0.07, color=colour, lw=2)
     axes.set_xticks(range(len(shown)), [TITLES[kind] for kind in shown])
     axes.set_ylabel("test return (line: mean over seeds)")
     axes.legend()
