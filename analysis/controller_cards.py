@@ -1,5 +1,6 @@
 """What a study of controllers shows: curves over environment steps, pictures, an animation."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
@@ -17,8 +18,11 @@ from record.trial import Trial
 from trainables.racing_controller import PURSUIT
 from trainables.sights import DREAMED
 
-SIZE = (5.2, 3.2)
+SIZE = (5.8, 3.2)
 """Width and height of the panel of curves, in inches."""
+
+LINE = 0.16
+"""Height of a line of its legend, which has two entries."""
 
 CELL = 0.75
 """Side of a frame among the pictures, in inches."""
@@ -110,11 +114,14 @@ def _curves(study: RecordedStudy) -> Card:
         for steps, value in zip(*_points(each), strict=True)
     ]
     with matplotlib.rc_context(style.LOOK):
-        figure = Figure(SIZE, layout="constrained")
+        width, height = SIZE
+        figure = Figure(layout="constrained")
         axes = figure.subplots()
         _paint(axes, study, shown)
         axes.set(xscale="log", xlabel="environment steps", ylabel="return")
-        axes.legend(fontsize=7)
+        entries = len(axes.get_legend_handles_labels()[1])
+        figure.set_size_inches(width, height + LINE * math.ceil(entries / 2))
+        figure.legend(loc="outside lower center", ncols=2, fontsize=7)
     caption = (
         "Return of the mean controller on the validation tracks over the steps that the "
         "candidates drove; of finals the mean over seeds, and the range of the champion's; "

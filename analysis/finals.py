@@ -267,8 +267,30 @@ def shown(study: RecordedStudy, *scores: float) -> list[str]:
     """Returns scores on the test split, or differences of them, as they are printed: in the
     scorecard's quantity, with four significant digits of the highest score."""
     factor = study.scorecard.factor(study)
-    digits = max(0, DIGITS - math.ceil(math.log10(max(1.0, factor))))
-    return [f"{score * factor:.{digits}f}" for score in scores]
+    return [f"{score * factor:.{_digits(factor)}f}" for score in scores]
+
+
+def promised(study: RecordedStudy, score: float, sign: str = "") -> str:
+    """Returns a score on the validation split, or a difference of two, as it is printed: with as
+    many digits as `shown`, where it is the same quantity, else with four.
+
+    Args:
+        study: The study.
+        score: The score.
+        sign: ``+``: with a sign in any case.
+    """
+    return f"{score:{sign}.{_digits(scale(study))}f}"
+
+
+def scale(study: RecordedStudy) -> float:
+    """Returns the number by which scores on the test split are multiplied in figures: that of the
+    scorecard where the objective is the same quantity, so that both stand on one axis; else 1."""
+    same = quantity(study) == test_quantity(study)
+    return study.scorecard.factor(study) if same else 1.0
+
+
+def _digits(highest: float) -> int:
+    return max(0, DIGITS - math.ceil(math.log10(max(1.0, highest))))
 
 
 def of_validation(study: RecordedStudy) -> str:
@@ -288,7 +310,8 @@ def of_validation(study: RecordedStudy) -> str:
         is_champion = trial == study.champion
         title = f"**{title}**" if is_champion else title
         seeds = f"{len(finals)}, dropped" if trial.dropped else str(len(finals))
-        rows.append([title, f"{study.value(trial):.4f}", f"{mean:.4f}", seeds])
+        found = promised(study, study.value(trial)), promised(study, float(mean))
+        rows.append([title, *found, seeds])
     is_raced = any(numbered[number].dropped for number in study.finalists)
     return markdown_table(header, rows) + (f"\n\n{_DROPPED.strip()}" if is_raced else "")
 
@@ -341,9 +364,9 @@ def _cells(found: Outcome, study: RecordedStudy, finalist: Finalist) -> list[str
     title = escaped(finalist.title)
     return [
         f"**{title}**" if finalist is found.champion else title,
-        f"{finalist.promised:.4f}",
-        _over_seeds(found, finalist),
-        f"{finalist.gap:+.4f}",
+        promised(study, finalist.promised),
+        _over_seeds(found, study, finalist),
+        promised(study, finalist.gap, sign="+"),
         _interval(study, finalist.test),
         f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else "—",
     ]
@@ -354,13 +377,13 @@ def _interval(study: RecordedStudy, score: Score) -> str:
     return f"{value} (no spread)" if low == high else f"{value} ({low} to {high})"
 
 
-def _over_seeds(found: Outcome, finalist: Finalist) -> str:
+def _over_seeds(found: Outcome, study: RecordedStudy, finalist: Finalist) -> str:
     """Returns the mean on the validation split as text, with the number of seeds if it differs
     between finalists or one was dropped."""
     counts = {(len(other.finals), other.is_dropped) for other in found.finalists}
     dropped = ", dropped" if finalist.is_dropped else ""
     of = f" ({len(finalist.finals)} seeds{dropped})" if len(counts) > 1 else ""
-    return f"{finalist.validation.mean(axis=0):.4f}{of}"
+    return f"{promised(study, finalist.validation.mean(axis=0))}{of}"
 
 
 def _caption(found: Outcome, study: RecordedStudy) -> str:
@@ -430,12 +453,12 @@ def draw(found: Outcome, study: RecordedStudy) -> Figure:
         figure = Figure((6.4, height), layout="constrained")
         axis = figure.subplots()
         for place, finalist in enumerate(found.finalists):
-            _paint(axis, place, finalist)
+            _paint(axis, place, finalist, scale(study))
         names = [_label(finalist) for finalist in found.finalists]
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)  # names take half of the width
-        _paint_best_baseline(axis, found)
+        _paint_best_baseline(axis, found, scale(study))
         axis.set_xlabel(f"{quantities(study)} (dimensionless)")
         axis.grid(axis="x", lw=0.4, color=style.LIGHT)
         handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -458,19 +481,19 @@ def quantities(study: RecordedStudy) -> str:
 
 def test_axis(study: RecordedStudy) -> str:
     """Returns the label of an axis of scores on the test split."""
-    factor = study.scorecard.factor(study)
+    factor = study.scorecard.factor(study) / scale(study)
     return test_quantity(study) if factor == 1 else f"{test_quantity(study)} / {factor:g}"
 
 
-def _paint_best_baseline(axis: Axes, found: Outcome) -> None:
+def _paint_best_baseline(axis: Axes, found: Outcome, scale: float) -> None:
     """Draws the test score of the best method that is no trial as a vertical line; those of the
     others, which are in the table, would squeeze the finalists."""
     if found.baselines:
         name, score = max(found.baselines.items(), key=lambda item: item[1].value)
-        axis.axvline(score.value, color=style.GREY, lw=1, ls="--", label=f"test, {name}")
+        axis.axvline(score.value * scale, color=style.GREY, lw=1, ls="--", label=f"test, {name}")
 
 
-def _paint(axis: Axes, place: int, finalist: Finalist) -> None:
+def _paint(axis: Axes, place: int, finalist: Finalist, scale: float) -> None:
     above, below = place - 0.15, place + 0.15
     axis.plot(
         finalist.promised,
@@ -491,14 +514,14 @@ def _paint(axis: Axes, place: int, finalist: Finalist) -> None:
         color=style.ORANGE,
         label="validation, a fresh seed",
     )
-    paint_test(axis, below, finalist)
+    paint_test(axis, below, finalist, scale)
 
 
-def paint_test(axis: Axes, place: float, finalist: Finalist) -> None:
-    """Draws a finalist's test score for each seed, and their mean with its interval, at a vertical
-    position of the axis."""
+def paint_test(axis: Axes, place: float, finalist: Finalist, scale: float) -> None:
+    """Draws a finalist's test score for each seed, multiplied by `scale`, and their mean with its
+    interval, at a vertical position of the axis."""
     axis.plot(
-        finalist.scores,
+        finalist.scores * scale,
         np.full(len(finalist.scores), place),
         ls="",
         marker="o",
@@ -509,9 +532,9 @@ def paint_test(axis: Axes, place: float, finalist: Finalist) -> None:
     )
     mean = finalist.test
     axis.errorbar(
-        mean.value,
+        mean.value * scale,
         place,
-        xerr=[[mean.value - mean.low], [mean.high - mean.value]],
+        xerr=[[(mean.value - mean.low) * scale], [(mean.high - mean.value) * scale]],
         color=style.BLUE,
         marker="|",
         ms=9,

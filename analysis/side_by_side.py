@@ -134,10 +134,10 @@ def _row(side: Side) -> list[str]:
     cells = ["—"] * 4
     if winner is not None:
         cells[0] = f"{escaped(winner.title)} (trial {winner.number})"
-        cells[1] = f"{study.value(winner):.4f}"
+        cells[1] = finals.promised(study, study.value(winner))
     if side.outcome is not None:
         champion = side.outcome.champion
-        cells[2] = f"{champion.validation.mean(axis=0):.4f}"
+        cells[2] = finals.promised(study, champion.validation.mean(axis=0))
         test = champion.test
         value, low, high = finals.shown(study, test.value, test.low, test.high)
         cells[3] = f"{value} ({low} to {high})"
@@ -210,7 +210,7 @@ def _champions(sides: Sequence[Side]) -> Figure:
         axis = figure.subplots()
         for place, side in enumerate(known):
             assert side.outcome is not None
-            finals.paint_test(axis, place, side.outcome.champion)
+            finals.paint_test(axis, place, side.outcome.champion, finals.scale(side.study))
         axis.set_yticks(range(len(known)), [style.plain(side.study.name) for side in known])
         axis.set_ylim(len(known) - 0.5, -0.5)
         axis.locator_params("x", nbins=5)

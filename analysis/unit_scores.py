@@ -96,7 +96,7 @@ def _draw(study: RecordedStudy, scores: Scores) -> Figure:
             colour, marker = LOOKS[place % len(LOOKS)]
             numbers = np.arange(1, len(order) + 1)
             axis.plot(
-                *(numbers, values[order]),
+                *(numbers, values[order] * finals.scale(study)),
                 color=colour,
                 marker=marker,
                 ms=3,

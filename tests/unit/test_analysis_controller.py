@@ -16,7 +16,7 @@ from PIL import Image
 from recorded_study import HERE, study_of
 from test_trainables_racing_controller import CONTEXT, QUICK
 
-from analysis import controller_scorecard
+from analysis import controller_scorecard, finals
 from analysis.controller_scorecard import CEILING, ControllerScorecard
 from datasets.cache import Cache
 from datasets.errors import InputError
@@ -25,6 +25,7 @@ from record.artifacts import Artifacts
 from record.outcomes import Outcomes
 from record.recorded_study import RecordedStudy
 from record.trial import Replicate, Report, Role, Searched, Trial
+from studies.cartpole_sweep import STUDY as CARTPOLE
 from studies.controller_sweep import STUDY
 from trainables import racing_controller
 from trainables.controller_config import ControllerConfig
@@ -214,3 +215,26 @@ def test_the_learning_curve_has_the_return_of_random_actions() -> None:
     found = CARD.learning(study())
     assert found.level == -33
     assert not found.is_error
+
+
+def test_returns_of_validation_and_test_stand_on_one_axis_and_have_the_same_digits() -> None:
+    made = study()
+    found = finals.outcome(made)
+    assert found is not None
+    figure = finals.draw(found, made)
+    (axis,) = figure.axes
+    drawn = {str(line.get_label()): np.asarray(line.get_xdata()) for line in axis.lines}
+    assert drawn["test, a fresh seed"].tolist() == [1000, 1000]
+    assert drawn["validation, a fresh seed"].tolist() == [200, 210]  # of the last finalist
+    assert axis.get_xlabel() == "return (dimensionless)"
+    (row,) = (line for line in finals.markdown(found, made).splitlines() if "trial 0" in line[:40])
+    assert [cell.strip() for cell in row.split("|")[2:5]] == ["200.0", "205.0", "-5.0"]
+
+
+def test_another_quantity_than_the_objective_keeps_its_own_scale() -> None:
+    own = {"study": "cartpole", "objective": CARTPOLE.objective, "data.episode_steps": 500}
+    balanced = replace(study(), params={**study().params, **own}, define=lambda: CARTPOLE)
+    assert finals.scale(study()) == CEILING
+    assert finals.scale(balanced) == 1
+    assert finals.test_axis(balanced) == "return / 500"
+    assert finals.promised(balanced, 0.5) == "0.5000"

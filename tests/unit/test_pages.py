@@ -184,5 +184,5 @@ def test_the_output_that_pages_show_is_of_the_study_whose_report_is_there() -> N
     shown = [block for _, block in blocks(PAGES["README.md"]) if "best of 16 trials" in block]
     assert {*shown[0].splitlines()} <= {*whole.splitlines()}
     rows = re.findall(r"^\|.+\|$", whole, re.MULTILINE)
-    assert len(rows) == 14
+    assert len(rows) == 16
     assert [row for row in rows if row not in LINKING[REPORT]] == []
