@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from analysis.finals import Outcome, promised, shown, test_quantity
+from analysis.finals import Outcome, shown, shown_of_validation, test_quantity
 from analysis.markdown import escaped
 from record.recorded_study import RecordedStudy
 from record.trial import WITHOUT_RESULT, Trial
@@ -62,8 +62,10 @@ def _promised(study: RecordedStudy, outcome: Outcome) -> str:
     best = study.best(study.trials)
     first = next((each for each in outcome.finalists if each.trial == best), champion)
     others = "" if first is champion else f", trial {first.trial.number},"
-    searched = promised(study, first.promised)
-    anew, own = (promised(study, each.validation.mean(axis=0)) for each in (first, champion))
+    searched = shown_of_validation(study, first.promised)
+    anew, own = (
+        shown_of_validation(study, each.validation.mean(axis=0)) for each in (first, champion)
+    )
     told = (
         f"of its best{others} the search had promised {searched} on the validation split, where "
         f"fresh seeds give {anew}"
@@ -113,7 +115,7 @@ def _of_search(study: RecordedStudy, best: Trial, reason: str) -> str:
     which = f"{so_far}the best of {count} trial{'s' * (count > 1)} is trial {best.number}"
     found = (
         f"{which[0].upper()}{which[1:]}, **{escaped(best.title)}**, with {study.objective} "
-        f"**{promised(study, study.value(best))}**."
+        f"**{shown_of_validation(study, study.value(best))}**."
     )
     if study.finals:
         return (

@@ -13,7 +13,7 @@ from record.trial import Trial
 from record.values import made_of
 from trainables import sights
 from trainables.controller_config import ControllerConfig
-from trainables.racing_controller import RANDOM, TEST, ControllerProblem, returns
+from trainables.racing_controller import PATIENCE, RANDOM, TEST, ControllerProblem, returns
 from trainables.visions import VISIONS
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ class ControllerScorecard(Scorecard):
             during=True,
             is_error=False,
             caption="Return over the epochs, of the best trial and of the baseline: the average "
-            "over the candidates of a generation, whose drives are cut off after 100 steps "
-            "without a new tile, and that of the mean controller on the validation tracks. Vision "
-            "and memory learn in the first epochs.",
+            f"over the candidates of a generation, whose drives are cut off after {PATIENCE} "
+            "steps without a new tile, and that of the mean controller on the validation tracks. "
+            "Vision and memory learn in the first epochs.",
         )
 
     def cards(self, study: RecordedStudy) -> "Iterator[Card]":

@@ -270,7 +270,7 @@ def shown(study: RecordedStudy, *scores: float) -> list[str]:
     return [f"{score * factor:.{_digits(factor)}f}" for score in scores]
 
 
-def promised(study: RecordedStudy, score: float, sign: str = "") -> str:
+def shown_of_validation(study: RecordedStudy, score: float, sign: str = "") -> str:
     """Returns a score on the validation split, or a difference of two, as it is printed: with as
     many digits as `shown`, where it is the same quantity, else with four.
 
@@ -310,7 +310,10 @@ def of_validation(study: RecordedStudy) -> str:
         is_champion = trial == study.champion
         title = f"**{title}**" if is_champion else title
         seeds = f"{len(finals)}, dropped" if trial.dropped else str(len(finals))
-        found = promised(study, study.value(trial)), promised(study, float(mean))
+        found = (
+            shown_of_validation(study, study.value(trial)),
+            shown_of_validation(study, float(mean)),
+        )
         rows.append([title, *found, seeds])
     is_raced = any(numbered[number].dropped for number in study.finalists)
     return markdown_table(header, rows) + (f"\n\n{_DROPPED.strip()}" if is_raced else "")
@@ -364,9 +367,9 @@ def _cells(found: Outcome, study: RecordedStudy, finalist: Finalist) -> list[str
     title = escaped(finalist.title)
     return [
         f"**{title}**" if finalist is found.champion else title,
-        promised(study, finalist.promised),
+        shown_of_validation(study, finalist.promised),
         _over_seeds(found, study, finalist),
-        promised(study, finalist.gap, sign="+"),
+        shown_of_validation(study, finalist.gap, sign="+"),
         _interval(study, finalist.test),
         f"trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else "—",
     ]
@@ -383,7 +386,7 @@ def _over_seeds(found: Outcome, study: RecordedStudy, finalist: Finalist) -> str
     counts = {(len(other.finals), other.is_dropped) for other in found.finalists}
     dropped = ", dropped" if finalist.is_dropped else ""
     of = f" ({len(finalist.finals)} seeds{dropped})" if len(counts) > 1 else ""
-    return f"{promised(study, finalist.validation.mean(axis=0))}{of}"
+    return f"{shown_of_validation(study, finalist.validation.mean(axis=0))}{of}"
 
 
 def _caption(found: Outcome, study: RecordedStudy) -> str:

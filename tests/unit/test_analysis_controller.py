@@ -237,4 +237,4 @@ def test_another_quantity_than_the_objective_keeps_its_own_scale() -> None:
     assert finals.scale(study()) == CEILING
     assert finals.scale(balanced) == 1
     assert finals.test_axis(balanced) == "return / 500"
-    assert finals.promised(balanced, 0.5) == "0.5000"
+    assert finals.shown_of_validation(balanced, 0.5) == "0.5000"
