@@ -115,7 +115,7 @@ def _of_search(study: RecordedStudy, best: Trial, reason: str) -> str:
     which = f"{so_far}the best of {count} trial{'s' * (count > 1)} is trial {best.number}"
     found = (
         f"{which[0].upper()}{which[1:]}, **{escaped(best.title)}**, with {study.objective} "
-        f"**{shown_of_validation(study, study.value(best))}**."
+        f"**{study.value(best):.4f}**."
     )
     if study.finals:
         return (

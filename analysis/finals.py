@@ -271,8 +271,8 @@ def shown(study: RecordedStudy, *scores: float) -> list[str]:
 
 
 def shown_of_validation(study: RecordedStudy, score: float, sign: str = "") -> str:
-    """Returns a score on the validation split, or a difference of two, as it is printed: with as
-    many digits as `shown`, where it is the same quantity, else with four.
+    """Returns a score on the validation split, or a difference of two, as it is printed beside one
+    on the test split: with as many digits, where it is the same quantity, else with four.
 
     Args:
         study: The study.
@@ -310,11 +310,7 @@ def of_validation(study: RecordedStudy) -> str:
         is_champion = trial == study.champion
         title = f"**{title}**" if is_champion else title
         seeds = f"{len(finals)}, dropped" if trial.dropped else str(len(finals))
-        found = (
-            shown_of_validation(study, study.value(trial)),
-            shown_of_validation(study, float(mean)),
-        )
-        rows.append([title, *found, seeds])
+        rows.append([title, f"{study.value(trial):.4f}", f"{mean:.4f}", seeds])
     is_raced = any(numbered[number].dropped for number in study.finalists)
     return markdown_table(header, rows) + (f"\n\n{_DROPPED.strip()}" if is_raced else "")
 

@@ -134,10 +134,10 @@ def _row(side: Side) -> list[str]:
     cells = ["—"] * 4
     if winner is not None:
         cells[0] = f"{escaped(winner.title)} (trial {winner.number})"
-        cells[1] = finals.shown_of_validation(study, study.value(winner))
+        cells[1] = f"{study.value(winner):.4f}"
     if side.outcome is not None:
         champion = side.outcome.champion
-        cells[2] = finals.shown_of_validation(study, champion.validation.mean(axis=0))
+        cells[2] = f"{champion.validation.mean(axis=0):.4f}"
         test = champion.test
         value, low, high = finals.shown(study, test.value, test.low, test.high)
         cells[3] = f"{value} ({low} to {high})"
